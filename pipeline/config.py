@@ -1,0 +1,158 @@
+"""YAML file -> checked dataclasses. An unknown key is an error, never ignored.
+
+A file has the sections `extract:` and `compare:`, each with the fields of the dataclass below;
+what is left out keeps its default. Options on the command line win over the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+SIMILARITY_FUNCTIONS = ("chamfer", "symmetric_chamfer")
+DTYPES = ("float16", "float32")
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise InputError(message)
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Stage one.
+
+    Attributes:
+        fps: frames sampled a second of video.
+        dims: values kept of each whitened region vector; None keeps all the model has.
+        dtype: float16 or float32, how the store keeps them.
+        batch_size: frames in one run of the network.
+        precision: auto, float32, bfloat16 or float16 (of the network).
+        workers: decoding processes; 0 takes one per processor core.
+        commit_seconds: a video is safe on disk at most this long after its last frame.
+        stall_seconds: a decoder without a sign of life for this long is given up.
+        min_frames: a damaged video is kept if at least so many sampled frames are good.
+    """
+
+    fps: float = 1.0
+    dims: int | None = None
+    dtype: str = "float16"
+    batch_size: int = 32
+    precision: str = "auto"
+    workers: int = 0
+    commit_seconds: float = 2.0
+    stall_seconds: float = 120.0
+    min_frames: int = 4
+
+    def __post_init__(self) -> None:
+        _require(0 < self.fps <= 60, f"fps is {self.fps}, expected more than 0 and at most 60")
+        _require(self.dims is None or self.dims > 0, f"dims is {self.dims}, expected 1 or more")
+        _require(self.dtype in DTYPES, f"dtype is {self.dtype!r}, expected one of {DTYPES}")
+        _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
+        _require(
+            self.precision in PRECISIONS,
+            f"precision is {self.precision!r}, expected one of {PRECISIONS}",
+        )
+        _require(self.workers >= 0, f"workers is {self.workers}, expected 0 or more")
+        _require(
+            self.commit_seconds >= 0, f"commit_seconds is {self.commit_seconds}, expected >= 0"
+        )
+        _require(self.stall_seconds > 0, f"stall_seconds is {self.stall_seconds}, expected > 0")
+        _require(self.min_frames > 0, f"min_frames is {self.min_frames}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Stage two.
+
+    Attributes:
+        similarity_function: chamfer or symmetric_chamfer; None takes the model's own.
+        precision: auto, float32, bfloat16 or float16 (of the similarity network).
+        batch_size: pairs in one run of the comparator.
+        block_mb: memory for one block of database features, in MiB.
+        load_queries: keep the query features on the device for the whole run.
+    """
+
+    similarity_function: str | None = None
+    precision: str = "auto"
+    batch_size: int = 128
+    block_mb: int = 64
+    load_queries: bool = False
+
+    def __post_init__(self) -> None:
+        _require(
+            self.similarity_function in (None, *SIMILARITY_FUNCTIONS),
+            f"similarity_function is {self.similarity_function!r}, "
+            f"expected one of {SIMILARITY_FUNCTIONS}",
+        )
+        _require(
+            self.precision in PRECISIONS,
+            f"precision is {self.precision!r}, expected one of {PRECISIONS}",
+        )
+        _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
+        _require(self.block_mb > 0, f"block_mb is {self.block_mb}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Both stages' settings."""
+
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
+
+
+def load_config(path: str | Path | None) -> Config:
+    """Read a YAML file; None gives the defaults.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or holds an unknown section, an unknown
+            key or a value out of range. The message names file and key.
+    """
+    if path is None:
+        return Config()
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read the configuration: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected sections `extract:` and `compare:`")
+    config = Config()
+    for section, values in content.items():
+        if section not in {f.name for f in fields(Config)}:
+            raise InputError(f"{path}: unknown section {section!r}, expected extract or compare")
+        config = replace(config, **{section: _section(getattr(config, section), values, path)})
+    return config
+
+
+def override(section: Any, **options: Any) -> Any:
+    """The section with every option that is not None put over it."""
+    return replace(section, **{k: v for k, v in options.items() if v is not None})
+
+
+def _section(defaults: Any, values: Any, path: str | Path) -> Any:
+    if values is None:
+        return defaults
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a section holds `key: value` lines, found {values!r}")
+    known = {f.name for f in fields(defaults)}
+    for key, value in values.items():
+        if key not in known:
+            raise InputError(f"{path}: unknown key {key!r}, expected one of {sorted(known)}")
+        default = getattr(defaults, key)
+        numeric = isinstance(default, (int, float)) and not isinstance(default, bool)
+        if numeric and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise InputError(f"{path}: {key} is {value!r}, expected a number")
+    try:
+        return replace(defaults, **values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except TypeError as error:
+        raise InputError(f"{path}: a value has the wrong type: {error}") from error
