@@ -1,0 +1,142 @@
+"""Scores -> JSON `{query_id: {database_id: similarity}}`, as the original writes it.
+
+The file is written piece by piece under a temporary name and renamed into place: whoever reads
+it sees the old one or the whole new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from pipeline.errors import InputError, PipelineError
+
+DECIMALS = 6
+_IN_MEMORY_BYTES = 256 << 20
+
+
+def new_score_table(queries: int, database: int) -> np.ndarray:
+    """An array [queries, database] float32 of NaN; on disk, unnamed, where it would be large."""
+    if queries * database * 4 <= _IN_MEMORY_BYTES:
+        table = np.empty((queries, database), np.float32)
+    else:
+        with tempfile.TemporaryFile(prefix="visil-scores-") as file:
+            file.truncate(queries * database * 4)
+            table = np.memmap(file, np.float32, "r+", shape=(queries, database))
+    table[:] = np.nan
+    return table
+
+
+def check_output_file(path: str | Path) -> None:
+    """Fail before the work, not after it, if the result cannot be written.
+
+    Raises:
+        InputError: the folder does not exist or is not writable, or the path is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file name for --output_file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: folder {path.parent} does not exist, make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: no permission to write into {path.parent}")
+
+
+def select(row: np.ndarray, top_k: int | None, threshold: float | None) -> np.ndarray:
+    """Indices of the scores to write.
+
+    Args:
+        row: [D] float32, one query's scores.
+        top_k: keep so many, best first, ties as listed; None keeps all in listed order.
+        threshold: keep those of at least this score.
+
+    Returns:
+        [n] int64.
+    """
+    indices = np.arange(len(row)) if threshold is None else np.flatnonzero(row >= threshold)
+    if top_k is None:
+        return indices
+    if top_k < len(indices):
+        # All that reach the k-th best score, so that ties are cut in listed order.
+        kth = np.partition(row[indices], len(indices) - top_k)[len(indices) - top_k]
+        indices = indices[row[indices] >= kth]
+    return indices[np.argsort(-row[indices], kind="stable")][:top_k]
+
+
+def write_json(
+    path: str | Path,
+    query_ids: Sequence[str],
+    database_ids: Sequence[str],
+    scores: np.ndarray,
+    top_k: int | None = None,
+    threshold: float | None = None,
+) -> int:
+    """Write the scores; the same input gives the same bytes.
+
+    Args:
+        scores: [Q, D] float32, finite.
+
+    Returns:
+        Number of scores written.
+
+    Raises:
+        PipelineError: a score is not a finite number (nothing is written), or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    written = 0
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            written = _write(file, query_ids, database_ids, scores, top_k, threshold)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot write the result: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return written
+
+
+def _write(
+    file: TextIO,
+    query_ids: Sequence[str],
+    database_ids: Sequence[str],
+    scores: np.ndarray,
+    top_k: int | None,
+    threshold: float | None,
+) -> int:
+    keys = [json.dumps(i) for i in database_ids]
+    written = 0
+    file.write("{")
+    for q, query_id in enumerate(query_ids):
+        row = np.asarray(scores[q])
+        bad = np.flatnonzero(~np.isfinite(row))
+        if len(bad):
+            raise PipelineError(
+                f"the score of query {query_id!r} and {database_ids[bad[0]]!r} is {row[bad[0]]}: "
+                "run `visil-index verify` on both stores"
+            )
+        chosen = select(row, top_k, threshold)
+        file.write(f"{',' if q else ''}\n {json.dumps(query_id)}: {{")
+        for lines in _lines(keys, row, chosen):
+            file.write(lines)
+        file.write("\n }" if len(chosen) else "}")
+        written += len(chosen)
+    file.write("\n}\n")
+    return written
+
+
+def _lines(keys: list[str], row: np.ndarray, chosen: np.ndarray) -> Iterator[str]:
+    for start in range(0, len(chosen), 4096):
+        part = chosen[start : start + 4096]
+        # Adding 0.0 turns -0.0 into 0.0; six decimals are below float32's own error here.
+        values = np.round(row[part].astype(np.float64), DECIMALS) + 0.0
+        lines = (f"\n  {keys[i]}: {v!r}" for i, v in zip(part, values.tolist(), strict=True))
+        yield ("," if start else "") + ",".join(lines)

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, PipelineError
+from pipeline.results import check_output_file, new_score_table, select, write_json
+
+SCORES = np.array([[0.5, -0.25, 1.0, 0.5], [0.1234567, -0.0, 1e-9, 0.75]], np.float32)
+QUERIES, DATABASE = ["q/1", "-q 2"], ["a", "b\u00e9", "c", "d"]
+
+
+def test_json_holds_every_pair_in_listed_order(tmp_path):
+    path = tmp_path / "r.json"
+    assert write_json(path, QUERIES, DATABASE, SCORES) == 8
+    read = json.loads(path.read_text())
+    assert list(read) == QUERIES
+    assert list(read["q/1"]) == DATABASE
+    assert list(read["q/1"].values()) == [0.5, -0.25, 1.0, 0.5]
+    assert list(read["-q 2"].values()) == [0.123457, 0.0, 0.0, 0.75]
+    assert "-0.0" not in path.read_text().replace("-0.25", "")
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_same_scores_same_bytes_and_long_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-1, 1, (2, 10_000)).astype(np.float32)
+    ids = [str(i) for i in range(10_000)]
+    for name in "ab":
+        write_json(tmp_path / name, QUERIES, ids, scores)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    read = json.loads((tmp_path / "a").read_text())
+    np.testing.assert_allclose(list(read["q/1"].values()), scores[0], atol=5.1e-7)
+
+
+@pytest.mark.parametrize(
+    "top_k, threshold, expected",
+    [
+        (None, None, [0, 1, 2, 3]),
+        (2, None, [2, 0]),
+        (3, None, [2, 0, 3]),
+        (9, None, [2, 0, 3, 1]),
+        (None, 0.5, [0, 2, 3]),
+        (1, 0.5, [2]),
+        (2, 2.0, []),
+    ],
+)
+def test_select(top_k, threshold, expected):
+    assert select(SCORES[0], top_k, threshold).tolist() == expected
+
+
+def test_a_query_without_match_is_still_there(tmp_path):
+    write_json(tmp_path / "r.json", QUERIES, DATABASE, SCORES, threshold=0.9)
+    assert json.loads((tmp_path / "r.json").read_text()) == {"q/1": {"c": 1.0}, "-q 2": {}}
+
+
+def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text("old")
+    table = new_score_table(2, 4)
+    table[0] = 1
+    with pytest.raises(PipelineError, match="-q 2"):
+        write_json(path, QUERIES, DATABASE, table)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch):
+    monkeypatch.setattr("pipeline.results._IN_MEMORY_BYTES", 100)
+    table = new_score_table(10, 10)
+    assert isinstance(table, np.memmap)
+    assert np.isnan(table).all()
+    table[3, 4] = 0.5
+    assert table[3, 4] == 0.5
+
+
+def test_output_is_checked_before_the_work(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        check_output_file(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        check_output_file(tmp_path / "no" / "r.json")
