@@ -1,0 +1,91 @@
+"""Several stores read as one numbered list of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.errors import FingerprintMismatchError, InputError
+from pipeline.padding import padded_length, repeat_to_min
+from pipeline.records import FeatureSpec
+from pipeline.store import FeatureStore
+
+
+class Collection:
+    """Videos of one or more stores, in the order of the stores or as listed.
+
+    Args:
+        stores: open stores, all with compatible features.
+        ids: take these videos, in this order; None takes all.
+
+    Attributes:
+        ids: list of video ids.
+        path, spec: of the first store, for messages; all specs are compatible.
+        lengths: [V] int64, frames of each video after short ones are repeated.
+
+    Raises:
+        FingerprintMismatchError: two stores hold features made with different settings.
+        InputError: an id is in two stores, or a listed id is in none, or there is no video.
+    """
+
+    def __init__(self, stores: Sequence[FeatureStore], ids: Sequence[str] | None = None) -> None:
+        if not stores:
+            raise InputError("no store given")
+        for store in stores[1:]:
+            require_same_features(stores[0], store)
+        where: dict[str, FeatureStore] = {}
+        for store in stores:
+            for video_id in store.ids:
+                if video_id in where:
+                    raise InputError(
+                        f"video id {video_id!r} is in {where[video_id].path} and in {store.path}: "
+                        "remove it from one of them (visil-index remove)"
+                    )
+                where[video_id] = store
+        self.ids = list(where) if ids is None else list(ids)
+        for video_id in self.ids:
+            if video_id not in where:
+                raise InputError(f"video id {video_id!r} is in none of the stores given")
+        if not self.ids:
+            raise InputError(f"{stores[0].path}: holds no video, run extract_features.py first")
+        self.path = stores[0].path
+        self.spec: FeatureSpec = stores[0].spec
+        self.dtype = np.result_type(*[s.dtype for s in stores])
+        self._stores = [where[video_id] for video_id in self.ids]
+        self._frames = [s.frames(i) for s, i in zip(self._stores, self.ids, strict=True)]
+        self.lengths = np.array([padded_length(n) for n in self._frames], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, video: int, start: int, stop: int, out: np.ndarray) -> None:
+        """Fill `out` [stop - start, R, C] with frames of a video, short videos repeated.
+
+        Raises:
+            StoreError: the video is damaged or was removed since the store was opened.
+        """
+        store, video_id = self._stores[video], self.ids[video]
+        if self._frames[video] != self.lengths[video]:
+            out[:] = repeat_to_min(store.read_vectors(video_id))[start:stop]
+        elif out.dtype == store.dtype:
+            store.read_vectors(video_id, start, stop, out=out)
+        else:
+            out[:] = store.read_vectors(video_id, start, stop)
+
+
+def require_same_features(
+    first: FeatureStore | Collection, second: FeatureStore | Collection
+) -> None:
+    """Refuse to compare what was made with different settings.
+
+    Raises:
+        FingerprintMismatchError: naming both files and every setting that differs.
+    """
+    differences = first.spec.differences(second.spec)
+    if differences:
+        raise FingerprintMismatchError(
+            f"features of {first.path} (here) and {second.path} (there) cannot be compared: "
+            + "; ".join(differences)
+            + ". Extract one of them again with the other's settings."
+        )

@@ -1,0 +1,188 @@
+"""Stage two: feature stores in, scores out. Opens no video.
+
+The way of the data: the database is read in blocks (one thread reads ahead), each block is put
+on the device and multiplied with the queries' frames, and the pairs' windows of that matrix go
+through the comparator. A pair's score does not depend on blocks, batches or their order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_blocks, plan_pieces
+from pipeline.collection import Collection, require_same_features
+from pipeline.config import CompareConfig
+from pipeline.errors import FingerprintMismatchError, ModelError
+from pipeline.results import check_output_file, new_score_table, write_json
+from pipeline.scores import PairScores
+
+if TYPE_CHECKING:
+    from pipeline.nets.model_dir import ModelWeights
+    from pipeline.nets.pairs import PairScorer
+
+_PIECE_FRAMES = 256  # own frames of a piece: 272 x 272 x 32 activations are 9 MiB
+_QUERY_BLOCK_FRAMES = 2048
+_BATCH_CELLS = 1 << 16  # matrix entries in a batch of pairs; its activations stay near the cache
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """What stage two did.
+
+    Attributes:
+        queries, database: videos on each side.
+        written: scores in the output file.
+        seconds: wall time; `waited` is the part of it spent waiting for the disk.
+    """
+
+    queries: int
+    database: int
+    written: int
+    seconds: float
+    waited: float
+
+
+def compute_similarity(
+    queries: Collection,
+    database: Collection,
+    output_file: str | Path,
+    model: ModelWeights,
+    config: CompareConfig | None = None,
+    top_k: int | None = None,
+    threshold: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CompareReport:
+    """Score every query against every database video and write the JSON.
+
+    Args:
+        queries, database: see `Collection`; they may share stores.
+        output_file: written under a temporary name and renamed into place at the end.
+        model: its attention and comparator are used.
+        top_k, threshold: see `results.select`.
+        progress: called with (database videos done, all) after each block.
+
+    Raises:
+        FingerprintMismatchError: the two sides, or the model, do not fit each other.
+        InputError: the output cannot be written.
+        StoreError: features are damaged.
+    """
+    check_output_file(output_file)
+    require_same_features(queries, database)
+    require_model(database, model)
+    begin = time.perf_counter()
+    table, waited = score_table(queries, database, model, config or CompareConfig(), progress)
+    written = write_json(output_file, queries.ids, database.ids, table, top_k, threshold)
+    return CompareReport(
+        len(queries), len(database), written, time.perf_counter() - begin, waited
+    )
+
+
+def score_table(
+    queries: Collection,
+    database: Collection,
+    model: ModelWeights,
+    config: CompareConfig,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, float]:
+    """Scores [queries, database] float32, and the seconds spent waiting for the disk."""
+    from pipeline.nets import backend
+    from pipeline.nets.pairs import PairScorer
+
+    symmetric = (config.similarity_function or model.similarity_function) == "symmetric_chamfer"
+    scorer = PairScorer(model, symmetric, backend.similarity_precision(config.precision))
+    geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
+    query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
+    frame_bytes = queries.spec.regions * queries.spec.dims * database.dtype.itemsize
+    database_side = _Side(database, geometry, max(1, (config.block_mb << 20) // frame_bytes))
+    scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
+    table = new_score_table(len(queries), len(database))
+
+    resident = [scorer.place(v) for v in query_side.read_all()] if config.load_queries else None
+    waited, done = 0.0, 0
+    for block, vectors, wait in database_side.read_ahead():
+        waited += wait
+        targets = scorer.place(vectors)
+        placed = resident or (scorer.place(v) for v in query_side.read_all())
+        for query_block, query_vectors in zip(query_side.blocks, placed, strict=True):
+            matrix = scorer.frame_matrix(query_vectors, targets)
+            _score_block(scorer, scores, table, matrix, query_block, block, config.batch_size)
+        done = block[-1].video + (block[-1].last == database.lengths[block[-1].video])
+        if progress:
+            progress(done, len(database))
+    return table, waited
+
+
+def _score_block(
+    scorer: PairScorer,
+    scores: PairScores,
+    table: np.ndarray,
+    matrix: Any,
+    query_block: Sequence[Piece],
+    block: Sequence[Piece],
+    batch_size: int,
+) -> None:
+    for batch in scores.batches(query_block, block, batch_size, _BATCH_CELLS):
+        by_row, by_column = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
+        scores.add(batch, by_row, by_column, table)
+
+
+def require_model(videos: Collection, model: ModelWeights) -> None:
+    """Refuse a model that did not make the features.
+
+    Raises:
+        FingerprintMismatchError: the weights of backbone or whitening are others.
+        ModelError: its attention was learned for another number of values.
+    """
+    if model.features_digest != videos.spec.digest:
+        raise FingerprintMismatchError(
+            f"{videos.path} was made with model {videos.spec.model!r} "
+            f"(digest {videos.spec.digest[:12]}), but {model.name!r} is loaded "
+            f"(digest {model.features_digest[:12]}): give --model_dir of the store's model"
+        )
+    if model.attention is not None and len(model.attention) != videos.spec.dims:
+        raise ModelError(
+            f"{videos.path} holds {videos.spec.dims} values a region, but the attention of "
+            f"{model.name!r} was learned for {len(model.attention)}: extract without --dims"
+        )
+
+
+class _Side:
+    """Pieces and blocks of one side, and how to read them."""
+
+    def __init__(self, videos: Collection, geometry: Geometry, budget: int) -> None:
+        self.videos = videos
+        self.pieces = plan_pieces(videos.lengths.tolist(), geometry, _PIECE_FRAMES)
+        self.blocks = plan_blocks(self.pieces, budget)
+
+    def read(self, block: Sequence[Piece]) -> np.ndarray:
+        """[frames of the block, R, C], the pieces one behind the other."""
+        spec = self.videos.spec
+        total = sum(p.frames for p in block)
+        vectors = np.empty((total, spec.regions, spec.dims), self.videos.dtype)
+        at = 0
+        for piece in block:
+            self.videos.read(piece.video, piece.start, piece.stop, vectors[at : at + piece.frames])
+            at += piece.frames
+        return vectors
+
+    def read_all(self) -> Iterator[np.ndarray]:
+        return (self.read(block) for block in self.blocks)
+
+    def read_ahead(self) -> Iterator[tuple[list[Piece], np.ndarray, float]]:
+        """Blocks with their vectors; the next one is read while the caller works on this one."""
+        with ThreadPoolExecutor(1, "read-ahead") as pool:
+            pending = pool.submit(self.read, self.blocks[0])
+            for i, block in enumerate(self.blocks):
+                begin = time.perf_counter()
+                vectors = pending.result()
+                wait = time.perf_counter() - begin
+                if i + 1 < len(self.blocks):
+                    pending = pool.submit(self.read, self.blocks[i + 1])
+                yield block, vectors, wait

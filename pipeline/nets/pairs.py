@@ -1,0 +1,183 @@
+"""The similarity network over many pairs at once; equals the per-pair functions of this package.
+
+Pairs of different shapes share a batch by padding to a common one. The video comparator pads its
+input symmetrically at the *pair's own* edge, which then lies inside the batch; `_extend_edges`
+puts the right values there before each convolution, so padding changes no number.
+
+Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 to 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.nets.backend import compiled_for_shapes, ops
+from pipeline.nets.model_dir import ModelWeights
+
+_TILE_BYTES = 8 << 20  # of one [frames x R, frames x R] product; larger ones leave the cache
+_FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
+
+Tensor = Any
+
+
+class PairScorer:
+    """Scores of many (query, database) pairs of pieces.
+
+    Args:
+        weights: attention and comparator are used, the backbone is not.
+        symmetric: average both directions of Chamfer, over regions and over frames.
+        precision: "float32", "bfloat16" or "float16" of products and convolutions; sums of
+            Chamfer are always float32.
+    """
+
+    def __init__(self, weights: ModelWeights, symmetric: bool, precision: str) -> None:
+        self.symmetric = symmetric
+        self.precision = precision
+        self.regions = weights.regions
+        self.has_comparator = weights.comparator is not None
+        self._attention = weights.attention
+        self._kernels = [
+            (ops.cast(kernel, precision), ops.cast(bias, precision))
+            for kernel, bias in weights.comparator or ()
+        ]
+        self._product = compiled_for_shapes(
+            self._frame_matrix, [((None, None), precision), ((None, None, None), precision)]
+        )
+        index = ((None,), "int32")
+        self._maxima = compiled_for_shapes(
+            self._pair_maxima, [((None, None), "float32"), ((None, 8), "int32"), index, index]
+        )
+
+    def place(self, vectors: np.ndarray) -> Tensor:
+        """Move region vectors to the device, weighted by attention.
+
+        Args:
+            vectors: [N, R, C] float16 or float32, as stored.
+
+        Returns:
+            [N, R, C] tensor in the scorer's precision.
+        """
+        x = ops.convert_to_tensor(vectors)
+        if self._attention is None:
+            return ops.cast(x, self.precision)
+        x = ops.cast(x, "float32")
+        context = ops.convert_to_tensor(self._attention)
+        weights = ops.einsum("nrc,c->nr", x, context) / 2 + 0.5
+        return ops.cast(x * weights[:, :, None], self.precision)
+
+    def frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
+        """Frame-to-frame Chamfer similarity over regions.
+
+        Args:
+            queries, targets: placed [Nq, R, C] and [Nt, R, C].
+
+        Returns:
+            [Nq, Nt] float32 tensor.
+        """
+        n, regions, channels = queries.shape
+        # Regions outermost: the maximum over them then runs along whole rows of memory.
+        targets = ops.transpose(targets, (1, 0, 2))
+        columns = int(targets.shape[0]) * int(targets.shape[1])
+        step = max(1, _TILE_BYTES // (4 * regions * max(1, columns)))
+        rows = [
+            self._product(ops.reshape(queries[i : i + step], (-1, channels)), targets)
+            for i in range(0, n, step)
+        ]
+        return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=0)
+
+    def maxima(
+        self, matrix: Tensor, windows: np.ndarray, rows: int, columns: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Run the comparator on windows of the matrix and take the maxima Chamfer needs.
+
+        Args:
+            matrix: [Nq, Nt] from `frame_matrix`.
+            windows: [B, 8] int32, for the query then for the target: first frame in the
+                matrix, number of frames (at most `rows`, `columns`), first output that counts,
+                end of the outputs that count. The others are halo, right for no pair.
+            rows, columns: shape that the batch is padded to; multiples of 4.
+
+        Returns:
+            Float32 [B, rows / s]: for each query output its best target output, and, if
+            symmetric, [B, columns / s] the other way round, else None; s is 4 with the
+            comparator, else 1. Entries of outputs that do not count mean nothing.
+        """
+        # The batch's shape travels as the lengths of two index vectors: every backend then
+        # compiles by shape, and none needs to know the number itself.
+        offsets = [ops.arange(n, dtype="int32") for n in (rows, columns)]
+        row_max, column_max = self._maxima(matrix, ops.convert_to_tensor(windows), *offsets)
+        by_row = ops.convert_to_numpy(row_max)
+        return by_row, ops.convert_to_numpy(column_max) if self.symmetric else None
+
+    def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
+        """[n * R, C], [R, Nt, C] -> [n, Nt]."""
+        regions, channels = self.regions, ops.shape(targets)[2]
+        flat = ops.reshape(targets, (-1, channels))
+        products = ops.matmul(queries, ops.transpose(flat))  # [n * R, R * Nt]
+        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[1]))
+        best = ops.cast(ops.max(products, axis=2), "float32")
+        result = ops.mean(best, axis=1)
+        if self.symmetric:
+            best = ops.cast(ops.max(products, axis=1), "float32")
+            result = (result + ops.mean(best, axis=1)) / 2
+        return result
+
+    def _pair_maxima(
+        self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x = _gather(matrix, windows, rows, columns)  # [B, P, Q]
+        if self.has_comparator:
+            x = self._comparator(x, windows[:, 1], windows[:, 5])
+        counted = _between(ops.shape(x)[2], windows[:, 6:7], windows[:, 7:8])
+        by_row = ops.max(ops.where(counted[:, None, :], x, _FAR), axis=2)
+        if not self.symmetric:
+            return by_row, by_row
+        counted = _between(ops.shape(x)[1], windows[:, 2:3], windows[:, 3:4])
+        return by_row, ops.max(ops.where(counted[:, :, None], x, _FAR), axis=1)
+
+    def _comparator(self, x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+        """[B, P, Q], the pairs' own sizes [B] -> [B, P / 4, Q / 4] float32 in [-1, 1]."""
+        x = ops.cast(x[..., None], self.precision)
+        for i, (kernel, bias) in enumerate(self._kernels[:3]):
+            x = _extend_edges(x, heights, widths)
+            x = ops.relu(ops.conv(x, kernel, padding="valid") + bias)
+            if i < 2:
+                x = ops.max_pool(x, 2, 2, padding="valid")
+                heights, widths = heights // 2, widths // 2
+        kernel, bias = self._kernels[3]
+        x = ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32")
+        return ops.clip(x[..., 0], -1.0, 1.0)
+
+
+def _gather(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Cut windows out of [Nq, Nt], padded to [B, P, Q] with whatever lies next to them.
+
+    Args:
+        rows, columns: 0 to P - 1 and 0 to Q - 1.
+    """
+    height, width = ops.shape(matrix)[0], ops.shape(matrix)[1]
+    r = ops.minimum(windows[:, 0:1] + rows[None, :], height - 1)
+    c = ops.minimum(windows[:, 4:5] + columns[None, :], width - 1)
+    return ops.take(ops.reshape(matrix, (-1,)), r[:, :, None] * width + c[:, None, :])
+
+
+def _between(n: Any, first: Tensor, end: Tensor) -> Tensor:
+    """[B, n] bool: which of 0 to n - 1 lie in [first, end) of each pair; both are [B, 1]."""
+    position = ops.arange(n, dtype="int32")[None, :]
+    return ops.logical_and(position >= first, position < end)
+
+
+def _extend_edges(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+    """Symmetric padding by 1 at each pair's own edge: [B, H, W, C] -> [B, H + 2, W + 2, C].
+
+    Only the row and the column right behind the edge are ever looked at from inside. Rows come
+    first, so that the corner gets the corner's value.
+    """
+    height, width = ops.shape(x)[1], ops.shape(x)[2]
+    edge = (ops.arange(height)[None, :] == heights[:, None])[:, :, None, None]
+    x = ops.where(edge, ops.roll(x, 1, axis=1), x)
+    edge = (ops.arange(width)[None, :] == widths[:, None])[:, None, :, None]
+    x = ops.where(edge, ops.roll(x, 1, axis=2), x)
+    return ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
