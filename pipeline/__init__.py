@@ -1,0 +1,31 @@
+"""Two-stage precomputed feature index for video similarity.
+
+`from pipeline import ViSiL, open_store, extract_features, compute_similarity`; each is imported
+when first asked for, so that importing the package stays instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "ViSiL": "pipeline.nets.visil",
+    "compute_similarity": "pipeline.compare",
+    "extract_features": "pipeline.extract",
+    "open_store": "pipeline.store",
+}
+
+__all__ = ["ViSiL", "compute_similarity", "extract_features", "open_store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

@@ -1,0 +1,42 @@
+"""Backbones by kind. A new one is a module with `build` and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from pipeline.errors import ModelError
+from pipeline.nets.backend import dtype_scope, keras
+from pipeline.nets.weights import ModelWeights
+
+MODULES = {  # kind in a model description -> module with build(arrays, taps, size) -> keras.Model
+    "resnet50_v1": "pipeline.nets.resnet50",
+    "efficientnet_lite0": "pipeline.nets.efficientnet_lite0",
+}
+
+
+def build(weights: ModelWeights, precision: str) -> keras.Model:
+    """The model's backbone, from a float image batch to its tapped maps.
+
+    Args:
+        weights: names the kind, the taps and the input's size.
+        precision: dtype of weights and activations, "float32", "bfloat16" or "float16".
+
+    Raises:
+        ModelError: unknown kind, or arrays and taps that do not fit it.
+    """
+    if weights.backbone not in MODULES:
+        raise ModelError(
+            f"{weights.name}: backbone {weights.backbone!r} is unknown, "
+            f"expected one of {sorted(MODULES)}"
+        )
+    module = import_module(MODULES[weights.backbone])
+    try:
+        with dtype_scope(precision):
+            model: keras.Model = module.build(weights.arrays, weights.taps, weights.input.crop)
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"{weights.name}: its arrays or taps do not fit the backbone {weights.backbone}: "
+            f"{error}; copy the model again"
+        ) from error
+    model.trainable = False
+    return model

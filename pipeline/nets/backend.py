@@ -1,0 +1,178 @@
+"""The only module that knows which Keras backend runs: import, compiling, devices, precision.
+
+Every other module takes Keras from here (`from pipeline.nets.backend import keras, ops`), so
+that the default backend is set before Keras reads it. KERAS_BACKEND wins where it is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import PRECISIONS
+from pipeline.errors import InputError
+
+_NOISE = re.compile(
+    rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |To enable the foll"
+)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drop TensorFlow's start-up log lines; anything else written meanwhile is passed on.
+
+    They are written by C++ before its log level is read, so no variable silences them.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            captured.seek(0)
+            for line in captured:
+                if not _NOISE.match(line):
+                    os.write(2, line)
+
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with quiet_stderr():
+    import keras
+    from keras import ops
+
+BACKEND: str = keras.backend.backend()
+
+__all__ = [
+    "BACKEND",
+    "compiled",
+    "compiled_for_shapes",
+    "device_scope",
+    "dtype_scope",
+    "gpu_count",
+    "keras",
+    "ops",
+    "quiet_stderr",
+    "resolve_precision",
+]
+
+
+def compiled(function: Callable[..., Any], variables: Sequence[Any] = ()) -> Callable[..., Any]:
+    """The function as one compiled graph per input shape.
+
+    Args:
+        function: tensors in, tensors out, no side effects.
+        variables: Keras variables it reads. JAX would otherwise bake their values into the
+            program as constants, which takes minutes to compile for a backbone.
+    """
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False)
+    if BACKEND == "jax":
+        import jax
+
+        def stateless(values: list[Any], *arguments: Any) -> Any:
+            with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+                return function(*arguments)
+
+        run = jax.jit(stateless)
+        return lambda *arguments: run([v.value for v in variables], *arguments)
+    return function
+
+
+def compiled_for_shapes(
+    function: Callable[..., Any], signature: Sequence[tuple[tuple[int | None, ...], str]]
+) -> Callable[..., Any]:
+    """The function compiled for inputs whose sizes vary.
+
+    TensorFlow compiles once for all sizes; JAX compiles per size, so callers keep them few.
+
+    Args:
+        function: tensors in, tensors out, no side effects, sizes taken from `ops.shape`.
+        signature: shape (None where it varies) and dtype of each input.
+    """
+    if BACKEND != "tensorflow":
+        return compiled(function)
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
+    return tf.function(function, input_signature=specs, autograph=False)
+
+
+def gpu_count() -> int:
+    """GPUs the backend can use."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with quiet_stderr():
+            return len(tf.config.list_physical_devices("GPU"))
+    if BACKEND == "jax":
+        import jax
+
+        return sum(device.platform == "gpu" for device in jax.devices())
+    return 0
+
+
+def device_scope(gpu_id: int | str | None) -> AbstractContextManager[Any]:
+    """Where variables are put and functions run while the scope is open.
+
+    Args:
+        gpu_id: number of a GPU; negative takes the CPU; None leaves the choice to the
+            backend. On a machine without GPUs every number means the CPU.
+
+    Raises:
+        InputError: not a number, or the machine has GPUs but not that one.
+    """
+    try:
+        number = None if gpu_id is None else int(gpu_id)
+    except ValueError:
+        raise InputError(f"gpu_id is {gpu_id!r}, expected one number; -1 for the CPU") from None
+    if number is None:
+        return nullcontext()
+    count = gpu_count()
+    if number >= count > 0:
+        raise InputError(f"gpu_id is {number}, this machine has GPUs 0 to {count - 1}; -1 for CPU")
+    on_cpu = number < 0 or count == 0
+    return keras.device("cpu:0" if on_cpu else f"gpu:{number}")
+
+
+def resolve_precision(precision: str) -> str:
+    """ "auto" becomes bfloat16 where the processor multiplies it natively, else float32.
+
+    Raises:
+        InputError: not one of `config.PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}, expected one of {PRECISIONS}")
+    if precision != "auto":
+        return precision
+    return "bfloat16" if gpu_count() or _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux: float32 is right everywhere
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextmanager
+def dtype_scope(precision: str) -> Iterator[None]:
+    """Layers made inside keep weights and activations in this dtype."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)

@@ -1,0 +1,128 @@
+"""The network of stage one: frames -> whitened region vectors, before attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.nets import backbones, whitening
+from pipeline.nets.backend import compiled, device_scope, keras, ops, resolve_precision
+from pipeline.nets.regions import region_vectors
+from pipeline.nets.weights import ModelWeights
+from pipeline.records import FeatureSpec
+
+
+class FeatureNet:
+    """Backbone, regions and whitening as one compiled function of one batch shape.
+
+    Attributes:
+        name, digest: of the model; see `ModelWeights`.
+        regions, dims: R and C of the vectors.
+        preprocess: how frames are to be resized and cropped.
+        precision: the one in use, never "auto".
+        batch_size: frames in one run; fewer are filled up with black and cut off again.
+    """
+
+    def __init__(
+        self,
+        weights: ModelWeights,
+        precision: str = "float32",
+        batch_size: int = 32,
+        gpu_id: int | str | None = None,
+    ) -> None:
+        """Put the weights on the device; compiling waits for the first batch.
+
+        Args:
+            weights: a loaded model.
+            precision: of the backbone; regions and whitening are float32 in every case.
+            batch_size: frames in one run of the network.
+            gpu_id: see `backend.device_scope`.
+
+        Raises:
+            ModelError: the arrays do not fit the backbone or the whitening.
+            InputError: unknown precision or GPU.
+        """
+        self.name = weights.name
+        self.digest = weights.features_digest
+        self.regions = weights.regions
+        self.dims = weights.dims
+        self.preprocess = weights.input.preprocess
+        self.precision = resolve_precision(precision)
+        self.batch_size = batch_size
+        self._gpu_id = gpu_id
+        self._input = weights.input
+        self._grid = weights.grid
+        with device_scope(gpu_id):
+            self._backbone = backbones.build(weights, self.precision)
+            self._check_sizes(weights)
+            self._mean = _constant(weights.whitening.mean)
+            self._matrix = _constant(whitening.projection(weights.whitening))
+        variables = [*self._backbone.variables, self._mean, self._matrix]
+        self._run = compiled(self._forward, variables)
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Region vectors of any number of frames.
+
+        Args:
+            frames: uint8 [B, crop, crop, 3] RGB.
+
+        Returns:
+            float32 [B, R, C], of length 1 along C.
+        """
+        crop = self.preprocess.crop
+        if frames.dtype != np.uint8 or frames.shape[1:] != (crop, crop, 3):
+            raise ValueError(
+                f"frames are {frames.dtype} {frames.shape}, expected uint8 [B, {crop}, {crop}, 3]"
+            )
+        out = np.empty((len(frames), self.regions, self.dims), np.float32)
+        with device_scope(self._gpu_id):
+            for start in range(0, len(frames), self.batch_size):
+                batch = frames[start : start + self.batch_size]
+                vectors = ops.convert_to_numpy(self._run(self._filled(batch)))
+                out[start : start + len(batch)] = vectors[: len(batch)]
+        return out
+
+    def spec(self, fps: float, sampling: str) -> FeatureSpec:
+        """What a store has to know of features made by this network."""
+        return FeatureSpec(
+            model=self.name,
+            digest=self.digest,
+            regions=self.regions,
+            dims=self.dims,
+            fps=fps,
+            resize=self.preprocess.resize,
+            crop=self.preprocess.crop,
+            resize_method=self.preprocess.method,
+            sampling=sampling,
+        )
+
+    def _filled(self, batch: np.ndarray) -> np.ndarray:
+        """Always `batch_size` frames, so that only one shape is ever compiled."""
+        missing = self.batch_size - len(batch)
+        if not missing:
+            return batch
+        return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.uint8)])
+
+    def _forward(self, frames: Any) -> Any:
+        x = ops.cast(frames, "float32")
+        if self._input.channels == "BGR":
+            x = ops.flip(x, axis=-1)
+        x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
+        maps = self._backbone(x, training=False)
+        maps = maps if isinstance(maps, (list, tuple)) else [maps]
+        return whitening.whiten(region_vectors(maps, self._grid), self._mean, self._matrix)
+
+    def _check_sizes(self, weights: ModelWeights) -> None:
+        found = sum(output.shape[-1] for output in self._backbone.outputs)
+        expected = len(weights.whitening.mean)
+        if found != expected:
+            raise ModelError(
+                f"{weights.name}: the taps {weights.taps} give {found} values a region, its "
+                f"whitening was fitted for {expected}; the model's files do not belong together"
+            )
+
+
+def _constant(array: np.ndarray) -> keras.Variable:
+    return keras.Variable(array, trainable=False, dtype="float32")

@@ -1,0 +1,61 @@
+"""Model directory -> `ModelWeights`, whichever of the two formats it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import ModelError
+from pipeline.nets import own_format, published
+from pipeline.nets.weights import ModelWeights
+
+EXPECTED = (
+    "expected a published release (model.ckpt.index, model.ckpt.data-00000-of-00001, pca.npz) "
+    "or our own format (model.json, weights.npz)"
+)
+
+
+def load_model(model_dir: str | Path, dims: int | None = None) -> ModelWeights:
+    """Read a model directory.
+
+    A published release wins over our own format beside it: after unpacking one into the folder
+    of the shipped model, that release is what its user wants. `ModelWeights.origin` tells.
+
+    Args:
+        model_dir: directory with a published release, or with model.json and weights.npz.
+        dims: keep only the first whitened values of each region vector; None keeps all.
+
+    Raises:
+        ModelError: no model there, part of one, a damaged one, or dims that it cannot give.
+    """
+    directory = Path(model_dir)
+    if not directory.is_dir():
+        raise ModelError(f"{directory}: no such model directory; {EXPECTED}")
+    if published.is_published(directory):
+        weights = published.read(directory)
+    elif own_format.is_own(directory):
+        weights = own_format.read(directory)
+    else:
+        raise ModelError(f"{directory}: no model in it; {EXPECTED}")
+    return weights.with_dims(dims)
+
+
+def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
+    """Write a published release in our own format: same features, same digest.
+
+    Args:
+        src_dir: published release.
+        dst_dir: folder for model.json and weights.npz; made if needed.
+
+    Returns:
+        the model as read back from `dst_dir`.
+
+    Raises:
+        ModelError: no release in `src_dir`, or `dst_dir` holds a model already.
+    """
+    source, target = Path(src_dir), Path(dst_dir)
+    if not source.is_dir() or not published.is_published(source):
+        raise ModelError(f"{source}: no published release in it; {published.REMEDY}")
+    if published.is_published(target) or own_format.is_own(target):
+        raise ModelError(f"{target}: holds a model already; choose an empty folder")
+    own_format.write(published.read(source), target)
+    return own_format.read(target)

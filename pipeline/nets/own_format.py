@@ -1,0 +1,192 @@
+"""Our model format: `model.json` describes, `weights.npz` holds arrays (docs/MODELS.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+
+FORMAT_VERSION = 1
+DESCRIPTION_FILE = "model.json"
+WEIGHTS_FILE = "weights.npz"
+ORIGIN = "own format"
+COMPARATOR_LAYERS = 4
+_WHITENING = ("mean", "eigenvectors", "eigenvalues")
+_REQUIRED: dict[str, type] = {
+    "format_version": int,
+    "name": str,
+    "backbone": str,
+    "input": dict,
+    "taps": list,
+    "grid": int,
+    "whitening_dims": int,
+    "attention": bool,
+    "comparator": bool,
+    "similarity_function": str,
+    "weights_sha256": str,
+}
+_OPTIONAL: dict[str, type] = {"licence": str, "origin": str, "description": str}
+
+
+def is_own(directory: Path) -> bool:
+    """True if the directory describes itself as a model of ours."""
+    return (directory / DESCRIPTION_FILE).exists()
+
+
+def read(directory: Path) -> ModelWeights:
+    """The model in a directory.
+
+    Raises:
+        ModelError: description or weights are missing, damaged or do not fit each other.
+    """
+    path = directory / DESCRIPTION_FILE
+    values = _read_description(path)
+    arrays = _read_arrays(directory / WEIGHTS_FILE, values["weights_sha256"])
+    try:
+        weights = _assemble(values, arrays)
+    except KeyError as error:
+        raise ModelError(
+            f"{directory / WEIGHTS_FILE}: no array {error}, which {path.name} promises; "
+            "copy both files again from where the model came from"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: {error}; see docs/MODELS.md for the format") from error
+    if weights.dims != values["whitening_dims"]:
+        raise ModelError(
+            f"{path}: whitening_dims is {values['whitening_dims']}, "
+            f"{WEIGHTS_FILE} holds {weights.dims}; correct the description"
+        )
+    return weights
+
+
+def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32") -> None:
+    """Write the model; the description comes last, so a killed run leaves no model behind.
+
+    Args:
+        weights: with full dims.
+        directory: made if needed; files of our format in it are replaced.
+        backbone_dtype: "float32", or "float16" for half the size and another digest.
+    """
+    arrays = {f"backbone/{k}": v.astype(backbone_dtype) for k, v in weights.arrays.items()}
+    arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
+    if weights.attention is not None:
+        arrays["attention"] = weights.attention
+    for number, (kernel, bias) in enumerate(weights.comparator or ()):
+        arrays |= {f"comparator/{number}/kernel": kernel, f"comparator/{number}/bias": bias}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    content = buffer.getbuffer()
+    description = _describe(weights, hashlib.sha256(content).hexdigest())
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / WEIGHTS_FILE, content)
+    _replace(directory / DESCRIPTION_FILE, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": weights.name,
+        "licence": weights.licence,
+        "origin": weights.provenance or weights.origin,
+        "description": weights.description,
+        "backbone": weights.backbone,
+        "input": asdict(weights.input),
+        "taps": list(weights.taps),
+        "grid": weights.grid,
+        "whitening_dims": weights.dims,
+        "attention": weights.attention is not None,
+        "comparator": weights.comparator is not None,
+        "similarity_function": weights.similarity_function,
+        "weights_sha256": sha256,
+    }
+
+
+def _replace(path: Path, content: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: expected an object of keys and values; see docs/MODELS.md")
+    version = values.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}; "
+            "use a release of the program that fits the model"
+        )
+    for key, kind in _REQUIRED.items():
+        if key not in values:
+            raise ModelError(f"{path}: key {key!r} is missing; see docs/MODELS.md")
+        _check_kind(path, key, values[key], kind)
+    for key in values.keys() - _REQUIRED.keys():
+        if key not in _OPTIONAL:
+            raise ModelError(f"{path}: unknown key {key!r}; see docs/MODELS.md")
+        _check_kind(path, key, values[key], _OPTIONAL[key])
+    return values
+
+
+def _check_kind(path: Path, key: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ModelError(f"{path}: {key} is {value!r}, expected {kind.__name__}")
+
+
+def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    """Every array as float32, after the file's digest was found right."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            f"{path}: SHA-256 is {found}, {DESCRIPTION_FILE} says {sha256}: the file is damaged, "
+            f"cut short ({len(content)} bytes) or of another model; copy both files again"
+        )
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name].astype(np.float32) for name in file.files}
+    except Exception as error:  # zipfile and numpy raise many kinds for foreign content
+        raise ModelError(f"{path}: not an npz file of numbers: {error}") from error
+
+
+def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelWeights:
+    prefix = "backbone/"
+    given = dict(values["input"])
+    for key in ("mean", "scale"):
+        given[key] = tuple(float(value) for value in given.get(key, ()))
+    layers = [
+        (arrays[f"comparator/{number}/kernel"], arrays[f"comparator/{number}/bias"])
+        for number in range(COMPARATOR_LAYERS * values["comparator"])
+    ]
+    return ModelWeights(
+        name=values["name"],
+        origin=ORIGIN,
+        backbone=values["backbone"],
+        arrays={k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
+        input=InputDescription(**given),
+        taps=tuple(values["taps"]),
+        grid=values["grid"],
+        whitening=Whitening(*(arrays[f"whitening/{name}"] for name in _WHITENING)),
+        attention=arrays["attention"] if values["attention"] else None,
+        comparator=tuple(layers) or None,
+        similarity_function=values["similarity_function"],
+        licence=values.get("licence", ""),
+        provenance=values.get("origin", ""),
+        description=values.get("description", ""),
+    )

@@ -1,0 +1,189 @@
+"""Reader of the published TensorFlow 1 releases of ViSiL, as downloaded.
+
+A release is `model.ckpt.index`, `model.ckpt.data-*` and `pca.npz`. Two generations differ in the
+comparator's variable names only; both are read, and batch norm is folded into the convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.nets import resnet50_layout as layout
+from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+
+COMPARATOR_NAMES = {  # generation -> (kernel, bias) variables in order, below video_comparator/
+    "2019": [
+        (f"{scope}/weights", f"{scope}/biases")
+        for scope in ("conv_0", "conv_1", "conv_2", "final_conv")
+    ],
+    "2020": [
+        (f"{scope}/kernel", f"{scope}/bias")
+        for scope in ("conv2d", "conv2d_1", "conv2d_2", "conv2d_3")
+    ],
+}
+COMPARATOR_KERNELS = ((3, 3, 1, 32), (3, 3, 32, 64), (3, 3, 64, 128), (1, 1, 128, 1))
+BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+EPSILON = 1e-5  # of Slim's ResNet; Keras' default of 1e-3 gives other features
+CONTEXT = "attention_layer/context_vector"
+INPUT = InputDescription(256, 224, "bicubic", "RGB", (123.68, 116.78, 103.94), (1.0, 1.0, 1.0))
+REMEDY = "unpack the release again (model.zip or ckpt.zip) into this folder"
+_BOOKKEEPING = ("global_step", "beta1_power", "beta2_power")
+_OPTIMISER_SLOTS = ("/Adam", "/Adam_1", "/Momentum")
+
+Variables = Mapping[str, np.ndarray]
+
+
+def is_published(directory: Path) -> bool:
+    """True if any file of a release is there, complete or not."""
+    return any(directory.glob("model.ckpt*")) or (directory / "pca.npz").exists()
+
+
+def read(directory: Path) -> ModelWeights:
+    """The release in a directory.
+
+    Raises:
+        ModelError: a file is missing, damaged, or does not hold the variables of ViSiL.
+    """
+    prefix = _checkpoint_prefix(directory)
+    whitening = _read_pca(directory / "pca.npz")
+    variables = _read_variables(prefix)
+    generation = _generation(variables, prefix)
+    _check_variables(variables, generation, prefix)
+    return ModelWeights(
+        name="visil_resnet50",
+        origin=f"published TensorFlow release ({generation} names)",
+        backbone="resnet50_v1",
+        arrays=folded(variables),
+        input=INPUT,
+        taps=layout.TAPS,
+        grid=3,
+        whitening=whitening,
+        attention=variables[CONTEXT].reshape(-1),
+        comparator=tuple(
+            (variables[f"video_comparator/{kernel}"], variables[f"video_comparator/{bias}"])
+            for kernel, bias in COMPARATOR_NAMES[generation]
+        ),
+    )
+
+
+def folded(variables: Variables) -> dict[str, np.ndarray]:
+    """Convolutions with their batch norm folded in, by our layer names.
+
+    gamma (w * x - mean) / sqrt(variance + epsilon) + beta is the convolution with the kernel
+    w gamma / sqrt(...) and the bias beta - mean gamma / sqrt(...) (Ioffe and Szegedy 2015,
+    section 3.1); computed in float64, rounded once to float32.
+    """
+    arrays = {}
+    for convolution in layout.convolutions():
+        kernel = variables[f"{convolution.scope}/weights"].astype(np.float64)
+        gamma, beta, mean, variance = (
+            variables[f"{convolution.scope}/BatchNorm/{name}"].astype(np.float64)
+            for name in BATCH_NORM
+        )
+        scale = gamma / np.sqrt(variance + EPSILON)
+        arrays[f"{convolution.layer}/kernel"] = (kernel * scale).astype(np.float32)
+        arrays[f"{convolution.layer}/bias"] = (beta - mean * scale).astype(np.float32)
+    return arrays
+
+
+def _checkpoint_prefix(directory: Path) -> Path:
+    """Path without suffix of the one checkpoint in the directory.
+
+    The text file `checkpoint` beside it names an absolute path on the machine that wrote it.
+    """
+    found = sorted(directory.glob("model.ckpt*.index"))
+    if not found:
+        raise ModelError(f"{directory}: model.ckpt.index is missing; {REMEDY}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ModelError(f"{directory}: several checkpoints ({names}); keep the files of one")
+    prefix = found[0].with_suffix("")
+    if not any(directory.glob(f"{prefix.name}.data-*")):
+        raise ModelError(f"{prefix}.data-00000-of-00001 is missing; {REMEDY}")
+    return prefix
+
+
+def _read_variables(prefix: Path) -> dict[str, np.ndarray]:
+    """Every variable of the checkpoint but an optimiser's."""
+    try:
+        from pipeline.nets.backend import quiet_stderr
+
+        with quiet_stderr():
+            import tensorflow as tf
+    except ImportError as error:
+        raise ModelError(
+            f"{prefix}: reading a TensorFlow checkpoint needs TensorFlow ({error}); install it, "
+            "or convert the release into our own format where it is installed"
+        ) from error
+    try:
+        reader: Any = tf.train.load_checkpoint(str(prefix))
+        return {
+            name: np.asarray(reader.get_tensor(name))
+            for name in reader.get_variable_to_shape_map()
+            if name not in _BOOKKEEPING and not name.endswith(_OPTIMISER_SLOTS)
+        }
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{prefix}: the checkpoint cannot be read: {reason}; {REMEDY}") from error
+
+
+def _generation(variables: Variables, prefix: Path) -> str:
+    for generation, names in COMPARATOR_NAMES.items():
+        if f"video_comparator/{names[0][0]}" in variables:
+            return generation
+    raise ModelError(
+        f"{prefix}: no video_comparator/ variables of a ViSiL release in it; this is another "
+        f"network's checkpoint, or {REMEDY}"
+    )
+
+
+def _check_variables(variables: Variables, generation: str, prefix: Path) -> None:
+    expected = _expected_shapes(generation)
+    problems = [f"{name} is missing" for name in expected if name not in variables]
+    problems += [f"{name} is unknown" for name in sorted(variables) if name not in expected]
+    problems += [
+        f"{name} is {variables[name].shape}, expected {shape}"
+        for name, shape in expected.items()
+        if name in variables and variables[name].shape != shape
+    ]
+    if problems:
+        raise ModelError(
+            f"{prefix}: not the variables of a published ViSiL release ({len(variables)} found, "
+            f"{len(expected)} expected): {'; '.join(problems[:3])}; {REMEDY}"
+        )
+
+
+def _expected_shapes(generation: str) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {CONTEXT: (layout.CHANNELS, 1)}
+    for convolution in layout.convolutions():
+        shapes[f"{convolution.scope}/weights"] = convolution.shape
+        for name in BATCH_NORM:
+            shapes[f"{convolution.scope}/BatchNorm/{name}"] = convolution.shape[-1:]
+    for (kernel, bias), shape in zip(COMPARATOR_NAMES[generation], COMPARATOR_KERNELS, strict=True):
+        shapes[f"video_comparator/{kernel}"] = shape
+        shapes[f"video_comparator/{bias}"] = shape[-1:]
+    return shapes
+
+
+def _read_pca(path: Path) -> Whitening:
+    size = layout.CHANNELS
+    expected = {"mean": (size,), "V": (size, size), "d": (size,)}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name].astype(np.float32) for name in expected}
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing; {REMEDY}") from error
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
+        raise ModelError(f"{path}: cannot be read: {error}; {REMEDY}") from error
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ModelError(f"{path}: {name} is {arrays[name].shape}, expected {shape}; {REMEDY}")
+    try:
+        return Whitening(arrays["mean"], arrays["V"], arrays["d"])
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}; {REMEDY}") from error

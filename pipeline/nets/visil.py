@@ -1,0 +1,193 @@
+"""The ViSiL network as one object: frames -> region vectors -> matrices -> similarity.
+
+For notebooks and single pairs; whole collections go through the two stages, which share the
+weights but keep features in a store and compare many pairs at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import SIMILARITY_FUNCTIONS
+from pipeline.errors import InputError
+from pipeline.nets import chamfer, comparator
+from pipeline.nets.attention import attend
+from pipeline.nets.backend import device_scope, ops, resolve_precision
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.model_dir import load_model
+from pipeline.padding import MINIMUM_FRAMES, repeat_to_min
+from pipeline.resize import resize_crop
+
+BATCH_FRAMES = 32
+TILE_FRAMES = 256  # side of a tile of the f2f matrix: 2304 x 2304 region products, 20 MiB
+STRIP_ROWS = 256  # of the f2f matrix that the comparator takes at once
+HALO_ROWS = 8  # of its neighbours; it looks 7 rows far, and strips start at multiples of 4
+
+
+class ViSiL:
+    """ViSiL (Kordopatis-Zilos et al., ICCV 2019) with the weights of a model directory.
+
+    Attributes:
+        weights: the loaded `ModelWeights`; `weights.origin` tells which format was found.
+        similarity_function: "chamfer" or "symmetric_chamfer".
+        precision: of the backbone; similarities are always computed in float32.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path = "model/",
+        dims: int | None = None,
+        similarity_function: str | None = None,
+        precision: str = "float32",
+        gpu_id: int | str | None = None,
+    ) -> None:
+        """Load the weights; the backbone is built when the first features are extracted.
+
+        Args:
+            model_dir: see `model_dir.load_model`.
+            dims: keep only the first values of each whitened region vector.
+            similarity_function: None takes the model's own.
+            precision: auto, float32, bfloat16 or float16.
+            gpu_id: number of a GPU, -1 for the CPU, None for the backend's choice.
+
+        Raises:
+            ModelError: the directory holds no usable model.
+            InputError: an unknown similarity function, precision or GPU.
+        """
+        if similarity_function not in (None, *SIMILARITY_FUNCTIONS):
+            raise InputError(
+                f"similarity_function is {similarity_function!r}, "
+                f"expected one of {SIMILARITY_FUNCTIONS}"
+            )
+        self.precision = resolve_precision(precision)
+        self.weights = load_model(model_dir, dims)
+        self.similarity_function = similarity_function or self.weights.similarity_function
+        self._gpu_id = gpu_id
+        device_scope(gpu_id)  # refuses an unknown GPU now rather than at the first video
+
+    def extract_features(self, frames: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """Region vectors of one video, ready for the methods below.
+
+        Args:
+            frames: uint8 RGB [T, H, W, 3], or T arrays [H, W, 3]; any size. The shorter side
+                is scaled to the model's size unless it has it, then the centre is cut out.
+
+        Returns:
+            float32 [T', R, C] after whitening, L2 norm and attention. T' is T, or for fewer
+            than 4 frames T doubled until it is 4 or more.
+
+        Raises:
+            InputError: no frames, or not uint8 RGB.
+        """
+        if len(frames) == 0:
+            raise InputError("no frames given, expected uint8 [T, H, W, 3] with T of at least 1")
+        parts = []
+        for start in range(0, len(frames), BATCH_FRAMES):
+            batch = frames[start : start + BATCH_FRAMES]
+            cropped = [resize_crop(np.asarray(f), self._net.preprocess) for f in batch]
+            parts.append(self._attended(self._net(np.stack(cropped))))
+        return repeat_to_min(np.concatenate(parts))
+
+    def calculate_f2f_matrix(self, query: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Frame-to-frame similarity: Chamfer over regions.
+
+        Args:
+            query, target: float [T, R, C] of `extract_features`.
+
+        Returns:
+            float32 [Tq, Tt], after repeating fewer than 4 frames.
+
+        Raises:
+            InputError: not features of this model.
+        """
+        query, target = self._checked(query, "query"), self._checked(target, "target")
+        matrix = np.empty((len(query), len(target)), np.float32)
+        with device_scope(self._gpu_id):
+            for row in range(0, len(query), TILE_FRAMES):
+                rows = ops.convert_to_tensor(query[row : row + TILE_FRAMES])
+                for column in range(0, len(target), TILE_FRAMES):
+                    columns = ops.convert_to_tensor(target[column : column + TILE_FRAMES])
+                    tile = chamfer.frame_to_frame(rows, columns, self._symmetric)
+                    matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
+                        ops.convert_to_numpy(tile)
+                    )
+        return matrix
+
+    def calculate_visil_output(self, query: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Output of the video comparator.
+
+        Args:
+            query, target: float [T, R, C] of `extract_features`.
+
+        Returns:
+            float32 [Tq // 4, Tt // 4] within [-1, 1]; for a model without comparator (ViSiL_f
+            in the paper) the frame-to-frame matrix [Tq, Tt] itself.
+
+        Raises:
+            InputError: not features of this model.
+        """
+        return self._compared(self.calculate_f2f_matrix(query, target))
+
+    def calculate_video_similarity(self, query: np.ndarray, target: np.ndarray) -> float:
+        """Similarity of two videos, Chamfer over the output of `calculate_visil_output`.
+
+        Args:
+            query, target: float [T, R, C] of `extract_features`.
+
+        Returns:
+            a number within [-1, 1] with a comparator. Plain Chamfer is not symmetric: it asks
+            how well the target covers the query.
+
+        Raises:
+            InputError: not features of this model.
+        """
+        output = self.calculate_visil_output(query, target)
+        with device_scope(self._gpu_id):
+            tensor = ops.convert_to_tensor(output)
+            return float(ops.convert_to_numpy(chamfer.video_to_video(tensor, self._symmetric)))
+
+    @cached_property
+    def _net(self) -> FeatureNet:
+        return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id)
+
+    @property
+    def _symmetric(self) -> bool:
+        return self.similarity_function == "symmetric_chamfer"
+
+    def _attended(self, vectors: np.ndarray) -> np.ndarray:
+        if self.weights.attention is None:
+            return vectors
+        with device_scope(self._gpu_id):
+            return np.asarray(ops.convert_to_numpy(attend(vectors, self.weights.attention)))
+
+    def _compared(self, matrix: np.ndarray) -> np.ndarray:
+        """Comparator over strips of rows with enough of their neighbours to be exact."""
+        layers = self.weights.comparator
+        if layers is None:
+            return matrix
+        parts = []
+        with device_scope(self._gpu_id):
+            for start in range(0, len(matrix) - MINIMUM_FRAMES + 1, STRIP_ROWS):
+                first = max(0, start - HALO_ROWS)
+                strip = ops.convert_to_tensor(matrix[first : start + STRIP_ROWS + HALO_ROWS])
+                output: Any = ops.convert_to_numpy(comparator.compare(strip, layers))
+                skip = (start - first) // comparator.SHRINK
+                parts.append(output[skip : skip + STRIP_ROWS // comparator.SHRINK])
+        return np.concatenate(parts)
+
+    def _checked(self, features: np.ndarray, role: str) -> np.ndarray:
+        features = np.asarray(features)
+        shape = (self.weights.regions, self.weights.dims)
+        if features.ndim != 3 or features.shape[1:] != shape or features.dtype.kind != "f":
+            raise InputError(
+                f"{role} features are {features.dtype} {features.shape}, expected float "
+                f"[T, {shape[0]}, {shape[1]}] as extract_features gives them"
+            )
+        if len(features) == 0 or not np.isfinite(features).all():
+            raise InputError(f"{role} features are empty or hold a value that is not finite")
+        return repeat_to_min(features.astype(np.float32, copy=False))

@@ -1,0 +1,187 @@
+"""What a loaded model is: arrays and how to use them, whatever files they came from. numpy only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from pipeline.config import SIMILARITY_FUNCTIONS
+from pipeline.errors import ModelError
+from pipeline.records import Preprocess
+
+
+@dataclass(frozen=True)
+class InputDescription:
+    """How a decoded frame becomes the backbone's input: (pixel - mean) * scale per channel.
+
+    Attributes:
+        resize, crop, method: see `records.Preprocess`.
+        channels: order the backbone was trained with, "RGB" or "BGR".
+        mean, scale: per channel in that order; pixels count from 0 to 255.
+    """
+
+    resize: int
+    crop: int
+    method: str
+    channels: str
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("RGB", "BGR"):
+            raise ValueError(f"channels is {self.channels!r}, expected 'RGB' or 'BGR'")
+        if len(self.mean) != 3 or len(self.scale) != 3:
+            raise ValueError("mean and scale hold 3 numbers each")
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The part that happens on decoded frames, before the network."""
+        return Preprocess(self.resize, self.crop, self.method)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """PCA of region vectors, float32: mean [D], eigenvectors [D, n] in columns, eigenvalues [n]."""
+
+    mean: np.ndarray
+    eigenvectors: np.ndarray
+    eigenvalues: np.ndarray
+
+    def __post_init__(self) -> None:
+        size, dims = len(self.mean), len(self.eigenvalues)
+        if self.eigenvectors.shape != (size, dims) or not 0 < dims <= size:
+            raise ValueError(
+                f"mean {self.mean.shape}, eigenvectors {self.eigenvectors.shape} and eigenvalues "
+                f"{self.eigenvalues.shape} do not belong together, expected [D], [D, n] and [n]"
+            )
+        if not (np.isfinite(self.eigenvectors).all() and np.isfinite(self.mean).all()):
+            raise ValueError("mean or eigenvectors hold a value that is not finite")
+        if not (self.eigenvalues > 0).all():
+            raise ValueError("an eigenvalue is not positive")
+
+    @property
+    def dims(self) -> int:
+        """n, values of a whitened vector."""
+        return len(self.eigenvalues)
+
+    def first(self, dims: int) -> Whitening:
+        """The first `dims` columns."""
+        return Whitening(self.mean, self.eigenvectors[:, :dims], self.eigenvalues[:dims])
+
+
+@dataclass(frozen=True)
+class ModelWeights:
+    """A model directory's content; arrays are float32.
+
+    Attributes:
+        name: of the model, for people.
+        origin: which format it was read from, e.g. "own format".
+        backbone: kind, a key of `backbones.MODULES`.
+        arrays: the backbone's arrays by layer name, batch norm folded in.
+        input: from frame to backbone.
+        taps: backbone outputs that regions are taken of, in this order.
+        grid: regions along one side of a map.
+        whitening: PCA of the concatenated regions.
+        attention: context vector [dims], or None.
+        comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
+        similarity_function: the one the model was made for.
+        features_digest: SHA-256 (hex) of all that changes features, of the full dims.
+        licence, provenance, description: text, may be empty.
+    """
+
+    name: str
+    origin: str
+    backbone: str
+    arrays: Mapping[str, np.ndarray]
+    input: InputDescription
+    taps: tuple[str, ...]
+    grid: int
+    whitening: Whitening
+    attention: np.ndarray | None = None
+    comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    similarity_function: str = "chamfer"
+    licence: str = ""
+    provenance: str = ""
+    description: str = ""
+    features_digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.similarity_function not in SIMILARITY_FUNCTIONS:
+            raise ValueError(
+                f"similarity_function is {self.similarity_function!r}, "
+                f"expected one of {SIMILARITY_FUNCTIONS}"
+            )
+        if self.attention is not None and self.attention.shape != (self.whitening.dims,):
+            raise ValueError(
+                f"attention vector is {self.attention.shape}, expected ({self.whitening.dims},)"
+            )
+        if self.comparator is not None:
+            _check_comparator(self.comparator)
+        if not self.features_digest:
+            object.__setattr__(self, "features_digest", features_digest(self))
+
+    @property
+    def dims(self) -> int:
+        """C, values of a region vector."""
+        return self.whitening.dims
+
+    @property
+    def regions(self) -> int:
+        """R, region vectors a frame."""
+        return self.grid * self.grid
+
+    def with_dims(self, dims: int | None) -> ModelWeights:
+        """The model cut to the first `dims` whitened values; None leaves it whole.
+
+        Raises:
+            ModelError: more than there are, or not what the attention was learned for.
+        """
+        if dims is None or dims == self.dims:
+            return self
+        if not 0 < dims < self.dims:
+            raise ModelError(f"{self.name}: dims {dims} asked, it has 1 to {self.dims}")
+        if self.attention is not None:
+            raise ModelError(
+                f"{self.name}: dims {dims} asked, but its attention was learned for {self.dims} "
+                f"values; leave dims out or give {self.dims}"
+            )
+        return replace(self, whitening=self.whitening.first(dims))
+
+
+def features_digest(weights: ModelWeights) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
+
+    Attention and comparator are left out: they act on stored features. File format and the
+    names inside a file have no part in it, so a converted model keeps its digest.
+    """
+    description = {
+        "backbone": weights.backbone,
+        "input": asdict(weights.input),
+        "taps": weights.taps,
+        "grid": weights.grid,
+    }
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    arrays = {f"backbone/{name}": array for name, array in weights.arrays.items()}
+    arrays |= {f"whitening/{name}": array for name, array in vars(weights.whitening).items()}
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<f4")
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _check_comparator(layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> None:
+    """Three 3x3 and one 1x1 convolution, each taking what the one before gives."""
+    channels = 1
+    sizes = [kernel.shape[:2] for kernel, _ in layers]
+    chained = sizes == [(3, 3)] * 3 + [(1, 1)]
+    for kernel, bias in layers:
+        chained = chained and kernel.shape[2] == channels and bias.shape == kernel.shape[3:]
+        channels = kernel.shape[-1]
+    if not chained or channels != 1:
+        shapes = [(kernel.shape, bias.shape) for kernel, bias in layers]
+        raise ValueError(f"comparator layers {shapes} are not three 3x3 and one 1x1 in a chain")

@@ -1,0 +1,35 @@
+"""PCA whitening of region vectors.
+
+Jegou and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and
+whitening" (ECCV 2012): rotate to the principal axes, divide by the standard deviations, L2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.nets.backend import ops
+from pipeline.nets.regions import l2_normalize
+from pipeline.nets.weights import Whitening
+
+
+def projection(whitening: Whitening) -> np.ndarray:
+    """V / sqrt(d), float32 [D, n]: the rotation and the division as one matrix."""
+    scale = np.sqrt(whitening.eigenvalues.astype(np.float64))
+    return (whitening.eigenvectors / scale).astype(np.float32)
+
+
+def whiten(x: Any, mean: Any, matrix: Any) -> Any:
+    """(x - mean) @ V / sqrt(d), then length 1.
+
+    Args:
+        x: float32 [..., D].
+        mean: float32 [D].
+        matrix: float32 [D, n], see `projection`.
+
+    Returns:
+        float32 [..., n].
+    """
+    return l2_normalize(ops.matmul(x - mean, matrix))
