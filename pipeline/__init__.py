@@ -11,8 +11,8 @@ from typing import Any
 
 _EXPORTS = {
     "ViSiL": "pipeline.nets.visil",
-    "compute_similarity": "pipeline.compare",
-    "extract_features": "pipeline.extract",
+    "compute_similarity": "pipeline.api",
+    "extract_features": "pipeline.api",
     "open_store": "pipeline.store",
 }
 

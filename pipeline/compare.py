@@ -24,8 +24,8 @@ from pipeline.results import check_output_file, new_score_table, write_json
 from pipeline.scores import PairScores
 
 if TYPE_CHECKING:
-    from pipeline.nets.model_dir import ModelWeights
     from pipeline.nets.pairs import PairScorer
+    from pipeline.nets.weights import ModelWeights
 
 _PIECE_FRAMES = 256  # own frames of a piece: 272 x 272 x 32 activations are 9 MiB
 _QUERY_BLOCK_FRAMES = 2048
@@ -57,6 +57,7 @@ def compute_similarity(
     config: CompareConfig | None = None,
     top_k: int | None = None,
     threshold: float | None = None,
+    gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the JSON.
@@ -66,6 +67,7 @@ def compute_similarity(
         output_file: written under a temporary name and renamed into place at the end.
         model: its attention and comparator are used.
         top_k, threshold: see `results.select`.
+        gpu_id: see `nets.backend.device_scope`.
         progress: called with (database videos done, all) after each block.
 
     Raises:
@@ -74,14 +76,11 @@ def compute_similarity(
         StoreError: features are damaged.
     """
     check_output_file(output_file)
-    require_same_features(queries, database)
-    require_model(database, model)
     begin = time.perf_counter()
-    table, waited = score_table(queries, database, model, config or CompareConfig(), progress)
+    config = config or CompareConfig()
+    table, waited = score_table(queries, database, model, config, gpu_id, progress)
     written = write_json(output_file, queries.ids, database.ids, table, top_k, threshold)
-    return CompareReport(
-        len(queries), len(database), written, time.perf_counter() - begin, waited
-    )
+    return CompareReport(len(queries), len(database), written, time.perf_counter() - begin, waited)
 
 
 def score_table(
@@ -89,14 +88,33 @@ def score_table(
     database: Collection,
     model: ModelWeights,
     config: CompareConfig,
+    gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Scores [queries, database] float32, and the seconds spent waiting for the disk."""
-    from pipeline.nets import backend
+    """Scores [queries, database] float32, and the seconds spent waiting for the disk.
+
+    Arguments and errors are those of `compute_similarity`.
+    """
+    require_same_features(queries, database)
+    require_model(database, model)
+    from pipeline.nets.backend import device_scope
+
+    with device_scope(gpu_id):
+        return _score_table(queries, database, model, config, progress)
+
+
+def _score_table(
+    queries: Collection,
+    database: Collection,
+    model: ModelWeights,
+    config: CompareConfig,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[np.ndarray, float]:
+    from pipeline.nets.backend import resolve_similarity_precision
     from pipeline.nets.pairs import PairScorer
 
     symmetric = (config.similarity_function or model.similarity_function) == "symmetric_chamfer"
-    scorer = PairScorer(model, symmetric, backend.similarity_precision(config.precision))
+    scorer = PairScorer(model, symmetric, resolve_similarity_precision(config.precision))
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
     frame_bytes = queries.spec.regions * queries.spec.dims * database.dtype.itemsize

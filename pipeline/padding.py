@@ -30,3 +30,12 @@ def repeat_to_min(features: np.ndarray, minimum: int = MINIMUM_FRAMES) -> np.nda
     while len(features) < minimum:
         features = np.concatenate([features, features])
     return features
+
+
+def padded_length(frames: int, minimum: int = MINIMUM_FRAMES) -> int:
+    """Frames that `repeat_to_min` makes of `frames`, without touching any."""
+    if frames < 1:
+        raise ValueError(f"{frames} frames, expected at least 1")
+    while frames < minimum:
+        frames *= 2
+    return frames

@@ -14,7 +14,6 @@ import numpy as np
 
 from pipeline.blocks import Geometry, Piece, bucket
 
-
 _Placed = tuple[tuple[int, int, int, int], Piece]
 
 

@@ -50,7 +50,11 @@ with quiet_stderr():
     import keras
     from keras import ops
 
-BACKEND: str = keras.backend.backend()
+    BACKEND: str = keras.backend.backend()
+    if BACKEND == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # complains here, once, where no GPU is
 
 __all__ = [
     "BACKEND",
@@ -63,6 +67,7 @@ __all__ = [
     "ops",
     "quiet_stderr",
     "resolve_precision",
+    "resolve_similarity_precision",
 ]
 
 
@@ -157,6 +162,13 @@ def resolve_precision(precision: str) -> str:
     if precision != "auto":
         return precision
     return "bfloat16" if gpu_count() or _cpu_has_bfloat16() else "float32"
+
+
+def resolve_similarity_precision(precision: str) -> str:
+    """As `resolve_precision`, but "auto" is float32 on a CPU: there scores are to be exact."""
+    if precision == "auto":
+        return "bfloat16" if gpu_count() else "float32"
+    return resolve_precision(precision)
 
 
 def _cpu_has_bfloat16() -> bool:

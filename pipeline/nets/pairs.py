@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.nets.backend import compiled_for_shapes, ops
-from pipeline.nets.model_dir import ModelWeights
+from pipeline.nets.weights import ModelWeights
 
 _TILE_BYTES = 8 << 20  # of one [frames x R, frames x R] product; larger ones leave the cache
 _FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
@@ -43,7 +43,7 @@ class PairScorer:
             for kernel, bias in weights.comparator or ()
         ]
         self._product = compiled_for_shapes(
-            self._frame_matrix, [((None, None), precision), ((None, None, None), precision)]
+            self._frame_matrix, [((None, None), precision), ((None, None), precision)]
         )
         index = ((None,), "int32")
         self._maxima = compiled_for_shapes(
@@ -76,14 +76,14 @@ class PairScorer:
         Returns:
             [Nq, Nt] float32 tensor.
         """
-        n, regions, channels = queries.shape
+        frames, regions, channels = queries.shape
+        columns = regions * int(targets.shape[0])
         # Regions outermost: the maximum over them then runs along whole rows of memory.
-        targets = ops.transpose(targets, (1, 0, 2))
-        columns = int(targets.shape[0]) * int(targets.shape[1])
-        step = max(1, _TILE_BYTES // (4 * regions * max(1, columns)))
+        targets = ops.reshape(ops.transpose(targets, (2, 1, 0)), (channels, columns))
+        step = max(1, _TILE_BYTES // (4 * regions * columns))
         rows = [
             self._product(ops.reshape(queries[i : i + step], (-1, channels)), targets)
-            for i in range(0, n, step)
+            for i in range(0, frames, step)
         ]
         return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=0)
 
@@ -112,11 +112,10 @@ class PairScorer:
         return by_row, ops.convert_to_numpy(column_max) if self.symmetric else None
 
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
-        """[n * R, C], [R, Nt, C] -> [n, Nt]."""
-        regions, channels = self.regions, ops.shape(targets)[2]
-        flat = ops.reshape(targets, (-1, channels))
-        products = ops.matmul(queries, ops.transpose(flat))  # [n * R, R * Nt]
-        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[1]))
+        """[n * R, C], [C, R * Nt] -> [n, Nt]."""
+        regions = self.regions
+        products = ops.matmul(queries, targets)
+        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[1] // regions))
         best = ops.cast(ops.max(products, axis=2), "float32")
         result = ops.mean(best, axis=1)
         if self.symmetric:

@@ -1,0 +1,118 @@
+"""The two stages as functions for Python use; the command line does the same with messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.inputs import read_list, scan_folder
+from pipeline.records import VideoRef
+from pipeline.shipped import default_model_dir
+
+if TYPE_CHECKING:
+    from pipeline.extract import ExtractReport, Progress
+
+Videos = str | Path | Mapping[str, str] | Sequence[VideoRef]
+Stores = str | Path | Sequence[str | Path]
+
+
+def extract_features(
+    videos: Videos,
+    store: str | Path,
+    model_dir: str | Path | None = None,
+    config: ExtractConfig | None = None,
+    retry_failed: bool = False,
+    replace: str = "never",
+    gpu_id: int | None = None,
+    progress: Progress | None = None,
+) -> ExtractReport:
+    """Stage one: bring a feature store up to date with a list of videos.
+
+    Args:
+        videos: a list file (lines `id<TAB>path`), a folder, `{id: path}`, or `VideoRef`s.
+        store: path ending in .h5 or .zarr; made if it does not exist.
+        model_dir: None takes the shipped model.
+        config, retry_failed, replace, progress: see `extract.extract_features`.
+        gpu_id: see `nets.backend.device_scope`.
+
+    Returns:
+        What was stored and what failed, and why. One bad video raises nothing.
+
+    Raises:
+        PipelineError: of list, model or store; see `errors.py`.
+    """
+    from pipeline import extract
+    from pipeline.nets.features import FeatureNet
+    from pipeline.nets.model_dir import load_model
+
+    config = config or ExtractConfig()
+    refs = _refs(videos)
+    weights = load_model(model_dir or default_model_dir(), config.dims)
+    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id)
+    return extract.extract_features(refs, store, net, config, retry_failed, replace, progress)
+
+
+def compute_similarity(
+    queries: Stores,
+    database: Stores,
+    output_file: str | Path | None = None,
+    model_dir: str | Path | None = None,
+    config: CompareConfig | None = None,
+    top_k: int | None = None,
+    threshold: float | None = None,
+    gpu_id: int | None = None,
+) -> dict[str, dict[str, float]] | None:
+    """Stage two: every query against every database video.
+
+    Args:
+        queries, database: path of a store, or several.
+        output_file: write JSON there and return None; without it the scores are returned.
+        model_dir: the model the stores were made with; None takes the shipped one.
+        config: see `CompareConfig`.
+        top_k, threshold: see `results.select`.
+        gpu_id: see `nets.backend.device_scope`.
+
+    Returns:
+        `{query_id: {database_id: similarity}}`, or None.
+
+    Raises:
+        PipelineError: of stores or model; see `errors.py`.
+    """
+    from pipeline import compare
+    from pipeline.collection import Collection
+    from pipeline.nets.model_dir import load_model
+    from pipeline.results import select
+    from pipeline.store import open_store
+
+    config = config or CompareConfig()
+    with ExitStack() as stack:
+        asked, searched = (
+            Collection([stack.enter_context(open_store(p)) for p in _paths(side)])
+            for side in (queries, database)
+        )
+        weights = load_model(model_dir or default_model_dir(), searched.spec.dims)
+        if output_file is not None:
+            compare.compute_similarity(
+                asked, searched, output_file, weights, config, top_k, threshold, gpu_id
+            )
+            return None
+        table, _ = compare.score_table(asked, searched, weights, config, gpu_id)
+    return {
+        query: {searched.ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
+        for query, row in zip(asked.ids, table, strict=True)
+    }
+
+
+def _refs(videos: Videos) -> Sequence[VideoRef]:
+    if isinstance(videos, Mapping):
+        return [VideoRef(video_id, path) for video_id, path in videos.items()]
+    if isinstance(videos, (str, Path)):
+        return scan_folder(videos) if Path(videos).is_dir() else read_list(videos)
+    return videos
+
+
+def _paths(stores: Stores) -> Sequence[str | Path]:
+    return [stores] if isinstance(stores, (str, Path)) else stores

@@ -1,0 +1,26 @@
+"""The console program; the only part of the package that prints or exits.
+
+Imports here stay light (`--help` must answer at once): each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.cli.common import handled
+from pipeline.cli.compare import compare
+from pipeline.cli.extract import extract
+from pipeline.cli.models import convert_model
+from pipeline.cli.stores import copy, info, remove, verify
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="visil-index")
+def main() -> None:
+    """Precomputed feature index for video similarity (ViSiL, ICCV 2019)."""
+
+
+for _command in (extract, compare, info, verify, remove, copy, convert_model):
+    main.add_command(_command)
+
+__all__ = ["compare", "extract", "handled", "main"]

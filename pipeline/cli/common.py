@@ -1,0 +1,136 @@
+"""What the commands share: exit codes, messages, options, progress."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.config import PRECISIONS
+from pipeline.errors import InputError, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.nets.weights import ModelWeights
+    from pipeline.records import Failure, VideoRef
+
+PARTIAL_FAILURE = 3  # exit code: the run went through, but some videos could not be used
+INTERRUPTED = 130
+_SHOWN_FAILURES = 20
+
+model_dir_option = click.option(
+    "-m",
+    "--model_dir",
+    help="Model directory: a published release as unzipped, or our own format. "
+    "Default: the model shipped with this program.",
+)
+config_option = click.option("-c", "--config", "config_file", help="YAML file with settings.")
+precision_option = click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="Arithmetic of the network."
+)
+gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
+batch_option = click.option(
+    "--batch_sz", type=click.IntRange(min=1), help="Frames in one run of the feature network."
+)
+workers_option = click.option(
+    "--workers",
+    "--threads",
+    type=click.IntRange(min=0),
+    help="Decoding processes. Default: one per processor core.",
+)
+
+
+def say(text: str) -> None:
+    """A line to standard error; standard output is left to results."""
+    click.echo(text, err=True)
+
+
+def handled(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn expected errors into one line and an exit code; SIGTERM ends as Ctrl-C does."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            code = command(*args, **kwargs)
+        except PipelineError as error:
+            say(f"error: {error}")
+            code = error.exit_code
+        except KeyboardInterrupt:
+            say("interrupted; what was reported as stored is kept, the same command goes on")
+            code = INTERRUPTED
+        sys.exit(code or 0)
+
+    return run
+
+
+@functools.cache
+def load_weights(model_dir: str | None, dims: int | None = None) -> ModelWeights:
+    """Load a model, once, and say which one it is."""
+    from pipeline.nets.model_dir import load_model
+    from pipeline.shipped import default_model_dir
+
+    weights = load_model(model_dir or default_model_dir(), dims)
+    say(f"model: {weights.name} ({weights.origin})")
+    return weights
+
+
+def read_videos(path: str | None, folder: str | None, option: str) -> list[VideoRef]:
+    """The videos of a list file or of a folder; exactly one of the two is given.
+
+    Raises:
+        InputError: both or none are given, or what is given cannot be read.
+    """
+    from pipeline.inputs import read_list, scan_folder
+
+    if (path is None) == (folder is None):
+        raise InputError(f"give either --{option}_file (lines `id<TAB>path`) or --{option}_dir")
+    if folder is not None:
+        return scan_folder(folder)
+    assert path is not None
+    return read_list(path)
+
+
+def report_failures(failures: Sequence[Failure], heading: str) -> None:
+    """Name the videos that could not be used, and why; a long list is cut."""
+    if not failures:
+        return
+    say(f"{heading}: {len(failures)}")
+    for failure in failures[:_SHOWN_FAILURES]:
+        say(f"  {failure.id}: {failure.reason}: {failure.detail}")
+    if len(failures) > _SHOWN_FAILURES:
+        say(f"  ... and {len(failures) - _SHOWN_FAILURES} more (visil-index info --failures STORE)")
+
+
+class ProgressLine:
+    """One line that is rewritten on a terminal, or a new line every 30 s in a log."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._begin = self._last = time.monotonic()
+        self._width = 0
+
+    def show(self, done: int, total: int, what: str, detail: str = "") -> None:
+        """Say how far the work is, at what rate, and how long the rest will take."""
+        now = time.monotonic()
+        if now - self._last < (0.5 if self._terminal else 30) and done < total:
+            return
+        self._last = now
+        rate = done / max(now - self._begin, 1e-9)
+        left = f", {_duration((total - done) / rate)} left" if 0 < done < total else ""
+        text = f"{done}/{total} {what}, {rate:.1f}/s{left}{detail}"
+        if self._terminal:
+            click.echo("\r" + text.ljust(self._width), err=True, nl=done >= total)
+            self._width = len(text)
+        else:
+            say(text)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -1,0 +1,215 @@
+"""`compare`: the command line of stage two, and the original's single command.
+
+Lists of videos may be given in place of stores; stage one then runs first, into a store that is
+kept if `--database_store` names one and temporary otherwise.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli import common
+from pipeline.cli.extract import fill_store
+from pipeline.config import SIMILARITY_FUNCTIONS, Config, load_config, override
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.collection import Collection
+    from pipeline.records import FeatureSpec, VideoRef
+    from pipeline.store import FeatureStore
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-q", "--query_file", help="List of query videos, one `id<TAB>path` a line.")
+@click.option("--query_dir", help="Folder of query videos; ids are the relative paths.")
+@click.option("--query_store", multiple=True, help="Store with query features; repeatable.")
+@click.option("-d", "--database_file", help="List of database videos, one `id<TAB>path` a line.")
+@click.option("--database_dir", help="Folder of database videos; ids are the relative paths.")
+@click.option(
+    "--database_store",
+    multiple=True,
+    help="Store with database features; repeatable. With --database_file: where to keep them.",
+)
+@click.option("-o", "--output_file", default="results.json", show_default=True, help="The result.")
+@common.model_dir_option
+@common.config_option
+@click.option(
+    "-s",
+    "--similarity_function",
+    type=click.Choice(SIMILARITY_FUNCTIONS),
+    help="Default: the one the model was made for.",
+)
+@click.option("-l", "--load_queries", is_flag=True, help="Keep the queries on the device.")
+@click.option("--top_k", type=click.IntRange(min=1), help="Write the best N of each query only.")
+@click.option("--threshold", type=float, help="Write scores of at least this only.")
+@common.batch_option
+@click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
+@click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
+@common.precision_option
+@common.workers_option
+@common.gpu_option
+@click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
+@common.handled
+def compare(
+    query_file: str | None,
+    query_dir: str | None,
+    query_store: tuple[str, ...],
+    database_file: str | None,
+    database_dir: str | None,
+    database_store: tuple[str, ...],
+    output_file: str,
+    model_dir: str | None,
+    config_file: str | None,
+    similarity_function: str | None,
+    load_queries: bool,
+    top_k: int | None,
+    threshold: float | None,
+    batch_sz: int | None,
+    batch_sz_sim: int | None,
+    block_mb: int | None,
+    precision: str | None,
+    workers: int | None,
+    gpu_id: int,
+    network: str | None,
+) -> int:
+    """Compare query videos with database videos, write {query: {database: similarity}}.
+
+    Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
+    listed videos could not be scored.
+    """
+    from pipeline.results import check_output_file
+
+    check_output_file(output_file)
+    config = load_config(config_file)
+    config = Config(
+        override(config.extract, batch_size=batch_sz, precision=precision, workers=workers),
+        override(
+            config.compare,
+            similarity_function=similarity_function,
+            precision=precision,
+            batch_size=batch_sz_sim,
+            block_mb=block_mb,
+            load_queries=load_queries or None,
+        ),
+    )
+    with ExitStack() as stack:
+        sources = _Sources(stack, config, model_dir, gpu_id)
+        query_list = sources.listed(query_file, query_dir, "query")
+        database_list = sources.listed(database_file, database_dir, "database")
+        _check_sides(query_list, query_store, database_list, database_store)
+        if database_list is None:
+            database = sources.stored(database_store)
+        else:
+            database = sources.extracted(database_list, database_store)
+        if query_list is None:
+            queries = sources.stored(query_store)
+        else:
+            queries = sources.extracted(query_list, query_store, database.spec)
+        _run(queries, database, output_file, model_dir, config, top_k, threshold, gpu_id)
+    return common.PARTIAL_FAILURE if sources.failed else 0
+
+
+def _check_sides(
+    query_list: list[VideoRef] | None,
+    query_store: tuple[str, ...],
+    database_list: list[VideoRef] | None,
+    database_store: tuple[str, ...],
+) -> None:
+    for listed, stores, side in (
+        (query_list, query_store, "query"),
+        (database_list, database_store, "database"),
+    ):
+        if listed is None and not stores:
+            raise InputError(f"give --{side}_file, --{side}_dir or --{side}_store")
+        if listed is not None and len(stores) > 1:
+            raise InputError(f"with a list of {side} videos, give at most one --{side}_store")
+
+
+def _run(
+    queries: Collection,
+    database: Collection,
+    output_file: str,
+    model_dir: str | None,
+    config: Config,
+    top_k: int | None,
+    threshold: float | None,
+    gpu_id: int,
+) -> None:
+    from pipeline.compare import compute_similarity
+
+    weights = common.load_weights(model_dir, config.extract.dims).with_dims(database.spec.dims)
+    line = common.ProgressLine()
+    report = compute_similarity(
+        queries,
+        database,
+        output_file,
+        weights,
+        config.compare,
+        top_k,
+        threshold,
+        gpu_id,
+        lambda done, total: line.show(done, total, "database videos"),
+    )
+    common.say(
+        f"{output_file}: {report.written} scores of {report.queries} queries and "
+        f"{report.database} database videos in {report.seconds:.1f} s"
+    )
+
+
+class _Sources:
+    """Opens stores and runs stage one where lists were given."""
+
+    def __init__(
+        self, stack: ExitStack, config: Config, model_dir: str | None, gpu_id: int
+    ) -> None:
+        self.stack, self.config, self.model_dir, self.gpu_id = stack, config, model_dir, gpu_id
+        self.failed = False
+
+    def listed(self, path: str | None, folder: str | None, option: str) -> list[VideoRef] | None:
+        if path is None and folder is None:
+            return None
+        return common.read_videos(path, folder, option)
+
+    def open(self, path: str | Path) -> FeatureStore:
+        from pipeline.store import open_store
+
+        return self.stack.enter_context(open_store(path))
+
+    def stored(self, paths: tuple[str, ...]) -> Collection:
+        from pipeline.collection import Collection
+
+        stores = [self.open(path) for path in paths]
+        for store in stores:
+            if store.failures:
+                common.say(
+                    f"note: {len(store.failures)} videos failed when {store.path} was made and "
+                    "are not compared (visil-index info --failures)"
+                )
+        return Collection(stores)
+
+    def extracted(
+        self,
+        videos: list[VideoRef],
+        keep: tuple[str, ...],
+        like: FeatureSpec | None = None,
+    ) -> Collection:
+        """Features of listed videos, made with the settings of `like` where that is given."""
+        from pipeline.collection import Collection
+
+        config = self.config.extract
+        if like is not None:
+            config = replace(config, fps=like.fps, dims=like.dims)
+        if keep:
+            path: str | Path = keep[0]
+        else:
+            folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="visil-index-"))
+            path = Path(folder) / "features.h5"
+        self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id)
+        store = self.open(path)
+        return Collection([store], [v.id for v in videos if v.id in store])

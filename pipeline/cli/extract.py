@@ -1,0 +1,105 @@
+"""`extract`: the command line of stage one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipeline.cli import common
+from pipeline.config import DTYPES, ExtractConfig, load_config, override
+from pipeline.records import VideoRef
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--video_file", help="List of videos, one `id<TAB>path` a line.")
+@click.option("--video_dir", help="Folder of videos instead; ids are the relative paths.")
+@click.option("-o", "--store", required=True, help="Store to fill: a path ending in .h5 or .zarr.")
+@common.model_dir_option
+@common.config_option
+@click.option("--fps", type=float, help="Frames sampled a second of video. Default: 1")
+@click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
+@click.option("--dtype", type=click.Choice(DTYPES), help="How the store keeps them.")
+@common.batch_option
+@common.precision_option
+@common.workers_option
+@common.gpu_option
+@click.option("--retry_failed", is_flag=True, help="Try again what failed before.")
+@click.option(
+    "--replace",
+    type=click.Choice(("never", "changed", "all")),
+    default="never",
+    show_default=True,
+    help="Redo stored videos: those whose file changed, or all that are listed.",
+)
+@common.handled
+def extract(
+    video_file: str | None,
+    video_dir: str | None,
+    store: str,
+    model_dir: str | None,
+    config_file: str | None,
+    fps: float | None,
+    dims: int | None,
+    dtype: str | None,
+    batch_sz: int | None,
+    precision: str | None,
+    workers: int | None,
+    gpu_id: int,
+    retry_failed: bool,
+    replace: str,
+) -> int:
+    """Decode videos and store their features, once.
+
+    Run it again with a longer list, or after an interruption: only what is not stored yet is
+    decoded. Exit code 3 says that some videos could not be stored.
+    """
+    videos = common.read_videos(video_file, video_dir, "video")
+    config = override(
+        load_config(config_file).extract,
+        fps=fps,
+        dims=dims,
+        dtype=dtype,
+        batch_size=batch_sz,
+        precision=precision,
+        workers=workers,
+    )
+    failed = fill_store(videos, store, model_dir, config, gpu_id, retry_failed, replace)
+    return common.PARTIAL_FAILURE if failed else 0
+
+
+def fill_store(
+    videos: Sequence[VideoRef],
+    store: str | Path,
+    model_dir: str | None,
+    config: ExtractConfig,
+    gpu_id: int = 0,
+    retry_failed: bool = False,
+    replace: str = "never",
+) -> bool:
+    """Run stage one with messages; True if a listed video is not in the store afterwards."""
+    from pipeline.extract import ExtractReport, extract_features
+    from pipeline.nets.features import FeatureNet
+
+    weights = common.load_weights(model_dir, config.dims)
+    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id)
+    line = common.ProgressLine()
+
+    def progress(report: ExtractReport) -> None:
+        done = len(report.stored) + len(report.failures)
+        line.show(done, report.todo, "videos", f", {report.frames} frames")
+
+    report = extract_features(videos, store, net, config, retry_failed, replace, progress)
+    for video_id, note in report.notes.items():
+        common.say(f"note: {video_id}: {note}")
+    common.report_failures(list(report.failures.values()), "could not be stored")
+    common.report_failures(
+        list(report.known_failures.values()), "failed before, try again with --retry_failed"
+    )
+    common.say(
+        f"{store}: {len(report.stored)} videos stored, {report.already} were there, "
+        f"{len(report.failures) + len(report.known_failures)} failed; "
+        f"{report.frames} frames in {report.seconds:.1f} s"
+    )
+    return not report.complete

@@ -1,0 +1,94 @@
+"""`info`, `verify`, `remove` and `copy`: the small commands on a store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from pipeline.cli import common
+from pipeline.errors import InputError
+
+
+@click.command()
+@click.argument("store")
+@click.option("--ids", is_flag=True, help="List the ids of the stored videos, one a line.")
+@click.option("--failures", is_flag=True, help="List the failed videos: id, reason, detail, path.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON, a video a line.")
+@common.handled
+def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
+    """Tell what is in a STORE."""
+    from pipeline.store import open_store
+
+    with open_store(store) as opened:
+        if ids:
+            for video_id in opened.ids:
+                click.echo(video_id)
+        elif failures:
+            for f in opened.failures.values():
+                click.echo(f"{f.id}\t{f.reason}\t{f.detail}\t{f.source.path}")
+        elif as_json:
+            click.echo(json.dumps({"spec": asdict(opened.spec)}))
+            for video_id in opened.ids:
+                click.echo(json.dumps(asdict(opened.record(video_id))))
+            for f in opened.failures.values():
+                click.echo(json.dumps({"failure": asdict(f)}))
+        else:
+            frames = int(opened.lengths.sum())
+            spec = opened.spec
+            row = spec.regions * spec.dims * opened.dtype.itemsize
+            click.echo(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
+            click.echo(f"frames:       {frames} at {spec.fps:g} a second")
+            click.echo(f"features:     {spec.regions} regions x {spec.dims} {opened.dtype}")
+            click.echo(f"size:         {frames * row / 1e6:.1f} MB of features")
+            click.echo(f"model:        {spec.model} ({spec.digest[:16]})")
+            click.echo(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")
+            click.echo(f"sampling:     {spec.sampling}")
+            click.echo(f"fingerprint:  {spec.fingerprint[:16]}")
+            click.echo(f"format:       {opened.format_version}")
+
+
+@click.command()
+@click.argument("store")
+@common.handled
+def verify(store: str) -> int:
+    """Read every byte of a STORE and check it. Exit code 1 if something is damaged."""
+    from pipeline.store import open_store
+
+    line = common.ProgressLine()
+    with open_store(store) as opened:
+        problems = opened.verify(lambda done, total: line.show(done, total, "videos"))
+        for problem in problems:
+            common.say(f"damaged: {problem}")
+        click.echo(f"{store}: {len(opened)} videos checked, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+@click.command()
+@click.argument("store")
+@click.argument("ids", nargs=-1, required=True)
+@common.handled
+def remove(store: str, ids: tuple[str, ...]) -> None:
+    """Remove videos from a STORE. Ids with a leading dash go behind `--`."""
+    from pipeline.store import open_writer
+
+    with open_writer(store) as writer:
+        unknown = [i for i in ids if i not in writer and i not in writer.failures]
+        if unknown:
+            raise InputError(f"{store}: no video {unknown[0]!r}; nothing was removed")
+        for video_id in ids:
+            writer.remove(video_id)
+    click.echo(f"{store}: {len(ids)} videos removed (`copy` to a new store frees the space)")
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@common.handled
+def copy(source: str, target: str) -> None:
+    """Copy SOURCE to TARGET: from HDF5 to Zarr or back, and without what was removed."""
+    from pipeline.store import copy_store
+
+    count = copy_store(source, target)
+    click.echo(f"{target}: {count} videos copied")

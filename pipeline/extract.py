@@ -1,0 +1,234 @@
+"""Stage one: videos in, feature store out. Knows nothing of stage two.
+
+Decoding runs in its own processes; this one fills fixed-size batches with frames of whatever
+videos are under way, runs the network and hands the region vectors to the store. A video counts
+as done when the store has committed it, never before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pipeline.batches import Batcher, FrameBatch
+from pipeline.config import ExtractConfig
+from pipeline.decode import Ended, Frames, Started, decode_videos
+from pipeline.records import Failure, VideoRef
+from pipeline.store import StoreWriter, VideoWriter, create_or_append
+from pipeline.video import SAMPLING
+
+if TYPE_CHECKING:
+    from pipeline.nets.features import FeatureNet
+
+REPLACE = ("never", "changed", "all")
+
+
+class Progress(Protocol):
+    """What stage one tells while it works; all counts are of this run."""
+
+    def __call__(self, report: ExtractReport) -> None: ...
+
+
+@dataclass
+class ExtractReport:
+    """What stage one did; kept up to date while it runs.
+
+    Attributes:
+        listed: videos in the list; already: of these, stored before this run; todo: the rest.
+        stored: ids committed in this run; notes: id -> remark, of those that have one.
+        failures: id -> why, of this run.
+        known_failures: id -> why, failed in an earlier run and not tried again.
+        frames: sampled frames that went through the network.
+        network_seconds, seconds: time in the network, and wall time.
+    """
+
+    listed: int = 0
+    already: int = 0
+    todo: int = 0
+    stored: list[str] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    known_failures: dict[str, Failure] = field(default_factory=dict)
+    frames: int = 0
+    network_seconds: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Every listed video is stored."""
+        return not self.failures and not self.known_failures
+
+
+def extract_features(
+    videos: Sequence[VideoRef],
+    store: str | Path,
+    net: FeatureNet,
+    config: ExtractConfig | None = None,
+    retry_failed: bool = False,
+    replace: str = "never",
+    progress: Progress | None = None,
+) -> ExtractReport:
+    """Bring a store up to date with a list: only what is not stored yet is decoded.
+
+    Args:
+        videos: what should be in the store, ids unique.
+        store: path ending in .h5, .hdf5 or .zarr; made if it does not exist.
+        net: the feature network; its digest becomes part of the store's fingerprint.
+        retry_failed: try again what failed in an earlier run.
+        replace: "never"; "changed" redoes videos whose file has another size or time than
+            when they were stored; "all" redoes every listed video.
+        progress: called after every batch and commit.
+
+    Raises:
+        FingerprintMismatchError: the store holds features made with other settings.
+        StoreLockedError: another process is writing to it.
+        StoreError: it cannot be written; what was committed stays.
+    """
+    config = config or ExtractConfig()
+    spec = net.spec(config.fps, SAMPLING)
+    provenance = {"precision": net.precision, "model_name": net.name}
+    with create_or_append(store, spec, config.dtype, provenance) as writer:
+        todo, report = plan(videos, writer, retry_failed, replace)
+        run = _Run(todo, writer, net, config, report, progress)
+        if todo:
+            run.work()
+    return report
+
+
+def plan(
+    videos: Sequence[VideoRef], writer: StoreWriter, retry_failed: bool, replace: str
+) -> tuple[list[VideoRef], ExtractReport]:
+    """Which videos to decode, in listed order, and a report that counts the rest."""
+    report = ExtractReport(listed=len(videos))
+    todo = []
+    for ref in videos:
+        failure = writer.failures.get(ref.id)
+        if ref.id in writer:
+            if replace == "all" or (replace == "changed" and _changed(ref, writer)):
+                todo.append(ref)
+            else:
+                report.already += 1
+        elif failure and not retry_failed:
+            report.known_failures[ref.id] = failure
+        else:
+            todo.append(ref)
+    report.todo = len(todo)
+    return todo, report
+
+
+def _changed(ref: VideoRef, writer: StoreWriter) -> bool:
+    """The file is there and is not the one that was stored. A file gone offline is no change."""
+    try:
+        stat = Path(ref.path).stat()
+    except OSError:
+        return False
+    source = writer.record(ref.id).source
+    return (stat.st_size, stat.st_mtime_ns) != (source.size, source.mtime_ns)
+
+
+@dataclass
+class _Open:
+    """A video under way: frames still on their way through the network, and how it ended."""
+
+    writer: VideoWriter
+    pending: int = 0
+    ended: Ended | None = None
+
+
+class _Run:
+    """One pass over the videos to do."""
+
+    def __init__(
+        self,
+        todo: Sequence[VideoRef],
+        writer: StoreWriter,
+        net: FeatureNet,
+        config: ExtractConfig,
+        report: ExtractReport,
+        progress: Progress | None,
+    ) -> None:
+        self.todo, self.writer, self.net, self.config = todo, writer, net, config
+        self.report, self.progress = report, progress
+        self.open: dict[int, _Open] = {}
+        self.begin = self.committed = time.perf_counter()
+
+    def work(self) -> None:
+        config = self.config
+        batcher = Batcher(config.batch_size)
+        events = decode_videos(
+            self.todo,
+            self.net.preprocess,
+            config.fps,
+            workers=config.workers,
+            stall_seconds=config.stall_seconds,
+            min_frames=config.min_frames,
+        )
+        with closing(events):
+            for event in events:
+                if isinstance(event, Started):
+                    ref = self.todo[event.index]
+                    self.open[event.index] = _Open(self.writer.begin(ref.id, event.source))
+                elif isinstance(event, Frames):
+                    self.open[event.index].pending += len(event.seconds)
+                    self._infer(batcher.add(event.index, event.seconds, event.images))
+                else:
+                    self._end(event)
+                self._commit_if_due()
+        self._infer(batcher.flush())
+        self._commit()
+
+    def _infer(self, batches: Iterable[FrameBatch]) -> None:
+        for batch in batches:
+            begin = time.perf_counter()
+            vectors = self.net(batch.images)
+            self.report.network_seconds += time.perf_counter() - begin
+            self.report.frames += batch.valid
+            at = 0
+            for slot in batch.slots:
+                self._append(slot.index, vectors[at : at + slot.count], slot.seconds)
+                at += slot.count
+
+    def _append(self, index: int, vectors: np.ndarray, seconds: np.ndarray) -> None:
+        video = self.open.get(index)
+        if video is None:  # it failed while its frames were waiting for a full batch
+            return
+        video.writer.append(vectors, seconds)
+        video.pending -= len(vectors)
+        self._finish_if_complete(index)
+
+    def _end(self, event: Ended) -> None:
+        if event.failure is not None:
+            video = self.open.pop(event.index, None)
+            if video is not None:
+                video.writer.abandon()
+            self.writer.fail(event.failure)
+            self.report.failures[event.failure.id] = event.failure
+        else:
+            self.open[event.index].ended = event
+            self._finish_if_complete(event.index)
+
+    def _finish_if_complete(self, index: int) -> None:
+        video = self.open[index]
+        if video.ended is None or video.pending:
+            return
+        video.writer.finish(video.ended.note)
+        if video.ended.note:
+            self.report.notes[self.todo[index].id] = video.ended.note
+        del self.open[index]
+
+    def _commit_if_due(self) -> None:
+        if time.perf_counter() - self.committed >= self.config.commit_seconds:
+            self._commit()
+
+    def _commit(self) -> None:
+        self.report.stored += self.writer.commit()
+        self.committed = time.perf_counter()
+        self.report.seconds = self.committed - self.begin
+        if self.progress:
+            self.progress(self.report)
