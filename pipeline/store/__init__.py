@@ -1,0 +1,17 @@
+"""Feature stores: HDF5 (`.h5`) and Zarr v3 (`.zarr`) behind one contract; see docs/STORE.md."""
+
+from pipeline.store.base import FeatureStore
+from pipeline.store.copy import copy_store
+from pipeline.store.factory import create_or_append, open_store, open_writer
+from pipeline.store.video_writer import VideoWriter
+from pipeline.store.writer import StoreWriter
+
+__all__ = [
+    "FeatureStore",
+    "StoreWriter",
+    "VideoWriter",
+    "copy_store",
+    "create_or_append",
+    "open_store",
+    "open_writer",
+]

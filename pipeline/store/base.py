@@ -1,0 +1,215 @@
+"""The contract of a feature store for its readers; `hdf5.py` and `zarr_store.py` fulfil it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+
+from pipeline.errors import StoreError
+from pipeline.records import Failure, FeatureSpec, VideoFeatures, VideoRecord
+from pipeline.store.header import Header
+from pipeline.store.manifest import Entry, Index
+
+
+class FeatureStore(ABC):
+    """A store as it was when it was opened; what a writer commits later is not seen.
+
+    Reading is safe from many threads at once. Nothing is ever written, so read-only media do.
+
+    Attributes:
+        path: of the store.
+        spec: everything that changes the numbers.
+        dtype: of the vectors, little-endian float16 or float32.
+        format_version: of the layout.
+        provenance: what the store's maker recorded, any JSON.
+    """
+
+    def __init__(self, path: Path, header: Header, index: Index) -> None:
+        self.path = path
+        self.spec: FeatureSpec = header.spec
+        self.dtype: np.dtype = header.dtype
+        self.format_version: int = header.format_version
+        self.provenance: dict[str, Any] = header.provenance
+        self._header = header
+        self._index = index
+        self._frame_shape = (header.spec.regions, header.spec.dims)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of all stored videos, in the order they were first committed."""
+        return list(self._index.videos)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[len(self)] int64, frames of every video in the order of `ids`; no file is touched."""
+        entries = self._index.videos.values()
+        return np.fromiter((e.frames for e in entries), np.int64, len(entries))
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """Videos whose last attempt failed; one of them may hold older features nevertheless."""
+        return self._index.failures
+
+    def __len__(self) -> int:
+        return len(self._index.videos)
+
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self._index.videos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index.videos)
+
+    def record(self, video_id: str) -> VideoRecord:
+        """What the manifest says of one video. Raises StoreError if it is not there."""
+        self._entry(video_id)
+        return self._index.record(video_id)
+
+    def frames(self, video_id: str) -> int:
+        """T of one video; no file is touched. Raises StoreError if it is not there."""
+        return self._entry(video_id).frames
+
+    def checksum(self, video_id: str) -> str:
+        """CRC-32C (hex) of one video as recorded, over its vectors' and its seconds' bytes."""
+        return self._entry(video_id).crc32c
+
+    def seconds(self, video_id: str) -> np.ndarray:
+        """[T] float64, the times of one video. Raises StoreError: not there, or damaged."""
+        return self._seconds(video_id, self._entry(video_id))
+
+    def read(self, video_id: str) -> VideoFeatures:
+        """One whole video with its times, checked against its checksum.
+
+        Raises:
+            StoreError: not there, or damaged.
+        """
+        entry = self._entry(video_id)
+        vectors = self.read_vectors(video_id)
+        seconds = self._seconds(video_id, entry)
+        if crc32c(seconds, crc32c(vectors)) != int(entry.crc32c, 16):
+            raise self._damaged(video_id, "its checksum does not fit")
+        return VideoFeatures(video_id, vectors, seconds)
+
+    def read_vectors(
+        self, video_id: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Region vectors of frames start..stop of one video, straight from the file.
+
+        Checksums are left to `verify` and `read`: they cover whole videos.
+
+        Args:
+            start, stop: as in a slice; negative or beyond the end means the same as there.
+            out: C-contiguous [t, R, C] of the store's dtype to read into; None makes one.
+
+        Returns:
+            [t, R, C] of the store's dtype; `out` where that was given.
+
+        Raises:
+            StoreError: not there, or the file is damaged.
+            ValueError: `out` does not fit.
+        """
+        entry = self._entry(video_id)
+        first, last, _ = slice(start, stop).indices(entry.frames)
+        shape = (max(0, last - first), *self._frame_shape)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out is {out.dtype} {out.shape}, expected C-contiguous {self.dtype} {shape}"
+            )
+        if out.size:
+            buffer = memoryview(out.data).cast("B")
+            try:
+                got = self._read_rows(entry, first, buffer)
+            except FileNotFoundError as error:
+                raise self._damaged(video_id, f"{error.filename} is gone") from error
+            except OSError as error:
+                raise self._damaged(video_id, str(error)) from error
+            if got != len(buffer):
+                raise self._damaged(video_id, "the file ends too early")
+        return out
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
+        """Read everything and compare it with the manifest.
+
+        Args:
+            progress: called with (videos done, videos in all) after each video.
+
+        Returns:
+            One line per problem, naming the video; empty if all is well.
+        """
+        problems = []
+        for done, (video_id, entry) in enumerate(list(self._index.videos.items()), 1):
+            try:
+                if self._whole_crc32c(video_id, entry) != int(entry.crc32c, 16):
+                    problems.append(f"{video_id}: the checksum does not fit")
+            except StoreError as error:
+                problems.append(str(error))
+            if progress:
+                progress(done, len(self))
+        return problems + self._check_layout()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file. The store cannot be read after that."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
+        """Fill `buffer` with the bytes of the frames from `start` on; returns bytes read."""
+
+    @abstractmethod
+    def _read_seconds(self, entry: Entry) -> np.ndarray:
+        """[T] float64; fewer if the file is damaged."""
+
+    @abstractmethod
+    def _check_layout(self) -> list[str]:
+        """What a plain HDF5 or Zarr reader would find wrong, one line each."""
+
+    def _entry(self, video_id: str) -> Entry:
+        try:
+            return self._index.videos[video_id]
+        except KeyError:
+            raise StoreError(f"{self.path}: holds no video {video_id!r}") from None
+
+    def _seconds(self, video_id: str, entry: Entry) -> np.ndarray:
+        try:
+            seconds = self._read_seconds(entry)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(video_id, f"its times cannot be read ({error})") from error
+        if seconds.shape != (entry.frames,):
+            raise self._damaged(video_id, "some of its times are missing")
+        return seconds
+
+    def _whole_crc32c(self, video_id: str, entry: Entry) -> int:
+        rows = self._header.slab_rows
+        crc = 0
+        for start in range(0, entry.frames, rows):
+            crc = crc32c(self.read_vectors(video_id, start, start + rows), crc)
+        return crc32c(self._seconds(video_id, entry), crc)
+
+    def _damaged(self, video_id: str, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path}: video {video_id!r} cannot be read: {what}; open the store again if it "
+            "was changed meanwhile, else copy it again or extract this video again"
+        )
+
+
+def crc32c(values: np.ndarray, crc: int = 0) -> int:
+    """CRC-32C (Castagnoli) of the array's bytes, carried on from `crc`."""
+    return google_crc32c.extend(crc, np.ascontiguousarray(values).tobytes()) if values.size else crc

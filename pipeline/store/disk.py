@@ -1,0 +1,93 @@
+"""The few file operations a commit is made of, each one a step that can be cut short.
+
+They are methods of one small class so that a test can stop the world before, in the middle of
+or after any of them, and can throw away what was not yet synced.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+O_BINARY = getattr(os, "O_BINARY", 0)
+_seek_lock = threading.Lock()
+
+
+class Disk:
+    """Operations that change the disk; every one raises OSError as the system does."""
+
+    def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+        """Write all of `data` at `offset` bytes."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            done = _pwrite(fd, view, offset)
+            view, offset = view[done:], offset + done
+
+    def fsync(self, fd: int) -> None:
+        """Return when the file's content would survive a power failure."""
+        _fsync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def replace(self, source: Path, target: Path) -> None:
+        os.replace(source, target)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def sync_path(self, path: Path) -> None:
+        """fsync a file by name, or a directory: then the names in it are durable too."""
+        if path.is_dir() and os.name == "nt":
+            return  # Windows cannot open a directory; NTFS journals names by itself
+        # Windows flushes only what is open for writing.
+        fd = os.open(path, (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | O_BINARY)
+        try:
+            _fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
+    """Fill `buffer` from `offset` bytes on; safe from many threads at once.
+
+    Returns:
+        Bytes read: fewer than asked only at the end of the file.
+    """
+    done = 0
+    while done < len(buffer):
+        got = _preadv(fd, buffer[done:], offset + done)
+        if not got:
+            break
+        done += got
+    return done
+
+
+def _fsync(fd: int) -> None:
+    try:
+        import fcntl
+
+        full = fcntl.F_FULLFSYNC  # type: ignore[attr-defined]  # macOS: fsync stops at the drive's cache
+    except (ImportError, AttributeError):
+        os.fsync(fd)
+    else:
+        fcntl.fcntl(fd, full)
+
+
+def _pwrite(fd: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, view, offset)
+    with _seek_lock:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, view)
+
+
+def _preadv(fd: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [view], offset)
+    with _seek_lock:
+        os.lseek(fd, offset, os.SEEK_SET)
+        data = os.read(fd, len(view))
+    view[: len(data)] = data
+    return len(data)

@@ -1,0 +1,109 @@
+"""From a path to a store; the extension of the name tells the back end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError, StoreError
+from pipeline.records import FeatureSpec
+from pipeline.store.base import FeatureStore
+from pipeline.store.disk import Disk
+from pipeline.store.header import make_header
+from pipeline.store.locks import WriterLock
+from pipeline.store.writer import StoreWriter
+
+SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
+
+
+def open_store(path: str | Path) -> FeatureStore:
+    """Open a store for reading; a context manager. Works on read-only media.
+
+    Raises:
+        InputError: the extension is none of .h5, .hdf5 and .zarr.
+        StoreError: nothing there, not a feature store, damaged, or of a newer version.
+    """
+    path, reader, _ = _backend(path)
+    _require_there(path)
+    store: FeatureStore = reader(path)
+    return store
+
+
+def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
+    """Open an existing store for writing, to remove from it; a context manager.
+
+    Raises:
+        StoreLockedError: another writer is at work.
+        InputError, StoreError: as `open_store`.
+    """
+    path, _, writer = _backend(path)
+    _require_there(path)
+    lock = WriterLock(path)
+    try:
+        opened: StoreWriter = writer(path, lock, disk or Disk())
+    except BaseException:
+        lock.release()
+        raise
+    return opened
+
+
+def create_or_append(
+    path: str | Path,
+    spec: FeatureSpec,
+    dtype: str = "float16",
+    provenance: dict[str, Any] | None = None,
+    disk: Disk | None = None,
+) -> StoreWriter:
+    """Open a store for writing, and make it if it is not there; a context manager.
+
+    Args:
+        path: .h5, .hdf5 or .zarr.
+        spec: what the features to be added are made with.
+        dtype: float16 or float32, of the stored vectors.
+        provenance: kept with a new store; an existing one keeps its own.
+        disk: the file operations; tests pass one that fails.
+
+    Raises:
+        FingerprintMismatchError: the store holds features of another spec.
+        StoreLockedError: another writer is at work.
+        InputError, StoreError: as `open_store`; or another dtype.
+    """
+    path, _, writer = _backend(path)
+    header = make_header(spec, dtype, provenance)
+    lock = WriterLock(path)
+    try:
+        make = (
+            (lambda: writer(path, lock, disk or Disk()))
+            if path.exists()
+            else (lambda: writer.create(path, lock, header, disk or Disk()))
+        )
+        opened: StoreWriter = make()
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        header.require_same(opened.header, str(path))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _backend(path: str | Path) -> tuple[Path, Any, Any]:
+    """The path, the reader's class and the writer's; libraries load only when needed."""
+    path = Path(path)
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind == "hdf5":
+        from pipeline.store.hdf5 import Hdf5Store, Hdf5Writer
+
+        return path, Hdf5Store, Hdf5Writer
+    if kind == "zarr":
+        from pipeline.store.zarr_store import ZarrStore, ZarrWriter
+
+        return path, ZarrStore, ZarrWriter
+    raise InputError(f"{path}: a store's name ends in .h5, .hdf5 or .zarr")
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise StoreError(f"{path}: no such store; make one with extract_features.py")

@@ -1,0 +1,136 @@
+"""What a store says about itself as a whole, in the same words in both back ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import FingerprintMismatchError, StoreError
+from pipeline.records import FORMAT_VERSION, FeatureSpec
+
+FORMAT = "visil-index feature store"
+DTYPES: dict[str, np.dtype] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+SLAB_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """Written when a store is made, never changed.
+
+    Attributes:
+        spec: all that changes the numbers.
+        dtype: of the region vectors, little-endian float16 or float32.
+        format_version: of this layout.
+        provenance: what else its maker wanted to be known; any JSON.
+    """
+
+    spec: FeatureSpec
+    dtype: np.dtype
+    format_version: int = FORMAT_VERSION
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one frame's vectors."""
+        return self.spec.regions * self.spec.dims * self.dtype.itemsize
+
+    @property
+    def slab_rows(self) -> int:
+        """Frames in one piece while a long video is checked or copied."""
+        return max(1, SLAB_BYTES // self.row_bytes)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "format_version": self.format_version,
+            "dtype": self.dtype.name,
+            "spec": asdict(self.spec),
+            "fingerprint": self.spec.fingerprint,
+            "provenance": self.provenance,
+        }
+
+    def require_same(self, other: Header, path: str) -> None:
+        """Refuse to mix: `self` is wanted, `other` is what the store at `path` holds.
+
+        Raises:
+            FingerprintMismatchError: naming every field that differs.
+            StoreError: another dtype.
+        """
+        differences = self.spec.differences(other.spec)
+        if differences:
+            raise FingerprintMismatchError(
+                f"{path}: made with other settings ({'; '.join(differences)}); "
+                "use those settings, or write to another store"
+            )
+        if self.dtype != other.dtype:
+            raise StoreError(
+                f"{path}: holds {other.dtype.name}, not {self.dtype.name}; "
+                f"add with dtype {other.dtype.name}, or write to another store"
+            )
+
+
+def make_header(spec: FeatureSpec, dtype: str, provenance: dict[str, Any] | None) -> Header:
+    """A header for a new store.
+
+    Raises:
+        StoreError: a dtype other than float16 and float32, or provenance that is not JSON.
+    """
+    if str(dtype) not in DTYPES:
+        raise StoreError(f"a store keeps float16 or float32, not {dtype}")
+    try:
+        clean = json.loads(json.dumps(provenance or {}, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"the provenance of a store must be plain JSON: {error}") from error
+    return Header(spec, DTYPES[str(dtype)], provenance=clean)
+
+
+def read_header(value: Any, path: str) -> Header:
+    """The header out of its JSON form.
+
+    Raises:
+        StoreError: `path` is no feature store, or one of a newer version.
+    """
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise not_a_store(path)
+    version = value.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path}: written in format version {version}, this program reads up to "
+            f"{FORMAT_VERSION}; upgrade the program"
+        )
+    try:
+        spec = FeatureSpec(**{f.name: value["spec"][f.name] for f in fields(FeatureSpec)})
+        return Header(
+            spec, DTYPES[value["dtype"]], int(value["format_version"]), value["provenance"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path}: its description is damaged ({error!r}); copy it again"
+        ) from error
+
+
+def not_a_store(path: str) -> StoreError:
+    """The error for a file or folder that something else wrote."""
+    return StoreError(f"{path}: not a feature store; make one with extract_features.py")
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """What a library or the system says of a path that is no good becomes a StoreError."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except PermissionError as error:
+        raise StoreError(f"{path}: {error.strerror}; check its permissions") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise StoreError(
+            f"{path}: cannot be used as a feature store ({error}); if it was copied, copy it "
+            "again, together with the .journal file beside it if there is one"
+        ) from error

@@ -1,0 +1,198 @@
+"""The manifest: an append-only log of JSON lines that says what a store holds.
+
+One line a record, closed in groups by a commit line with the length and CRC-32 of its group:
+
+    {"op":"put","id":"a/b","key":"a%2Fb","frames":60,...,"source":{...}}
+    {"op":"fail","id":"c","reason":"missing","detail":"...","source":{...}}
+    {"op":"remove","id":"d"}
+    {"op":"commit","bytes":391,"crc32":"5e1c0a47"}
+
+What no commit line closes does not exist: a video is done when its put record is committed,
+and that is written after everything else of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pipeline.errors import StoreError
+from pipeline.records import Failure, SourceInfo, VideoRecord
+from pipeline.store.keys import KeyMaker
+
+_COMMIT = b'{"op":"commit",'
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a video's numbers are.
+
+    Attributes:
+        key: name of its dataset or array.
+        frames: T.
+        rows: frames a chunk; T where the video is in one piece.
+        crc32c: checksum (Castagnoli) over the vectors' bytes, then the seconds' bytes.
+        at: byte offsets of vectors and seconds in the file (HDF5), or empty.
+        line: the whole record as JSON; source and note are parsed only when asked for.
+    """
+
+    key: str
+    frames: int
+    rows: int
+    crc32c: str
+    at: tuple[int, ...]
+    line: bytes
+
+
+class Index:
+    """The state that a manifest's records add up to; order is that of the first put."""
+
+    def __init__(self) -> None:
+        self.videos: dict[str, Entry] = {}
+        self.keys = KeyMaker()
+        self._failures: dict[str, bytes] = {}
+
+    def apply(self, line: bytes) -> None:
+        """Take in one record; a success clears a failure, a failure never clears features."""
+        record = json.loads(line)
+        op, video_id = record["op"], record["id"]
+        if op == "put":
+            self.keys.note(record["key"])
+            self.videos[video_id] = _entry(record, line)
+            self._failures.pop(video_id, None)
+        elif op == "fail":
+            self._failures[video_id] = line
+        elif op == "remove":
+            self.videos.pop(video_id, None)
+            self._failures.pop(video_id, None)
+        else:
+            raise ValueError(f"unknown record {op!r}")
+
+    def record(self, video_id: str) -> VideoRecord:
+        value = json.loads(self.videos[video_id].line)
+        source = _source(value["source"])
+        return VideoRecord(video_id, value["frames"], source, value.get("note", ""))
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        parsed = ((key, json.loads(line)) for key, line in self._failures.items())
+        return {k: Failure(k, v["reason"], v["detail"], _source(v["source"])) for k, v in parsed}
+
+    def has_failed(self, video_id: str) -> bool:
+        return video_id in self._failures
+
+
+def put_line(video: VideoRecord, key: str, rows: int, crc32c: str, at: tuple[int, ...]) -> bytes:
+    """The record of a stored video."""
+    value: dict[str, Any] = {"op": "put", "id": video.id, "key": key, "frames": video.frames}
+    value |= {"rows": rows, "crc32c": crc32c}
+    if at:
+        value["at"] = at
+    if video.note:
+        value["note"] = video.note
+    return _line(value | {"source": asdict(video.source)})
+
+
+def fail_line(failure: Failure) -> bytes:
+    """The record of a video that could not be stored."""
+    value = {"op": "fail", "id": failure.id, "reason": failure.reason, "detail": failure.detail}
+    return _line(value | {"source": asdict(failure.source)})
+
+
+def remove_line(video_id: str) -> bytes:
+    """The record that takes a video, or its failure, out."""
+    return _line({"op": "remove", "id": video_id})
+
+
+def close_group(lines: list[bytes]) -> bytes:
+    """The bytes to append for one commit."""
+    group = b"".join(line + b"\n" for line in lines)
+    return group + _commit_line(group) + b"\n"
+
+
+def parse(data: bytes, name: str) -> tuple[Index, int]:
+    """Read a whole manifest.
+
+    Returns:
+        The index, and how many bytes are good. What follows them is a commit that was cut
+        short; a writer cuts it off, a reader ignores it.
+
+    Raises:
+        StoreError: `name` is damaged before its last commit, which no interrupted write does.
+    """
+    index, good = Index(), 0
+    with _no_garbage_collection():
+        for start, mark, end in _groups(data):
+            if not _group_is_good(data, start, mark, end):
+                continue
+            if start != good:
+                raise _damaged(name, good)
+            try:
+                for line in data[start:mark].split(b"\n")[:-1]:
+                    index.apply(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise _damaged(name, good) from error
+            good = end
+    return index, good
+
+
+def _groups(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(start, start of the commit line, end) of every group in the log."""
+    start = position = 0
+    while True:
+        mark = data.find(_COMMIT, position)
+        end = data.find(b"\n", mark) + 1
+        if mark < 0 or end == 0:
+            return
+        position = end
+        # A commit line starts a line; the same text within a note or an id does not.
+        if mark == 0 or data[mark - 1] == ord("\n"):
+            yield start, mark, end
+            start = end
+
+
+def _group_is_good(data: bytes, start: int, mark: int, end: int) -> bool:
+    with memoryview(data) as view:
+        return view[mark : end - 1] == _commit_line(view[start:mark])
+
+
+def _commit_line(group: bytes | memoryview) -> bytes:
+    return _line({"op": "commit", "bytes": len(group), "crc32": f"{zlib.crc32(group):08x}"})
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _entry(record: dict[str, Any], line: bytes) -> Entry:
+    at = tuple(record.get("at", ()))
+    return Entry(record["key"], record["frames"], record["rows"], record["crc32c"], at, line)
+
+
+def _source(value: dict[str, Any]) -> SourceInfo:
+    known = {f.name for f in fields(SourceInfo)}
+    return SourceInfo(**{k: v for k, v in value.items() if k in known})
+
+
+def _damaged(name: str, good: int) -> StoreError:
+    return StoreError(
+        f"{name}: the manifest is damaged after byte {good}; copy the store again from where it "
+        "came from, or extract the features again"
+    )
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A hundred thousand new records hold no cycles, but make the collector walk them often."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

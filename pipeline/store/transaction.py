@@ -1,0 +1,165 @@
+"""A file that changes all at once or not at all, for HDF5 to live in.
+
+HDF5 overwrites its own metadata in place, so a process killed while it writes leaves a file
+that no HDF5 library opens. `TransactionalFile` stands between library and disk:
+
+- what is written behind the committed end goes straight to the file: nobody looks there yet;
+- what is written before it goes to pages in memory, which later reads see;
+- `commit()` syncs the appended part, writes the pages with a checksum to `<file>.journal`,
+  renames that into place, copies the pages into the file, syncs, and removes the journal.
+
+Until the rename the old state is what is found, from then on the new one, because whoever
+opens the file applies a complete journal (`journal.recover`), or reads
+through it (`journal.pending_pages`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.store.disk import Disk, pread_into
+from pipeline.store.journal import PAGE, Pages, apply_pages, journal_path, pack, write_journal
+
+_EVERYTHING = 1 << 62
+
+
+class OverlayFile:
+    """A read-only Python file object: the file at `fd` with `pages` laid over it."""
+
+    def __init__(self, fd: int, end: int, pages: Pages | None = None) -> None:
+        self.fd = fd
+        self.pages: Pages = pages or {}
+        self.end = end
+        self.position = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.end}[whence]
+        self.position = base + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` from here on; zeros behind the end, as HDF5 expects of a file."""
+        view = memoryview(buffer).cast("B")
+        done = pread_into(self.fd, view, self.position)
+        view[done:] = bytes(len(view) - done)
+        first, last = self.position // PAGE, (self.position + len(view) - 1) // PAGE
+        for number in range(first, last + 1) if self.pages else ():
+            if number in self.pages:
+                self._lay_over(view, number)
+        self.position += len(view)
+        return len(view)
+
+    def read(self, size: int) -> bytes:
+        buffer = bytearray(size)
+        self.readinto(memoryview(buffer))
+        return bytes(buffer)
+
+    def _lay_over(self, view: memoryview, number: int) -> None:
+        page, offset = self.pages[number], number * PAGE
+        start = max(self.position, offset)
+        stop = min(self.position + len(view), offset + len(page))
+        if start < stop:
+            view[start - self.position : stop - self.position] = page[
+                start - offset : stop - offset
+            ]
+
+    def flush(self) -> None:
+        """HDF5's flush is not ours: only `commit` makes anything durable."""
+
+
+class TransactionalFile(OverlayFile):
+    """See the module. The caller holds the store's writer lock.
+
+    Args:
+        path: the file.
+        fd: it, open for reading and writing, after `recover`.
+        end: its committed end in bytes; what lies behind is overwritten.
+    """
+
+    def __init__(self, path: Path, fd: int, end: int, disk: Disk) -> None:
+        super().__init__(fd, end)
+        self.path = path
+        self.disk = disk
+        self.protected = end  # what a reader may look at: below it, only pages in memory change
+        self.committed = end  # the file's end by its own account; HDF5 may let that shrink
+        self.error: BaseException | None = None
+        disk.truncate(fd, end)
+
+    def write(self, data: bytes | memoryview) -> int:
+        view = memoryview(data).cast("B")
+        try:
+            self._write(view, self.position)
+        except BaseException as error:
+            self.discard(error)
+            raise
+        self.position += len(view)
+        self.end = max(self.end, self.position)
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """HDF5 trims or extends the file to `size` bytes; committed bytes stay for `commit`."""
+        if self.error is None:
+            try:
+                self.disk.truncate(self.fd, max(size, self.protected))
+            except BaseException as error:
+                self.discard(error)
+                raise
+        self.end = size
+        return size
+
+    def commit(self) -> None:
+        """Make everything written so far the file's state; on return it is durable.
+
+        Raises:
+            OSError: the disk is full or failed; the file's state is the one before, or, if
+                the journal was complete by then, the one after.
+        """
+        if self.error is not None:
+            raise self.error
+        journal = journal_path(self.path)
+        try:
+            self.disk.fsync(self.fd)
+            if self.pages:
+                data = pack(self.committed, self.end, self.pages)
+                write_journal(journal, data, self.disk)
+                apply_pages(self.fd, self.pages, journal, self.disk)
+        except BaseException as error:
+            self.discard(error)
+            raise
+        self.protected = max(self.protected, self.end)
+        self.committed = self.end
+        self.pages = {}
+
+    def discard(self, error: BaseException | None = None) -> None:
+        """Let nothing more through to the file; `error` is what `commit` raises from now on.
+
+        HDF5 keeps writing when it closes a file, even after an error. That goes to memory,
+        so the library sees what it wrote and the file does not.
+        """
+        if self.error is None:
+            self.error = error or ValueError("this file's changes were discarded")
+            self.protected = _EVERYTHING
+
+    def _write(self, view: memoryview, position: int) -> None:
+        below = max(0, min(len(view), self.protected - position))
+        if below < len(view):
+            self.disk.pwrite(self.fd, view[below:], position + below)
+        done = 0
+        while done < below:
+            number, start = divmod(position + done, PAGE)
+            page = self._page(number)
+            size = min(below - done, len(page) - start)
+            page[start : start + size] = view[done : done + size]
+            done += size
+
+    def _page(self, number: int) -> bytearray:
+        """The page in memory, at first with the file's bytes."""
+        if number not in self.pages:
+            page = bytearray(min(PAGE, self.protected - number * PAGE))  # cut at the end
+            pread_into(self.fd, memoryview(page), number * PAGE)
+            self.pages[number] = page
+        return self.pages[number]

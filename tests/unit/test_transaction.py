@@ -1,0 +1,189 @@
+"""A commit interrupted at any single step leaves exactly the state before it or after it."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from faulty_disk import Crash, FaultyDisk
+
+from pipeline.store.disk import Disk
+from pipeline.store.journal import PAGE, journal_path, pending_pages, recover
+from pipeline.store.transaction import OverlayFile, TransactionalFile
+
+START = 3 * PAGE + 777
+
+
+def end_of(fd: int) -> int:
+    """The files of this test begin with their own length, as a superblock does."""
+    return struct.unpack("<Q", os.pread(fd, 8, 0))[0]
+
+
+def make(path: Path) -> bytes:
+    content = struct.pack("<Q", START) + random.Random(1).randbytes(START - 8)
+    path.write_bytes(content)
+    return content
+
+
+def change(file: TransactionalFile, content: bytes, seed: int) -> bytes:
+    """Random writes through `file`; returns what it must hold then."""
+    wanted, rng = bytearray(content), random.Random(seed)
+    for _ in range(8):
+        offset = rng.choice([rng.randrange(8, len(wanted)), len(wanted), START - 5])
+        data = rng.randbytes(rng.choice([1, 100, PAGE, 2 * PAGE + 3]))
+        wanted += bytes(max(0, offset + len(data) - len(wanted)))
+        wanted[offset : offset + len(data)] = data
+        file.seek(offset)
+        file.write(data)
+    head = struct.pack("<Q", len(wanted))
+    wanted[:8] = head
+    file.seek(0)
+    file.write(head)
+    return bytes(wanted)
+
+
+def open_transaction(path: Path, disk: Disk) -> TransactionalFile:
+    fd = os.open(path, os.O_RDWR)
+    recover(path, fd, end_of, disk)
+    return TransactionalFile(path, fd, end_of(fd), disk)
+
+
+def seen_by_reader(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        pages, end = pending_pages(path, fd, end_of)
+        return OverlayFile(fd, end, pages).read(end)
+    finally:
+        os.close(fd)
+
+
+def test_reads_see_writes_and_the_file_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    before = make(path)
+    file = open_transaction(path, Disk())
+    after = change(file, before, seed=2)
+    file.seek(0)
+    assert file.read(len(after)) == after
+    file.seek(PAGE - 3)
+    assert file.read(PAGE) == after[PAGE - 3 : 2 * PAGE - 3]
+    assert seen_by_reader(path) == before == path.read_bytes()[:START]
+    file.commit()
+    assert path.read_bytes() == after
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f"]
+
+
+def test_commits_follow_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    content = make(path)
+    file = open_transaction(path, Disk())
+    for seed in range(5):
+        content = change(file, content, seed)
+        file.commit()
+        assert path.read_bytes() == content
+
+
+def test_next_writer_cuts_off_what_was_not_committed(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    before = make(path)
+    change(open_transaction(path, Disk()), before, seed=2)
+    assert path.stat().st_size > START
+    open_transaction(path, Disk())
+    assert path.read_bytes() == before
+
+
+def test_nothing_gets_through_after_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    before = make(path)
+    disk = FaultyDisk(at=-1)
+    file = open_transaction(path, disk)
+    disk.at = disk.steps
+    file.seek(START)
+    with pytest.raises(Crash):
+        file.write(b"too much")
+    file.seek(START - 4)
+    file.write(b"only in memory")
+    file.seek(START - 4)
+    assert file.read(14) == b"only in memory"
+    assert path.read_bytes() == before
+    with pytest.raises(Crash):
+        file.commit()
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["kill", "power"])
+@pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
+def test_interrupted_at_every_step(tmp_path: Path, torn: bool, power: bool) -> None:
+    outcomes, at, finished = set(), -1, False
+    while not finished:
+        at += 1
+        path = tmp_path / f"f{at}"
+        before = make(path)
+        disk = FaultyDisk(at, torn, power, seed=at)
+        try:
+            file = open_transaction(path, disk)
+            after = change(file, before, seed=2)
+            file.commit()
+            finished = True
+        except Crash:
+            after = change(open_transaction(clone(path, before), Disk()), before, seed=2)
+        seen = seen_by_reader(path)
+        assert seen in (before, after), f"step {at}"
+        outcomes.add(seen == after)
+        crash_while_recovering(path, torn, power)
+        fd = os.open(path, os.O_RDWR)
+        recover(path, fd, end_of, Disk())
+        os.close(fd)
+        assert path.read_bytes()[: len(seen)] == seen, f"step {at}"
+        assert not journal_path(path).exists()
+    assert outcomes == {False, True} and at > 10
+
+
+def clone(path: Path, content: bytes) -> Path:
+    copy = path.with_name(path.name + ".clone")
+    copy.write_bytes(content)
+    return copy
+
+
+def crash_while_recovering(path: Path, torn: bool, power: bool) -> None:
+    for at in range(8):
+        fd = os.open(path, os.O_RDWR)
+        try:
+            recover(path, fd, end_of, FaultyDisk(at, torn, power, seed=at))
+        except Crash:
+            pass
+        finally:
+            os.close(fd)
+
+
+def test_a_journal_of_another_file_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    before = make(path)
+    disk = FaultyDisk(at=-1)
+    file = open_transaction(path, disk)
+    change(file, before, seed=2)
+    disk.at = disk.steps + 5  # sync, write, sync, rename, sync of the folder: journal complete
+    with pytest.raises(Crash):
+        file.commit()
+    assert seen_by_reader(path) != before
+    other = struct.pack("<Q", START + 1) + bytes(START + 40_000)
+    path.write_bytes(other)
+    assert seen_by_reader(path) == other[: START + 1]
+
+
+def test_a_damaged_journal_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    before = make(path)
+    disk = FaultyDisk(at=-1)
+    file = open_transaction(path, disk)
+    after = change(file, before, seed=2)
+    disk.at = disk.steps + 5
+    with pytest.raises(Crash):
+        file.commit()
+    assert seen_by_reader(path) == after
+    journal = journal_path(path)
+    data = bytearray(journal.read_bytes())
+    for damaged in (data[:-1], data[:20], b"", data[:50] + b"?" + data[51:]):
+        journal.write_bytes(damaged)
+        assert seen_by_reader(path) == before
