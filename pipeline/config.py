@@ -50,7 +50,8 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         _require(0 < self.fps <= 60, f"fps is {self.fps}, expected more than 0 and at most 60")
-        _require(self.dims is None or self.dims > 0, f"dims is {self.dims}, expected 1 or more")
+        whole = isinstance(self.dims, int) and self.dims > 0
+        _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
         _require(self.dtype in DTYPES, f"dtype is {self.dtype!r}, expected one of {DTYPES}")
         _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
         _require(
@@ -146,13 +147,19 @@ def _section(defaults: Any, values: Any, path: str | Path) -> Any:
     for key, value in values.items():
         if key not in known:
             raise InputError(f"{path}: unknown key {key!r}, expected one of {sorted(known)}")
-        default = getattr(defaults, key)
-        numeric = isinstance(default, (int, float)) and not isinstance(default, bool)
-        if numeric and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise InputError(f"{path}: {key} is {value!r}, expected a number")
+        _check_type(f"{path}: {key}", getattr(defaults, key), value)
     try:
         return replace(defaults, **values)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except TypeError as error:
-        raise InputError(f"{path}: a value has the wrong type: {error}") from error
+
+
+def _check_type(what: str, default: Any, value: Any) -> None:
+    """The value is of the default's kind; where the default is None the dataclass checks."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        _require(isinstance(value, bool), f"{what} is {value!r}, expected true or false")
+    elif isinstance(default, (int, float)):
+        _require(is_number, f"{what} is {value!r}, expected a number")
+        if isinstance(default, int):
+            _require(isinstance(value, int), f"{what} is {value!r}, expected a whole number")

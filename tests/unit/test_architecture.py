@@ -1,0 +1,121 @@
+"""The way of the data, enforced: who may import whom, and how light the start is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# A module imports only from lines above its own; modules on one line may know each other.
+LAYERS = """
+errors
+records
+config padding resize shipped
+inputs
+video
+decode
+batches
+nets
+store
+collection
+blocks
+scores
+results
+extract compare
+api
+cli
+""".split("\n")[1:-1]
+RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
+OWNERS = {
+    "av": {"video"},
+    "keras": {"nets"},
+    "tensorflow": {"nets"},
+    "jax": {"nets"},
+    "h5py": {"store"},
+    "zarr": {"store"},
+    "click": {"cli"},
+}
+MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
+
+
+def part_of(path: Path) -> str:
+    """`errors` for pipeline/errors.py, `nets` for everything below pipeline/nets/."""
+    return path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of what a file imports, lazy imports included, type-only ones not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    return found
+
+
+def parts_imported(path: Path) -> set[str]:
+    names = [n.split(".") for n in imports_of(path) if n.startswith("pipeline.")]
+    return {n[1] for n in names if n[1] in RANK}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_only_from_above(path):
+    part = part_of(path)
+    if part in ("__init__", "__main__"):
+        return
+    assert part in RANK, f"{path}: give it a place in LAYERS and in ARCHITECTURE.md"
+    below = {p for p in parts_imported(path) if p != part and RANK[p] >= RANK[part]}
+    assert not below, f"{part} must not import {below}"
+    for package, owners in OWNERS.items():
+        if part not in owners:
+            assert package not in {n.split(".")[0] for n in imports_of(path)}, package
+
+
+def reachable(start: str) -> set[str]:
+    seen, todo = set(), [start]
+    while todo:
+        part = todo.pop()
+        seen.add(part)
+        for path in MODULES:
+            if part_of(path) == part:
+                todo += parts_imported(path) - seen
+    return seen
+
+
+def test_the_stages_meet_only_in_the_store():
+    assert not reachable("compare") & {"video", "decode", "batches", "extract"}
+    assert not reachable("extract") & {"compare", "scores", "blocks", "collection", "results"}
+    assert "store" not in reachable("nets")
+    assert "nets" not in reachable("store")
+
+
+def test_only_the_command_line_prints_or_exits():
+    for path in MODULES:
+        if part_of(path) == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in ("print", "sys.exit", "exit"), path
+
+
+@pytest.mark.parametrize("command", [
+    ["-c", "import pipeline; dir(pipeline)"],
+    ["extract_features.py", "--help"],
+    ["compute_similarity.py", "--help"],
+    ["-m", "pipeline", "--help"],
+])  # fmt: skip
+def test_start_is_light(command):
+    """What makes a start slow is imports; none of the heavy ones happens before work begins."""
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
+    assert not loaded & {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml"}

@@ -1,0 +1,59 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import CompareConfig, Config, ExtractConfig, load_config, override
+from pipeline.errors import InputError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_file_loads(path):
+    assert isinstance(load_config(path), Config)
+
+
+def test_default_file_says_what_the_code_does():
+    assert load_config(CONFIGS / "default.yaml") == load_config(None) == Config()
+
+
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("extract:\n  fps: 2\ncompare:\n")
+    assert load_config(path) == Config(replace(ExtractConfig(), fps=2), CompareConfig())
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("extract:\n  fpss: 2", "unknown key 'fpss'"),
+        ("extracts:\n  fps: 2", "unknown section 'extracts'"),
+        ("extract:\n  fps: 0", "fps is 0"),
+        ("extract:\n  fps: fast", "expected a number"),
+        ("extract:\n  fps: true", "expected a number"),
+        ("extract:\n  batch_size: 1.5", "expected a whole number"),
+        ("extract:\n  dims: x", "dims is 'x'"),
+        ("extract:\n  dtype: int8", "dtype is 'int8'"),
+        ("extract: 3", "key: value"),
+        ("compare:\n  precision: double", "precision is 'double'"),
+        ("compare:\n  load_queries: maybe", "expected true or false"),
+        ("- a", "expected sections"),
+        ("extract: {", "not valid YAML"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_key(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        load_config(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        load_config(tmp_path / "no.yaml")
+
+
+def test_options_win_where_given():
+    assert override(ExtractConfig(fps=2), fps=None, dims=8) == ExtractConfig(fps=2, dims=8)
