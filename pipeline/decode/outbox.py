@@ -1,0 +1,105 @@
+"""The queue between the pool's threads and its consumer, bounded by bytes, never a dead end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from pipeline.decode.events import DecodeStats, Ended, Event, Frames
+
+
+class Outbox:
+    """Events of all videos; `get` ends when every producer has left and all is taken.
+
+    Args:
+        producers: threads that will call `put`, and `leave` once.
+        stats: kept up to date with what passes.
+    """
+
+    def __init__(self, producers: int, stats: DecodeStats) -> None:
+        self._changed = threading.Condition()
+        self._events: deque[Event] = deque()
+        self._producers = producers
+        self._error: BaseException | None = None
+        self._closed = False
+        self._stats = stats
+
+    @property
+    def closed(self) -> bool:
+        """The consumer wants no more."""
+        return self._closed
+
+    def put(self, event: Event) -> None:
+        """Add an event; waits while too many bytes are queued, but not once it is closed."""
+        size = _size(event)
+        begin = time.monotonic()
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._room(size))
+            self._stats.blocked_seconds += time.monotonic() - begin
+            if not self._closed:
+                self._events.append(event)
+                self._stats.queued_bytes += size
+                self._changed.notify_all()
+
+    def get(self) -> Event | None:
+        """The next event; None at the end.
+
+        Raises:
+            BaseException: what a producer reported with `fail`.
+        """
+        begin = time.monotonic()
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._closed or not self._producers)
+            self._stats.starved_seconds += time.monotonic() - begin
+            if self._error is not None:
+                raise self._error
+            if not self._events:
+                return None
+            event = self._events.popleft()
+            self._count(event)
+            self._changed.notify_all()
+            return event
+
+    def fail(self, error: BaseException) -> None:
+        """The whole run cannot go on; the consumer gets the error next."""
+        with self._changed:
+            if not self._closed:
+                self._error = error
+        self.close()
+
+    def add_times(self, cpu_seconds: float, video_seconds: float) -> None:
+        """Count a video's cost and length in the statistics."""
+        with self._changed:
+            self._stats.cpu_seconds += cpu_seconds
+            self._stats.video_seconds += video_seconds
+
+    def leave(self) -> None:
+        """A producer is done."""
+        with self._changed:
+            self._producers -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Drop everything; nobody waits any more."""
+        with self._changed:
+            self._closed = True
+            self._events.clear()
+            self._stats.queued_bytes = 0
+            self._changed.notify_all()
+
+    def _room(self, size: int) -> bool:
+        queued = self._stats.queued_bytes
+        return not size or not queued or queued + size <= self._stats.capacity_bytes
+
+    def _count(self, event: Event) -> None:
+        self._stats.queued_bytes -= _size(event)
+        if isinstance(event, Frames):
+            self._stats.frames += len(event.seconds)
+        elif isinstance(event, Ended):
+            self._stats.videos += 1
+            self._stats.failed += event.failure is not None
+
+
+def _size(event: Event) -> int:
+    return event.images.nbytes if isinstance(event, Frames) else 0

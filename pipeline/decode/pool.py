@@ -1,0 +1,221 @@
+"""Keeps decoding processes at work on a list of videos and hands out what they find.
+
+A thread per process gives it one video at a time. A process that crashes or hangs costs that one
+video; the next gets a new process. Memory is bounded whatever the videos: a process holds one chunk
+of frames, the queue a fixed number of bytes, and pipes make the rest wait.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any
+
+from pipeline.decode.child import Child, ChildDiedError
+from pipeline.decode.events import DecodeStats, Ended, Event, Frames, Started
+from pipeline.decode.outbox import Outbox
+from pipeline.decode.wire import Kind, unpack_frames
+from pipeline.records import Failure, Preprocess, SourceInfo, VideoRef
+from pipeline.video.source import file_info
+
+DECODER = "pipeline.video:VideoDecoder"
+
+
+def decode_videos(
+    refs: Sequence[VideoRef],
+    preprocess: Preprocess,
+    fps: float = 1.0,
+    workers: int = 0,
+    stall_seconds: float = 120.0,
+    min_frames: int = 4,
+    max_in_flight_mb: int = 256,
+    decoder: str = DECODER,
+) -> DecodePool:
+    """Decode videos in processes of their own; they start at once, not with the first event.
+
+    Args:
+        refs: the videos; they are begun in this order.
+        preprocess, fps: see `VideoDecoder`.
+        workers: processes; 0 takes one per processor core that this process may use.
+        stall_seconds: a process without a sign of life for this long is given up.
+        min_frames: least number of samples for which a damaged video is kept.
+        max_in_flight_mb: frames that wait for the consumer, in MiB.
+        decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
+
+    Returns:
+        An iterator of events, also a context manager. For each video: `Started` and any number of
+        `Frames` (not if it fails before), then exactly one `Ended`; videos mix. `close` it, or
+        leave its `with` block, to end the processes early.
+
+    Raises:
+        PipelineError: (from the iterator) processes cannot be started at all.
+    """
+    count = min(workers or available_cores(), max(1, len(refs)))
+    job = {
+        "decoder": decoder,
+        "preprocess": asdict(preprocess),
+        "fps": fps,
+        "min_frames": min_frames,
+    }
+    stats = DecodeStats(workers=count, capacity_bytes=max_in_flight_mb << 20)
+    return DecodePool(refs, job, stats, stall_seconds)
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class DecodePool:
+    """What `decode_videos` returns.
+
+    Attributes:
+        stats: counts so far.
+    """
+
+    def __init__(
+        self, refs: Sequence[VideoRef], job: dict[str, Any], stats: DecodeStats, stall: float
+    ) -> None:
+        self.stats = stats
+        self._outbox = Outbox(stats.workers, stats)
+        queue = _Jobs(refs, job)
+        self._workers = [_Worker(queue, self._outbox) for _ in range(stats.workers)]
+        # The threads do not refer to this object, so it goes when its user forgets it.
+        self._finalizer = weakref.finalize(self, _shut_down, self._outbox, self._workers)
+        for worker in self._workers:
+            worker.start()
+        watch = threading.Thread(target=_watch, args=(self._workers, stall), daemon=True)
+        watch.start()
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            event = self._outbox.get()
+        except BaseException:
+            self.close()
+            raise
+        if event is None:
+            self.close()
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes and wait until they are gone; may be called again."""
+        self._finalizer()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the processes running now."""
+        children = [worker.child for worker in self._workers]
+        return [child.pid for child in children if child and child.running()]
+
+
+class _Jobs:
+    """Hands the videos out one by one, to whichever thread asks."""
+
+    def __init__(self, refs: Sequence[VideoRef], job: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._refs = iter(enumerate(refs))
+        self.job = job
+
+    def next(self) -> tuple[int, VideoRef] | None:
+        with self._lock:
+            return next(self._refs, None)
+
+
+class _Worker(threading.Thread):
+    """The thread of one process."""
+
+    def __init__(self, jobs: _Jobs, outbox: Outbox) -> None:
+        super().__init__(name="decode", daemon=True)
+        self._jobs, self._outbox = jobs, outbox
+        self.child: Child | None = None
+
+    def run(self) -> None:
+        try:
+            self._start_child()
+            while not self._outbox.closed and (job := self._jobs.next()) is not None:
+                self._outbox.put(self._decode(*job))
+        except BaseException as error:
+            self._outbox.fail(error)
+        finally:
+            self._end_child()
+            self._outbox.leave()
+
+    def _decode(self, index: int, ref: VideoRef) -> Ended:
+        """Work through one video; whatever happens becomes its end."""
+        child = self._start_child()
+        source = file_info(ref.path)
+        try:
+            child.give(self._jobs.job | {"path": ref.path})
+            while True:
+                kind, meta, data = child.receive()
+                if kind is Kind.STARTED:
+                    source = SourceInfo(**meta["source"])
+                    self._outbox.put(Started(index, source))
+                elif kind is Kind.FRAMES:
+                    self._outbox.put(Frames(index, *unpack_frames(meta, data)))
+                elif kind is Kind.ENDED:
+                    return self._ended(index, ref, source, meta)
+        except ChildDiedError as error:
+            reason, detail = error.reason, error.detail
+        except Exception as error:
+            reason, detail = "decoder_crashed", f"unexpected {type(error).__name__}: {error}"
+        self._end_child()
+        return Ended(index, failure=Failure(ref.id, reason, detail, source))
+
+    def _ended(self, index: int, ref: VideoRef, source: SourceInfo, end: dict[str, Any]) -> Ended:
+        self._outbox.add_times(end["cpu_seconds"], end["video_seconds"])
+        if end["reason"] is None:
+            return Ended(index, note=end["note"])
+        return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], source))
+
+    def _start_child(self) -> Child:
+        if self.child is None or not self.child.running():
+            self._end_child()
+            self.child = Child()
+            self.child.wait_ready()
+        return self.child
+
+    def _end_child(self) -> None:
+        if self.child is not None:
+            self.child.close()
+            self.child = None
+
+
+def _watch(workers: list[_Worker], stall: float) -> None:
+    while any(worker.is_alive() for worker in workers):
+        time.sleep(min(1.0, stall / 4))
+        for worker in workers:
+            if child := worker.child:
+                child.kill_if_stalled(stall)
+
+
+def _shut_down(outbox: Outbox, workers: list[_Worker]) -> None:
+    outbox.close()
+    for worker in workers:
+        if child := worker.child:
+            child.kill()
+    for worker in workers:
+        if worker is not threading.current_thread():
+            worker.join(timeout=10)

@@ -1,0 +1,90 @@
+"""A decoded frame -> the network's square picture.
+
+As in the published loader: colours as FFmpeg converts them by default (matrix and range as tagged
+in the stream), turned upright as the display matrix says, alpha dropped, sample aspect ratio
+ignored. Mirrored display matrices are honoured too, which OpenCV does not.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from pipeline.errors import VideoError
+from pipeline.records import Preprocess
+from pipeline.resize import resize_crop
+from pipeline.video.source import AV_ERRORS, reason_text
+
+
+class PictureMaker:
+    """Keeps the converter's tables from one frame of a video to the next."""
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        self._preprocess = preprocess
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """uint8 RGB [crop, crop, 3] of an `av.VideoFrame`.
+
+        Raises:
+            VideoError: unsupported, a pixel format or size that cannot be converted.
+        """
+        try:
+            return resize_crop(upright(self._rgb(frame), _matrix(frame)), self._preprocess)
+        except (*AV_ERRORS, MemoryError) as error:
+            size = f"{frame.width}x{frame.height} {frame.format.name}"
+            raise VideoError(
+                "unsupported", f"cannot convert {size} frames: {reason_text(error)}"
+            ) from error
+
+    def _rgb(self, frame: Any) -> np.ndarray:
+        """uint8 [H, W, 3]; rows may be padded."""
+        try:
+            rgb = self._convert(frame)
+        except AV_ERRORS:  # a reserved colour space in the tags: the commonest one then
+            rgb = self._convert(frame, src_colorspace=Colorspace.ITU601)
+        plane = rgb.planes[0]
+        rows = np.frombuffer(plane, np.uint8)[: rgb.height * plane.line_size]
+        rows = rows.reshape(rgb.height, plane.line_size)[:, : rgb.width * 3]
+        return rows.reshape(rgb.height, rgb.width, 3)
+
+    def _convert(self, frame: Any, **options: Any) -> Any:
+        return self._reformatter.reformat(
+            frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1, **options
+        )
+
+
+def shown_size(frame: Any) -> tuple[int, int]:
+    """Width and height in pixels after turning it upright."""
+    a, b, c, d = _matrix(frame)
+    turned = abs(b) + abs(c) > abs(a) + abs(d)
+    return (frame.height, frame.width) if turned else (frame.width, frame.height)
+
+
+def upright(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """The image as shown, for turns by whole quarters and mirrors.
+
+    Args:
+        image: [H, W, C].
+        matrix: (a, b, c, d) of x' = a x + c y, y' = b x + d y, with y pointing down; the upper
+            left of the container's display matrix. Only signs and which are large count.
+    """
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    if a < 0:
+        image = image[:, ::-1]
+    if d < 0:
+        image = image[::-1]
+    return image
+
+
+def _matrix(frame: Any) -> tuple[int, int, int, int]:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])
+    return a, b, c, d

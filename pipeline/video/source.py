@@ -1,0 +1,146 @@
+"""Open a file as a video, or say exactly why it is none; what its container tells about it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.stream import Disposition
+
+from pipeline.errors import VideoError
+from pipeline.inputs import printable
+from pipeline.records import SourceInfo
+
+# PyAV's errors derive from these; a ValueError is its answer to values it does not know.
+AV_ERRORS = (av.FFmpegError, ValueError, OverflowError)
+
+# Demuxers that take any text or bytes for pictures.
+_NOT_VIDEO_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+# How files begin that are videos even if no demuxer can open them.
+_SIGNATURES = (
+    (4, b"ftyp"),
+    (4, b"mdat"),
+    (4, b"moov"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"RIFF"),
+    (0, b"OggS"),
+    (0, b"FLV"),
+)
+
+
+def probe(path: str) -> SourceInfo:
+    """What the file system and the container say about a file; decodes nothing that is returned.
+
+    Width and height are as coded: only decoded frames tell the rotation.
+
+    Raises:
+        VideoError: the file cannot be opened as a video.
+    """
+    container = open_container(path)
+    try:
+        return describe(path, container, video_stream(container, path))
+    finally:
+        container.close()
+
+
+def file_info(path: str) -> SourceInfo:
+    """Path, size and modification time; -1 and 0 where there is no such file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return SourceInfo(printable(path))
+    return SourceInfo(printable(path), status.st_size, status.st_mtime_ns)
+
+
+def open_container(path: str) -> Any:
+    """An open `av` container.
+
+    Raises:
+        VideoError: missing, empty, not_a_video or broken.
+    """
+    _check_file(path)
+    try:
+        # With the protocol named, a colon in the path is no protocol.
+        container = av.open("file:" + path, metadata_errors="replace")
+    except AV_ERRORS as error:
+        raise _cannot_open(path, error) from error
+    if container.format.name in _NOT_VIDEO_FORMATS:
+        container.close()
+        raise VideoError("not_a_video", f"{printable(path)}: text or unknown data")
+    return container
+
+
+def video_stream(container: Any, path: str) -> Any:
+    """The stream a player would show; cover pictures of audio files are none.
+
+    Raises:
+        VideoError: no_video_stream or unsupported.
+    """
+    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not films:
+        raise VideoError("no_video_stream", f"{printable(path)}: no video among its streams")
+    best = container.streams.best("video")
+    stream = best if best in films else films[0]
+    if stream.codec_context is None:
+        raise VideoError("unsupported", f"{printable(path)}: no decoder for this codec")
+    stream.codec_context.thread_count = 1  # many videos at once beat many threads on one
+    return stream
+
+
+def describe(path: str, container: Any, stream: Any) -> SourceInfo:
+    """`SourceInfo` with all fields; width and height as coded."""
+    file, context = file_info(path), stream.codec_context
+    return SourceInfo(
+        file.path,
+        file.size,
+        file.mtime_ns,
+        codec=context.name,
+        width=context.width,
+        height=context.height,
+        fps=number(stream.average_rate) or number(stream.guessed_rate),
+        duration=_duration(container, stream),
+    )
+
+
+def number(rate: Fraction | None) -> float:
+    """0.0 for what a container leaves open."""
+    return float(rate) if rate else 0.0
+
+
+def reason_text(error: BaseException) -> str:
+    """One line without the file name, which the caller knows better."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _duration(container: Any, stream: Any) -> float:
+    if stream.duration and stream.time_base:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, (container.duration or 0) / av.time_base)
+
+
+def _check_file(path: str) -> None:
+    name = printable(path)
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise VideoError("missing", f"{name}: {reason_text(error)}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError("not_a_video", f"{name}: not a regular file")
+    if status.st_size == 0:
+        raise VideoError("empty", f"{name}: the file has no content")
+    if not os.access(path, os.R_OK):
+        raise VideoError("missing", f"{name}: no permission to read it")
+
+
+def _cannot_open(path: str, error: BaseException) -> VideoError:
+    name, text = printable(path), reason_text(error)
+    if isinstance(error, PermissionError):
+        return VideoError("missing", f"{name}: no permission to read it")
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
+        return VideoError("broken", f"{name}: begins as a video, but is cut or damaged ({text})")
+    return VideoError("not_a_video", f"{name}: {text}")
