@@ -117,8 +117,7 @@ def _score_table(
     scorer = PairScorer(model, symmetric, resolve_similarity_precision(config.precision))
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
-    frame_bytes = queries.spec.regions * queries.spec.dims * database.dtype.itemsize
-    database_side = _Side(database, geometry, max(1, (config.block_mb << 20) // frame_bytes))
+    database_side = _Side(database, geometry, _frames_in(config.block_mb, database))
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
     table = new_score_table(len(queries), len(database))
 
@@ -135,6 +134,11 @@ def _score_table(
         if progress:
             progress(done, len(database))
     return table, waited
+
+
+def _frames_in(megabytes: int, videos: Collection) -> int:
+    frame_bytes = videos.spec.regions * videos.spec.dims * videos.dtype.itemsize
+    return max(1, (megabytes << 20) // frame_bytes)
 
 
 def _score_block(

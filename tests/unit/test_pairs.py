@@ -9,25 +9,11 @@ from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.scores import PairScores
 from tests import reference
+from tests.features import comparator_layers, region_vectors
 
 
-def layers(seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Comparator weights whose outputs spread over the clip's range."""
-    rng = np.random.default_rng(seed)
-    shapes = [(3, 3, 1, 32), (3, 3, 32, 64), (3, 3, 64, 128), (1, 1, 128, 1)]
-    return [
-        (
-            (rng.standard_normal(s) * np.sqrt(2 / np.prod(s[:3]))).astype(np.float32),
-            (rng.standard_normal(s[3]) * 0.1).astype(np.float32),
-        )
-        for s in shapes
-    ]
-
-
-def videos(lengths: list[int], seed: int, channels: int = 16) -> list[np.ndarray]:
-    x = [np.random.default_rng([seed, i]).standard_normal((n, 9, channels))
-         for i, n in enumerate(lengths)]  # fmt: skip
-    return [(v / np.linalg.norm(v, axis=2, keepdims=True)).astype(np.float32) for v in x]
+def videos(lengths: list[int], seed: int) -> list[np.ndarray]:
+    return [region_vectors(n, [seed, i]) for i, n in enumerate(lengths)]
 
 
 def score_all(
@@ -74,7 +60,7 @@ LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 30, 33]
 @pytest.mark.parametrize("with_comparator", [False, True])
 def test_equals_the_plain_network_for_all_small_shapes(with_comparator, symmetric):
     queries, targets = videos(LENGTHS, 1), videos([*reversed(LENGTHS), 12, 61], 2)
-    comparator = layers() if with_comparator else None
+    comparator = comparator_layers() if with_comparator else None
     got = score_all(queries, targets, comparator, symmetric)
     want = expected(queries, targets, comparator, symmetric)
     assert want.std() > 0.02, "the case must tell scores apart"
@@ -86,7 +72,7 @@ def test_equals_the_plain_network_for_all_small_shapes(with_comparator, symmetri
 @pytest.mark.parametrize("max_frames", [8, 20, 64])
 def test_cutting_long_videos_changes_nothing(max_frames, with_comparator, symmetric):
     queries, targets = videos([150, 9, 66], 3), videos([131, 70, 5, 64, 65, 99], 4)
-    comparator = layers(1) if with_comparator else None
+    comparator = comparator_layers(1) if with_comparator else None
     got = score_all(queries, targets, comparator, symmetric, max_frames=max_frames)
     want = expected(queries, targets, comparator, symmetric)
     np.testing.assert_allclose(got, want, atol=1e-5)
@@ -104,13 +90,13 @@ def test_cutting_long_videos_changes_nothing(max_frames, with_comparator, symmet
 )
 def test_block_and_batch_sizes_change_nothing(budget, pairs, cells):
     queries, targets = videos([20, 3, 40, 33], 5), videos([44, 7, 60, 12, 100, 1], 6)
-    comparator = layers(2)
+    comparator = comparator_layers(2)
     got = score_all(queries, targets, comparator, False, 64, budget, pairs, cells)
     np.testing.assert_allclose(got, expected(queries, targets, comparator, False), atol=1e-5)
 
 
 def test_order_of_videos_changes_nothing():
     queries, targets = videos([20, 3, 40], 7), videos([44, 7, 60, 12], 8)
-    forward = score_all(queries, targets, layers(3), False)
-    backward = score_all(queries[::-1], targets[::-1], layers(3), False)
+    forward = score_all(queries, targets, comparator_layers(3), False)
+    backward = score_all(queries[::-1], targets[::-1], comparator_layers(3), False)
     np.testing.assert_allclose(forward, backward[::-1, ::-1], atol=1e-5)

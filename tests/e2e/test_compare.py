@@ -1,0 +1,191 @@
+"""Stage two over real stores against the plain network: values, order, refusals."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.collection import Collection
+from pipeline.compare import compute_similarity, score_table
+from pipeline.config import CompareConfig
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.store import open_store
+from tests import features, reference
+
+FLOAT32 = CompareConfig(precision="float32")
+QUERIES = {"q/1": 12, "-q2": 3, "q 3": 70, "q4": 1}
+DATABASE = {"a": 30, "b/b": 5, "c": 300, "d": 2, "e": 64, "f": 9}
+
+
+def vectors_of(lengths, seed):
+    return {k: features.region_vectors(n, [seed, i]) for i, (k, n) in enumerate(lengths.items())}
+
+
+@pytest.fixture(scope="module")
+def query_vectors():
+    return vectors_of(QUERIES, 1)
+
+
+@pytest.fixture(scope="module")
+def database_vectors(query_vectors):
+    made = vectors_of(DATABASE, 2)
+    made["c"][100:112] = query_vectors["q/1"]  # a copy inside a long video, across no boundary
+    made["c"][250:262] = query_vectors["q/1"]  # and one across the cut at frame 256
+    return made
+
+
+@pytest.fixture
+def stores(tmp_path, query_vectors, database_vectors):
+    """Query store (Zarr) and two database stores (HDF5, Zarr) made with the test model."""
+    made_with = features.spec(features.model().features_digest)
+    names = list(DATABASE)
+    first = {k: database_vectors[k] for k in names[:3]}
+    second = {k: database_vectors[k] for k in names[3:]}
+    return (
+        features.fill(tmp_path / "q.zarr", made_with, query_vectors),
+        features.fill(tmp_path / "a.h5", made_with, first),
+        features.fill(tmp_path / "b.zarr", made_with, second),
+    )
+
+
+@pytest.fixture
+def opened(stores):
+    with ExitStack() as stack:
+        q, *d = [stack.enter_context(open_store(p)) for p in stores]
+        yield Collection([q]), Collection(d)
+
+
+def attended(vectors, model):
+    if model.attention is None:
+        return vectors
+    return vectors * ((vectors @ model.attention) / 2 + 0.5)[..., None]
+
+
+def expected(query_vectors, database_vectors, model):
+    symmetric = model.similarity_function == "symmetric_chamfer"
+    return np.array(
+        [
+            [
+                reference.similarity(
+                    attended(q, model), attended(t, model), model.comparator, symmetric
+                )
+                for t in database_vectors.values()
+            ]
+            for q in query_vectors.values()
+        ]
+    )
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("head", [False, True])
+def test_scores_equal_the_plain_network(opened, query_vectors, database_vectors, head, symmetric):
+    model = features.model(comparator=head, attention=head, symmetric=symmetric)
+    table, _ = score_table(*opened, model, FLOAT32)
+    want = expected(query_vectors, database_vectors, model)
+    np.testing.assert_allclose(table, want, atol=1e-5)
+    if not head and not symmetric:
+        np.testing.assert_allclose(table[0, 2], 1, atol=1e-5)  # every frame of it is in there
+
+
+@pytest.mark.parametrize(
+    "block_mb, batch_size, load", [(1, 1, False), (1, 3, True), (999, 7, True)]
+)
+def test_settings_change_no_score(
+    monkeypatch, opened, query_vectors, database_vectors, frames, batch_size, load
+):
+    """Blocks of few frames: every video lies in its own, long ones in several."""
+    monkeypatch.setattr("pipeline.compare._frames_in", lambda megabytes, videos: frames)
+    monkeypatch.setattr("pipeline.compare._QUERY_BLOCK_FRAMES", frames)
+    monkeypatch.setattr("pipeline.compare._PIECE_FRAMES", 64)
+    config = replace(FLOAT32, batch_size=batch_size, load_queries=load)
+    model = features.model()
+    table, _ = score_table(*opened, model, config)
+    want = expected(query_vectors, database_vectors, model)
+    np.testing.assert_allclose(table, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.03), ("float16", 0.004)])
+def test_low_precision_is_close(opened, precision, tolerance):
+    model = features.model()
+    exact, _ = score_table(*opened, model, FLOAT32)
+    table, _ = score_table(*opened, model, CompareConfig(precision=precision))
+    difference = np.abs(table - exact).max()
+    assert 0 < difference < tolerance
+
+
+def test_json_is_complete_ordered_and_repeatable(tmp_path, opened):
+    model = features.model()
+    for name in ("one.json", "two.json"):
+        report = compute_similarity(*opened, tmp_path / name, model, FLOAT32)
+    assert (report.queries, report.database, report.written) == (4, 6, 24)
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    result = json.loads((tmp_path / "one.json").read_text())
+    assert list(result) == list(QUERIES)
+    assert all(list(row) == list(DATABASE) for row in result.values())
+    table, _ = score_table(*opened, model, FLOAT32)
+    np.testing.assert_allclose([list(r.values()) for r in result.values()], table, atol=1e-6)
+
+
+def test_progress_counts_videos(opened):
+    seen = []
+    score_table(*opened, features.model(), FLOAT32, progress=lambda *a: seen.append(a))
+    assert seen[-1] == (6, 6)
+
+
+def test_chosen_ids_in_chosen_order(stores):
+    with open_store(stores[1]) as store:
+        videos = Collection([store], ["c", "a"])
+        assert videos.ids == ["c", "a"]
+        assert videos.lengths.tolist() == [300, 30]
+        with pytest.raises(InputError, match="'nobody' is in none"):
+            Collection([store], ["nobody"])
+
+
+def test_unequal_features_are_refused_by_name(tmp_path, stores, query_vectors):
+    digest = features.model().features_digest
+    other = features.fill(
+        tmp_path / "o.h5", features.spec(digest, fps=2.0), {"x": query_vectors["q4"]}
+    )
+    with open_store(other) as a, open_store(stores[1]) as b:
+        with pytest.raises(FingerprintMismatchError, match=r"fps: 2.0 here, 1.0 there"):
+            score_table(Collection([a]), Collection([b]), features.model(), FLOAT32)
+        with pytest.raises(FingerprintMismatchError, match=r"o\.h5.*a\.h5"):
+            Collection([a, b])
+
+
+def test_a_model_that_did_not_make_the_features_is_refused(tmp_path, query_vectors):
+    path = features.fill(tmp_path / "o.h5", features.spec("f" * 64), query_vectors)
+    with open_store(path) as store:
+        videos = Collection([store])
+        with pytest.raises(FingerprintMismatchError, match="give --model_dir"):
+            score_table(videos, videos, features.model(), FLOAT32)
+
+
+def test_attention_of_other_dims_is_refused(tmp_path):
+    digest = features.model().features_digest
+    cut = {"x": features.region_vectors(5, 0, dims=8)}
+    path = features.fill(tmp_path / "o.h5", features.spec(digest, dims=8), cut)
+    with open_store(path) as store:
+        videos = Collection([store])
+        with pytest.raises(ModelError, match="learned for 16"):
+            score_table(videos, videos, features.model(), FLOAT32)
+
+
+def test_an_id_in_two_stores_is_refused(tmp_path, stores, query_vectors):
+    made_with = features.spec(features.model().features_digest)
+    twin = features.fill(tmp_path / "twin.h5", made_with, {"a": query_vectors["q4"]})
+    message = r"'a' is in .*a\.h5 and in .*twin\.h5"
+    with (
+        open_store(stores[1]) as a,
+        open_store(twin) as b,
+        pytest.raises(InputError, match=message),
+    ):
+        Collection([a, b])
+
+
+def test_an_empty_store_is_refused(tmp_path):
+    path = features.fill(tmp_path / "e.h5", features.spec("0"), {})
+    with open_store(path) as store, pytest.raises(InputError, match="holds no video"):
+        Collection([store])
