@@ -90,7 +90,8 @@ def test_scores_equal_the_plain_network(opened, query_vectors, database_vectors,
 
 
 @pytest.mark.parametrize(
-    "block_mb, batch_size, load", [(1, 1, False), (1, 3, True), (999, 7, True)]
+    "frames, batch_size, load",
+    [(1, 1, False), (20, 3, True), (20, 1000, False), (100, 5, True), (9999, 7, False)],
 )
 def test_settings_change_no_score(
     monkeypatch, opened, query_vectors, database_vectors, frames, batch_size, load
