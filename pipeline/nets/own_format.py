@@ -167,9 +167,6 @@ def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelWeights:
     prefix = "backbone/"
-    given = dict(values["input"])
-    for key in ("mean", "scale"):
-        given[key] = tuple(float(value) for value in given.get(key, ()))
     layers = [
         (arrays[f"comparator/{number}/kernel"], arrays[f"comparator/{number}/bias"])
         for number in range(COMPARATOR_LAYERS * values["comparator"])
@@ -179,7 +176,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         origin=ORIGIN,
         backbone=values["backbone"],
         arrays={k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
-        input=InputDescription(**given),
+        input=InputDescription(**values["input"]),
         taps=tuple(values["taps"]),
         grid=values["grid"],
         whitening=Whitening(*(arrays[f"whitening/{name}"] for name in _WHITENING)),

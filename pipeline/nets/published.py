@@ -72,23 +72,31 @@ def read(directory: Path) -> ModelWeights:
 
 
 def folded(variables: Variables) -> dict[str, np.ndarray]:
-    """Convolutions with their batch norm folded in, by our layer names.
+    """Convolutions with their batch norm folded in, by our layer names."""
+    arrays = {}
+    for convolution in layout.convolutions():
+        kernel = variables[f"{convolution.scope}/weights"]
+        norm = (variables[f"{convolution.scope}/BatchNorm/{name}"] for name in BATCH_NORM)
+        layer = convolution.layer
+        arrays[f"{layer}/kernel"], arrays[f"{layer}/bias"] = fold_batch_norm(kernel, *norm)
+    return arrays
+
+
+def fold_batch_norm(
+    kernel: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel [h, w, in, out] and bias [out] of convolution and batch norm together.
 
     gamma (w * x - mean) / sqrt(variance + epsilon) + beta is the convolution with the kernel
     w gamma / sqrt(...) and the bias beta - mean gamma / sqrt(...) (Ioffe and Szegedy 2015,
     section 3.1); computed in float64, rounded once to float32.
     """
-    arrays = {}
-    for convolution in layout.convolutions():
-        kernel = variables[f"{convolution.scope}/weights"].astype(np.float64)
-        gamma, beta, mean, variance = (
-            variables[f"{convolution.scope}/BatchNorm/{name}"].astype(np.float64)
-            for name in BATCH_NORM
-        )
-        scale = gamma / np.sqrt(variance + EPSILON)
-        arrays[f"{convolution.layer}/kernel"] = (kernel * scale).astype(np.float32)
-        arrays[f"{convolution.layer}/bias"] = (beta - mean * scale).astype(np.float32)
-    return arrays
+    scale = gamma / np.sqrt(variance.astype(np.float64) + EPSILON)
+    return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
 def _checkpoint_prefix(directory: Path) -> Path:
@@ -127,7 +135,7 @@ def _read_variables(prefix: Path) -> dict[str, np.ndarray]:
             for name in reader.get_variable_to_shape_map()
             if name not in _BOOKKEEPING and not name.endswith(_OPTIMISER_SLOTS)
         }
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{prefix}: the checkpoint cannot be read: {reason}; {REMEDY}") from error
 
@@ -174,7 +182,8 @@ def _read_pca(path: Path) -> Whitening:
     size = layout.CHANNELS
     expected = {"mean": (size,), "V": (size, size), "d": (size,)}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a damaged file open if it opens it itself
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name].astype(np.float32) for name in expected}
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; {REMEDY}") from error

@@ -34,8 +34,11 @@ class InputDescription:
     def __post_init__(self) -> None:
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f"channels is {self.channels!r}, expected 'RGB' or 'BGR'")
-        if len(self.mean) != 3 or len(self.scale) != 3:
-            raise ValueError("mean and scale hold 3 numbers each")
+        for key in ("mean", "scale"):
+            values = tuple(float(value) for value in getattr(self, key))
+            if len(values) != 3:
+                raise ValueError(f"{key} holds {len(values)} numbers, expected 3")
+            object.__setattr__(self, key, values)  # 1 and 1.0 are one digest
 
     @property
     def preprocess(self) -> Preprocess:

@@ -1,0 +1,104 @@
+"""The network against figures of the original TensorFlow 1 code, for both generations of names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.config import SIMILARITY_FUNCTIONS
+from pipeline.nets import visil
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.visil import ViSiL
+from tests.golden import release
+
+Arrays = dict[str, np.ndarray]
+TOLERANCE = 1e-4
+RECORDED_PAIRS = [("query", "target"), ("target", "query"), ("three", "long"), ("one", "query")]
+
+
+def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max())
+
+
+@pytest.fixture(params=SIMILARITY_FUNCTIONS)
+def function(request: pytest.FixtureRequest, network: ViSiL) -> str:
+    network.similarity_function = request.param
+    return str(request.param)
+
+
+def test_origin_names_the_generation(network: ViSiL) -> None:
+    assert network.weights.origin in (
+        "published TensorFlow release (2019 names)",
+        "published TensorFlow release (2020 names)",
+    )
+
+
+@pytest.mark.parametrize("video", ["query", "one", "three"])
+def test_features(features: Arrays, expected: Arrays, video: str) -> None:
+    assert largest_difference(features[video], expected[f"features_{video}"]) < TOLERANCE
+
+
+@pytest.mark.parametrize("video", ["target", "long"])
+def test_features_of_longer_videos(features: Arrays, expected: Arrays, video: str) -> None:
+    first = expected[f"features_{video}_first2"]
+    assert largest_difference(features[video][:2], first) < TOLERANCE
+
+
+@pytest.mark.parametrize("video", release.LENGTHS)
+def test_short_videos_are_repeated(features: Arrays, expected: Arrays, video: str) -> None:
+    assert features[video].shape == tuple(expected[f"features_{video}_shape"])
+
+
+@pytest.mark.parametrize(("query", "target"), RECORDED_PAIRS)
+def test_frame_matrix(
+    network: ViSiL, features: Arrays, expected: Arrays, function: str, query: str, target: str
+) -> None:
+    found = network.calculate_f2f_matrix(features[query], features[target])
+    assert largest_difference(found, expected[f"{function}/{query}/{target}/f2f"]) < TOLERANCE
+
+
+@pytest.mark.parametrize(("query", "target"), RECORDED_PAIRS)
+def test_comparator_output(
+    network: ViSiL, features: Arrays, expected: Arrays, function: str, query: str, target: str
+) -> None:
+    found = network.calculate_visil_output(features[query], features[target])
+    recorded = expected[f"{function}/{query}/{target}/visil_output"]
+    assert largest_difference(found, recorded) < TOLERANCE
+
+
+def test_all_similarities(
+    network: ViSiL, features: Arrays, expected: Arrays, function: str
+) -> None:
+    found, recorded = [], []
+    for query in features:
+        for target in features:
+            found.append(network.calculate_video_similarity(features[query], features[target]))
+            recorded.append(float(expected[f"{function}/{query}/{target}/similarity"]))
+    assert len(found) == 25
+    assert np.ptp(recorded) > 0.05  # the recorded figures tell the pairs apart
+    assert largest_difference(np.array(found), np.array(recorded)) < TOLERANCE
+
+
+def test_pieces_equal_the_whole(
+    network: ViSiL, features: Arrays, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles of the frame matrix and strips of the comparator change nothing."""
+    query, target = features["long"], features["target"]
+    f2f = network.calculate_f2f_matrix(query, target)
+    output = network.calculate_visil_output(query, target)
+    monkeypatch.setattr(visil, "TILE_FRAMES", 16)
+    for rows in (4, 8, 24):
+        monkeypatch.setattr(visil, "STRIP_ROWS", rows)
+        assert largest_difference(network.calculate_f2f_matrix(query, target), f2f) < 1e-6
+        assert largest_difference(network.calculate_visil_output(query, target), output) < 1e-5
+
+
+def test_bfloat16_is_close(network: ViSiL, golden_videos: Arrays) -> None:
+    if "2019" in network.weights.origin:
+        pytest.skip("the same arrays as those of 2020, see test_generations_agree")
+    frames = golden_videos["long"][::6, 16:240, 16:240]
+    exact = FeatureNet(network.weights, "float32", batch_size=12)(frames)
+    rounded = FeatureNet(network.weights, "bfloat16", batch_size=12)(frames)
+    assert (exact * rounded).sum(axis=-1).mean() >= 0.999
+    assert np.abs(exact - rounded).max() > 1e-4  # or bfloat16 was never used

@@ -1,0 +1,220 @@
+"""Our own model format, on a model of a few numbers; releases are in tests/golden."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ModelError
+from pipeline.nets import own_format
+from pipeline.nets.backbones import build
+from pipeline.nets.model_dir import load_model
+from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+
+RNG = np.random.default_rng(0)
+
+
+def f32(*shape: int) -> np.ndarray:
+    return RNG.uniform(0.1, 1, shape).astype(np.float32)
+
+
+def comparator() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    shapes = [(3, 3, 1, 2), (3, 3, 2, 4), (3, 3, 4, 8), (1, 1, 8, 1)]
+    return tuple((f32(*shape), f32(shape[-1])) for shape in shapes)
+
+
+MODEL = ModelWeights(
+    name="tiny",
+    origin="made here",
+    backbone="resnet50_v1",
+    arrays={"conv1/kernel": f32(7, 7, 3, 4), "conv1/bias": f32(4)},
+    input=InputDescription(40, 32, "bicubic", "RGB", (123.68, 116.78, 103.94), (1, 1, 0.5)),
+    taps=("block1", "block2"),
+    grid=3,
+    whitening=Whitening(f32(6), f32(6, 5), f32(5)),
+    licence="CC0-1.0",
+    provenance="random numbers",
+    description="for tests",
+)
+FULL = replace(MODEL, attention=f32(5), comparator=comparator(), similarity_function="chamfer")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    own_format.write(FULL, tmp_path)
+    return tmp_path
+
+
+def edit(directory: Path, **changes: Any) -> None:
+    """Change keys of model.json; None removes one."""
+    path = directory / "model.json"
+    values = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+
+
+def rewrite_arrays(directory: Path, drop: str) -> None:
+    """weights.npz without some arrays, with the right digest in model.json."""
+    path = directory / "weights.npz"
+    with np.load(path) as file:
+        kept = {name: file[name] for name in file.files if not name.startswith(drop)}
+    np.savez(path, **kept)
+    edit(directory, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize("model", [MODEL, FULL], ids=["plain", "with heads"])
+def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
+    own_format.write(model, tmp_path)
+    found = load_model(tmp_path)
+    assert found.origin == "own format"
+    for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
+                 "provenance", "description", "features_digest"):  # fmt: skip
+        assert getattr(found, name) == getattr(model, name), name
+    assert found.arrays.keys() == model.arrays.keys()
+    assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
+    assert np.array_equal(found.whitening.eigenvectors, model.whitening.eigenvectors)
+    assert (found.attention is None) == (found.comparator is None) == (model.attention is None)
+    if model.comparator and found.comparator:
+        for (a, b), (c, d) in zip(found.comparator, model.comparator, strict=True):
+            assert np.array_equal(a, c) and np.array_equal(b, d)
+
+
+def test_same_model_same_bytes(tmp_path: Path) -> None:
+    own_format.write(FULL, tmp_path / "a")
+    own_format.write(FULL, tmp_path / "b")
+    for name in ("model.json", "weights.npz"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_half_size_weights_are_used_as_float32(tmp_path: Path) -> None:
+    own_format.write(MODEL, tmp_path, backbone_dtype="float16")
+    kernel = load_model(tmp_path).arrays["conv1/kernel"]
+    assert kernel.dtype == np.float32
+    assert np.array_equal(kernel, MODEL.arrays["conv1/kernel"].astype(np.float16))
+
+
+def test_digest_covers_what_changes_features_and_nothing_else() -> None:
+    def digest(**changes: Any) -> str:
+        return replace(MODEL, **changes, features_digest="").features_digest
+
+    heads = {"attention": FULL.attention, "comparator": FULL.comparator}
+    assert digest() == digest(**heads) == digest(name="other", origin="elsewhere")
+    bias = MODEL.arrays["conv1/bias"].copy()
+    bias[0] = np.nextafter(bias[0], np.float32(2))
+    others = [
+        digest(arrays={**MODEL.arrays, "conv1/bias": bias}),
+        digest(arrays={"a": MODEL.arrays["conv1/kernel"], "conv1/bias": bias}),
+        digest(whitening=MODEL.whitening.first(4)),
+        digest(input=replace(MODEL.input, crop=31)),
+        digest(taps=("block2", "block1")),
+        digest(grid=2),
+        digest(backbone="efficientnet_lite0"),
+        digest(),
+    ]
+    assert len(set(others)) == len(others)
+
+
+def test_dims_keep_the_digest_and_cut_the_whitening(tmp_path: Path) -> None:
+    own_format.write(MODEL, tmp_path)
+    found = load_model(tmp_path, dims=2)
+    assert (found.dims, found.whitening.eigenvectors.shape) == (2, (6, 2))
+    assert found.features_digest == MODEL.features_digest
+    with pytest.raises(ModelError, match="dims 6 asked, it has 1 to 5"):
+        load_model(tmp_path, dims=6)
+
+
+def test_dims_with_attention(directory: Path) -> None:
+    with pytest.raises(ModelError, match="learned for 5 values; leave dims out or give 5"):
+        load_model(directory, dims=2)
+    assert load_model(directory, dims=5).dims == 5
+
+
+def test_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model directory; expected a published release"):
+        load_model(tmp_path / "absent")
+    with pytest.raises(ModelError, match=r"no model in it; expected .*pca\.npz.*model\.json"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"grid": None}, "key 'grid' is missing"),
+        ({"grid": "3"}, "grid is '3', expected int"),
+        ({"attention": 1}, "attention is 1, expected bool"),
+        ({"format_version": 2}, "format_version is 2, this program reads 1"),
+        ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),
+        ({"similarity_function": "cosine"}, "similarity_function is 'cosine'"),
+        ({"input": {"resize": 40}}, "InputDescription"),
+        ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
+                    "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),
+        ({"weights_sha256": "0" * 64}, r"weights\.npz: SHA-256 is .*copy both files again"),
+    ],
+)  # fmt: skip
+def test_broken_description(directory: Path, changes: dict[str, Any], message: str) -> None:
+    edit(directory, **changes)
+    with pytest.raises(ModelError, match=message):
+        load_model(directory)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
+def test_description_that_is_no_json_object(directory: Path, text: str) -> None:
+    (directory / "model.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelError, match=r"model\.json: (cannot be read|expected an object)"):
+        load_model(directory)
+
+
+def test_truncated_weights(directory: Path) -> None:
+    path = directory / "weights.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=rf"damaged, cut short \({path.stat().st_size} bytes\)"):
+        load_model(directory)
+
+
+def test_missing_weights(directory: Path) -> None:
+    (directory / "weights.npz").unlink()
+    with pytest.raises(ModelError, match=r"weights\.npz: cannot be read"):
+        load_model(directory)
+
+
+@pytest.mark.parametrize("name", ["attention", "comparator/3/", "whitening/mean"])
+def test_missing_array(directory: Path, name: str) -> None:
+    rewrite_arrays(directory, drop=name)
+    with pytest.raises(ModelError, match=f"no array '{name}.*promises"):
+        load_model(directory)
+
+
+def test_pickled_weights_are_refused(directory: Path) -> None:
+    path = directory / "weights.npz"
+    np.savez(path, attention=np.array([{"not": "numbers"}], dtype=object))
+    edit(directory, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(ModelError, match="not an npz file of numbers"):
+        load_model(directory)
+
+
+def test_comparator_that_is_no_chain() -> None:
+    first, second, third, last = comparator()
+    with pytest.raises(ValueError, match="three 3x3 and one 1x1 in a chain"):
+        replace(MODEL, comparator=(first, third, second, last))
+    with pytest.raises(ValueError, match="three 3x3 and one 1x1 in a chain"):
+        replace(MODEL, comparator=(first, second, last))
+
+
+def test_whitening_checks_itself() -> None:
+    with pytest.raises(ValueError, match="do not belong together"):
+        Whitening(f32(6), f32(5, 5), f32(5))
+    with pytest.raises(ValueError, match="not positive"):
+        Whitening(f32(6), f32(6, 5), np.zeros(5, np.float32))
+
+
+def test_backbones_that_cannot_be_built() -> None:
+    with pytest.raises(ModelError, match="backbone 'vgg' is unknown"):
+        build(replace(MODEL, backbone="vgg"), "float32")
+    with pytest.raises(ModelError, match="tiny: its arrays or taps do not fit the backbone"):
+        build(MODEL, "float32")

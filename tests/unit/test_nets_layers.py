@@ -1,0 +1,190 @@
+"""Parts of the network on inputs small enough to check by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.nets import chamfer, comparator, whitening
+from pipeline.nets.attention import attend
+from pipeline.nets.backend import keras, ops
+from pipeline.nets.published import fold_batch_norm
+from pipeline.nets.regions import l2_normalize, pooling_for, region_vectors
+from pipeline.nets.weights import Whitening
+
+
+def numpy(x: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(x))
+
+
+def f32(values: Any) -> np.ndarray:
+    return np.asarray(values, np.float32)
+
+
+def test_folded_batch_norm_equals_convolution_and_batch_norm() -> None:
+    rng = np.random.default_rng(0)
+    kernel = f32(rng.standard_normal((3, 3, 5, 7)))
+    gamma, variance = f32(rng.uniform(0.5, 1.5, (2, 7)))
+    beta, mean = f32(rng.standard_normal((2, 7)))
+    x = rng.standard_normal((2, 6, 6, 5))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
+    convolved = np.einsum("byxcij,ijco->byxo", windows, kernel.astype(np.float64))
+    plain = gamma * (convolved - mean) / np.sqrt(variance.astype(np.float64) + 1e-5) + beta
+    folded_kernel, folded_bias = fold_batch_norm(kernel, gamma, beta, mean, variance)
+    folded = np.einsum("byxcij,ijco->byxo", windows, folded_kernel.astype(np.float64)) + folded_bias
+    assert np.abs(folded - plain).max() < 1e-5
+    assert folded_kernel.dtype == folded_bias.dtype == np.float32
+    layer = keras.layers.Conv2D(7, 3)
+    layer.build((None, 6, 6, 5))
+    layer.set_weights([folded_kernel, folded_bias])
+    assert np.abs(numpy(layer(f32(x))) - plain).max() < 1e-5
+
+
+def test_fold_by_hand() -> None:
+    kernel, bias = fold_batch_norm(
+        f32([[[[2.0]]]]), f32([3.0]), f32([1.0]), f32([4.0]), f32([0.25 - 1e-5])
+    )
+    assert kernel.item() == pytest.approx(12.0)  # 2 * 3 / 0.5
+    assert bias.item() == pytest.approx(-23.0)  # 1 - 4 * 3 / 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "expected"),
+    [
+        (28, 3, (12, 8)),
+        (14, 3, (6, 4)),
+        (7, 3, (3, 2)),
+        (56, 3, (24, 16)),
+        (3, 3, (1, 1)),
+        (9, 1, (9, 6)),
+    ],
+)
+def test_pooling_rule(size: int, grid: int, expected: tuple[int, int]) -> None:
+    assert pooling_for(size, grid) == expected
+
+
+@pytest.mark.parametrize("grid", [1, 2, 3, 4, 5])
+def test_regions_cover_the_whole_map(grid: int) -> None:
+    for size in range(grid, 60):
+        window, stride = pooling_for(size, grid)
+        assert (grid - 1) * stride + window == size
+        assert (size - window) // stride + 1 == grid
+        assert 1 <= stride <= window  # no pixel is skipped
+
+
+def test_a_map_smaller_than_the_grid() -> None:
+    with pytest.raises(ValueError, match="side 2 cannot be cut into 3x3"):
+        pooling_for(2)
+
+
+def test_region_vectors_by_hand() -> None:
+    """Maxima of a 7x7 map per window of 3 at stride 2; each layer counts alike after its L2."""
+    ramp = f32(np.arange(49).reshape(1, 7, 7, 1))
+    maxima = [16, 18, 20, 30, 32, 34, 44, 46, 48]
+    second = np.zeros((1, 3, 3, 2), np.float32)
+    second[0, 1, 1] = 3, 4
+    vectors = numpy(region_vectors([ramp, second]))
+    assert vectors.shape == (1, 9, 3)
+    both = np.sqrt(0.5)
+    assert vectors[0, 4] == pytest.approx([both, 0.6 * both, 0.8 * both], abs=1e-6)
+    assert vectors[0, 0] == pytest.approx([1, 0, 0])  # a region without activation stays zero
+    pair = np.concatenate([ramp, np.full_like(ramp, 10)], axis=-1)
+    ratios = numpy(region_vectors([pair]))[0]
+    assert ratios[:, 0] / ratios[:, 1] * 10 == pytest.approx(maxima, rel=1e-5)
+
+
+def test_whitening_by_hand() -> None:
+    parts = Whitening(f32([1, 1]), f32([[0, 1], [1, 0]]), f32([4, 1]))
+    matrix = whitening.projection(parts)
+    assert matrix.tolist() == [[0, 1], [0.5, 0]]
+    whitened = numpy(whitening.whiten(f32([[4, 9]]), parts.mean, matrix))
+    assert whitened[0] == pytest.approx([0.8, 0.6])  # (9 - 1) / 2 = 4 and (4 - 1) / 1 = 3
+
+
+def test_fewer_dims_are_the_first_columns_renormalised() -> None:
+    rng = np.random.default_rng(1)
+    rotation = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    parts = Whitening(f32(rng.standard_normal(12)), f32(rotation), f32(rng.uniform(0.1, 2, 12)))
+    x = f32(rng.standard_normal((4, 9, 12)))
+    whole = numpy(whitening.whiten(x, parts.mean, whitening.projection(parts)))
+    few = parts.first(5)
+    cut = numpy(whitening.whiten(x, few.mean, whitening.projection(few)))
+    assert cut.shape == (4, 9, 5)
+    assert np.allclose(cut, numpy(l2_normalize(whole[..., :5])), atol=1e-6)
+
+
+def test_attention_by_hand() -> None:
+    context = f32([1, 0])
+    attended = numpy(attend(f32([[1, 0], [-1, 0], [0, 1], [0.6, 0.8]]), context))
+    # weights 1, 0, 1/2 and 0.8
+    assert np.allclose(attended, [[1, 0], [0, 0], [0, 0.5], [0.48, 0.64]], atol=1e-6)
+
+
+QUERY = f32([[[1, 0], [0, 1]]])  # one frame of two regions
+TARGET = f32([[[0.6, 0.8], [1, 0], [0, -1]], [[0, 1], [0, 1], [0, 1]]])  # two frames of three
+
+
+def test_frame_chamfer_by_hand() -> None:
+    # frame 0: dots (0.6 1 0; 0.8 0 -1): maxima 1 and 0.8; frame 1: (0 0 0; 1 1 1): 0 and 1
+    assert np.allclose(numpy(chamfer.frame_to_frame(QUERY, TARGET)), [[0.9, 0.5]])
+    # the other way: (0.8 + 1 + 0) / 3 = 0.6 and 1; means with the first are 0.75 and 0.75
+    assert np.allclose(numpy(chamfer.frame_to_frame(QUERY, TARGET, True)), [[0.75, 0.75]])
+
+
+def test_video_chamfer_by_hand() -> None:
+    matrix = f32([[0.1, 0.9, 0.2], [0.3, 0.7, 0.4]])
+    assert float(numpy(chamfer.video_to_video(matrix))) == pytest.approx(0.8)
+    # columns: (0.3 + 0.9 + 0.4) / 3 = 1.6 / 3
+    symmetric = (0.8 + 1.6 / 3) / 2
+    assert float(numpy(chamfer.video_to_video(matrix, True))) == pytest.approx(symmetric)
+    assert float(numpy(chamfer.video_to_video(matrix.T, True))) == pytest.approx(symmetric)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_batches_of_pairs_equal_single_pairs(symmetric: bool) -> None:
+    rng = np.random.default_rng(2)
+    queries = f32(rng.standard_normal((3, 5, 4, 8)))
+    targets = f32(rng.standard_normal((3, 6, 4, 8)))
+    matrices = numpy(chamfer.frame_to_frame(queries, targets, symmetric))
+    scores = numpy(chamfer.video_to_video(matrices, symmetric))
+    assert matrices.shape == (3, 5, 6) and scores.shape == (3,)
+    for q, t, matrix, score in zip(queries, targets, matrices, scores, strict=True):
+        assert np.allclose(numpy(chamfer.frame_to_frame(q, t, symmetric)), matrix, atol=1e-5)
+        assert numpy(chamfer.video_to_video(matrix, symmetric)) == pytest.approx(score)
+
+
+def delta(scale: float) -> np.ndarray:
+    kernel = np.zeros((3, 3, 1, 1), np.float32)
+    kernel[1, 1] = scale
+    return kernel
+
+
+def layers(last_bias: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    zero = np.zeros(1, np.float32)
+    return [
+        (np.ones((3, 3, 1, 1), np.float32), zero),
+        (delta(0.01), zero),
+        (delta(0.5), zero),
+        (np.ones((1, 1, 1, 1), np.float32), f32([last_bias])),
+    ]
+
+
+def test_comparator_by_hand() -> None:
+    """Box sums with mirrored edges, pooled: 1..16 gives 54 69 / 114 129, then 1.29, 0.645."""
+    matrix = f32(np.arange(1, 17).reshape(4, 4))
+    assert numpy(comparator.compare(matrix, layers(-0.045))) == pytest.approx(0.6)
+    assert numpy(comparator.compare(matrix, layers(0.5))) == 1.0  # clipped
+    assert numpy(comparator.compare(matrix, layers(-2.0))) == -1.0
+    # with zeros at the edge the corner would be 54 = 11 + 12 + 15 + 16, not 129
+    assert numpy(comparator.compare(-matrix, layers(0.25))) == 0.25  # ReLU leaves the bias
+
+
+def test_comparator_shrinks_by_four_and_takes_batches() -> None:
+    rng = np.random.default_rng(3)
+    matrices = f32(rng.uniform(-1, 1, (2, 11, 9)))
+    outputs = numpy(comparator.compare(matrices, layers(0.0)))
+    assert outputs.shape == (2, 2, 2)
+    for matrix, output in zip(matrices, outputs, strict=True):
+        assert np.allclose(numpy(comparator.compare(matrix, layers(0.0))), output, atol=1e-6)

@@ -1,0 +1,181 @@
+"""`ViSiL` and `FeatureNet` on a random ResNet-50 of small pictures, without heads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import ViSiL
+from pipeline.errors import InputError, ModelError
+from pipeline.nets import own_format, resnet50_layout
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.regions import l2_normalize
+from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+from pipeline.records import FeatureSpec, Preprocess
+from pipeline.resize import resize_crop
+
+SIZES = Preprocess(72, 64)
+
+
+def random_array(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    values = rng.standard_normal(shape, np.float32)
+    return values * 0.1 if len(shape) == 1 else values / np.sqrt(np.prod(shape[:-1]))
+
+
+@pytest.fixture(scope="module")
+def weights() -> ModelWeights:
+    rng = np.random.default_rng(0)
+    shapes = resnet50_layout.array_shapes()
+    channels = 256 + 512
+    rotation = np.linalg.qr(rng.standard_normal((channels, 32)))[0].astype(np.float32)
+    return ModelWeights(
+        name="random",
+        origin="test",
+        backbone="resnet50_v1",
+        arrays={name: random_array(rng, shape) for name, shape in shapes.items()},
+        input=InputDescription(72, 64, "bicubic", "RGB", (120, 120, 120), (0.02, 0.02, 0.02)),
+        taps=("block1", "block2"),
+        grid=3,
+        whitening=Whitening(
+            np.full(channels, 0.02, np.float32), rotation, np.linspace(2, 1, 32, dtype=np.float32)
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def model_dir(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("random_model")
+    own_format.write(weights, directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def network(model_dir: Path) -> ViSiL:
+    return ViSiL(model_dir)
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (37, 80, 100, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def features(network: ViSiL, frames: np.ndarray) -> np.ndarray:
+    return network.extract_features(frames)
+
+
+def test_features_are_those_of_the_network_on_resized_frames(
+    weights: ModelWeights, frames: np.ndarray, features: np.ndarray
+) -> None:
+    """37 frames in batches of 32 and of 5: where a frame lies in a batch changes nothing."""
+    cropped = np.stack([resize_crop(frame, SIZES) for frame in frames])
+    direct = FeatureNet(weights, batch_size=5)(cropped)
+    assert features.shape == (37, 9, 32) and features.dtype == np.float32
+    assert np.abs(features - direct).max() < 1e-5
+    assert np.allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-5)
+    assert np.abs(features[0] - features[1]).max() > 0.01
+
+
+def test_lists_of_frames(network: ViSiL, frames: np.ndarray, features: np.ndarray) -> None:
+    assert np.allclose(network.extract_features(list(frames[:4])), features[:4], atol=1e-5)
+
+
+def test_short_videos_are_doubled(network: ViSiL, frames: np.ndarray, features: np.ndarray) -> None:
+    found = network.extract_features(frames[:3])
+    assert np.allclose(found, features[[0, 1, 2, 0, 1, 2]], atol=1e-5)
+    matrix = network.calculate_f2f_matrix(features[:3], features[:5])
+    assert np.allclose(matrix, network.calculate_f2f_matrix(found, features[:5]), atol=1e-5)
+
+
+def test_dims(model_dir: Path, frames: np.ndarray, features: np.ndarray) -> None:
+    few = ViSiL(model_dir, dims=8).extract_features(frames[:4])
+    assert np.allclose(few, np.asarray(l2_normalize(features[:4, :, :8])), atol=1e-4)
+
+
+def test_channel_order(weights: ModelWeights, frames: np.ndarray, features: np.ndarray) -> None:
+    swapped = replace(weights, input=replace(weights.input, channels="BGR"))
+    cropped = np.stack([resize_crop(frame, SIZES) for frame in frames[:4]])
+    found = FeatureNet(swapped, batch_size=4)(cropped[..., ::-1])
+    assert np.allclose(found, features[:4], atol=1e-5)
+
+
+def test_without_comparator_the_matrix_is_the_output(network: ViSiL, features: np.ndarray) -> None:
+    query, target = features[:6], features[2:20]
+    f2f = network.calculate_f2f_matrix(query, target)
+    assert f2f.shape == (6, 18)
+    assert np.array_equal(network.calculate_visil_output(query, target), f2f)
+    assert np.allclose(f2f[np.arange(2, 6), np.arange(4)], 1, atol=1e-5)  # the same frames
+
+
+def test_similarity_asks_whether_the_target_covers_the_query(
+    model_dir: Path, network: ViSiL, features: np.ndarray
+) -> None:
+    part, whole = features[4:9], features
+    assert network.calculate_video_similarity(part, whole) == pytest.approx(1, abs=1e-5)
+    assert network.calculate_video_similarity(whole, part) < 0.99
+    both = ViSiL(model_dir, similarity_function="symmetric_chamfer")
+    there = both.calculate_video_similarity(part, whole)
+    assert there == pytest.approx(both.calculate_video_similarity(whole, part), abs=1e-6)
+    assert there < 0.99
+    assert isinstance(there, float)
+
+
+def test_spec(weights: ModelWeights) -> None:
+    net = FeatureNet(weights.with_dims(8), precision="float32", batch_size=4)
+    assert net.spec(2.0, "timestamps/1") == FeatureSpec(
+        "random", weights.features_digest, 9, 8, 2.0, 72, 64, "bicubic", "timestamps/1"
+    )
+    assert net.preprocess == SIZES
+
+
+def test_whitening_of_other_taps(weights: ModelWeights) -> None:
+    with pytest.raises(ModelError, match="give 256 values a region, its whitening .* for 768"):
+        FeatureNet(replace(weights, taps=("block1",)))
+
+
+def test_unknown_tap(weights: ModelWeights) -> None:
+    with pytest.raises(ModelError, match="do not fit the backbone resnet50_v1: 'block9'"):
+        FeatureNet(replace(weights, taps=("block9",)))
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.zeros((0, 80, 80, 3), np.uint8), "no frames given"),
+        (np.zeros((2, 80, 80, 3), np.float32), r"expected uint8 \[H, W, 3\]"),
+        (np.zeros((2, 80, 80), np.uint8), r"expected uint8 \[H, W, 3\]"),
+    ],
+)
+def test_frames_that_are_none(network: ViSiL, frames: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        network.extract_features(frames)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((4, 9, 31), np.float32), r"query features .* expected float \[T, 9, 32\]"),
+        (np.zeros((4, 9, 32), np.int64), "query features are int64"),
+        (np.zeros((0, 9, 32), np.float32), "empty"),
+        (np.full((4, 9, 32), np.nan, np.float32), "not finite"),
+    ],
+)
+def test_features_that_are_none(
+    network: ViSiL, features: np.ndarray, bad: np.ndarray, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        network.calculate_video_similarity(bad, features)
+    with pytest.raises(InputError, match=message.replace("query", "target")):
+        network.calculate_video_similarity(features, bad)
+
+
+def test_unknown_settings(model_dir: Path) -> None:
+    with pytest.raises(InputError, match="cosine"):
+        ViSiL(model_dir, similarity_function="cosine")
+    with pytest.raises(InputError, match="int8"):
+        ViSiL(model_dir, precision="int8")
+    with pytest.raises(InputError, match="gpu_id is 'first'"):
+        ViSiL(model_dir, gpu_id="first")
