@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -161,15 +160,14 @@ class _Run:
     def work(self) -> None:
         config = self.config
         batcher = Batcher(config.batch_size)
-        events = decode_videos(
+        with decode_videos(
             self.todo,
             self.net.preprocess,
             config.fps,
             workers=config.workers,
             stall_seconds=config.stall_seconds,
             min_frames=config.min_frames,
-        )
-        with closing(events):
+        ) as events:
             for event in events:
                 if isinstance(event, Started):
                     ref = self.todo[event.index]

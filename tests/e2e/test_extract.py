@@ -1,0 +1,169 @@
+"""Stage one over the example clips and broken files: states, resuming, and what may not mix."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config import ExtractConfig
+from pipeline.errors import FingerprintMismatchError, StoreLockedError
+from pipeline.extract import extract_features
+from pipeline.records import VideoRef
+from pipeline.store import create_or_append, open_store
+from pipeline.video import SAMPLING, sample_frames
+from tests.pixelnet import PixelNet
+
+EXAMPLES = sorted(Path(__file__).parents[2].glob("examples/*.[mw][pe]*"))
+CONFIG = ExtractConfig(dtype="float32", batch_size=7, workers=2)
+
+
+def refs(paths=EXAMPLES):
+    return [VideoRef(f"id/{p.stem}", str(p), i + 1) for i, p in enumerate(paths)]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Features of every clip, made one clip at a time."""
+    net = PixelNet()
+    result = {}
+    for ref in refs():
+        seconds, frames = zip(*sample_frames(ref.path, net.preprocess, 1.0), strict=True)
+        result[ref.id] = np.array(seconds), net(np.stack(frames))
+    return result
+
+
+@pytest.fixture(params=["h5", "zarr"])
+def path(request, tmp_path):
+    return tmp_path / f"s.{request.param}"
+
+
+def check(path, truth, ids=None):
+    with open_store(path) as store:
+        assert sorted(store.ids) == sorted(ids or truth)
+        for video_id in store.ids:
+            video = store.read(video_id)
+            np.testing.assert_array_equal(video.seconds, truth[video_id][0])
+            np.testing.assert_array_equal(video.vectors, truth[video_id][1])
+        assert store.verify() == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_every_clip_is_stored_as_if_alone(path, truth, batch_size):
+    net = PixelNet()
+    report = extract_features(refs(), path, net, replace(CONFIG, batch_size=batch_size))
+    check(path, truth)
+    assert report.complete and sorted(report.stored) == sorted(truth)
+    frames = sum(len(v[0]) for v in truth.values())
+    assert report.frames == frames
+    assert net.batches == [batch_size] * -(-frames // batch_size)
+
+
+def test_a_longer_list_costs_only_what_is_new(path, truth):
+    extract_features(refs()[:3], path, PixelNet(), CONFIG)
+    net = PixelNet()
+    report = extract_features(refs(), path, net, CONFIG)
+    assert (report.already, report.todo) == (3, len(truth) - 3)
+    assert report.frames == sum(len(truth[r.id][0]) for r in refs()[3:])
+    check(path, truth)
+    net = PixelNet()
+    assert extract_features(refs(), path, net, CONFIG).already == len(truth)
+    assert net.batches == []
+
+
+def test_a_failure_is_kept_and_tried_again_only_when_asked(path, truth, tmp_path):
+    good = refs()[0]
+    late = tmp_path / "late.mp4"
+    listed = [good, VideoRef("late", str(late)), VideoRef("text", __file__)]
+    report = extract_features(listed, path, PixelNet(), CONFIG)
+    assert report.stored == [good.id] and not report.complete
+    assert {i: f.reason for i, f in report.failures.items()} == {
+        "late": "missing",
+        "text": "not_a_video",
+    }
+    with open_store(path) as store:
+        assert {i: f.reason for i, f in store.failures.items()} == {
+            "late": "missing",
+            "text": "not_a_video",
+        }
+        assert str(late) in store.failures["late"].detail
+
+    late.write_bytes(EXAMPLES[1].read_bytes())
+    again = extract_features(listed, path, PixelNet(), CONFIG)
+    assert again.frames == 0 and sorted(again.known_failures) == ["late", "text"]
+    assert not again.complete
+
+    report = extract_features(listed, path, PixelNet(), CONFIG, retry_failed=True)
+    assert report.stored == ["late"] and list(report.failures) == ["text"]
+    with open_store(path) as store:
+        assert list(store.failures) == ["text"]
+        np.testing.assert_array_equal(store.read("late").vectors, truth[refs()[1].id][1])
+
+
+def test_replace_changed_and_all(path, truth, tmp_path):
+    copy = tmp_path / "v.mp4"
+    copy.write_bytes(EXAMPLES[0].read_bytes())
+    listed = [VideoRef("v", str(copy)), refs()[2]]
+    extract_features(listed, path, PixelNet(), CONFIG)
+    assert extract_features(listed, path, PixelNet(), CONFIG, replace="changed").frames == 0
+    copy.write_bytes(EXAMPLES[1].read_bytes())
+    assert extract_features(listed, path, PixelNet(), CONFIG).frames == 0
+    report = extract_features(listed, path, PixelNet(), CONFIG, replace="changed")
+    assert report.stored == ["v"]
+    with open_store(path) as store:
+        np.testing.assert_array_equal(store.read("v").vectors, truth[refs()[1].id][1])
+    copy.unlink()  # a file that went offline is no reason to lose its features
+    assert extract_features(listed, path, PixelNet(), CONFIG, replace="changed").already == 2
+    report = extract_features(listed, path, PixelNet(), CONFIG, replace="all")
+    assert report.stored == [refs()[2].id] and list(report.failures) == ["v"]
+    with open_store(path) as store:
+        assert "v" in store and "v" in store.failures
+
+
+def test_a_damaged_video_keeps_its_good_frames_and_says_so(path, truth, tmp_path):
+    whole = next(p for p in EXAMPLES if p.suffix == ".webm")
+    cut = tmp_path / "cut.webm"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    report = extract_features([VideoRef("cut", str(cut))], path, PixelNet(), CONFIG)
+    assert report.stored == ["cut"]
+    with open_store(path) as store:
+        record, vectors = store.record("cut"), store.read("cut").vectors
+    assert record.note and record.note == report.notes["cut"]
+    full = truth[f"id/{whole.stem}"][1]
+    assert 4 <= len(vectors) < len(full)
+    np.testing.assert_array_equal(vectors, full[: len(vectors)])
+
+
+def test_other_settings_do_not_mix(path):
+    extract_features(refs()[:1], path, PixelNet(), CONFIG)
+    with pytest.raises(FingerprintMismatchError, match="fps"):
+        extract_features(refs(), path, PixelNet(), replace(CONFIG, fps=2.0))
+    other = PixelNet()
+    other.digest = "1" * 64
+    with pytest.raises(FingerprintMismatchError, match="digest"):
+        extract_features(refs(), path, other, CONFIG)
+    with open_store(path) as store:
+        assert len(store) == 1
+
+
+def test_one_writer_at_a_time(path):
+    first = create_or_append(path, PixelNet().spec(1.0, SAMPLING), "float32")
+    with first, pytest.raises(StoreLockedError, match="s\\."):
+        extract_features(refs(), path, PixelNet(), CONFIG)
+
+
+def test_what_was_stored_survives_an_error_of_the_network(path, truth):
+    class Failing(PixelNet):
+        def __call__(self, frames):
+            if len(self.batches) == 6:
+                raise RuntimeError("device lost")
+            return super().__call__(frames)
+
+    with pytest.raises(RuntimeError, match="device lost"):
+        extract_features(refs(), path, Failing(), replace(CONFIG, commit_seconds=0))
+    with open_store(path) as store:
+        kept = store.ids
+    assert 0 < len(kept) < len(truth)
+    check(path, truth, kept)
+    extract_features(refs(), path, PixelNet(), CONFIG)
+    check(path, truth)
