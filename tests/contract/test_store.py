@@ -1,0 +1,673 @@
+"""What both back ends promise; every test runs for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import (
+    FingerprintMismatchError,
+    InputError,
+    StoreError,
+    StoreLockedError,
+)
+from pipeline.records import Failure
+from pipeline.store import copy_store, create_or_append, open_store, open_writer
+from tests.store_helpers import (
+    SPEC,
+    add,
+    assert_holds,
+    plain,
+    plain_header,
+    seconds_of,
+    source_of,
+    vectors_of,
+)
+
+KINDS = ("h5", "zarr")
+IDS = (
+    "a/b/c.mp4", "-starts-with-dash", ".", "..", "...", "zarr.json", "c.0.0.0", "__private",
+    "A", "a", "ümläut 视频", "100%", "100%25", "~", "x~2", "x", "con", "con.txt", "trailing.",
+    "trailing ", " ", "x" * 300, "x" * 299 + "y", "a\\b", "<>:\"|?*", "\ud800 lone",
+    '{"op":"commit",', "removed", "features", "manifest",
+)  # fmt: skip
+
+
+@pytest.fixture(params=KINDS)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"store.{request.param}"
+
+
+@pytest.fixture
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long videos are those of more than 20 frames, in chunks of about 10."""
+    row = SPEC.regions * SPEC.dims * 2
+    monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 20 * row)
+    monkeypatch.setattr("pipeline.store.zarr_store.BUFFER_BYTES", 20 * row)
+    monkeypatch.setattr("pipeline.store.zarr_store.CHUNK_BYTES", 10 * row)
+    monkeypatch.setattr("pipeline.store.header.SLAB_BYTES", 7 * row)
+
+
+def failure(video_id: str, detail: str = "no such file") -> Failure:
+    return Failure(video_id, "missing", detail, source_of(0))
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(p.relative_to(folder)): (p.stat().st_size, p.stat().st_mtime_ns)
+        for p in folder.rglob("*")
+    }
+
+
+# What goes in comes out
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_round_trip(path: Path, dtype: str) -> None:
+    with create_or_append(path, SPEC, dtype, provenance={"by": "test", "n": [1, 2]}) as writer:
+        add(writer, "b", seed=1, frames=5, note="damaged after 5.0 s")
+        add(writer, "a", seed=2, frames=1)
+        writer.fail(failure("gone"))
+    with open_store(path) as store:
+        assert store.ids == list(store) == ["b", "a"] and len(store) == 2
+        assert "a" in store and "gone" not in store
+        assert store.lengths.tolist() == [5, 1] and store.frames("b") == 5
+        assert store.lengths.dtype == np.int64
+        assert (store.spec, store.dtype, store.format_version) == (SPEC, np.dtype(dtype), 1)
+        assert store.provenance == {"by": "test", "n": [1, 2]}
+        assert store.record("b").note == "damaged after 5.0 s" and store.record("a").note == ""
+        assert store.failures == {"gone": failure("gone")}
+        assert_holds(store, "b", seed=1, frames=5)
+        assert_holds(store, "a", seed=2, frames=1)
+        assert store.verify() == []
+
+
+def test_an_empty_store(path: Path) -> None:
+    create_or_append(path, SPEC).close()
+    with open_store(path) as store:
+        assert store.ids == [] and store.lengths.shape == (0,) and store.verify() == []
+    assert plain(path) == {}
+
+
+@pytest.mark.parametrize("frames", [1, 19, 20, 21, 30, 31, 47])
+def test_slices_of_short_and_long_videos(path: Path, frames: int, small_buffers: None) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "v", seed=3, frames=frames, piece=8)
+    whole = vectors_of(3, frames)
+    with open_store(path) as store:
+        for start in range(-frames - 1, frames + 2, 3):
+            for stop in (None, start + 1, start + 12, frames, frames + 5, -1):
+                found = store.read_vectors("v", start, stop)
+                np.testing.assert_array_equal(found, whole[start:stop])
+        out = np.empty((1, SPEC.regions, SPEC.dims), np.float16)
+        assert store.read_vectors("v", frames - 1, out=out) is out
+        np.testing.assert_array_equal(out, whole[-1:])
+        assert store.verify() == []
+    np.testing.assert_array_equal(plain(path)["v"][0], whole)
+
+
+def test_out_must_fit(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "v", seed=3, frames=4)
+    with open_store(path) as store:
+        good = np.empty((4, SPEC.regions, SPEC.dims), np.float16)
+        for out in (good[:3], good.astype(np.float32), np.asfortranarray(good)):
+            with pytest.raises(ValueError, match="expected C-contiguous float16"):
+                store.read_vectors("v", out=out)
+
+
+def test_plain_libraries_read_the_same(path: Path, small_buffers: None) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed, frames in enumerate((1, 5, 33)):
+            add(writer, f"dir/{seed}", seed, frames)
+    found = plain(path)
+    assert list(found) and sorted(found) == ["dir/0", "dir/1", "dir/2"]
+    with open_store(path) as store:
+        for video_id, (vectors, seconds) in found.items():
+            assert vectors.dtype == np.float16
+            np.testing.assert_array_equal(vectors, store.read_vectors(video_id))
+            np.testing.assert_array_equal(seconds, store.read(video_id).seconds)
+    assert plain_header(path)["spec"]["model"] == "tiny"
+
+
+def test_videos_of_zeros_are_written_too(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        video = writer.begin("black", source_of(0))
+        video.append(np.zeros((3, SPEC.regions, SPEC.dims)), np.arange(3))
+        video.finish()
+    with open_store(path) as store:
+        assert not store.read("black").vectors.any() and store.verify() == []
+
+
+def test_any_text_is_an_id(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed, video_id in enumerate(IDS):
+            add(writer, video_id, seed)
+    with open_store(path) as store:
+        assert store.ids == list(IDS)
+        for seed, video_id in enumerate(IDS):
+            assert_holds(store, video_id, seed)
+        assert store.verify() == []
+    assert len(plain(path)) == len(IDS)
+
+
+def test_several_videos_open_at_once(path: Path, small_buffers: None) -> None:
+    with create_or_append(path, SPEC) as writer:
+        videos = {seed: writer.begin(f"v{seed}", source_of(seed)) for seed in range(4)}
+        for start in range(0, 40, 8):
+            for seed, video in videos.items():
+                piece = slice(start, start + 8)
+                video.append(vectors_of(seed, 40)[piece], seconds_of(40)[piece])
+        for seed in (2, 0, 3, 1):
+            videos[seed].finish()
+    with open_store(path) as store:
+        assert store.ids == ["v2", "v0", "v3", "v1"]
+        for seed in range(4):
+            assert_holds(store, f"v{seed}", seed, 40)
+
+
+def test_what_is_appended_is_copied(path: Path) -> None:
+    buffer, times = vectors_of(1, 5), seconds_of(5)
+    with create_or_append(path, SPEC) as writer:
+        video = writer.begin("v", source_of(1))
+        video.append(buffer, times)
+        buffer[:], times[:] = 0, 0
+        video.finish()
+    with open_store(path) as store:
+        assert_holds(store, "v", seed=1)
+
+
+# Commit, replace, remove, fail
+
+
+def test_nothing_is_seen_before_commit(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+        assert writer.ids == ["a"]
+        with open_store(path) as store:
+            assert store.ids == []
+        assert writer.commit() == ["a"]
+        assert writer.commit() == []
+        half = writer.begin("b", source_of(2))
+        half.append(vectors_of(2, 3), seconds_of(3))
+        writer.commit()
+        with open_store(path) as store:
+            assert store.ids == ["a"]
+            assert_holds(store, "a", seed=1)
+    with open_store(path) as store:
+        assert store.ids == ["a"] and store.verify() == []
+
+
+def test_appending_keeps_what_is_there(path: Path) -> None:
+    for seed in range(3):
+        with create_or_append(path, SPEC) as writer:
+            assert writer.ids == [f"v{i}" for i in range(seed)]
+            add(writer, f"v{seed}", seed)
+    with open_store(path) as store:
+        for seed in range(3):
+            assert_holds(store, f"v{seed}", seed)
+
+
+def test_an_error_in_between_keeps_what_was_finished(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), create_or_append(path, SPEC) as writer:
+        add(writer, "done", seed=1)
+        writer.begin("half", source_of(2)).append(vectors_of(2, 3), seconds_of(3))
+        raise KeyboardInterrupt
+    with open_store(path) as store:
+        assert store.ids == ["done"]
+
+
+def test_replacing(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+        add(writer, "b", seed=2)
+    before = open_store(path)
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=3, frames=9)
+        with open_store(path) as store:
+            assert_holds(store, "a", seed=1)
+        assert writer.commit() == ["a"]
+        with open_store(path) as store:
+            assert store.ids == ["a", "b"] and store.lengths.tolist() == [9, 5]
+            assert_holds(store, "a", seed=3, frames=9)
+    assert_holds(before, "a", seed=1)
+    assert before.verify() == []
+    before.close()
+    create_or_append(path, SPEC).close()
+    assert sorted(plain(path)) == ["a", "b"]
+    np.testing.assert_array_equal(plain(path)["a"][0], vectors_of(3, 9))
+
+
+def test_replacing_twice_before_a_commit(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed in range(3):
+            add(writer, "a", seed)
+        assert writer.commit() == ["a"]
+    with open_store(path) as store:
+        assert_holds(store, "a", seed=2)
+        assert store.verify() == []
+    assert list(plain(path)) == ["a"]
+
+
+def test_a_failed_or_abandoned_replacement_keeps_the_old(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+        writer.commit()
+        video = writer.begin("a", source_of(2))
+        video.append(vectors_of(2, 3), seconds_of(3))
+        video.abandon()
+        writer.fail(failure("a", "disk unplugged"))
+    with open_store(path) as store:
+        assert_holds(store, "a", seed=1)
+        assert store.failures == {"a": failure("a", "disk unplugged")}
+    with create_or_append(path, SPEC) as writer:
+        assert writer.failures["a"].detail == "disk unplugged"
+        add(writer, "a", seed=4)
+    with open_store(path) as store:
+        assert_holds(store, "a", seed=4)
+        assert store.failures == {}
+
+
+def test_the_last_failure_counts(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        writer.fail(failure("a", "first"))
+        writer.fail(failure("a", "second"))
+        assert writer.commit() == []
+    with open_store(path) as store:
+        assert store.failures["a"].detail == "second" and len(store) == 0
+
+
+def test_removing(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed, video_id in enumerate("abc"):
+            add(writer, video_id, seed)
+        writer.fail(failure("gone"))
+    with open_writer(path) as writer:
+        writer.remove("b")
+        writer.remove("gone")
+        assert writer.ids == ["a", "c"]
+        with pytest.raises(StoreError, match="holds no video 'b'"):
+            writer.remove("b")
+        add(writer, "new", seed=7)
+        writer.remove("new")
+        assert writer.commit() == []
+    with open_store(path) as store:
+        assert store.ids == ["a", "c"] and store.failures == {}
+        with pytest.raises(StoreError, match="holds no video 'b'"):
+            store.read("b")
+    assert sorted(plain(path)) == ["a", "c"]
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "b", seed=9)
+    with open_store(path) as store:
+        assert store.ids == ["a", "c", "b"]
+        assert_holds(store, "b", seed=9)
+        assert store.verify() == []
+
+
+def test_versions_never_share_a_key(path: Path) -> None:
+    """A reader of an old state must never find new numbers in the old place."""
+    keys = []
+    for seed in range(4):
+        with create_or_append(path, SPEC) as writer:
+            add(writer, "a", seed)
+            keys.append(writer._index.videos["a"].key)
+            if seed == 2:
+                writer.commit()
+                writer.remove("a")
+    assert keys == ["a", "a~2", "a~3", "a~4"]
+
+
+# Readers and writers at once
+
+
+def test_readers_keep_their_snapshot(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed, video_id in enumerate("abc"):
+            add(writer, video_id, seed)
+    with open_store(path) as store:
+        for _ in range(2):
+            with create_or_append(path, SPEC) as writer:
+                add(writer, "a", seed=50)
+                if "c" in writer:
+                    writer.remove("c")
+                add(writer, "d", seed=51)
+        assert store.ids == ["a", "b", "c"]
+        for seed, video_id in enumerate("abc"):
+            assert_holds(store, video_id, seed)
+        assert store.verify() == []
+    with open_store(path) as store:
+        assert store.ids == ["a", "b", "d"]
+
+
+def test_readers_beside_a_busy_writer(path: Path) -> None:
+    """Every state that a reader finds is whole, and never older than what it knew before."""
+    stop, errors, opened = threading.Event(), [], []
+
+    def read() -> None:
+        try:
+            known = 0
+            while not stop.is_set():
+                with open_store(path) as store:
+                    assert len(store) >= known
+                    known = len(store)
+                    for video_id in store.ids[-3:]:
+                        assert_holds(store, video_id, int(video_id), 1 + int(video_id) % 7)
+                opened.append(known)
+        except BaseException as error:
+            errors.append(error)
+
+    create_or_append(path, SPEC).close()
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with create_or_append(path, SPEC) as writer:
+        for seed in range(60):
+            add(writer, str(seed), seed, 1 + seed % 7)
+            writer.commit()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(set(opened)) > 3
+
+
+def test_many_threads_read_one_store(path: Path, small_buffers: None) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed in range(8):
+            add(writer, str(seed), seed, frames=5 + 9 * seed)
+    errors: list[BaseException] = []
+    with open_store(path) as store:
+
+        def read(offset: int) -> None:
+            try:
+                for i in range(80):
+                    seed = (i + offset) % 8
+                    assert_holds(store, str(seed), seed, 5 + 9 * seed)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=read, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not errors
+
+
+def test_a_second_writer_is_refused(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        with pytest.raises(StoreLockedError, match=rf"process {os.getpid()} on .* is writing"):
+            create_or_append(path, SPEC)
+        with pytest.raises(StoreLockedError, match="is writing"):
+            open_writer(path)
+        add(writer, "a", seed=1)
+    with open_writer(path) as writer:
+        assert writer.ids == ["a"]
+
+
+def test_a_lock_file_left_behind_is_no_obstacle(path: Path) -> None:
+    path.with_name(path.name + ".lock").write_text("1 elsewhere\n")
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name]
+
+
+def test_reading_changes_nothing(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    before = listing(path.parent)
+    with open_store(path) as store:
+        store.read("a")
+        store.verify()
+    assert listing(path.parent) == before
+
+
+def test_a_moved_store_works(path: Path, tmp_path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a/b", seed=1)
+    target = tmp_path / "other machine" / f"renamed{path.suffix}"
+    target.parent.mkdir()
+    shutil.move(path, target)
+    with open_store(target) as store:
+        assert_holds(store, "a/b", seed=1)
+    with create_or_append(target, SPEC) as writer:
+        add(writer, "c", seed=2)
+    with open_store(target) as store:
+        assert store.ids == ["a/b", "c"] and store.verify() == []
+
+
+# Refusals
+
+
+def test_other_settings_are_refused_by_name(path: Path) -> None:
+    create_or_append(path, SPEC).close()
+    other = replace(SPEC, fps=2.0, crop=192, model="another name")
+    with pytest.raises(FingerprintMismatchError, match=r"fps: 2.0 here, 1.0 there") as error:
+        create_or_append(path, other)
+    assert "crop: 192 here, 224 there" in str(error.value) and str(path) in str(error.value)
+    create_or_append(path, replace(SPEC, model="another name")).close()
+    with pytest.raises(StoreError, match="holds float16, not float32"):
+        create_or_append(path, SPEC, "float32")
+    with pytest.raises(StoreError, match="float16 or float32, not int8"):
+        create_or_append(path, SPEC, "int8")
+    open_writer(path).close()
+
+
+def test_bad_frames_are_refused(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        video = writer.begin("v", source_of(1))
+        good, times = vectors_of(1, 4), seconds_of(4)
+        broken = good.copy()
+        broken[1, 1, 1] = np.nan
+        for vectors, seconds, message in (
+            (good[:, :2], times, r"vectors are \(4, 2, 8\), expected \(frames, 3, 8\)"),
+            (good[0], times, "expected"),
+            (good, times[:3], r"\(3,\) times for 4 frames"),
+            (good, times[::-1], "never descend"),
+            (good, times * np.nan, "finite"),
+            (broken, times, "not finite"),
+            (good.astype(np.float32) * 1e6, times, "not finite numbers in float16"),
+        ):
+            with pytest.raises(StoreError, match=message):
+                video.append(vectors, seconds)
+        video.append(good, times)
+        with pytest.raises(StoreError, match="never descend"):
+            video.append(good, times)
+        with pytest.raises(StoreError, match="being written already"):
+            writer.begin("v", source_of(1))
+        video.append(good[:0], times[:0])
+        video.finish()
+        with pytest.raises(StoreError, match="finished or abandoned"):
+            video.append(good, times)
+        with pytest.raises(StoreError, match="no frames"):
+            writer.begin("w", source_of(1)).finish()
+    with pytest.raises(StoreError, match="closed"):
+        writer.begin("x", source_of(1))
+    with open_store(path) as store:
+        assert store.ids == ["v"]
+        np.testing.assert_array_equal(store.read("v").vectors, good)
+
+
+def test_paths_that_are_no_store(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no such store"):
+        open_store(path)
+    with pytest.raises(StoreError, match="no such store"):
+        open_writer(path)
+    with pytest.raises(StoreError, match="existing folder"):
+        create_or_append(tmp_path / "nowhere" / path.name, SPEC)
+    for name in ("store", "store.json", "store.h5.bak"):
+        with pytest.raises(InputError, match=r"ends in .h5, .hdf5 or .zarr"):
+            open_store(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_garbage_is_refused_and_left_alone(path: Path) -> None:
+    for garbage in (b"", b"short", bytes(100_000), b"\x89HDF\r\n\x1a\n" + bytes(100)):
+        path.write_bytes(garbage)
+        for attempt in (open_store, open_writer, lambda p: create_or_append(p, SPEC)):
+            with pytest.raises(StoreError, match=path.name):
+                attempt(path)
+        assert path.read_bytes() == garbage
+    path.unlink()
+    path.mkdir()
+    for attempt in (open_store, open_writer, lambda p: create_or_append(p, SPEC)):
+        with pytest.raises(StoreError, match=path.name):
+            attempt(path)
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name]
+
+
+def test_files_of_other_programs_are_refused(path: Path) -> None:
+    if path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "w", libver="v108") as file:
+            file["features"] = np.arange(5)
+    else:
+        import zarr
+
+        zarr.create_group(path).create_array("features", shape=(3,), dtype="f4")
+    for attempt in (open_store, open_writer, lambda p: create_or_append(p, SPEC)):
+        with pytest.raises(StoreError, match=path.name):
+            attempt(path)
+
+
+def test_a_newer_format_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_or_append(path, SPEC).close()
+    monkeypatch.setattr("pipeline.store.header.FORMAT_VERSION", 0)
+    for attempt in (open_store, open_writer):
+        with pytest.raises(StoreError, match="format version 1, this program reads up to 0; upg"):
+            attempt(path)
+
+
+# Damage
+
+
+def damage(path: Path, needle: bytes) -> None:
+    """Flip a bit of the first byte of `needle` wherever it lies in the store's files."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    for file in files:
+        data = bytearray(file.read_bytes())
+        at = data.find(needle)
+        if at >= 0:
+            data[at] ^= 1
+            file.write_bytes(data)
+            return
+    raise AssertionError("needle not found")
+
+
+def test_verify_and_read_find_a_flipped_bit(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed, video_id in enumerate("abc"):
+            add(writer, video_id, seed)
+    damage(path, vectors_of(1, 5)[2].tobytes())
+    calls: list[tuple[int, int]] = []
+    with open_store(path) as store:
+        assert store.verify(lambda done, total: calls.append((done, total))) == [
+            "b: the checksum does not fit"
+        ]
+        assert calls == [(1, 3), (2, 3), (3, 3)]
+        with pytest.raises(StoreError, match="video 'b' cannot be read: its checksum"):
+            store.read("b")
+        assert_holds(store, "c", seed=2)
+
+
+def test_a_damaged_manifest_is_refused(path: Path) -> None:
+    for seed in range(3):
+        with create_or_append(path, SPEC) as writer:
+            add(writer, f"video number {seed}", seed)
+    damage(path, b'video number 1","key"')
+    for attempt in (open_store, open_writer):
+        with pytest.raises(StoreError, match="the manifest is damaged"):
+            attempt(path)
+
+
+def test_a_truncated_store_is_refused_or_found_by_verify(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    if path.is_file():
+        path.write_bytes(path.read_bytes()[:-1])
+        for attempt in (open_store, open_writer):
+            with pytest.raises(StoreError, match="truncated"):
+                attempt(path)
+        return
+    chunk = path / "features" / "a" / "c.0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with open_store(path) as store:
+        assert len(store.verify()) == 1 and "ends too early" in store.verify()[0]
+        shutil.rmtree(path / "features" / "a")
+        assert "is gone" in store.verify()[0]
+
+
+# Copies
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_copying_between_back_ends(
+    path: Path, kind: str, tmp_path: Path, small_buffers: None
+) -> None:
+    with create_or_append(path, SPEC, "float32", {"by": "test"}) as writer:
+        for seed in range(4):
+            add(writer, f"v/{seed}", seed, frames=3 + 20 * seed, note=f"note {seed}")
+        add(writer, "v/1", seed=9, frames=70)
+        writer.remove("v/2")
+        writer.fail(failure("gone"))
+    target = tmp_path / f"copy.{kind}"
+    assert copy_store(path, target) == 3
+    with open_store(path) as old, open_store(target) as new:
+        assert new.ids == old.ids == ["v/0", "v/1", "v/3"]
+        assert (new.spec, new.dtype, new.provenance) == (SPEC, np.float32, {"by": "test"})
+        assert new.failures == old.failures
+        for video_id in old:
+            assert new.record(video_id) == old.record(video_id)
+            np.testing.assert_array_equal(new.read(video_id).vectors, old.read(video_id).vectors)
+        assert new.verify() == []
+    assert sorted(plain(target)) == ["v/0", "v/1", "v/3"]
+
+
+def test_copying_goes_on_merges_and_refuses_conflicts(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / f"other{path.suffix}"
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+        add(writer, "b", seed=2)
+    with create_or_append(other, SPEC) as writer:
+        add(writer, "b", seed=2)
+        add(writer, "c", seed=3)
+    assert copy_store(path, other) == 1
+    assert copy_store(path, other) == 0
+    with open_store(other) as store:
+        assert store.ids == ["b", "c", "a"]
+    with create_or_append(other, SPEC) as writer:
+        add(writer, "a", seed=77)
+    with pytest.raises(StoreError, match="holds another video 'a'"):
+        copy_store(path, other)
+    with pytest.raises(InputError, match="onto itself"):
+        copy_store(path, path)
+
+
+def test_copying_reclaims_space(path: Path, tmp_path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for seed in range(20):
+            add(writer, "a", seed, frames=500)
+            writer.commit()
+    target = tmp_path / "small.h5"
+    copy_store(path, target)
+    one = 500 * SPEC.regions * SPEC.dims * 2
+    assert target.stat().st_size < 5 * one
+
+
+def test_a_damaged_video_is_not_copied(path: Path, tmp_path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+        add(writer, "b", seed=2)
+    damage(path, vectors_of(2, 5)[0].tobytes())
+    target = tmp_path / "copy.zarr"
+    with pytest.raises(StoreError, match="video 'b' is damaged"):
+        copy_store(path, target)
+    with open_store(target) as store:
+        assert store.ids == ["a"]
