@@ -112,9 +112,13 @@ class Hdf5Writer(StoreWriter):
                 _require_whole(path, self._fd, end)
                 self._transaction = TransactionalFile(path, self._fd, end, disk)
                 self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
-                header, index, size = _load(self._file, path)
             except BaseException:
                 os.close(self._fd)
+                raise
+            try:
+                header, index, size = _load(self._file, path)
+            except BaseException:
+                self._release()
                 raise
         self._log_size = size
         super().__init__(path, lock, header, index)
@@ -138,6 +142,7 @@ class Hdf5Writer(StoreWriter):
         for start, slab in video.slabs(self.header.slab_rows):
             vectors[start : start + len(slab)] = slab
         seconds = self._file["seconds"].create_dataset(key, data=video.seconds)
+        self._transaction.check()
         return video.frames, (vectors.id.get_offset(), seconds.id.get_offset())
 
     def _retire(self, entry: Entry) -> None:

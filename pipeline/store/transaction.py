@@ -90,12 +90,13 @@ class TransactionalFile(OverlayFile):
         disk.truncate(fd, end)
 
     def write(self, data: bytes | memoryview) -> int:
+        """Never raises: HDF5 goes wrong on exceptions out of a callback; `error` keeps it."""
         view = memoryview(data).cast("B")
         try:
             self._write(view, self.position)
         except BaseException as error:
             self.discard(error)
-            raise
+            self._write(view, self.position)
         self.position += len(view)
         self.end = max(self.end, self.position)
         return len(view)
@@ -107,19 +108,22 @@ class TransactionalFile(OverlayFile):
                 self.disk.truncate(self.fd, max(size, self.protected))
             except BaseException as error:
                 self.discard(error)
-                raise
         self.end = size
         return size
+
+    def check(self) -> None:
+        """Raise the error that an earlier write met, if any."""
+        if self.error is not None:
+            raise self.error
 
     def commit(self) -> None:
         """Make everything written so far the file's state; on return it is durable.
 
         Raises:
-            OSError: the disk is full or failed; the file's state is the one before, or, if
-                the journal was complete by then, the one after.
+            OSError: the disk is full or failed, now or in an earlier write; the file's state
+                is the one before, or, if the journal was complete by then, the one after.
         """
-        if self.error is not None:
-            raise self.error
+        self.check()
         journal = journal_path(self.path)
         try:
             self.disk.fsync(self.fd)
@@ -137,8 +141,8 @@ class TransactionalFile(OverlayFile):
     def discard(self, error: BaseException | None = None) -> None:
         """Let nothing more through to the file; `error` is what `commit` raises from now on.
 
-        HDF5 keeps writing when it closes a file, even after an error. That goes to memory,
-        so the library sees what it wrote and the file does not.
+        HDF5 goes on writing, at the latest when it closes the file. That goes to memory, so
+        the library finds what it wrote and the file does not change.
         """
         if self.error is None:
             self.error = error or ValueError("this file's changes were discarded")
@@ -157,9 +161,11 @@ class TransactionalFile(OverlayFile):
             done += size
 
     def _page(self, number: int) -> bytearray:
-        """The page in memory, at first with the file's bytes."""
-        if number not in self.pages:
-            page = bytearray(min(PAGE, self.protected - number * PAGE))  # cut at the end
-            pread_into(self.fd, memoryview(page), number * PAGE)
-            self.pages[number] = page
-        return self.pages[number]
+        """The page in memory, at first with the file's bytes; it ends at the protected end."""
+        page = self.pages.setdefault(number, bytearray())
+        missing = min(PAGE, self.protected - number * PAGE) - len(page)
+        if missing > 0:
+            more = bytearray(missing)
+            pread_into(self.fd, memoryview(more), number * PAGE + len(page))
+            page += more
+        return page
