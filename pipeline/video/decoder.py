@@ -175,7 +175,8 @@ class VideoDecoder:
         if ticks is None or not packet.time_base:
             return
         end = float((ticks + (packet.duration or 0)) * packet.time_base)
-        start = (self._container.start_time or 0) / av.time_base
+        # A stream's own length counts from its start; that of a whole container from zero.
+        start = (self._container.start_time or 0) / av.time_base if self._stream.duration else 0
         self._seen_end = max(self._seen_end, end - start)
         if packet.stream_index == self._stream.index:
             self._video_end = max(self._video_end, end)
@@ -200,7 +201,10 @@ class VideoDecoder:
 
     def _is_short(self) -> bool:
         """Far less was in the file than its header promises."""
+        names = set(self._container.format.name.split(","))
         declared = self.source.duration
-        return bool(_DECLARES_DURATION & set(self._container.format.name.split(","))) and (
+        if "avi" in names and self.source.fps:  # its duration is corrected to what is there
+            declared = max(declared, self._stream.frames / self.source.fps)
+        return bool(names & _DECLARES_DURATION) and (
             declared - self._seen_end > max(1.0, 0.02 * declared)
         )

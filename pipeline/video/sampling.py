@@ -69,10 +69,11 @@ class Clock:
             return counted
         if self._origin is not None:
             time = raw - self._origin
-            self._stuck = 0 if time > self.now else self._stuck + 1
-            if self.now < time and self._believable(time):
+            onward = time > self.now + 1e-6  # more than rounding
+            self._stuck = 0 if onward else self._stuck + 1
+            if onward and self._believable(time):
                 return time
-            if self.now - JITTER <= time <= self.now and self._stuck < STUCK_FRAMES:
+            if not onward and time >= self.now - JITTER and self._stuck < STUCK_FRAMES:
                 return self.now
         self._origin = raw - counted
         return counted

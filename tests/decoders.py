@@ -1,0 +1,92 @@
+"""Stand-ins for `VideoDecoder` that misbehave; the path of the video says how."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pipeline.errors import VideoError
+from pipeline.records import Preprocess, SourceInfo
+
+
+class Misbehaving:
+    """The path is `word:count`: yields `count` frames, numbered in red, then does what the word
+    says: end, note, error, raise, segfault, kill, exit, print, hang, slow, endless."""
+
+    def __init__(
+        self,
+        path: str,
+        preprocess: Preprocess,
+        fps: float,
+        min_frames: int,
+        tick: Callable[[], None],
+    ) -> None:
+        self.word, _, count = path.partition(":")
+        self.count, self.tick, self.crop = int(count), tick, preprocess.crop
+        self.source = SourceInfo(path, size=7)
+        self.note = ""
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        for number in range(self.count):
+            yield float(number), np.full((self.crop, self.crop, 3), number % 256, np.uint8)
+        yield from getattr(self, self.word)()
+
+    def end(self) -> Iterator[tuple[float, np.ndarray]]:
+        yield from ()
+
+    def note_it(self) -> Iterator[tuple[float, np.ndarray]]:
+        self.note = "a note"
+        yield from ()
+
+    def error(self) -> Iterator[tuple[float, np.ndarray]]:
+        raise VideoError("broken", "too bad")
+
+    def unexpected(self) -> Iterator[tuple[float, np.ndarray]]:
+        raise KeyError("surprise")
+
+    def segfault(self) -> Iterator[tuple[float, np.ndarray]]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)
+        yield from ()
+
+    def killed(self) -> Iterator[tuple[float, np.ndarray]]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield from ()
+
+    def exits(self) -> Iterator[tuple[float, np.ndarray]]:
+        print("last words", file=sys.stderr, flush=True)
+        os._exit(3)
+
+    def prints(self) -> Iterator[tuple[float, np.ndarray]]:
+        os.write(1, b"noise of a library " * 1000)
+        print("noise of Python", flush=True)
+        yield from ()
+
+    def hang(self) -> Iterator[tuple[float, np.ndarray]]:
+        threading.Event().wait()
+        yield from ()
+
+    def slow(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Alive, but without a frame for longer than any test's stall time."""
+        for _ in range(12):
+            time.sleep(0.25)
+            self.tick()
+        yield from ()
+
+    def endless(self) -> Iterator[tuple[float, np.ndarray]]:
+        image = np.zeros((self.crop, self.crop, 3), np.uint8)
+        number = self.count
+        while True:
+            yield float(number), image
+            number += 1
+
+    def modules(self) -> Iterator[tuple[float, np.ndarray]]:
+        heavy = {"tensorflow", "keras", "h5py", "zarr", "click"} & set(sys.modules)
+        self.note = f"heavy: {sorted(heavy)}"
+        yield from ()
