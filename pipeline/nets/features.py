@@ -115,12 +115,18 @@ class FeatureNet:
         return whitening.whiten(region_vectors(maps, self._grid), self._mean, self._matrix)
 
     def _check_sizes(self, weights: ModelWeights) -> None:
-        found = sum(output.shape[-1] for output in self._backbone.outputs)
-        expected = len(weights.whitening.mean)
+        shapes = [output.shape for output in self._backbone.outputs]
+        found, expected = sum(shape[-1] for shape in shapes), len(weights.whitening.mean)
         if found != expected:
             raise ModelError(
                 f"{weights.name}: the taps {weights.taps} give {found} values a region, its "
                 f"whitening was fitted for {expected}; the model's files do not belong together"
+            )
+        smallest = min(shape[1] for shape in shapes)
+        if smallest < weights.grid:
+            raise ModelError(
+                f"{weights.name}: its smallest map is {smallest} wide, too small for a grid of "
+                f"{weights.grid}; correct grid, taps or crop in its description"
             )
 
 

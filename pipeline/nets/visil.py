@@ -86,12 +86,14 @@ class ViSiL:
         """
         if len(frames) == 0:
             raise InputError("no frames given, expected uint8 [T, H, W, 3] with T of at least 1")
-        parts = []
+        shape = (len(frames), self.weights.regions, self.weights.dims)
+        features = np.empty(shape, np.float32)
         for start in range(0, len(frames), BATCH_FRAMES):
             batch = frames[start : start + BATCH_FRAMES]
             cropped = [resize_crop(np.asarray(f), self._net.preprocess) for f in batch]
-            parts.append(self._attended(self._net(np.stack(cropped))))
-        return repeat_to_min(np.concatenate(parts))
+            vectors = self._attended(self._net(np.stack(cropped)))
+            features[start : start + BATCH_FRAMES] = vectors
+        return repeat_to_min(features)
 
     def calculate_f2f_matrix(self, query: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Frame-to-frame similarity: Chamfer over regions.

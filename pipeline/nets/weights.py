@@ -118,6 +118,8 @@ class ModelWeights:
                 f"similarity_function is {self.similarity_function!r}, "
                 f"expected one of {SIMILARITY_FUNCTIONS}"
             )
+        if self.grid < 1 or not self.taps:
+            raise ValueError(f"grid is {self.grid}, taps are {self.taps}, expected 1 or more each")
         if self.attention is not None and self.attention.shape != (self.whitening.dims,):
             raise ValueError(
                 f"attention vector is {self.attention.shape}, expected ({self.whitening.dims},)"

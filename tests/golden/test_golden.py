@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.nets import visil
 from pipeline.nets.features import FeatureNet
+from pipeline.nets.model_dir import load_model
 from pipeline.nets.visil import ViSiL
 from tests.golden import release
 
@@ -94,11 +97,10 @@ def test_pieces_equal_the_whole(
         assert largest_difference(network.calculate_visil_output(query, target), output) < 1e-5
 
 
-def test_bfloat16_is_close(network: ViSiL, golden_videos: Arrays) -> None:
-    if "2019" in network.weights.origin:
-        pytest.skip("the same arrays as those of 2020, see test_generations_agree")
+def test_bfloat16_is_close(release_2020: Path, golden_videos: Arrays) -> None:
+    weights = load_model(release_2020)
     frames = golden_videos["long"][::6, 16:240, 16:240]
-    exact = FeatureNet(network.weights, "float32", batch_size=12)(frames)
-    rounded = FeatureNet(network.weights, "bfloat16", batch_size=12)(frames)
+    exact = FeatureNet(weights, "float32", batch_size=12)(frames)
+    rounded = FeatureNet(weights, "bfloat16", batch_size=12)(frames)
     assert (exact * rounded).sum(axis=-1).mean() >= 0.999
     assert np.abs(exact - rounded).max() > 1e-4  # or bfloat16 was never used

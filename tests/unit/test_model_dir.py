@@ -147,6 +147,8 @@ def test_no_model(tmp_path: Path) -> None:
         ({"colour": 1}, "unknown key 'colour'"),
         ({"grid": None}, "key 'grid' is missing"),
         ({"grid": "3"}, "grid is '3', expected int"),
+        ({"grid": 0}, r"grid is 0, taps are .* expected 1 or more"),
+        ({"taps": []}, "expected 1 or more"),
         ({"attention": 1}, "attention is 1, expected bool"),
         ({"format_version": 2}, "format_version is 2, this program reads 1"),
         ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),

@@ -132,8 +132,13 @@ def test_spec(weights: ModelWeights) -> None:
 
 
 def test_whitening_of_other_taps(weights: ModelWeights) -> None:
-    with pytest.raises(ModelError, match="give 256 values a region, its whitening .* for 768"):
+    with pytest.raises(ModelError, match=r"give 256 values a region, its whitening .* for 768"):
         FeatureNet(replace(weights, taps=("block1",)))
+
+
+def test_maps_smaller_than_the_grid(weights: ModelWeights) -> None:
+    with pytest.raises(ModelError, match="smallest map is 4 wide, too small for a grid of 5"):
+        FeatureNet(replace(weights, grid=5))
 
 
 def test_unknown_tap(weights: ModelWeights) -> None:
