@@ -74,7 +74,7 @@ class Misbehaving:
 
     def slow(self) -> Iterator[tuple[float, np.ndarray]]:
         """Alive, but without a frame for longer than any test's stall time."""
-        for _ in range(12):
+        for _ in range(14):
             time.sleep(0.25)
             self.tick()
         yield from ()

@@ -22,6 +22,9 @@ _START = (
 )
 
 
+START_SECONDS = 120.0  # allowed for its imports, which may come over a network
+
+
 class ChildDiedError(Exception):
     """The process ended, or was ended, in the middle of its work.
 
@@ -53,6 +56,7 @@ class Child:
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
         self._stalled = 0.0
+        self._ready = False
 
     @property
     def pid(self) -> int:
@@ -68,6 +72,7 @@ class Child:
         try:
             kind, _, _ = self.receive()
             assert kind is Kind.READY
+            self._ready = True
         except ChildDiedError as error:
             raise PipelineError(f"cannot start a decoding process: {error.detail}") from error
 
@@ -99,6 +104,7 @@ class Child:
     def kill_if_stalled(self, seconds: float) -> None:
         """End it if a `receive` has waited that long; called from another thread."""
         with self._lock:
+            seconds = seconds if self._ready else max(seconds, START_SECONDS)
             if self._waiting_since and time.monotonic() - self._waiting_since > seconds:
                 self._stalled = seconds
                 self._process.kill()
