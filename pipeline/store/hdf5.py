@@ -30,7 +30,7 @@ from pipeline.store.header import Header, named_errors, not_a_store, read_header
 from pipeline.store.journal import journal_path, pending_pages, recover
 from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_shared, unlock
-from pipeline.store.manifest import Entry, Index, parse
+from pipeline.store.manifest import Entry, Index, damaged, parse
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from pipeline.store.video_writer import VideoWriter
 from pipeline.store.writer import StoreWriter
@@ -181,6 +181,8 @@ def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
     header = read_header(json.loads(file.attrs["store"]), str(path))
     data = file["manifest"][()].tobytes()
     index, good = parse(data, str(path))
+    if good < len(data):  # commits are whole or not at all here
+        raise damaged(str(path), good)
     return header, index, good
 
 

@@ -26,6 +26,8 @@ from pipeline.records import Failure, SourceInfo, VideoRecord
 from pipeline.store.keys import KeyMaker
 
 _COMMIT = b'{"op":"commit",'
+_SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped
+_decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Entry:
     rows: int
     crc32c: str
     at: tuple[int, ...]
-    line: bytes
+    line: str
 
 
 class Index:
@@ -54,15 +56,17 @@ class Index:
 
     def __init__(self) -> None:
         self.videos: dict[str, Entry] = {}
-        self.keys = KeyMaker()
-        self._failures: dict[str, bytes] = {}
+        self._keys: list[str] = []
+        self._failures: dict[str, str] = {}
 
-    def apply(self, line: bytes) -> None:
+    def apply(self, line: str) -> None:
         """Take in one record; a success clears a failure, a failure never clears features."""
-        record = json.loads(line)
+        # The source comes last and is half of the line: left for `record` and `failures`.
+        head, source, _ = line.partition(_SOURCE)
+        record, _ = _decode(head + "}" if source else head)
         op, video_id = record["op"], record["id"]
         if op == "put":
-            self.keys.note(record["key"])
+            self._keys.append(record["key"])
             self.videos[video_id] = _entry(record, line)
             self._failures.pop(video_id, None)
         elif op == "fail":
@@ -72,6 +76,13 @@ class Index:
             self._failures.pop(video_id, None)
         else:
             raise ValueError(f"unknown record {op!r}")
+
+    def make_keys(self) -> KeyMaker:
+        """A maker of keys that no record so far has named."""
+        maker = KeyMaker()
+        for key in self._keys:
+            maker.note(key)
+        return maker
 
     def record(self, video_id: str) -> VideoRecord:
         value = json.loads(self.videos[video_id].line)
@@ -87,7 +98,7 @@ class Index:
         return video_id in self._failures
 
 
-def put_line(video: VideoRecord, key: str, rows: int, crc32c: str, at: tuple[int, ...]) -> bytes:
+def put_line(video: VideoRecord, key: str, rows: int, crc32c: str, at: tuple[int, ...]) -> str:
     """The record of a stored video."""
     value: dict[str, Any] = {"op": "put", "id": video.id, "key": key, "frames": video.frames}
     value |= {"rows": rows, "crc32c": crc32c}
@@ -98,20 +109,25 @@ def put_line(video: VideoRecord, key: str, rows: int, crc32c: str, at: tuple[int
     return _line(value | {"source": asdict(video.source)})
 
 
-def fail_line(failure: Failure) -> bytes:
+def check_source(source: SourceInfo) -> None:
+    """Raises StoreError if a manifest cannot hold it: NaN, or a number type of NumPy."""
+    _line(asdict(source))
+
+
+def fail_line(failure: Failure) -> str:
     """The record of a video that could not be stored."""
     value = {"op": "fail", "id": failure.id, "reason": failure.reason, "detail": failure.detail}
     return _line(value | {"source": asdict(failure.source)})
 
 
-def remove_line(video_id: str) -> bytes:
+def remove_line(video_id: str) -> str:
     """The record that takes a video, or its failure, out."""
     return _line({"op": "remove", "id": video_id})
 
 
-def close_group(lines: list[bytes]) -> bytes:
+def close_group(lines: list[str]) -> bytes:
     """The bytes to append for one commit."""
-    group = b"".join(line + b"\n" for line in lines)
+    group = "".join(line + "\n" for line in lines).encode("ascii")
     return group + _commit_line(group) + b"\n"
 
 
@@ -128,48 +144,54 @@ def parse(data: bytes, name: str) -> tuple[Index, int]:
     index, good = Index(), 0
     with _no_garbage_collection():
         for start, mark, end in _groups(data):
-            if not _group_is_good(data, start, mark, end):
-                continue
             if start != good:
-                raise _damaged(name, good)
+                raise damaged(name, good)
             try:
-                for line in data[start:mark].split(b"\n")[:-1]:
+                for line in data[start:mark].decode("ascii").split("\n")[:-1]:
                     index.apply(line)
             except (ValueError, KeyError, TypeError) as error:
-                raise _damaged(name, good) from error
+                raise damaged(name, good) from error
             good = end
     return index, good
 
 
 def _groups(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(start, start of the commit line, end) of every group in the log."""
-    start = position = 0
-    while True:
-        mark = data.find(_COMMIT, position)
+    """(start, start of the commit line, end) of every group whose checksum fits."""
+    mark = data.find(_COMMIT)
+    while mark >= 0:
         end = data.find(b"\n", mark) + 1
-        if mark < 0 or end == 0:
-            return
-        position = end
         # A commit line starts a line; the same text within a note or an id does not.
-        if mark == 0 or data[mark - 1] == ord("\n"):
-            yield start, mark, end
-            start = end
+        if end and (mark == 0 or data[mark - 1] == ord("\n")):
+            start = mark - _group_bytes(data[mark:end])
+            with memoryview(data) as view:
+                if 0 <= start < mark and view[mark : end - 1] == _commit_line(view[start:mark]):
+                    yield start, mark, end
+        mark = data.find(_COMMIT, mark + 1)
 
 
-def _group_is_good(data: bytes, start: int, mark: int, end: int) -> bool:
-    with memoryview(data) as view:
-        return view[mark : end - 1] == _commit_line(view[start:mark])
+def _group_bytes(line: bytes) -> int:
+    """What a commit line says of its group's length; 0 if it is no such line."""
+    try:
+        return int(json.loads(line)["bytes"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _commit_line(group: bytes | memoryview) -> bytes:
-    return _line({"op": "commit", "bytes": len(group), "crc32": f"{zlib.crc32(group):08x}"})
+    value = {"op": "commit", "bytes": len(group), "crc32": f"{zlib.crc32(group):08x}"}
+    return _line(value).encode("ascii")
 
 
-def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+def _line(value: dict[str, Any]) -> str:
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"a manifest holds plain finite values only: {error} in {value}"
+        ) from error
 
 
-def _entry(record: dict[str, Any], line: bytes) -> Entry:
+def _entry(record: dict[str, Any], line: str) -> Entry:
     at = tuple(record.get("at", ()))
     return Entry(record["key"], record["frames"], record["rows"], record["crc32c"], at, line)
 
@@ -179,7 +201,8 @@ def _source(value: dict[str, Any]) -> SourceInfo:
     return SourceInfo(**{k: v for k, v in value.items() if k in known})
 
 
-def _damaged(name: str, good: int) -> StoreError:
+def damaged(name: str, good: int) -> StoreError:
+    """The error for a manifest of which only the first `good` bytes are."""
     return StoreError(
         f"{name}: the manifest is damaged after byte {good}; copy the store again from where it "
         "came from, or extract the features again"

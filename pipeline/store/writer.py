@@ -17,7 +17,15 @@ from pipeline.errors import StoreError
 from pipeline.records import Failure, FeatureSpec, SourceInfo, VideoRecord, VideoRef
 from pipeline.store.header import Header
 from pipeline.store.locks import WriterLock
-from pipeline.store.manifest import Entry, Index, close_group, fail_line, put_line, remove_line
+from pipeline.store.manifest import (
+    Entry,
+    Index,
+    check_source,
+    close_group,
+    fail_line,
+    put_line,
+    remove_line,
+)
 from pipeline.store.video_writer import VideoWriter
 
 
@@ -37,7 +45,8 @@ class StoreWriter(ABC):
         self.header = header
         self._lock = lock
         self._index = index
-        self._lines: list[bytes] = []
+        self._keys = index.make_keys()
+        self._lines: list[str] = []
         self._new: dict[str, None] = {}
         self._open: dict[str, VideoWriter] = {}
         self._error: BaseException | None = None
@@ -76,9 +85,11 @@ class StoreWriter(ABC):
         finished and committed.
 
         Raises:
-            StoreError: this id is open already, or the writer is closed or broken.
+            StoreError: this id is open already, `source` holds NaN or the like, or the
+                writer is closed or broken.
         """
         self._require_usable()
+        check_source(source)
         ref = video if isinstance(video, VideoRef) else VideoRef(video, source.path)
         if ref.id in self._open:
             raise StoreError(f"{self.path}: video {ref.id!r} is being written already")
@@ -169,7 +180,7 @@ class StoreWriter(ABC):
     def _finish(self, video: VideoWriter, note: str) -> VideoRecord:
         self._require_usable()
         record = VideoRecord(video.id, video.frames, video.source, note)
-        key = self._index.keys.new(video.id)
+        key = self._keys.new(video.id)
         with _guard(self):
             rows, at = self._store(key, video)
             if video.id in self._index.videos:
@@ -178,7 +189,7 @@ class StoreWriter(ABC):
         self._new[video.id] = None
         return record
 
-    def _log(self, line: bytes) -> None:
+    def _log(self, line: str) -> None:
         self._index.apply(line)
         self._lines.append(line)
 

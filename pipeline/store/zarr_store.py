@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ from pipeline.store.video_writer import BUFFER_BYTES, VideoWriter
 from pipeline.store.writer import StoreWriter
 
 CHUNK_BYTES = 4 << 20  # of a video that is too long for one chunk
+_SYNC_THREADS = 16
 _ABOUT = "the manifest of this feature store is the file log.jsonl in this folder"
 
 
@@ -151,17 +153,21 @@ class ZarrWriter(StoreWriter):
         """The log alone tells; the files go when a writer finds no reader there."""
 
     def _commit(self, group: bytes) -> None:
-        features = self.path / "features"
-        for key in self._unsynced:
-            for file in (features / key).iterdir():
-                self._disk.sync_path(file)
-            self._disk.sync_path(features / key)
         if self._unsynced:
-            self._disk.sync_path(features)
+            # Many at once: the file system then makes them durable together.
+            with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+                list(pool.map(self._sync_array, self._unsynced))
+            self._disk.sync_path(self.path / "features")
         self._disk.pwrite(self._log_fd, group, self._log_size)
         self._disk.fsync(self._log_fd)
         self._log_size += len(group)
         self._unsynced = []
+
+    def _sync_array(self, key: str) -> None:
+        folder = self.path / "features" / key
+        for file in folder.iterdir():
+            self._disk.sync_path(file)
+        self._disk.sync_path(folder)
 
     def _release(self) -> None:
         try:

@@ -494,6 +494,18 @@ def test_bad_frames_are_refused(path: Path) -> None:
         np.testing.assert_array_equal(store.read("v").vectors, good)
 
 
+def test_sources_that_are_not_plain_are_refused(path: Path) -> None:
+    with create_or_append(path, SPEC) as writer:
+        for source in (replace(source_of(1), fps=np.nan), replace(source_of(1), size=np.int64(3))):
+            with pytest.raises(StoreError, match="plain finite values only"):
+                writer.begin("v", source)
+            with pytest.raises(StoreError, match="plain finite values only"):
+                writer.fail(Failure("v", "missing", "", source))
+        add(writer, "v", seed=1)
+    with open_store(path) as store:
+        assert store.ids == ["v"]
+
+
 def test_paths_that_are_no_store(path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such store"):
         open_store(path)

@@ -8,11 +8,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from tests.faulty_disk import Crash, FaultyDisk
 
 from pipeline.store.disk import Disk
 from pipeline.store.journal import PAGE, journal_path, pending_pages, recover
 from pipeline.store.transaction import OverlayFile, TransactionalFile
+from tests.faulty_disk import Crash, FaultyDisk
 
 START = 3 * PAGE + 777
 

@@ -1,0 +1,96 @@
+"""The log of JSON lines: what its records add up to, and what a cut or damaged one means."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.records import Failure, SourceInfo, VideoRecord
+from pipeline.store.manifest import close_group, fail_line, parse, put_line, remove_line
+
+SOURCE = SourceInfo("a b/ü.mp4", 10, 20, "h264", 640, 360, 25.0, 3.5)
+
+
+def put(video_id: str, key: str = "", frames: int = 3, note: str = "") -> str:
+    record = VideoRecord(video_id, frames, SOURCE, note)
+    return put_line(record, key or video_id, frames, "0000abcd", (7, 9))
+
+
+def failed(video_id: str) -> str:
+    return fail_line(Failure(video_id, "missing", "gone", SOURCE))
+
+
+def test_records_add_up() -> None:
+    log = close_group([put("a"), put("b"), failed("c")])
+    log += close_group([put("a", "a~2", 5, "damaged"), remove_line("b"), put("c"), failed("a")])
+    index, good = parse(log, "store")
+    assert good == len(log)
+    assert list(index.videos) == ["a", "c"]
+    assert index.record("a") == VideoRecord("a", 5, SOURCE, "damaged")
+    assert index.videos["a"].key == "a~2" and index.videos["a"].at == (7, 9)
+    assert index.failures == {"a": Failure("a", "missing", "gone", SOURCE)}
+    assert index.make_keys().new("a") == "a~3"
+
+
+def test_lines_are_plain_json() -> None:
+    log = close_group([put('line\u2028 "quoted" {"op":"commit",'), failed("x")])
+    values = [json.loads(line) for line in log.splitlines()]
+    assert [v["op"] for v in values] == ["put", "fail", "commit"]
+    assert values[0]["source"]["path"] == "a b/ü.mp4"
+    assert values[2]["bytes"] == len(log) - len(log.splitlines(keepends=True)[-1])
+
+
+def test_what_no_commit_closes_does_not_exist() -> None:
+    whole = close_group([put("a")])
+    second = close_group([put("b"), put("c")])
+    for cut in range(len(second)):
+        index, good = parse(whole + second[:cut], "store")
+        assert list(index.videos) == ["a"] and good == len(whole), cut
+
+
+def test_a_last_commit_with_a_hole_does_not_exist() -> None:
+    """After a power failure any part of the last write may be missing."""
+    whole = close_group([put("a")])
+    second = close_group([put("b"), put("c")])
+    for start in range(0, len(second) - 8, 5):
+        torn = second[:start] + bytes(8) + second[start + 8 :]
+        index, good = parse(whole + torn, "store")
+        assert list(index.videos) == ["a"] and good == len(whole), start
+
+
+def test_damage_before_the_last_commit_is_an_error() -> None:
+    groups = [close_group([put(name)]) for name in "abc"]
+    for damaged in (0, 1):
+        for at in range(0, len(groups[damaged]), 7):
+            parts = [bytearray(g) for g in groups]
+            parts[damaged][at] ^= 1
+            with pytest.raises(StoreError, match=r"my\.zarr: the manifest is damaged after byte"):
+                parse(b"".join(parts), "my.zarr")
+
+
+def test_fields_of_later_versions_are_ignored() -> None:
+    value = json.loads(put("a"))
+    value["colour"] = "new"
+    value["source"]["rotation"] = 90
+    index, _ = parse(close_group([json.dumps(value, separators=(",", ":"))]), "store")
+    assert index.record("a").source == SOURCE
+
+
+def test_spaces_in_a_record_do_no_harm() -> None:
+    line = json.dumps(json.loads(put("a", note="x")))
+    index, _ = parse(close_group([line]), "store")
+    assert index.record("a") == VideoRecord("a", 3, SOURCE, "x")
+
+
+def test_text_that_looks_like_a_field_does_no_harm() -> None:
+    tricky = 'a,"source":{},"op":"remove"'
+    index, _ = parse(close_group([put(tricky, "key", note=tricky), failed(tricky)]), "store")
+    assert index.record(tricky) == VideoRecord(tricky, 3, SOURCE, tricky)
+    assert index.failures[tricky].detail == "gone"
+
+
+def test_an_unknown_record_is_an_error() -> None:
+    with pytest.raises(StoreError, match="damaged"):
+        parse(close_group(['{"op":"rename","id":"a"}']), "store")
