@@ -106,11 +106,11 @@ def compare(
         if database_list is None:
             database = sources.stored(database_store)
         else:
-            database = sources.extracted(database_list, database_store)
+            database = sources.extracted("database", database_list, database_store)
         if query_list is None:
             queries = sources.stored(query_store)
         else:
-            queries = sources.extracted(query_list, query_store, database.spec)
+            queries = sources.extracted("queries", query_list, query_store, database.spec)
         _run(queries, database, output_file, model_dir, config, top_k, threshold, gpu_id)
     return common.PARTIAL_FAILURE if sources.failed else 0
 
@@ -195,6 +195,7 @@ class _Sources:
 
     def extracted(
         self,
+        side: str,
         videos: list[VideoRef],
         keep: tuple[str, ...],
         like: FeatureSpec | None = None,
@@ -210,6 +211,7 @@ class _Sources:
         else:
             folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="visil-index-"))
             path = Path(folder) / "features.h5"
-        self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id)
+        label = "" if keep else side
+        self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id, label=label)
         store = self.open(path)
         return Collection([store], [v.id for v in videos if v.id in store])

@@ -77,8 +77,12 @@ def fill_store(
     gpu_id: int = 0,
     retry_failed: bool = False,
     replace: str = "never",
+    label: str = "",
 ) -> bool:
-    """Run stage one with messages; True if a listed video is not in the store afterwards."""
+    """Run stage one with messages; True if a listed video is not in the store afterwards.
+
+    `label` stands for the store in the last message, where its path would tell nothing.
+    """
     from pipeline.extract import ExtractReport, extract_features
     from pipeline.nets.features import FeatureNet
 
@@ -98,7 +102,7 @@ def fill_store(
         list(report.known_failures.values()), "failed before, try again with --retry_failed"
     )
     common.say(
-        f"{store}: {len(report.stored)} videos stored, {report.already} were there, "
+        f"{label or store}: {len(report.stored)} videos stored, {report.already} were there, "
         f"{len(report.failures) + len(report.known_failures)} failed; "
         f"{report.frames} frames in {report.seconds:.1f} s"
     )

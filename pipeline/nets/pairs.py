@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.nets.backend import compiled_for_shapes, ops
+from pipeline.nets.backend import compiled_for_shapes, ops, quiet_stderr
 from pipeline.nets.weights import ModelWeights
 
 _TILE_BYTES = 8 << 20  # of one [frames x R, frames x R] product; larger ones leave the cache
@@ -33,6 +33,10 @@ class PairScorer:
     """
 
     def __init__(self, weights: ModelWeights, symmetric: bool, precision: str) -> None:
+        with quiet_stderr():
+            # TensorFlow says once that it has no fast float16 products on this processor; that
+            # is no news to the user, since stored float16 is only ever converted here.
+            ops.convert_to_tensor(np.zeros(1, np.float16))
         self.symmetric = symmetric
         self.precision = precision
         self.regions = weights.regions

@@ -1,0 +1,174 @@
+"""The commands as a user types them, on real video with the shipped model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.store import open_store
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(ROOT.glob("examples/*.[mw][pe]*"))[:4]
+
+
+def run(*command, code=0, cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Lists of the examples, and one store of them made by the command."""
+    path = tmp_path_factory.mktemp("cli")
+    lines = [f"{p.stem}\t{p}" for p in EXAMPLES]
+    (path / "database.txt").write_text("\n".join([*lines, f"gone\t{path / 'gone.mp4'}"]))
+    (path / "queries.txt").write_text("\n".join(lines[:2]))
+    extract = ROOT / "extract_features.py"
+    done = run(extract, "--video_file", path / "database.txt", "--store", path / "d.zarr", code=3)
+    assert "gone: missing" in done.stderr
+    assert "4 videos stored, 0 were there, 1 failed" in done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    """Queries from a list against the store."""
+    done = run(
+        ROOT / "compute_similarity.py", "--query_file", folder / "queries.txt",
+        "--database_store", folder / "d.zarr", "--output_file", folder / "r.json", "--load_queries",
+    )  # fmt: skip
+    assert "model: " in done.stderr and "8 scores of 2 queries and 4 database videos" in done.stderr
+    assert "1 videos failed when" in done.stderr
+    assert done.stdout == ""
+    return json.loads((folder / "r.json").read_text())
+
+
+def test_scores_tell_copies_from_strangers(result):
+    ids = [p.stem for p in EXAMPLES]
+    assert list(result) == ids[:2]
+    assert all(list(row) == ids for row in result.values())
+    for query, row in result.items():
+        assert row[query] > 0.99
+        assert all(score < 0.5 for other, score in row.items() if other != query)
+
+
+def test_the_originals_single_command_gives_the_same(folder, result):
+    done = run(
+        ROOT / "compute_similarity.py", "-q", folder / "queries.txt", "-d",
+        folder / "database.txt", "-m", "model/", "-l", "-o", folder / "single.json", "-g", "0",
+        "--batch_sz", "16", "-s", "chamfer", code=3,
+    )  # fmt: skip
+    assert "gone: missing" in done.stderr
+    single = json.loads((folder / "single.json").read_text())
+    assert {q: list(r) for q, r in single.items()} == {q: list(r) for q, r in result.items()}
+    for query, row in result.items():
+        np.testing.assert_allclose(list(single[query].values()), list(row.values()), atol=2e-3)
+
+
+def test_stores_of_both_kinds_without_the_videos(folder, result, tmp_path):
+    """Copied to another machine: the lists are not there, nor are the paths they name."""
+    run("-m", "pipeline", "copy", folder / "d.zarr", tmp_path / "all.h5")
+    with open_store(tmp_path / "all.h5") as store:
+        ids = store.ids
+    parts = [tmp_path / "a.h5", tmp_path / "b.zarr"]
+    for part, removed in zip(parts, (ids[2:], ids[:2]), strict=True):
+        run("-m", "pipeline", "copy", tmp_path / "all.h5", part)
+        run("-m", "pipeline", "remove", part, "--", *removed)
+    run(
+        ROOT / "compute_similarity.py", "--query_store", tmp_path / "a.h5", "--database_store",
+        parts[0], "--database_store", parts[1], "--output_file", "r.json", cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "r.json").read_text()) == result
+
+
+def test_top_k_and_threshold(folder, result, tmp_path):
+    common = (
+        ROOT / "compute_similarity.py", "--query_store", folder / "d.zarr",
+        "--database_store", folder / "d.zarr", "--output_file", tmp_path / "r.json",
+    )  # fmt: skip
+    run(*common, "--top_k", "1", "--threshold", "0.9")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert {q: list(r) for q, r in found.items()} == {p.stem: [p.stem] for p in EXAMPLES}
+
+
+def test_a_folder_of_videos(tmp_path):
+    videos = tmp_path / "videos" / "sub folder"
+    videos.mkdir(parents=True)
+    (videos / "é 1.mp4").write_bytes(EXAMPLES[0].read_bytes())
+    (videos / "notes.txt").write_text("no video")
+    run(
+        ROOT / "extract_features.py",
+        "--video_dir",
+        tmp_path / "videos",
+        "--store",
+        tmp_path / "s.h5",
+    )
+    with open_store(tmp_path / "s.h5") as store:
+        assert store.ids == ["sub folder/é 1.mp4"]
+
+
+def test_info_and_verify(folder):
+    text = run("-m", "pipeline", "info", folder / "d.zarr").stdout
+    assert "videos:       4 (1 failed)" in text and "9 regions x 512 float16" in text
+    listed = run("-m", "pipeline", "info", "--failures", folder / "d.zarr").stdout
+    assert listed.split("\t")[:2] == ["gone", "missing"]
+    ids = run("-m", "pipeline", "info", "--ids", folder / "d.zarr").stdout.split()
+    assert ids == [p.stem for p in EXAMPLES]
+    lines = run("-m", "pipeline", "info", "--json", folder / "d.zarr").stdout.splitlines()
+    assert len([json.loads(line) for line in lines]) == 6
+    assert (
+        "4 videos checked, 0 problems" in run("-m", "pipeline", "verify", folder / "d.zarr").stdout
+    )
+
+
+def test_verify_finds_a_flipped_bit(folder, tmp_path):
+    run("-m", "pipeline", "copy", folder / "d.zarr", tmp_path / "d.h5")
+    content = bytearray((tmp_path / "d.h5").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "d.h5").write_bytes(content)
+    done = run("-m", "pipeline", "verify", tmp_path / "d.h5", code=1)
+    assert "damaged: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, code, message",
+    [
+        (("--query_store", "no.h5"), 2, "give --database_file, --database_dir or --database_store"),
+        (("--database_store", "no.h5"), 2, "give --query_file, --query_dir or --query_store"),
+        (("--query_store", "no.h5", "--database_store", "no.h5"), 1, "no such store"),
+        (("--query_store", "a.txt", "--database_store", "a.txt"), 2, "ends in .h5"),
+        (("-q", "no.txt", "--database_store", "no.h5"), 2, "no.txt"),
+        (("--query_store", "no.h5", "--database_store", "no.h5", "-c", "no.yaml"), 2, "no.yaml"),
+        (("--query_store", "x.h5", "--database_store", "x.h5", "-o", "no/r.json"), 2, "no/r.json"),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path, options, code, message):
+    done = run(ROOT / "compute_similarity.py", *options, code=code, cwd=tmp_path)
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_a_wrong_model_is_refused_before_any_video_is_decoded(folder, tmp_path):
+    done = run(
+        ROOT / "compute_similarity.py", "-q", folder / "queries.txt", "--database_store",
+        folder / "d.zarr", "-m", tmp_path, code=1, cwd=tmp_path,
+    )  # fmt: skip
+    assert "no model in it" in done.stderr
+    done = run(
+        ROOT / "extract_features.py", "-v", folder / "queries.txt", "--store", folder / "d.zarr",
+        "--dims", "64", code=1,
+    )  # fmt: skip
+    assert "dims: 512" in done.stderr or "dims: 64" in done.stderr
