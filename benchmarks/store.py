@@ -75,9 +75,9 @@ def size_of(path: Path) -> int:
     return sum(p.stat().st_size for p in files if p.is_file())
 
 
-def bench_open(folder: Path, videos: int) -> None:
+def bench_open(folder: Path, kinds: list[str], videos: int) -> None:
     """Open, list and plan over many videos of one tiny frame."""
-    for kind in KINDS:
+    for kind in kinds:
         path = folder / f"bench-open.{kind}"
         remove(path)
         write = seconds_of(lambda path=path: fill(path, videos, np.ones((1, 1, 4), "f2"), 500))
@@ -96,7 +96,7 @@ def bench_open(folder: Path, videos: int) -> None:
         remove(path)
 
 
-def bench_stream(folder: Path, videos: int, frames: int) -> None:
+def bench_stream(folder: Path, kinds: list[str], videos: int, frames: int) -> None:
     """Write and read videos of `frames` frames, beside a raw file of the same bytes."""
     vectors = unit_vectors(frames)
     total = vectors.nbytes * videos
@@ -105,7 +105,7 @@ def bench_stream(folder: Path, videos: int, frames: int) -> None:
     read = seconds_of(lambda: read_raw(raw, vectors), 3)
     print(f"raw   write {total / write / 1e9:.2f} GB/s, read {total / read / 1e9:.2f} GB/s (warm)")
     raw.unlink()
-    for kind in KINDS:
+    for kind in kinds:
         path = folder / f"bench-stream.{kind}"
         remove(path)
         write = seconds_of(lambda path=path: fill(path, videos, vectors, 20))
@@ -188,12 +188,14 @@ def main() -> None:
     parser.add_argument("what", choices=["open", "stream", "compression"])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("."))
     parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--kind", choices=KINDS, action="append", help="default: both")
     parser.add_argument("--frames", type=int, default=60)
     options = parser.parse_args()
+    kinds = options.kind or list(KINDS)
     if options.what == "open":
-        bench_open(options.folder, options.videos)
+        bench_open(options.folder, kinds, options.videos)
     elif options.what == "stream":
-        bench_stream(options.folder, options.videos, options.frames)
+        bench_stream(options.folder, kinds, options.videos, options.frames)
     else:
         bench_compression()
 

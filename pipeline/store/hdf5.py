@@ -27,7 +27,7 @@ from pipeline.errors import StoreError
 from pipeline.store.base import FeatureStore
 from pipeline.store.disk import O_BINARY, Disk, pread_into
 from pipeline.store.header import Header, named_errors, not_a_store, read_header
-from pipeline.store.journal import journal_path, pending_pages, recover
+from pipeline.store.journal import clear_journal, file_head, pending_pages
 from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_shared, unlock
 from pipeline.store.manifest import Entry, Index, damaged, parse
@@ -107,10 +107,8 @@ class Hdf5Writer(StoreWriter):
         with named_errors(path):
             self._fd = os.open(path, os.O_RDWR | O_BINARY)
             try:
-                recover(path, self._fd, _end_of, disk)
-                end = _end_of(self._fd)
-                _require_whole(path, self._fd, end)
-                self._transaction = TransactionalFile(path, self._fd, end, disk)
+                _require_whole(path, self._fd, _end_of(file_head(self._fd)))
+                self._transaction = TransactionalFile(path, self._fd, _end_of, disk)
                 self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
             except BaseException:
                 os.close(self._fd)
@@ -130,7 +128,7 @@ class Hdf5Writer(StoreWriter):
         with named_errors(path):
             _create_file(temporary, header)
             disk.sync_path(temporary)
-            disk.unlink(journal_path(path))  # of a store that was here before
+            clear_journal(path, disk)  # of a store that was here before
             disk.replace(temporary, path)
             disk.sync_path(path.parent)
         return cls(path, lock, disk)
@@ -159,8 +157,8 @@ class Hdf5Writer(StoreWriter):
         self._log_size += len(group)
 
     def _release(self) -> None:
-        self._transaction.discard()
         try:
+            self._transaction.finish()
             self._file.close()
         finally:
             os.close(self._fd)
@@ -186,11 +184,9 @@ def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
     return header, index, good
 
 
-def _end_of(fd: int) -> int:
-    """The end of the file in bytes as its superblock tells it."""
-    head = bytearray(48)
-    got = pread_into(fd, memoryview(head), 0)
-    if got < len(head) or head[:8] != _SIGNATURE or head[8] != 2 or head[9] != 8:
+def _end_of(head: bytes) -> int:
+    """The end of a file in bytes as the superblock in its first bytes tells it."""
+    if len(head) < 48 or head[:8] != _SIGNATURE or head[8] != 2 or head[9] != 8:
         raise ValueError("not an HDF5 file of the kind this program writes")
     return int(struct.unpack_from("<Q", head, 28)[0])
 

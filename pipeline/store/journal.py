@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.store.disk import O_BINARY, Disk
+from pipeline.store.disk import O_BINARY, Disk, pread_into
 from pipeline.store.locks import lock_exclusive, unlock
 
 PAGE = 4096
@@ -23,7 +23,8 @@ _PAGE_HEAD = struct.Struct("<QI")  # offset, length
 _TAIL = struct.Struct("<I")  # CRC-32 of everything before
 
 Pages = dict[int, bytearray]  # page number -> bytes from page number * PAGE on
-EndOf = Callable[[int], int]  # open file -> committed end in bytes, by the file's own account
+HEAD_BYTES = 64
+EndOf = Callable[[bytes], int]  # a file's first HEAD_BYTES -> its end in bytes by its own account
 
 
 def journal_path(path: Path) -> Path:
@@ -35,7 +36,7 @@ def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
 
     The caller holds a lock on `fd`, so no writer is between two states.
     """
-    end = end_of(fd)
+    end = end_of(file_head(fd))
     try:
         data = journal_path(path).read_bytes()
     except OSError:
@@ -51,15 +52,14 @@ def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
     return _read_pages(data, count), after
 
 
-def recover(path: Path, fd: int, end_of: EndOf, disk: Disk) -> None:
-    """Finish the commit that a killed writer had begun, and clear up after it."""
-    lock_exclusive(fd)
-    try:
-        pages, _ = pending_pages(path, fd, end_of)
-    finally:
-        unlock(fd)
-    if pages:
-        apply_pages(fd, pages, journal_path(path), disk)
+def file_head(fd: int) -> bytes:
+    """The first HEAD_BYTES of an open file, or what there is of them."""
+    head = bytearray(HEAD_BYTES)
+    return bytes(head[: pread_into(fd, memoryview(head), 0)])
+
+
+def clear_journal(path: Path, disk: Disk) -> None:
+    """Remove what is no journal of this file, or the rest of one."""
     disk.unlink(journal_path(path))
     disk.unlink(_temporary(journal_path(path)))
 
@@ -73,8 +73,9 @@ def pack(before: int, after: int, pages: Pages) -> bytes:
     return data + _TAIL.pack(zlib.crc32(data))
 
 
-def write_journal(journal: Path, data: bytes, disk: Disk) -> None:
-    """Put a journal in place; once this returns, the commit has happened."""
+def write_journal(path: Path, data: bytes, disk: Disk) -> None:
+    """Put a journal beside the file; once this returns, the commit has happened."""
+    journal = journal_path(path)
     temporary = _temporary(journal)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | O_BINARY, 0o644)
     try:
@@ -86,17 +87,24 @@ def write_journal(journal: Path, data: bytes, disk: Disk) -> None:
     disk.sync_path(journal.parent)
 
 
-def apply_pages(fd: int, pages: Pages, journal: Path, disk: Disk) -> None:
-    """Copy the journal's pages into the file while no reader looks at its metadata."""
-    lock_exclusive(fd)
+def apply_pages(path: Path, fd: int, pages: Pages, disk: Disk, patience: float) -> bool:
+    """Copy a journal's pages into the file while no reader looks at its metadata.
+
+    Returns:
+        False if a reader was there for `patience` seconds. Then the journal stays, and so
+        does the commit: nothing is lost by applying it later.
+    """
+    if not lock_exclusive(fd, patience):
+        return False
     try:
         for number, page in sorted(pages.items()):
             disk.pwrite(fd, page, number * PAGE)
         disk.fsync(fd)
-        disk.unlink(journal)
-        disk.sync_path(journal.parent)
+        disk.unlink(journal_path(path))
+        disk.sync_path(path.parent)
     finally:
         unlock(fd)
+    return True
 
 
 def _read_pages(data: bytes, count: int) -> Pages:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from pathlib import Path
 
 from pipeline.errors import StoreError, StoreLockedError
@@ -74,14 +75,17 @@ def lock_shared(fd: int) -> None:
                 raise
 
 
-def lock_exclusive(fd: int, wait: bool = True) -> bool:
-    """Keep readers out; False if `wait` is off and one is there."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
+def lock_exclusive(fd: int, patience: float) -> bool:
+    """Keep readers out of this open file; False if one is there for `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while fcntl is not None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
     return True
 
 

@@ -9,8 +9,9 @@ that no HDF5 library opens. `TransactionalFile` stands between library and disk:
   renames that into place, copies the pages into the file, syncs, and removes the journal.
 
 Until the rename the old state is what is found, from then on the new one, because whoever
-opens the file applies a complete journal (`journal.recover`), or reads
-through it (`journal.pending_pages`).
+opens the file looks through a complete journal (`journal.pending_pages`), and a writer applies
+it. While somebody holds the file open under a lock, as plain HDF5 readers do, applying waits,
+not the writer: the journal then grows with the commits.
 """
 
 from __future__ import annotations
@@ -19,9 +20,22 @@ import os
 from pathlib import Path
 
 from pipeline.store.disk import Disk, pread_into
-from pipeline.store.journal import PAGE, Pages, apply_pages, journal_path, pack, write_journal
+from pipeline.store.journal import (
+    HEAD_BYTES,
+    PAGE,
+    EndOf,
+    Pages,
+    apply_pages,
+    clear_journal,
+    file_head,
+    pack,
+    pending_pages,
+    write_journal,
+)
 
 _EVERYTHING = 1 << 62
+_PATIENCE = 0.2  # seconds that a commit waits for readers
+_LAST_PATIENCE = 2.0  # and the end of the work
 
 
 class OverlayFile:
@@ -76,17 +90,26 @@ class TransactionalFile(OverlayFile):
 
     Args:
         path: the file.
-        fd: it, open for reading and writing, after `recover`.
-        end: its committed end in bytes; what lies behind is overwritten.
+        fd: it, open for reading and writing.
+        end_of: tells its committed end; what lies behind is cut off.
+
+    Raises:
+        OSError: what an earlier writer began cannot be completed.
     """
 
-    def __init__(self, path: Path, fd: int, end: int, disk: Disk) -> None:
-        super().__init__(fd, end)
+    def __init__(self, path: Path, fd: int, end_of: EndOf, disk: Disk) -> None:
+        pages, end = pending_pages(path, fd, end_of)
+        super().__init__(fd, end, pages)
         self.path = path
+        self.end_of = end_of
         self.disk = disk
         self.protected = end  # what a reader may look at: below it, only pages in memory change
-        self.committed = end  # the file's end by its own account; HDF5 may let that shrink
         self.error: BaseException | None = None
+        self.waiting = False  # for readers to go, a commit that only the journal has
+        if pages:
+            self._apply(_PATIENCE)
+        else:
+            clear_journal(path, disk)
         disk.truncate(fd, end)
 
     def write(self, data: bytes | memoryview) -> int:
@@ -124,19 +147,28 @@ class TransactionalFile(OverlayFile):
                 is the one before, or, if the journal was complete by then, the one after.
         """
         self.check()
-        journal = journal_path(self.path)
         try:
             self.disk.fsync(self.fd)
             if self.pages:
-                data = pack(self.committed, self.end, self.pages)
-                write_journal(journal, data, self.disk)
-                apply_pages(self.fd, self.pages, journal, self.disk)
+                before, after = self.end_of(file_head(self.fd)), self.end_of(self._head())
+                write_journal(self.path, pack(before, after, self.pages), self.disk)
+                self.protected = max(self.protected, self.end)
+                self._apply(_PATIENCE)
         except BaseException as error:
             self.discard(error)
             raise
         self.protected = max(self.protected, self.end)
-        self.committed = self.end
-        self.pages = {}
+
+    def finish(self) -> None:
+        """Drop what is not committed; give a commit that still waits a last chance.
+
+        If that fails too, the next writer applies it.
+        """
+        failed = self.error is not None
+        self.discard()
+        if self.waiting and not failed:
+            pages, _ = pending_pages(self.path, self.fd, self.end_of)
+            apply_pages(self.path, self.fd, pages, self.disk, _LAST_PATIENCE)
 
     def discard(self, error: BaseException | None = None) -> None:
         """Let nothing more through to the file; `error` is what `commit` raises from now on.
@@ -147,6 +179,17 @@ class TransactionalFile(OverlayFile):
         if self.error is None:
             self.error = error or ValueError("this file's changes were discarded")
             self.protected = _EVERYTHING
+
+    def _apply(self, patience: float) -> None:
+        self.waiting = not apply_pages(self.path, self.fd, self.pages, self.disk, patience)
+        if not self.waiting:
+            self.pages = {}
+
+    def _head(self) -> bytes:
+        position, self.position = self.position, 0
+        head = self.read(HEAD_BYTES)
+        self.position = position
+        return head
 
     def _write(self, view: memoryview, position: int) -> None:
         below = max(0, min(len(view), self.protected - position))

@@ -178,7 +178,7 @@ class ZarrWriter(StoreWriter):
 
     def _collect_garbage(self) -> None:
         """Delete arrays that the log does not name, unless a reader may still want them."""
-        if not lock_exclusive(self._log_fd, wait=False):
+        if not lock_exclusive(self._log_fd, patience=0):
             return
         try:
             current = {entry.key for entry in self._index.videos.values()} | {"zarr.json"}

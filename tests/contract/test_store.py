@@ -377,6 +377,49 @@ def test_readers_beside_a_busy_writer(path: Path) -> None:
     assert len(set(opened)) > 3
 
 
+def test_a_plain_hdf5_reader_does_not_stop_a_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 locks what it has open; commits then wait in the journal."""
+    import h5py
+
+    monkeypatch.setattr("pipeline.store.transaction._PATIENCE", 0.01)
+    monkeypatch.setattr("pipeline.store.transaction._LAST_PATIENCE", 0.01)
+    path = tmp_path / "store.h5"
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    with h5py.File(path, "r", locking=True) as file:
+        with create_or_append(path, SPEC) as writer:
+            for seed in range(2, 30):
+                add(writer, str(seed), seed)
+                writer.commit()
+                with open_store(path) as store:
+                    assert_holds(store, str(seed), seed)
+        with create_or_append(path, SPEC) as writer:
+            add(writer, "a", seed=50)
+        assert list(file["features"]) == ["a"]
+        np.testing.assert_array_equal(file["features"]["a"], vectors_of(1, 5))
+    with open_store(path) as store:
+        assert len(store) == 29 and store.verify() == []
+    create_or_append(path, SPEC).close()
+    assert [p.name for p in tmp_path.iterdir()] == ["store.h5"]
+    assert len(plain(path)) == 29
+    with open_store(path) as store:
+        assert_holds(store, "a", seed=50)
+
+
+def test_the_superblock_tells_the_end_after_every_commit(tmp_path: Path) -> None:
+    """The journal is matched to its file by that figure."""
+    path = tmp_path / "store.h5"
+    with create_or_append(path, SPEC) as writer:
+        for seed in range(40):
+            add(writer, str(seed % 7), seed, frames=1 + 13 * (seed % 5))
+            if seed % 6 == 5:
+                writer.remove(str(seed % 7))
+            writer.commit()
+            assert int.from_bytes(path.read_bytes()[28:36], "little") == path.stat().st_size
+
+
 def test_many_threads_read_one_store(path: Path, small_buffers: None) -> None:
     with create_or_append(path, SPEC) as writer:
         for seed in range(8):

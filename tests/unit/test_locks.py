@@ -60,9 +60,10 @@ def test_readers_share_and_exclude_a_writer(tmp_path: Path) -> None:
     fds = [os.open(path, os.O_RDONLY) for _ in range(3)]
     lock_shared(fds[0])
     lock_shared(fds[1])
-    assert not lock_exclusive(fds[2], wait=False)
+    assert not lock_exclusive(fds[2], patience=0)
+    assert not lock_exclusive(fds[2], patience=0.05)
     unlock(fds[0])
     os.close(fds[1])
-    assert lock_exclusive(fds[2], wait=False)
+    assert lock_exclusive(fds[2], patience=0)
     os.close(fds[0])
     os.close(fds[2])

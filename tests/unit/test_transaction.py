@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import random
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.store.disk import Disk
-from pipeline.store.journal import PAGE, journal_path, pending_pages, recover
+from pipeline.store.journal import PAGE, journal_path, pending_pages
+from pipeline.store.locks import lock_shared
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from tests.faulty_disk import Crash, FaultyDisk
 
 START = 3 * PAGE + 777
 
 
-def end_of(fd: int) -> int:
+def end_of(head: bytes) -> int:
     """The files of this test begin with their own length, as a superblock does."""
-    return struct.unpack("<Q", os.pread(fd, 8, 0))[0]
+    return int(struct.unpack_from("<Q", head)[0])
 
 
 def make(path: Path) -> bytes:
@@ -46,9 +48,7 @@ def change(file: TransactionalFile, content: bytes, seed: int) -> bytes:
 
 
 def open_transaction(path: Path, disk: Disk) -> TransactionalFile:
-    fd = os.open(path, os.O_RDWR)
-    recover(path, fd, end_of, disk)
-    return TransactionalFile(path, fd, end_of(fd), disk)
+    return TransactionalFile(path, os.open(path, os.O_RDWR), end_of, disk)
 
 
 def seen_by_reader(path: Path) -> bytes:
@@ -135,10 +135,8 @@ def test_interrupted_at_every_step(tmp_path: Path, torn: bool, power: bool) -> N
         assert seen in (before, after), f"step {at}"
         outcomes.add(seen == after)
         crash_while_recovering(path, torn, power)
-        fd = os.open(path, os.O_RDWR)
-        recover(path, fd, end_of, Disk())
-        os.close(fd)
-        assert path.read_bytes()[: len(seen)] == seen, f"step {at}"
+        open_transaction(path, Disk())
+        assert path.read_bytes() == seen, f"step {at}"
         assert not journal_path(path).exists()
     assert outcomes == {False, True} and at > 10
 
@@ -151,13 +149,53 @@ def clone(path: Path, content: bytes) -> Path:
 
 def crash_while_recovering(path: Path, torn: bool, power: bool) -> None:
     for at in range(8):
-        fd = os.open(path, os.O_RDWR)
-        try:
-            recover(path, fd, end_of, FaultyDisk(at, torn, power, seed=at))
-        except Crash:
-            pass
-        finally:
-            os.close(fd)
+        with suppress(Crash):
+            open_transaction(path, FaultyDisk(at, torn, power, seed=at))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.store.transaction._PATIENCE", 0.0)
+    monkeypatch.setattr("pipeline.store.transaction._LAST_PATIENCE", 0.0)
+
+
+def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impatient: None) -> None:
+    path = tmp_path / "f"
+    content = before = make(path)
+    with path.open("rb") as reader:
+        lock_shared(reader.fileno())
+        file = open_transaction(path, Disk())
+        for seed in range(3):
+            content = change(file, content, seed)
+            file.commit()
+            assert seen_by_reader(path) == content
+            assert path.read_bytes()[:START] == before
+        change(file, content, seed=9)
+        file.finish()
+        assert seen_by_reader(path) == content
+        file = open_transaction(path, Disk())
+        content = change(file, content, seed=10)
+        file.commit()
+        assert path.read_bytes()[:START] == before
+    change(file, content, seed=11)
+    file.finish()
+    assert path.read_bytes()[: len(content)] == content
+    assert not journal_path(path).exists()
+    open_transaction(path, Disk())
+    assert path.read_bytes() == content
+
+
+def test_a_waiting_commit_goes_with_the_next(tmp_path: Path, impatient: None) -> None:
+    path = tmp_path / "f"
+    content = make(path)
+    file = open_transaction(path, Disk())
+    with path.open("rb") as reader:
+        lock_shared(reader.fileno())
+        content = change(file, content, seed=1)
+        file.commit()
+    content = change(file, content, seed=2)
+    file.commit()
+    assert path.read_bytes() == content and not journal_path(path).exists()
 
 
 def test_a_journal_of_another_file_is_ignored(tmp_path: Path) -> None:
