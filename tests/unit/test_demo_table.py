@@ -1,0 +1,54 @@
+"""The demo's verdicts and its table."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.demo import summary, table, wrong_verdicts
+
+TRUTH = {"a_crop": ("a",), "b_crop": ("b",), "b_in_a": ("b", "a")}
+GOOD = {
+    "a": {"a_crop": 0.9, "b_crop": 0.1, "b_in_a": 0.6},
+    "b": {"a_crop": 0.2, "b_crop": 0.8, "b_in_a": 0.5},
+}
+
+
+def test_right_verdicts() -> None:
+    assert wrong_verdicts(GOOD, TRUTH, 0.35) == []
+    assert summary(GOOD, TRUTH, 0.35) == (
+        "4 of 4 copies found, 2 of 2 strangers told apart at a threshold of 0.35\n"
+        "copies score 0.500 to 0.900, strangers 0.100 to 0.200"
+    )
+
+
+def test_wrong_verdicts_of_both_kinds() -> None:
+    assert wrong_verdicts(GOOD, TRUTH, 0.55) == [("b", "b_in_a")]
+    assert wrong_verdicts(GOOD, TRUTH, 0.15) == [("b", "a_crop")]
+
+
+def test_table_ranks_and_marks() -> None:
+    lines = table(GOOD, TRUTH, 0.55)
+    assert lines[:5] == [
+        "",
+        "query a",
+        "  a_crop   0.900  copy",
+        "  b_in_a   0.600  copy",
+        "  b_crop   0.100  stranger",
+    ]
+    assert "  b_in_a   0.500  stranger  WRONG" in lines
+
+
+def test_exit_code_tells_wrong_verdicts(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(GOOD))
+    (tmp_path / "truth.txt").write_text("".join(f"{k}\t{','.join(v)}\n" for k, v in TRUTH.items()))
+    script = Path(__file__).parents[2] / "tools" / "demo.py"
+    codes = [
+        subprocess.run(
+            [sys.executable, script, tmp_path / "results.json", tmp_path, "--threshold", bar],
+            capture_output=True,
+            check=False,
+        ).returncode
+        for bar in ("0.35", "0.55")
+    ]
+    assert codes == [0, 1]

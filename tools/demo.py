@@ -1,0 +1,84 @@
+"""Prints the result of the demo as a table, and whether it is right.
+
+    python tools/demo.py RESULTS_JSON COPIES_FOLDER [--threshold 0.35]
+
+RESULTS_JSON is what stage two wrote for the lists that `make_copies.py` left in COPIES_FOLDER;
+its `truth.txt` says which clips each copy shows. Exit code 1 if a verdict is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.make_copies import read_truth
+
+THRESHOLD = 0.35  # of the shipped model; model/README.md says where it comes from
+Results = dict[str, dict[str, float]]
+Truth = dict[str, tuple[str, ...]]
+
+
+def wrong_verdicts(results: Results, truth: Truth, threshold: float) -> list[tuple[str, str]]:
+    """(query, database id) pairs taken for copies that are none, or the other way round."""
+    return [
+        (query, copy)
+        for query, scores in results.items()
+        for copy, score in scores.items()
+        if (score >= threshold) != (query in truth[copy])
+    ]
+
+
+def table(results: Results, truth: Truth, threshold: float) -> list[str]:
+    """Lines: per query its copies by falling score, then the best-scoring strangers."""
+    width = max(len(name) for scores in results.values() for name in scores)
+    lines = []
+    for query, scores in results.items():
+        lines += ["", f"query {query}"]
+        ranking = sorted(scores.items(), key=lambda pair: -pair[1])
+        copies = [pair for pair in ranking if query in truth[pair[0]]]
+        strangers = [pair for pair in ranking if query not in truth[pair[0]]]
+        for name, score in copies + strangers[:2]:
+            verdict = "copy" if score >= threshold else "stranger"
+            right = "" if (verdict == "copy") == (query in truth[name]) else "  WRONG"
+            lines.append(f"  {name:{width}}  {score:6.3f}  {verdict}{right}")
+        if len(strangers) > 2:
+            lines.append(f"  {f'... and {len(strangers) - 2} other strangers, lower':{width}}")
+    return lines
+
+
+def summary(results: Results, truth: Truth, threshold: float) -> str:
+    """One line: counts, and the gap between copies and strangers."""
+    pairs = [(s, query in truth[c]) for query, row in results.items() for c, s in row.items()]
+    copies = [score for score, same in pairs if same]
+    strangers = [score for score, same in pairs if not same]
+    found = sum(score >= threshold for score in copies)
+    apart = sum(score < threshold for score in strangers)
+    return (
+        f"{found} of {len(copies)} copies found, {apart} of {len(strangers)} strangers told apart "
+        f"at a threshold of {threshold}\n"
+        f"copies score {min(copies):.3f} to {max(copies):.3f}, "
+        f"strangers {min(strangers):.3f} to {max(strangers):.3f}"
+    )
+
+
+def main() -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("results", type=Path, help="JSON file of stage two")
+    parser.add_argument("folder", type=Path, help="folder that make_copies.py filled")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD)
+    options = parser.parse_args()
+    results = json.loads(options.results.read_text(encoding="utf-8"))
+    truth = read_truth(options.folder / "truth.txt")
+    print("\n".join(table(results, truth, options.threshold)))
+    print()
+    print(summary(results, truth, options.threshold))
+    return 1 if wrong_verdicts(results, truth, options.threshold) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
