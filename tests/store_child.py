@@ -9,6 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import h5py  # noqa: F401  before "ready", so that kills hit work rather than imports
+import zarr  # noqa: F401
+
 from pipeline.records import Failure
 from pipeline.store import StoreWriter, create_or_append, video_writer, zarr_store
 from tests.store_helpers import SPEC, add, source_of

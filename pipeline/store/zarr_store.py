@@ -183,7 +183,10 @@ class ZarrWriter(StoreWriter):
         try:
             current = {entry.key for entry in self._index.videos.values()} | {"zarr.json"}
             for name in set(os.listdir(self.path / "features")) - current:
-                shutil.rmtree(self.path / "features" / name, ignore_errors=True)
+                _remove(self.path / "features" / name)
+            # Zarr's own temporary files, where it was killed while it wrote them.
+            for file in (*self.path.glob("*.partial"), *self.path.glob("*/*.partial")):
+                _remove(file)
         finally:
             unlock(self._log_fd)
 
@@ -217,6 +220,13 @@ def _load_header(path: Path) -> Header:
         raise not_a_store(str(path))
     value = json.loads(root.read_text(encoding="utf-8"))
     return read_header(value.get("attributes", {}).get("store"), str(path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read_all(fd: int) -> bytes:

@@ -225,6 +225,30 @@ def test_zarr_ignores_a_torn_last_line(tmp_path: Path, cut: int) -> None:
     assert sorted(plain(path)) == ["a", "c"]
 
 
+def test_zarr_clears_up_after_a_killed_writer(tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    (path / "features" / "half" / "deep").mkdir(parents=True)
+    (path / "features" / "half" / "c.0.0.0").write_bytes(b"half")
+    for folder in (path, path / "features", path / "manifest", path / "features" / "half"):
+        (folder / "zarr.0123.partial").write_bytes(b"{")
+    (path / "README.txt").write_text("not ours")
+    with open_store(path) as store:
+        assert store.ids == ["a"]
+        create_or_append(path, SPEC).close()
+        assert (path / "features" / "half").exists()  # a reader is there
+    create_or_append(path, SPEC).close()
+    assert sorted(p.name for p in path.iterdir()) == [
+        "README.txt",
+        "features",
+        "manifest",
+        "zarr.json",
+    ]
+    assert sorted(p.name for p in (path / "features").iterdir()) == ["a", "zarr.json"]
+    assert sorted(p.name for p in (path / "manifest").iterdir()) == ["log.jsonl", "zarr.json"]
+
+
 def test_a_reader_looks_through_a_waiting_journal(tmp_path: Path) -> None:
     """Killed between journal and file, and no writer since: readers cannot and need not repair."""
     path = tmp_path / "store.h5"
