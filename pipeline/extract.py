@@ -8,7 +8,7 @@ as done when the store has committed it, never before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -94,7 +94,7 @@ def extract_features(
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
-        run = _Run(todo, writer, net, config, report, progress)
+        run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
         if todo:
             run.work()
     return report
@@ -119,6 +119,17 @@ def plan(
             todo.append(ref)
     report.todo = len(todo)
     return todo, report
+
+
+def places(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str, int]:
+    """Where each listed id stands in the store: behind what is not in this list, as listed.
+
+    The order in which videos are finished varies from run to run; this does not, whether a run
+    is interrupted or the list grows.
+    """
+    listed = {ref.id for ref in videos}
+    others = sum(video_id not in listed for video_id in writer.ids)
+    return {ref.id: others + i for i, ref in enumerate(videos)}
 
 
 def _changed(ref: VideoRef, writer: StoreWriter) -> bool:
@@ -146,13 +157,15 @@ class _Run:
     def __init__(
         self,
         todo: Sequence[VideoRef],
+        places: Mapping[str, int],
         writer: StoreWriter,
         net: FeatureNet,
         config: ExtractConfig,
         report: ExtractReport,
         progress: Progress | None,
     ) -> None:
-        self.todo, self.writer, self.net, self.config = todo, writer, net, config
+        self.todo, self.places = todo, places
+        self.writer, self.net, self.config = writer, net, config
         self.report, self.progress = report, progress
         self.open: dict[int, _Open] = {}
         self.begin = self.committed = time.perf_counter()
@@ -171,7 +184,8 @@ class _Run:
             for event in events:
                 if isinstance(event, Started):
                     ref = self.todo[event.index]
-                    self.open[event.index] = _Open(self.writer.begin(ref.id, event.source))
+                    opened = self.writer.begin(ref.id, event.source, self.places[ref.id])
+                    self.open[event.index] = _Open(opened)
                 elif isinstance(event, Frames):
                     self.open[event.index].pending += len(event.seconds)
                     self._infer(batcher.add(event.index, event.seconds, event.images))

@@ -42,7 +42,7 @@ class FeatureStore(ABC):
 
     @property
     def ids(self) -> list[str]:
-        """Ids of all stored videos, in the order they were first committed."""
+        """Ids of all stored videos, in listed order; see `StoreWriter.begin`."""
         return list(self._index.videos)
 
     @property

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from pipeline.errors import StoreError
@@ -40,6 +41,7 @@ class Entry:
         rows: frames a chunk; T where the video is in one piece.
         crc32c: checksum (Castagnoli) over the vectors' bytes, then the seconds' bytes.
         at: byte offsets of vectors and seconds in the file (HDF5), or empty.
+        place: position in the order of ids; equal ones are in the order of their records.
         line: the whole record as JSON; source and note are parsed only when asked for.
     """
 
@@ -48,14 +50,16 @@ class Entry:
     rows: int
     crc32c: str
     at: tuple[int, ...]
+    place: int
     line: str
 
 
 class Index:
-    """The state that a manifest's records add up to; order is that of the first put."""
+    """The state that a manifest's records add up to."""
 
     def __init__(self) -> None:
         self.videos: dict[str, Entry] = {}
+        self._next_place = 0
         self._keys: list[str] = []
         self._failures: dict[str, str] = {}
 
@@ -67,7 +71,10 @@ class Index:
         op, video_id = record["op"], record["id"]
         if op == "put":
             self._keys.append(record["key"])
-            self.videos[video_id] = _entry(record, line)
+            known = self.videos.get(video_id)
+            entry = _entry(record, line, known.place if known else self._next_place)
+            self.videos[video_id] = entry
+            self._next_place = max(self._next_place, entry.place + 1)
             self._failures.pop(video_id, None)
         elif op == "fail":
             self._failures[video_id] = line
@@ -76,6 +83,12 @@ class Index:
             self._failures.pop(video_id, None)
         else:
             raise ValueError(f"unknown record {op!r}")
+
+    def sort(self) -> None:
+        """Put the videos in the order of their places."""
+        places = [entry.place for entry in self.videos.values()]
+        if any(a > b for a, b in pairwise(places)):
+            self.videos = dict(sorted(self.videos.items(), key=lambda item: item[1].place))
 
     def make_keys(self) -> KeyMaker:
         """A maker of keys that no record so far has named."""
@@ -98,12 +111,21 @@ class Index:
         return video_id in self._failures
 
 
-def put_line(video: VideoRecord, key: str, rows: int, crc32c: str, at: tuple[int, ...]) -> str:
+def put_line(
+    video: VideoRecord,
+    key: str,
+    rows: int,
+    crc32c: str,
+    at: tuple[int, ...],
+    place: int | None = None,
+) -> str:
     """The record of a stored video."""
     value: dict[str, Any] = {"op": "put", "id": video.id, "key": key, "frames": video.frames}
     value |= {"rows": rows, "crc32c": crc32c}
     if at:
         value["at"] = at
+    if place is not None:
+        value["place"] = place
     if video.note:
         value["note"] = video.note
     return _line(value | {"source": asdict(video.source)})
@@ -152,6 +174,7 @@ def parse(data: bytes, name: str) -> tuple[Index, int]:
             except (ValueError, KeyError, TypeError) as error:
                 raise damaged(name, good) from error
             good = end
+        index.sort()
     return index, good
 
 
@@ -191,9 +214,9 @@ def _line(value: dict[str, Any]) -> str:
         ) from error
 
 
-def _entry(record: dict[str, Any], line: str) -> Entry:
-    at = tuple(record.get("at", ()))
-    return Entry(record["key"], record["frames"], record["rows"], record["crc32c"], at, line)
+def _entry(record: dict[str, Any], line: str, place: int) -> Entry:
+    at, place = tuple(record.get("at", ())), record.get("place", place)
+    return Entry(record["key"], record["frames"], record["rows"], record["crc32c"], at, place, line)
 
 
 def _source(value: dict[str, Any]) -> SourceInfo:

@@ -27,6 +27,7 @@ class VideoWriter:
     Attributes:
         id: of the video.
         source: where it came from.
+        place: position in the order of ids, or None: behind all others.
         frames: appended so far.
         seconds: [frames] float64, their times.
         crc32c: over the vectors so far; `finish` adds the times.
@@ -40,9 +41,11 @@ class VideoWriter:
         store: Path,
         on_finish: Callable[[VideoWriter, str], VideoRecord],
         on_end: Callable[[str], object],
+        place: int | None = None,
     ) -> None:
         self.id = video_id
         self.source = source
+        self.place = place
         self.frames = 0
         self.crc32c = 0
         self._header = header

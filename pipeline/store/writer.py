@@ -78,11 +78,19 @@ class StoreWriter(ABC):
         self._require_known(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
 
-    def begin(self, video: VideoRef | str, source: SourceInfo) -> VideoWriter:
+    def begin(
+        self, video: VideoRef | str, source: SourceInfo, place: int | None = None
+    ) -> VideoWriter:
         """Start a video. Several may be open at once, each id once.
 
         An id that is there already is replaced: the old features stay until the new ones are
         finished and committed.
+
+        Args:
+            video: what is stored, or its id.
+            source: where it comes from.
+            place: readers list ids by ascending place, so that the order in which videos
+                happen to be finished leaves no trace; None: behind those that are there.
 
         Raises:
             StoreError: this id is open already, `source` holds NaN or the like, or the
@@ -93,7 +101,9 @@ class StoreWriter(ABC):
         ref = video if isinstance(video, VideoRef) else VideoRef(video, source.path)
         if ref.id in self._open:
             raise StoreError(f"{self.path}: video {ref.id!r} is being written already")
-        opened = VideoWriter(ref.id, source, self.header, self.path, self._finish, self._open.pop)
+        opened = VideoWriter(
+            ref.id, source, self.header, self.path, self._finish, self._open.pop, place
+        )
         self._open[ref.id] = opened
         return opened
 
@@ -185,7 +195,7 @@ class StoreWriter(ABC):
             rows, at = self._store(key, video)
             if video.id in self._index.videos:
                 self._retire(self._index.videos[video.id])
-        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at))
+        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, video.place))
         self._new[video.id] = None
         return record
 

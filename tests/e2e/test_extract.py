@@ -40,7 +40,7 @@ def path(request, tmp_path):
 
 def check(path, truth, ids=None):
     with open_store(path) as store:
-        assert sorted(store.ids) == sorted(ids or truth)
+        assert store.ids == [i for i in truth if i in (ids or truth)]  # as listed
         for video_id in store.ids:
             video = store.read(video_id)
             np.testing.assert_array_equal(video.seconds, truth[video_id][0])
@@ -69,6 +69,16 @@ def test_a_longer_list_costs_only_what_is_new(path, truth):
     net = PixelNet()
     assert extract_features(refs(), path, net, CONFIG).already == len(truth)
     assert net.batches == []
+
+
+def test_ids_stay_as_listed_over_several_lists(path, truth):
+    first, second = refs()[2:5], refs()[:2] + refs()[5:]
+    extract_features(second[:1] + first[1:], path, PixelNet(), CONFIG)  # interrupted, as it were
+    extract_features(first, path, PixelNet(), CONFIG)
+    extract_features(second, path, PixelNet(), CONFIG)
+    with open_store(path) as store:
+        assert store.ids[-3:] == [r.id for r in second[-3:]]
+        assert [i for i in store.ids if i in {r.id for r in second}] == [r.id for r in second]
 
 
 def test_a_failure_is_kept_and_tried_again_only_when_asked(path, truth, tmp_path):
