@@ -13,6 +13,10 @@ MODULES = {  # kind in a model description -> module with build(arrays, taps, si
     "efficientnet_lite0": "pipeline.nets.efficientnet_lite0",
 }
 
+# Kinds whose whitened vectors keep a mean cosine of 0.999 to float32 when the backbone runs in
+# bfloat16 (measured: 0.9991; EfficientNet-Lite0 0.991, and it gains a quarter in speed at most).
+CLOSE_IN_BFLOAT16 = {"resnet50_v1"}
+
 
 def build(weights: ModelWeights, precision: str) -> keras.Model:
     """The model's backbone, from a float image batch to its tapped maps.

@@ -151,8 +151,15 @@ def device_scope(gpu_id: int | str | None) -> AbstractContextManager[Any]:
     return keras.device("cpu:0" if on_cpu else f"gpu:{number}")
 
 
-def resolve_precision(precision: str) -> str:
-    """ "auto" becomes bfloat16 where the processor multiplies it natively, else float32.
+def resolve_precision(precision: str, close_in_bfloat16: bool = True) -> str:
+    """What "auto" means here: the fastest arithmetic whose features stay close to float32's.
+
+    float16 on a GPU; bfloat16 on a processor that multiplies it natively, if the network bears
+    it; else float32.
+
+    Args:
+        precision: one of `config.PRECISIONS`; all but "auto" are returned as they are.
+        close_in_bfloat16: see `backbones.CLOSE_IN_BFLOAT16`.
 
     Raises:
         InputError: not one of `config.PRECISIONS`.
@@ -161,13 +168,15 @@ def resolve_precision(precision: str) -> str:
         raise InputError(f"precision is {precision!r}, expected one of {PRECISIONS}")
     if precision != "auto":
         return precision
-    return "bfloat16" if gpu_count() or _cpu_has_bfloat16() else "float32"
+    if gpu_count():
+        return "float16"
+    return "bfloat16" if close_in_bfloat16 and _cpu_has_bfloat16() else "float32"
 
 
 def resolve_similarity_precision(precision: str) -> str:
     """As `resolve_precision`, but "auto" is float32 on a CPU: there scores are to be exact."""
     if precision == "auto":
-        return "bfloat16" if gpu_count() else "float32"
+        return "float16" if gpu_count() else "float32"
     return resolve_precision(precision)
 
 

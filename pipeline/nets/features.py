@@ -49,7 +49,8 @@ class FeatureNet:
         self.regions = weights.regions
         self.dims = weights.dims
         self.preprocess = weights.input.preprocess
-        self.precision = resolve_precision(precision)
+        close = weights.backbone in backbones.CLOSE_IN_BFLOAT16
+        self.precision = resolve_precision(precision, close)
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = weights.input

@@ -35,7 +35,7 @@ class ViSiL:
     Attributes:
         weights: the loaded `ModelWeights`; `weights.origin` tells which format was found.
         similarity_function: "chamfer" or "symmetric_chamfer".
-        precision: of the backbone; similarities are always computed in float32.
+        precision: of the backbone, as asked for; similarities are always computed in float32.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class ViSiL:
                 f"similarity_function is {similarity_function!r}, "
                 f"expected one of {SIMILARITY_FUNCTIONS}"
             )
-        self.precision = resolve_precision(precision)
+        resolve_precision(precision)  # refuses an unknown one now rather than at the first video
+        self.precision = precision
         self.weights = load_model(model_dir, dims)
         self.similarity_function = similarity_function or self.weights.similarity_function
         self._gpu_id = gpu_id

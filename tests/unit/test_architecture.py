@@ -9,24 +9,24 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # A module imports only from lines above its own; modules on one line may know each other.
-LAYERS = """
-errors
-records
-config padding resize shipped
-inputs
-video
-decode
-batches
-nets
-store
-collection
-blocks
-scores
-results
-extract compare
-api
-cli
-""".split("\n")[1:-1]
+LAYERS = [
+    "errors",
+    "records",
+    "config padding resize shipped",
+    "inputs",
+    "video",
+    "decode",
+    "batches",
+    "nets",
+    "store",
+    "collection",
+    "blocks",
+    "scores",
+    "results",
+    "extract compare",
+    "api",
+    "cli",
+]
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 OWNERS = {
     "av": {"video"},

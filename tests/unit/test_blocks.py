@@ -1,5 +1,7 @@
 """The read plan, by invariants over many random collections."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def test_own_frames_cover_each_video_once_and_in_order(seed, geometry):
         own = [(p.first, p.last) for p in pieces if p.video == video]
         assert own[0][0] == 0
         assert own[-1][1] == length
-        assert all(a[1] == b[0] for a, b in zip(own, own[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in pairwise(own))
     assert [p.video for p in pieces] == sorted(p.video for p in pieces)
 
 
@@ -64,9 +66,7 @@ def test_blocks_keep_order_and_budget(budget):
     blocks = plan_blocks(pieces, budget)
     assert [p for b in blocks for p in b] == pieces
     assert all(len(b) == 1 or sum(p.frames for p in b) <= budget for b in blocks)
-    fits = [
-        sum(p.frames for p in a) + b[0].frames for a, b in zip(blocks, blocks[1:], strict=False)
-    ]
+    fits = [sum(p.frames for p in a) + b[0].frames for a, b in pairwise(blocks)]
     assert all(n > budget for n in fits)
 
 

@@ -57,7 +57,7 @@ def test_quiet_stderr_keeps_other_lines(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_precision() -> None:
     assert backend.resolve_precision("float16") == "float16"
-    assert backend.resolve_precision("auto") in ("float32", "bfloat16")
+    assert backend.resolve_precision("auto") in ("float32", "bfloat16", "float16")
     with pytest.raises(InputError, match="int4"):
         backend.resolve_precision("int4")
 
@@ -66,10 +66,13 @@ def test_auto_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "gpu_count", lambda: 0)
     monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: True)
     assert backend.resolve_precision("auto") == "bfloat16"
+    assert backend.resolve_precision("auto", close_in_bfloat16=False) == "float32"
+    assert backend.resolve_similarity_precision("auto") == "float32"
     monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: False)
     assert backend.resolve_precision("auto") == "float32"
     monkeypatch.setattr(backend, "gpu_count", lambda: 1)
-    assert backend.resolve_precision("auto") == "bfloat16"
+    assert backend.resolve_precision("auto") == "float16"
+    assert backend.resolve_similarity_precision("auto") == "float16"
 
 
 def test_device_choice(monkeypatch: pytest.MonkeyPatch) -> None:
