@@ -1,0 +1,67 @@
+"""Both stages' own path, store and batched engine included, against the original's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.collection import Collection
+from pipeline.compare import score_table
+from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.model_dir import load_model
+from pipeline.nets.weights import ModelWeights
+from pipeline.records import SourceInfo
+from pipeline.resize import resize_crop
+from pipeline.store import create_or_append, open_store
+
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def weights(release_2020: Path) -> ModelWeights:
+    return load_model(release_2020)
+
+
+@pytest.fixture(scope="module", params=["h5", "zarr"])
+def store(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    weights: ModelWeights,
+    region_vectors: Arrays,
+) -> Path:
+    """Float32 features of the golden videos, whitened and before attention, true frames only."""
+    path = tmp_path_factory.mktemp("stages") / f"s.{request.param}"
+    spec = FeatureNet(weights, batch_size=1).spec(1.0, "shown-at/1")
+    with create_or_append(path, spec, "float32") as writer:
+        for name, vectors in region_vectors.items():
+            video = writer.begin(name, SourceInfo(name))
+            video.append(vectors, np.arange(len(vectors)))
+            video.finish()
+    return path
+
+
+@pytest.fixture(scope="module")
+def region_vectors(weights: ModelWeights, golden_videos: Arrays) -> Arrays:
+    net = FeatureNet(weights, "float32", 12)
+    return {
+        name: net(np.stack([resize_crop(f, net.preprocess) for f in frames]))
+        for name, frames in golden_videos.items()
+    }
+
+
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
+def test_all_similarities_from_a_store(
+    store: Path, weights: ModelWeights, expected: Arrays, function: str
+) -> None:
+    config = CompareConfig(similarity_function=function, precision="float32", batch_size=3)
+    with open_store(store) as opened:
+        videos = Collection([opened])
+        table, _ = score_table(videos, videos, weights, config)
+    recorded = [
+        [float(expected[f"{function}/{q}/{t}/similarity"]) for t in videos.ids] for q in videos.ids
+    ]
+    assert np.std(recorded) > 0.01
+    assert np.abs(table - recorded).max() < 1e-4
