@@ -2,7 +2,8 @@
 
 The Chamfer similarity of two videos is the mean over query outputs of the maximum over target
 outputs (ViSiL, ICCV 2019, equation 4). Pieces give maxima over parts of the target; the maximum
-of those, then the mean over all query outputs, is the same number.
+of those, then the mean over all query outputs, is the same number. Similarities of unit vectors
+lie in [-1, 1], and are kept there where float16 storage has made a vector a little too long.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class PairScores:
             if by_column is not None:
                 other = _masked_mean(by_column[single], batch.windows[single, 7])
                 score = (score + other) / 2
-            table[q, t] = score
+            table[q, t] = np.clip(score, -1, 1)
         for i in np.flatnonzero(~single):
             column = None if by_column is None else by_column[i]
             self._add_part(batch.queries[i], batch.targets[i], by_row[i], column, table)
@@ -158,7 +159,7 @@ class PairScores:
             score = pair.rows.mean(dtype=np.float64)
             if self._symmetric:
                 score = (score + pair.columns.mean(dtype=np.float64)) / 2
-            table[key] = score
+            table[key] = np.clip(score, -1, 1)
             del self._unfinished[key]
 
 

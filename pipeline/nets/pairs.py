@@ -36,7 +36,7 @@ class PairScorer:
         with quiet_stderr():
             # TensorFlow says once that it has no fast float16 products on this processor; that
             # is no news to the user, since stored float16 is only ever converted here.
-            ops.convert_to_tensor(np.zeros(1, np.float16))
+            ops.cast(ops.convert_to_tensor(np.zeros(1, np.float16)), "float32")
         self.symmetric = symmetric
         self.precision = precision
         self.regions = weights.regions
