@@ -69,12 +69,12 @@ def handled(command: Callable[..., int | None]) -> Callable[..., None]:
 
 
 @functools.cache
-def load_weights(model_dir: str | None, dims: int | None = None) -> ModelWeights:
+def load_weights(model_dir: str | None) -> ModelWeights:
     """Load a model, once, and say which one it is."""
     from pipeline.nets.model_dir import load_model
     from pipeline.shipped import default_model_dir
 
-    weights = load_model(model_dir or default_model_dir(), dims)
+    weights = load_model(model_dir or default_model_dir())
     say(f"model: {weights.name} ({weights.origin})")
     return weights
 

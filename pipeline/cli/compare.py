@@ -143,7 +143,7 @@ def _run(
 ) -> None:
     from pipeline.compare import compute_similarity
 
-    weights = common.load_weights(model_dir, config.extract.dims).with_dims(database.spec.dims)
+    weights = common.load_weights(model_dir).with_dims(database.spec.dims)
     line = common.ProgressLine()
     report = compute_similarity(
         queries,

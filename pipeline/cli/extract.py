@@ -86,7 +86,7 @@ def fill_store(
     from pipeline.extract import ExtractReport, extract_features
     from pipeline.nets.features import FeatureNet
 
-    weights = common.load_weights(model_dir, config.dims)
+    weights = common.load_weights(model_dir).with_dims(config.dims)
     net = FeatureNet(weights, config.precision, config.batch_size, gpu_id)
     line = common.ProgressLine()
 
