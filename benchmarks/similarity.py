@@ -82,13 +82,13 @@ def batched(
     sides = [plan_pieces([len(v) for v in side], COMPARATOR, 256) for side in (queries, targets)]
     scores = PairScores(*sides, COMPARATOR, False)
     table = np.empty((len(queries), len(targets)), np.float32)
-    resident = scorer.place(queries.reshape(-1, *queries.shape[2:]))
+    resident = scorer.place_queries(queries.reshape(-1, *queries.shape[2:]))
     flat = targets.reshape(-1, *targets.shape[2:])
     spent = {"place": 0.0, "frames": 0.0, "comparator": 0.0}
 
     def run() -> None:
         times = [time.perf_counter()]
-        placed = scorer.place(flat)
+        placed = scorer.place_targets(flat)
         np.asarray(placed[0, 0, 0])
         times.append(time.perf_counter())
         matrix = scorer.frame_matrix(resident, placed)

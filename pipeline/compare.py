@@ -121,12 +121,14 @@ def _score_table(
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
     table = new_score_table(len(queries), len(database))
 
-    resident = [scorer.place(v) for v in query_side.read_all()] if config.load_queries else None
+    resident = (
+        [scorer.place_queries(v) for v in query_side.read_all()] if config.load_queries else None
+    )
     waited, done = 0.0, 0
     for block, vectors, wait in database_side.read_ahead():
         waited += wait
-        targets = scorer.place(vectors)
-        placed = resident or (scorer.place(v) for v in query_side.read_all())
+        targets = scorer.place_targets(vectors)
+        placed = resident or (scorer.place_queries(v) for v in query_side.read_all())
         for query_block, query_vectors in zip(query_side.blocks, placed, strict=True):
             matrix = scorer.frame_matrix(query_vectors, targets)
             _score_block(scorer, scores, table, matrix, query_block, block, config.batch_size)

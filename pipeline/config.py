@@ -81,7 +81,7 @@ class CompareConfig:
     similarity_function: str | None = None
     precision: str = "auto"
     batch_size: int = 128
-    block_mb: int = 64
+    block_mb: int = 32
     load_queries: bool = False
 
     def __post_init__(self) -> None:

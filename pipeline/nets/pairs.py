@@ -54,8 +54,8 @@ class PairScorer:
             self._pair_maxima, [((None, None), "float32"), ((None, 8), "int32"), index, index]
         )
 
-    def place(self, vectors: np.ndarray) -> Tensor:
-        """Move region vectors to the device, weighted by attention.
+    def place_queries(self, vectors: np.ndarray) -> Tensor:
+        """Move query vectors to the device, weighted by attention.
 
         Args:
             vectors: [N, R, C] float16 or float32, as stored.
@@ -63,27 +63,36 @@ class PairScorer:
         Returns:
             [N, R, C] tensor in the scorer's precision.
         """
-        x = ops.convert_to_tensor(vectors)
-        if self._attention is None:
-            return ops.cast(x, self.precision)
-        x = ops.cast(x, "float32")
-        context = ops.convert_to_tensor(self._attention)
-        weights = ops.einsum("nrc,c->nr", x, context) / 2 + 0.5
-        return ops.cast(x * weights[:, :, None], self.precision)
+        return self._attended(ops.convert_to_tensor(vectors), axis=2)
+
+    def place_targets(self, vectors: np.ndarray) -> Tensor:
+        """Move database vectors to the device, weighted by attention.
+
+        Regions lie outside of frames, so that the maximum over them runs along whole rows of
+        memory; transposing before the cast moves half the bytes.
+
+        Args:
+            vectors: [N, R, C] float16 or float32, as stored.
+
+        Returns:
+            [C, R, N] tensor in the scorer's precision.
+        """
+        x = ops.transpose(ops.convert_to_tensor(vectors), (2, 1, 0))
+        return self._attended(x, axis=0)
 
     def frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
         """Frame-to-frame Chamfer similarity over regions.
 
         Args:
-            queries, targets: placed [Nq, R, C] and [Nt, R, C].
+            queries: [Nq, R, C] of `place_queries`.
+            targets: [C, R, Nt] of `place_targets`.
 
         Returns:
             [Nq, Nt] float32 tensor.
         """
         frames, regions, channels = queries.shape
-        columns = regions * int(targets.shape[0])
-        # Regions outermost: the maximum over them then runs along whole rows of memory.
-        targets = ops.reshape(ops.transpose(targets, (2, 1, 0)), (channels, columns))
+        columns = regions * int(targets.shape[2])
+        targets = ops.reshape(targets, (channels, columns))
         step = max(1, _TILE_BYTES // (4 * regions * columns))
         rows = [
             self._product(ops.reshape(queries[i : i + step], (-1, channels)), targets)
@@ -114,6 +123,15 @@ class PairScorer:
         row_max, column_max = self._maxima(matrix, ops.convert_to_tensor(windows), *offsets)
         by_row = ops.convert_to_numpy(row_max)
         return by_row, ops.convert_to_numpy(column_max) if self.symmetric else None
+
+    def _attended(self, x: Tensor, axis: int) -> Tensor:
+        """The tensor in the scorer's precision, weighted where the model has attention."""
+        if self._attention is None:
+            return ops.cast(x, self.precision)
+        x = ops.cast(x, "float32")
+        context = ops.convert_to_tensor(self._attention)
+        weights = ops.tensordot(x, context, axes=[[axis], [0]]) / 2 + 0.5
+        return ops.cast(x * ops.expand_dims(weights, axis), self.precision)
 
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
         """[n * R, C], [C, R * Nt] -> [n, Nt]."""

@@ -33,13 +33,13 @@ def score_all(
     table = np.full((len(queries), len(targets)), np.nan, np.float32)
 
     def read(side, block):
-        return scorer.place(
-            np.concatenate([repeat_to_min(side[p.video])[p.start : p.stop] for p in block])
-        )
+        return np.concatenate([repeat_to_min(side[p.video])[p.start : p.stop] for p in block])
 
     for t_block in t_blocks:
         for q_block in q_blocks:
-            matrix = scorer.frame_matrix(read(qs, q_block), read(ts, t_block))
+            matrix = scorer.frame_matrix(
+                scorer.place_queries(read(qs, q_block)), scorer.place_targets(read(ts, t_block))
+            )
             for batch in scores.batches(q_block, t_block, pairs, cells):
                 scores.add(batch, *scorer.maxima(matrix, batch.windows, batch.rows, batch.columns),
                            table)  # fmt: skip
