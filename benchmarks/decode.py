@@ -1,18 +1,16 @@
 """Speed and memory of decoding.
 
     python benchmarks/decode.py speed VIDEO_OR_FOLDER... [--workers 2]
-    python benchmarks/decode.py encode FOLDER SOURCE... [--seconds 60]
     python benchmarks/decode.py selective VIDEO_OR_FOLDER... [--fps 1]
     python benchmarks/decode.py threads VIDEO_OR_FOLDER...
     python benchmarks/decode.py memory [--hours 0.17 1 10]
 
 `speed` compares the pool with OpenCV decoding every frame one video after the other, in one run:
-seconds of video per second of wall time, and processor seconds per minute of video. `encode` makes
-longer videos of short ones, in the usual codecs and sizes. `selective` compares decoding what the
-samples need with decoding all, and checks that the samples are the same. `threads` compares two
-videos at once, a thread each, with two threads for one video after the other. `memory` joins
-one clip to itself until the file is as long as asked, and prints the peak of the decoding process
-and of this one.
+seconds of video per second of wall time, and processor seconds per minute of video. `selective`
+compares decoding what the samples need with decoding all, and checks that the samples are the same.
+`threads` compares two videos at once, a thread each, with two threads for one video after the other
+(`encode_videos.py` makes material for both). `memory` joins one clip to itself until the file is as
+long as asked, and prints the peak of the decoding process and of this one.
 """
 
 from __future__ import annotations
@@ -20,8 +18,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +28,6 @@ from pipeline.decode import Ended, decode_videos
 from pipeline.inputs import scan_folder
 from pipeline.records import Preprocess, VideoRef
 from pipeline.video import VideoDecoder
-
-KINDS = {  # name: codec, height, its options as commonly used
-    "h264_720.mp4": ("libx264", 720, {"preset": "medium"}),  # 3 B-frames, a keyframe in 250
-    "h264_720_gop1s.mp4": ("libx264", 720, {"preset": "medium", "g": "25"}),
-    "h264_720_gop2s.ts": ("libx264", 720, {"preset": "medium", "g": "50"}),
-    "h264_720_baseline.mp4": ("libx264", 720, {"preset": "medium", "profile": "baseline"}),
-    "h264_1080.mkv": ("libx264", 1080, {"preset": "medium"}),
-    "hevc_720.mp4": ("libx265", 720, {"preset": "fast", "x265-params": "log-level=none"}),
-    "vp9_720.webm": ("libvpx-vp9", 720, {"deadline": "good", "cpu-used": "5", "b": "1500k"}),
-    "vp8_480.webm": ("libvpx", 480, {"deadline": "good", "cpu-used": "5", "b": "1M"}),
-    "mpeg4_480.avi": ("mpeg4", 480, {"bf": "2", "g": "250", "b": "1500k"}),
-    "mpeg4_480_no_b.mp4": ("mpeg4", 480, {"g": "250", "b": "1500k"}),
-    "mpeg2_576.ts": ("mpeg2video", 576, {"bf": "2", "g": "12", "b": "5M"}),
-    "mjpeg_720.avi": ("mjpeg", 720, {"b": "20M"}),
-    "prores_720.mov": ("prores", 720, {}),
-}
 
 
 class Full(VideoDecoder):
@@ -100,34 +80,6 @@ def opencv(path: str) -> int:
     while capture.read()[0]:
         count += 1
     return count
-
-
-def looped(sources: list[str], height: int) -> Any:
-    """Frames of the sources, each forth and back for about ten seconds, without end."""
-    while True:
-        for source in sources:
-            with av.open(source) as container:
-                frames = list(islice(container.decode(video=0), 125))
-            for frame in frames + frames[::-1]:
-                yield frame.reformat(height * 16 // 9 // 2 * 2, height)
-
-
-def encode(folder: str, sources: list[str], seconds: float) -> None:
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, (codec, height, options) in KINDS.items():
-        with av.open(f"{folder}/{name}", "w") as out:
-            stream = out.add_stream(codec, rate=25, options=options)
-            stream.width, stream.height = height * 16 // 9 // 2 * 2, height
-            stream.pix_fmt = {"mjpeg": "yuvj420p", "prores": "yuv422p10le"}.get(codec, "yuv420p")
-            stream.codec_context.thread_count = 2
-            if "b" in options:
-                stream.bit_rate = int(options["b"].replace("k", "000").replace("M", "000000"))
-            for number, frame in enumerate(islice(looped(sources, height), round(25 * seconds))):
-                frame = frame.reformat(format=stream.pix_fmt)
-                frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
-                out.mux(stream.encode(frame))
-            out.mux(stream.encode(None))
-        print(name, Path(f"{folder}/{name}").stat().st_size >> 10, "KiB", flush=True)
 
 
 def selective(refs: list[VideoRef], fps: float) -> None:
@@ -226,19 +178,13 @@ def main() -> None:
     one.add_argument("--workers", type=int, default=0)
     two = commands.add_parser("memory")
     two.add_argument("--hours", type=float, nargs="+", default=[1 / 6, 1, 10])
-    three = commands.add_parser("encode")
-    three.add_argument("folder")
+    three = commands.add_parser("selective")
     three.add_argument("videos", nargs="+")
-    three.add_argument("--seconds", type=float, default=60)
-    four = commands.add_parser("selective")
-    four.add_argument("videos", nargs="+")
-    four.add_argument("--fps", type=float, default=1.0)
+    three.add_argument("--fps", type=float, default=1.0)
     commands.add_parser("threads").add_argument("videos", nargs="+")
     arguments = parser.parse_args()
     if arguments.command == "speed":
         speed(all_refs(arguments.videos), arguments.workers)
-    elif arguments.command == "encode":
-        encode(arguments.folder, arguments.videos, arguments.seconds)
     elif arguments.command == "selective":
         selective(all_refs(arguments.videos), arguments.fps)
     elif arguments.command == "threads":
