@@ -150,5 +150,4 @@ _INSPECTORS: dict[str, Inspector] = {
     "mpeg2video": _mpeg2,
     "mjpeg": _mjpeg,
     "prores": _intra,
-    "dnxhd": _intra,
 }

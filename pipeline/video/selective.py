@@ -39,7 +39,6 @@ _CONTAINERS = {
     "mpeg2video": {"mpeg", "mpegts", "matroska"},
     "mjpeg": {"mov", "matroska", "avi"},
     "prores": {"mov", "matroska"},
-    "dnxhd": {"mov"},
 }
 
 
