@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.1.0"
+
 _EXPORTS = {
     "ViSiL": "pipeline.nets.visil",
     "compute_similarity": "pipeline.api",

@@ -93,7 +93,7 @@ def compute_similarity(
             Collection([stack.enter_context(open_store(p)) for p in _paths(side)])
             for side in (queries, database)
         )
-        weights = load_model(model_dir or default_model_dir(), searched.spec.dims)
+        weights = load_model(model_dir or default_model_dir())
         if output_file is not None:
             compare.compute_similarity(
                 asked, searched, output_file, weights, config, top_k, threshold, gpu_id

@@ -26,9 +26,11 @@ from pipeline.scores import PairScores
 if TYPE_CHECKING:
     from pipeline.nets.pairs import PairScorer
     from pipeline.nets.weights import ModelWeights
+    from pipeline.store import FeatureStore
 
 _PIECE_FRAMES = 256  # own frames of a piece: 272 x 272 x 32 activations are 9 MiB
 _QUERY_BLOCK_FRAMES = 2048
+_MATRIX_CELLS = 1 << 25  # of a query block times a block: 128 MiB, whatever the dims
 _BATCH_CELLS = 1 << 16  # matrix entries in a batch of pairs; its activations stay near the cache
 
 
@@ -59,16 +61,18 @@ def compute_similarity(
     threshold: float | None = None,
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    listed_queries: Sequence[str] | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the JSON.
 
     Args:
         queries, database: see `Collection`; they may share stores.
         output_file: written under a temporary name and renamed into place at the end.
-        model: its attention and comparator are used.
+        model: the one that made the features; its attention and comparator are used.
         top_k, threshold: see `results.select`.
         gpu_id: see `nets.backend.device_scope`.
         progress: called with (database videos done, all) after each block.
+        listed_queries: see `results.write_json`.
 
     Raises:
         FingerprintMismatchError: the two sides, or the model, do not fit each other.
@@ -78,8 +82,11 @@ def compute_similarity(
     check_output_file(output_file)
     begin = time.perf_counter()
     config = config or CompareConfig()
-    table, waited = score_table(queries, database, model, config, gpu_id, progress)
-    written = write_json(output_file, queries.ids, database.ids, table, top_k, threshold)
+    folder = Path(output_file).parent
+    table, waited = score_table(queries, database, model, config, gpu_id, progress, folder)
+    written = write_json(
+        output_file, queries.ids, database.ids, table, top_k, threshold, listed_queries
+    )
     return CompareReport(len(queries), len(database), written, time.perf_counter() - begin, waited)
 
 
@@ -90,26 +97,32 @@ def score_table(
     config: CompareConfig,
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    folder: str | Path | None = None,
 ) -> tuple[np.ndarray, float]:
     """Scores [queries, database] float32, and the seconds spent waiting for the disk.
 
-    Arguments and errors are those of `compute_similarity`.
+    Arguments and errors are those of `compute_similarity`; `folder` is for scores that are too
+    many for memory, see `results.new_score_table`.
     """
     require_same_features(queries, database)
     require_model(database, model)
     from pipeline.nets.backend import device_scope
 
+    model = model.with_dims(database.spec.dims)
+    table = new_score_table(len(queries), len(database), folder)
     with device_scope(gpu_id):
-        return _score_table(queries, database, model, config, progress)
+        return table, _fill_table(table, queries, database, model, config, progress)
 
 
-def _score_table(
+def _fill_table(
+    table: np.ndarray,
     queries: Collection,
     database: Collection,
     model: ModelWeights,
     config: CompareConfig,
     progress: Callable[[int, int], None] | None,
-) -> tuple[np.ndarray, float]:
+) -> float:
+    """Returns the seconds waited for the disk."""
     from pipeline.nets.backend import resolve_similarity_precision
     from pipeline.nets.pairs import PairScorer
 
@@ -119,7 +132,6 @@ def _score_table(
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
     database_side = _Side(database, geometry, _frames_in(config.block_mb, database))
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
-    table = new_score_table(len(queries), len(database))
 
     resident = (
         [scorer.place_queries(v) for v in query_side.read_all()] if config.load_queries else None
@@ -135,12 +147,13 @@ def _score_table(
         done = block[-1].video + (block[-1].last == database.lengths[block[-1].video])
         if progress:
             progress(done, len(database))
-    return table, waited
+    return waited
 
 
 def _frames_in(megabytes: int, videos: Collection) -> int:
     frame_bytes = videos.spec.regions * videos.spec.dims * videos.dtype.itemsize
-    return max(1, (megabytes << 20) // frame_bytes)
+    most = _MATRIX_CELLS // _QUERY_BLOCK_FRAMES
+    return max(1, min((megabytes << 20) // frame_bytes, most))
 
 
 def _score_block(
@@ -157,22 +170,27 @@ def _score_block(
         scores.add(batch, by_row, by_column, table)
 
 
-def require_model(videos: Collection, model: ModelWeights) -> None:
+def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> None:
     """Refuse a model that did not make the features.
+
+    Args:
+        videos: what was made.
+        model: as loaded; its dims may be more than those of the features.
 
     Raises:
         FingerprintMismatchError: the weights of backbone or whitening are others.
         ModelError: its attention was learned for another number of values.
     """
-    if model.features_digest != videos.spec.digest:
+    spec = videos.spec
+    if model.features_digest != spec.digest:
         raise FingerprintMismatchError(
-            f"{videos.path} was made with model {videos.spec.model!r} "
-            f"(digest {videos.spec.digest[:12]}), but {model.name!r} is loaded "
-            f"(digest {model.features_digest[:12]}): give --model_dir of the store's model"
+            f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
+            f"{model.name!r} is loaded (digest {model.features_digest[:12]}): give --model_dir "
+            "of the store's model"
         )
-    if model.attention is not None and len(model.attention) != videos.spec.dims:
+    if model.attention is not None and len(model.attention) != spec.dims:
         raise ModelError(
-            f"{videos.path} holds {videos.spec.dims} values a region, but the attention of "
+            f"{videos.path} holds {spec.dims} values a region, but the attention of "
             f"{model.name!r} was learned for {len(model.attention)}: extract without --dims"
         )
 

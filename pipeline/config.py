@@ -29,18 +29,20 @@ class ExtractConfig:
     Attributes:
         fps: frames sampled a second of video.
         dims: values kept of each whitened region vector; None keeps all the model has.
-        dtype: float16 or float32, how the store keeps them.
+        dtype: float16 or float32, how the store keeps them; None takes that of the store,
+            float16 for a new one.
         batch_size: frames in one run of the network.
         precision: auto, float32, bfloat16 or float16 (of the network).
         workers: decoding processes; 0 takes one per processor core.
-        commit_seconds: a video is safe on disk at most this long after its last frame.
+        commit_seconds: a video is safe on disk at most this long after its last frame went
+            through the network.
         stall_seconds: a decoder without a sign of life for this long is given up.
         min_frames: a damaged video is kept if at least so many sampled frames are good.
     """
 
     fps: float = 1.0
     dims: int | None = None
-    dtype: str = "float16"
+    dtype: str | None = None
     batch_size: int = 32
     precision: str = "auto"
     workers: int = 0
@@ -52,7 +54,8 @@ class ExtractConfig:
         _require(0 < self.fps <= 60, f"fps is {self.fps}, expected more than 0 and at most 60")
         whole = isinstance(self.dims, int) and self.dims > 0
         _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
-        _require(self.dtype in DTYPES, f"dtype is {self.dtype!r}, expected one of {DTYPES}")
+        known = self.dtype is None or self.dtype in DTYPES
+        _require(known, f"dtype is {self.dtype!r}, expected one of {DTYPES}")
         _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
         _require(
             self.precision in PRECISIONS,

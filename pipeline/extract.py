@@ -44,6 +44,8 @@ class ExtractReport:
         failures: id -> why, of this run.
         known_failures: id -> why, failed in an earlier run and not tried again.
         frames: sampled frames that went through the network.
+        frames_left: about how many are still to come, judged by the durations that the files
+            begun so far claim.
         network_seconds, seconds: time in the network, and wall time.
     """
 
@@ -55,6 +57,7 @@ class ExtractReport:
     failures: dict[str, Failure] = field(default_factory=dict)
     known_failures: dict[str, Failure] = field(default_factory=dict)
     frames: int = 0
+    frames_left: float = 0.0
     network_seconds: float = 0.0
     seconds: float = 0.0
 
@@ -77,7 +80,8 @@ def extract_features(
 
     Args:
         videos: what should be in the store, ids unique.
-        store: path ending in .h5, .hdf5 or .zarr; made if it does not exist.
+        store: path ending in .h5, .hdf5 or .zarr; made if it does not exist. Without a dtype
+            in the settings, a new one keeps float16 and an existing one goes on as it is.
         net: the feature network; its digest becomes part of the store's fingerprint.
         retry_failed: try again what failed in an earlier run.
         replace: "never"; "changed" redoes videos whose file has another size or time than
@@ -106,8 +110,9 @@ def plan(
     """Which videos to decode, in listed order, and a report that counts the rest."""
     report = ExtractReport(listed=len(videos))
     todo = []
+    failures = writer.failures  # parsed once: the list may be long
     for ref in videos:
-        failure = writer.failures.get(ref.id)
+        failure = failures.get(ref.id)
         if ref.id in writer:
             if replace == "all" or (replace == "changed" and _changed(ref, writer)):
                 todo.append(ref)
@@ -147,6 +152,8 @@ class _Open:
     """A video under way: frames still on their way through the network, and how it ended."""
 
     writer: VideoWriter
+    expected: float
+    received: int = 0
     pending: int = 0
     ended: Ended | None = None
 
@@ -168,6 +175,7 @@ class _Run:
         self.writer, self.net, self.config = writer, net, config
         self.report, self.progress = report, progress
         self.open: dict[int, _Open] = {}
+        self.started, self.expected = 0, 0.0
         self.begin = self.committed = time.perf_counter()
 
     def work(self) -> None:
@@ -185,9 +193,13 @@ class _Run:
                 if isinstance(event, Started):
                     ref = self.todo[event.index]
                     opened = self.writer.begin(ref.id, event.source, self.places[ref.id])
-                    self.open[event.index] = _Open(opened)
+                    expected = max(1.0, event.source.duration * config.fps)
+                    self.open[event.index] = _Open(opened, expected)
+                    self.started += 1
+                    self.expected += expected
                 elif isinstance(event, Frames):
                     self.open[event.index].pending += len(event.seconds)
+                    self.open[event.index].received += len(event.seconds)
                     self._infer(batcher.add(event.index, event.seconds, event.images))
                 else:
                     self._end(event)
@@ -205,6 +217,7 @@ class _Run:
             for slot in batch.slots:
                 self._append(slot.index, vectors[at : at + slot.count], slot.seconds)
                 at += slot.count
+            self._tell()
 
     def _append(self, index: int, vectors: np.ndarray, seconds: np.ndarray) -> None:
         video = self.open.get(index)
@@ -241,6 +254,13 @@ class _Run:
     def _commit(self) -> None:
         self.report.stored += self.writer.commit()
         self.committed = time.perf_counter()
-        self.report.seconds = self.committed - self.begin
+        self._tell()
+
+    def _tell(self) -> None:
+        self.report.seconds = time.perf_counter() - self.begin
+        unstarted = self.report.todo - self.started - len(self.report.failures)
+        self.report.frames_left = max(0, unstarted) * self.expected / max(1, self.started) + sum(
+            max(0.0, v.expected - v.received) + v.pending for v in self.open.values()
+        )
         if self.progress:
             self.progress(self.report)

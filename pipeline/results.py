@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -21,14 +21,31 @@ DECIMALS = 6
 _IN_MEMORY_BYTES = 256 << 20
 
 
-def new_score_table(queries: int, database: int) -> np.ndarray:
-    """An array [queries, database] float32 of NaN; on disk, unnamed, where it would be large."""
-    if queries * database * 4 <= _IN_MEMORY_BYTES:
-        table = np.empty((queries, database), np.float32)
-    else:
-        with tempfile.TemporaryFile(prefix="visil-scores-") as file:
-            file.truncate(queries * database * 4)
+def new_score_table(queries: int, database: int, folder: str | Path | None = None) -> np.ndarray:
+    """An array [queries, database] float32 of NaN; in an unnamed file where it would be large.
+
+    Args:
+        folder: where that file is to be; None keeps the array in memory whatever its size.
+
+    Raises:
+        PipelineError: there is no room for the file.
+    """
+    size = queries * database * 4
+    if folder is None or size <= _IN_MEMORY_BYTES:
+        return np.full((queries, database), np.nan, np.float32)
+    try:
+        with tempfile.TemporaryFile(prefix=".scores-", dir=folder) as file:
+            # Room is taken now: a full disk under a mapped file would end the process later.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
             table = np.memmap(file, np.float32, "r+", shape=(queries, database))
+    except OSError as error:
+        raise PipelineError(
+            f"{folder}: no room for {size / 1e9:.1f} GB of scores ({error.strerror}): make some, "
+            "or compare fewer queries at a time"
+        ) from error
     table[:] = np.nan
     return table
 
@@ -39,9 +56,11 @@ def check_output_file(path: str | Path) -> None:
     Raises:
         InputError: the folder does not exist or is not writable, or the path is a folder.
     """
+    if not str(path):
+        raise InputError("--output_file is empty, expected a file name")
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file name for --output_file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no regular file, expected a file name for --output_file")
     if not path.parent.is_dir():
         raise InputError(f"{path}: folder {path.parent} does not exist, make it first")
     if not os.access(path.parent, os.W_OK):
@@ -76,11 +95,15 @@ def write_json(
     scores: np.ndarray,
     top_k: int | None = None,
     threshold: float | None = None,
+    listed_queries: Sequence[str] | None = None,
 ) -> int:
     """Write the scores; the same input gives the same bytes.
 
     Args:
-        scores: [Q, D] float32, finite.
+        scores: [Q, D] float32, finite; a row per query id.
+        top_k, threshold: see `select`.
+        listed_queries: all ids that were asked for, in their order; one that has no row, because
+            its video cannot be used, is written with no scores. None: the query ids.
 
     Returns:
         Number of scores written.
@@ -93,7 +116,9 @@ def write_json(
     written = 0
     try:
         with open(temporary, "w", encoding="utf-8") as file:
-            written = _write(file, query_ids, database_ids, scores, top_k, threshold)
+            rows = {query_id: scores[i] for i, query_id in enumerate(query_ids)}
+            asked = query_ids if listed_queries is None else listed_queries
+            written = _write(file, asked, rows, database_ids, top_k, threshold)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -107,8 +132,8 @@ def write_json(
 def _write(
     file: TextIO,
     query_ids: Sequence[str],
+    rows: Mapping[str, np.ndarray],
     database_ids: Sequence[str],
-    scores: np.ndarray,
     top_k: int | None,
     threshold: float | None,
 ) -> int:
@@ -116,7 +141,7 @@ def _write(
     written = 0
     file.write("{")
     for q, query_id in enumerate(query_ids):
-        row = np.asarray(scores[q])
+        row = np.asarray(rows.get(query_id, ()), np.float32)
         bad = np.flatnonzero(~np.isfinite(row))
         if len(bad):
             raise PipelineError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli.common import handled
+from pipeline import __version__
 from pipeline.cli.compare import compare
 from pipeline.cli.extract import extract
 from pipeline.cli.models import convert_model
@@ -15,7 +15,7 @@ from pipeline.cli.stores import copy, info, remove, verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="visil-index")
+@click.version_option(__version__, prog_name="visil-index")
 def main() -> None:
     """Precomputed feature index for video similarity (ViSiL, ICCV 2019)."""
 
@@ -23,4 +23,4 @@ def main() -> None:
 for _command in (extract, compare, info, verify, remove, copy, convert_model):
     main.add_command(_command)
 
-__all__ = ["compare", "extract", "handled", "main"]
+__all__ = ["compare", "extract", "main"]

@@ -49,23 +49,30 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def handled(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Turn expected errors into one line and an exit code; SIGTERM ends as Ctrl-C does."""
+def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., None]]:
+    """Turn expected errors into one line and an exit code; SIGTERM ends as Ctrl-C does.
 
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            code = command(*args, **kwargs)
-        except PipelineError as error:
-            say(f"error: {error}")
-            code = error.exit_code
-        except KeyboardInterrupt:
-            say("interrupted; what was reported as stored is kept, the same command goes on")
-            code = INTERRUPTED
-        sys.exit(code or 0)
+    Args:
+        interrupted: what to tell the user who stopped the command.
+    """
 
-    return run
+    def decorate(command: Callable[..., int | None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(*args: Any, **kwargs: Any) -> None:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                code = command(*args, **kwargs)
+            except PipelineError as error:
+                say(f"error: {error}")
+                code = error.exit_code
+            except KeyboardInterrupt:
+                say(interrupted)
+                code = INTERRUPTED
+            sys.exit(code or 0)
+
+        return run
+
+    return decorate
 
 
 @functools.cache
@@ -113,16 +120,26 @@ class ProgressLine:
         self._terminal = sys.stderr.isatty()
         self._begin = self._last = time.monotonic()
         self._width = 0
+        self._finished = False
 
-    def show(self, done: int, total: int, what: str, detail: str = "") -> None:
-        """Say how far the work is, at what rate, and how long the rest will take."""
+    def show(
+        self, done: int, total: int, what: str, detail: str = "", left: float | None = None
+    ) -> None:
+        """Say how far the work is and how long the rest will take.
+
+        Args:
+            left: seconds; None judges by the rate so far.
+        """
         now = time.monotonic()
         if now - self._last < (0.5 if self._terminal else 30) and done < total:
             return
-        self._last = now
-        rate = done / max(now - self._begin, 1e-9)
-        left = f", {_duration((total - done) / rate)} left" if 0 < done < total else ""
-        text = f"{done}/{total} {what}, {rate:.1f}/s{left}{detail}"
+        if done >= total and self._finished:
+            return
+        self._last, self._finished = now, done >= total
+        if left is None and done:
+            left = (now - self._begin) * (total - done) / done
+        rest = f", {_duration(left)} left" if left is not None and done < total else ""
+        text = f"{done}/{total} {what}{detail}{rest}"
         if self._terminal:
             click.echo("\r" + text.ljust(self._width), err=True, nl=done >= total)
             self._width = len(text)

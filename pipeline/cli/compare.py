@@ -6,6 +6,7 @@ kept if `--database_store` names one and temporary otherwise.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,7 +17,13 @@ import click
 
 from pipeline.cli import common
 from pipeline.cli.extract import fill_store
-from pipeline.config import SIMILARITY_FUNCTIONS, Config, load_config, override
+from pipeline.config import (
+    SIMILARITY_FUNCTIONS,
+    Config,
+    ExtractConfig,
+    load_config,
+    override,
+)
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +54,9 @@ if TYPE_CHECKING:
 )
 @click.option("-l", "--load_queries", is_flag=True, help="Keep the queries on the device.")
 @click.option("--top_k", type=click.IntRange(min=1), help="Write the best N of each query only.")
-@click.option("--threshold", type=float, help="Write scores of at least this only.")
+@click.option(
+    "--threshold", type=click.FloatRange(-1, 1), help="Write scores of at least this only."
+)
 @common.batch_option
 @click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
 @click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
@@ -55,7 +64,7 @@ if TYPE_CHECKING:
 @common.workers_option
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
-@common.handled
+@common.handled("interrupted; no result was written")
 def compare(
     query_file: str | None,
     query_dir: str | None,
@@ -86,6 +95,8 @@ def compare(
     from pipeline.results import check_output_file
 
     check_output_file(output_file)
+    if threshold is not None and math.isnan(threshold):
+        raise InputError("--threshold is not a number")
     config = load_config(config_file)
     config = Config(
         override(config.extract, batch_size=batch_sz, precision=precision, workers=workers),
@@ -110,8 +121,10 @@ def compare(
         if query_list is None:
             queries = sources.stored(query_store)
         else:
-            queries = sources.extracted("queries", query_list, query_store, database.spec)
-        _run(queries, database, output_file, model_dir, config, top_k, threshold, gpu_id)
+            queries = sources.extracted("queries", query_list, query_store, database)
+        _run(
+            queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list
+        )
     return common.PARTIAL_FAILURE if sources.failed else 0
 
 
@@ -140,10 +153,11 @@ def _run(
     top_k: int | None,
     threshold: float | None,
     gpu_id: int,
+    query_list: list[VideoRef] | None,
 ) -> None:
     from pipeline.compare import compute_similarity
 
-    weights = common.load_weights(model_dir).with_dims(database.spec.dims)
+    weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     report = compute_similarity(
         queries,
@@ -155,6 +169,7 @@ def _run(
         threshold,
         gpu_id,
         lambda done, total: line.show(done, total, "database videos"),
+        [video.id for video in query_list] if query_list else None,
     )
     common.say(
         f"{output_file}: {report.written} scores of {report.queries} queries and "
@@ -199,20 +214,35 @@ class _Sources:
         side: str,
         videos: list[VideoRef],
         keep: tuple[str, ...],
-        like: FeatureSpec | None = None,
+        like: Collection | None = None,
     ) -> Collection:
         """Features of listed videos, made with the settings of `like` where that is given."""
         from pipeline.collection import Collection
+        from pipeline.compare import require_model
 
         config = self.config.extract
         if like is not None:
-            config = replace(config, fps=like.fps, dims=like.dims)
+            require_model(like, common.load_weights(self.model_dir))
+            config = self._as_in(like.spec)
         if keep:
             path: str | Path = keep[0]
         else:
+            if side == "database":
+                common.say("note: features are kept only with --database_store PATH")
             folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="visil-index-"))
             path = Path(folder) / "features.h5"
         label = "" if keep else side
         self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id, label=label)
         store = self.open(path)
-        return Collection([store], [v.id for v in videos if v.id in store])
+        usable = [v.id for v in videos if v.id in store]
+        if not usable:
+            raise InputError(f"none of the {len(videos)} listed videos ({side}) could be used")
+        return Collection([store], usable)
+
+    def _as_in(self, spec: FeatureSpec) -> ExtractConfig:
+        """The settings with what the database was made with, which is the only way to compare."""
+        config = self.config.extract
+        asked = (config.fps, config.dims or spec.dims)
+        if asked not in ((spec.fps, spec.dims), (ExtractConfig().fps, spec.dims)):
+            common.say(f"note: queries as the database: fps {spec.fps:g}, dims {spec.dims}")
+        return replace(config, fps=spec.fps, dims=spec.dims)

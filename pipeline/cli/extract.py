@@ -33,7 +33,7 @@ from pipeline.records import VideoRef
     show_default=True,
     help="Redo stored videos: those whose file changed, or all that are listed.",
 )
-@common.handled
+@common.handled("interrupted; what was reported as stored is kept, the same command goes on")
 def extract(
     video_file: str | None,
     video_dir: str | None,
@@ -92,7 +92,9 @@ def fill_store(
 
     def progress(report: ExtractReport) -> None:
         done = len(report.stored) + len(report.failures)
-        line.show(done, report.todo, "videos", f", {report.frames} frames")
+        rate = report.frames / max(report.seconds, 1e-9)
+        detail = f", {report.frames} frames, {rate:.1f}/s"
+        line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
 
     report = extract_features(videos, store, net, config, retry_failed, replace, progress)
     for video_id, note in report.notes.items():

@@ -10,7 +10,7 @@ from pipeline.cli import common
 @click.command()
 @click.argument("source")
 @click.argument("target")
-@common.handled
+@common.handled()
 def convert_model(source: str, target: str) -> None:
     """Convert the published release in folder SOURCE to our own format in folder TARGET."""
     from pipeline.nets.model_dir import convert

@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 @click.option("--ids", is_flag=True, help="List the ids of the stored videos, one a line.")
 @click.option("--failures", is_flag=True, help="List the failed videos: id, reason, detail, path.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON, a video a line.")
-@common.handled
+@common.handled()
 def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
     """Tell what is in a STORE."""
     from pipeline.store import open_store
@@ -51,7 +51,7 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("store")
-@common.handled
+@common.handled()
 def verify(store: str) -> int:
     """Read every byte of a STORE and check it. Exit code 1 if something is damaged."""
     from pipeline.store import open_store
@@ -68,7 +68,7 @@ def verify(store: str) -> int:
 @click.command()
 @click.argument("store")
 @click.argument("ids", nargs=-1, required=True)
-@common.handled
+@common.handled()
 def remove(store: str, ids: tuple[str, ...]) -> None:
     """Remove videos from a STORE. Ids with a leading dash go behind `--`."""
     from pipeline.store import open_writer
@@ -77,15 +77,15 @@ def remove(store: str, ids: tuple[str, ...]) -> None:
         unknown = [i for i in ids if i not in writer and i not in writer.failures]
         if unknown:
             raise InputError(f"{store}: no video {unknown[0]!r}; nothing was removed")
-        for video_id in ids:
+        for video_id in dict.fromkeys(ids):
             writer.remove(video_id)
-    click.echo(f"{store}: {len(ids)} videos removed (`copy` to a new store frees the space)")
+    click.echo(f"{store}: {len(set(ids))} videos removed (`copy` to a new store frees the space)")
 
 
 @click.command()
 @click.argument("source")
 @click.argument("target")
-@common.handled
+@common.handled()
 def copy(source: str, target: str) -> None:
     """Copy SOURCE to TARGET: from HDF5 to Zarr or back, and without what was removed."""
     from pipeline.store import copy_store

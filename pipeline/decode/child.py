@@ -11,11 +11,13 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from pipeline.decode.wire import Kind, receive
 from pipeline.errors import PipelineError
 
+_ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from pipeline.decode.worker import main; main()"
@@ -44,7 +46,8 @@ class Child:
     def __init__(self) -> None:
         # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        path = [os.path.abspath(entry) for entry in sys.path]
+        # This package first: relative entries are wrong once the working directory has changed.
+        path = [_ROOT, *(os.path.abspath(entry) for entry in sys.path)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps(path)],

@@ -143,7 +143,7 @@ class ViSiL:
             query, target: float [T, R, C] of `extract_features`.
 
         Returns:
-            a number within [-1, 1] with a comparator. Plain Chamfer is not symmetric: it asks
+            a number within [-1, 1]. Plain Chamfer is not symmetric: it asks
             how well the target covers the query.
 
         Raises:
@@ -152,7 +152,8 @@ class ViSiL:
         output = self.calculate_visil_output(query, target)
         with device_scope(self._gpu_id):
             tensor = ops.convert_to_tensor(output)
-            return float(ops.convert_to_numpy(chamfer.video_to_video(tensor, self._symmetric)))
+            score = float(ops.convert_to_numpy(chamfer.video_to_video(tensor, self._symmetric)))
+        return min(1.0, max(-1.0, score))
 
     @cached_property
     def _net(self) -> FeatureNet:

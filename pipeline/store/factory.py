@@ -50,7 +50,7 @@ def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
 def create_or_append(
     path: str | Path,
     spec: FeatureSpec,
-    dtype: str = "float16",
+    dtype: str | None = "float16",
     provenance: dict[str, Any] | None = None,
     disk: Disk | None = None,
 ) -> StoreWriter:
@@ -59,7 +59,8 @@ def create_or_append(
     Args:
         path: .h5, .hdf5 or .zarr.
         spec: what the features to be added are made with.
-        dtype: float16 or float32, of the stored vectors.
+        dtype: float16 or float32, of the stored vectors; None takes an existing store's, and
+            float16 for a new one.
         provenance: kept with a new store; an existing one keeps its own.
         disk: the file operations; tests pass one that fails.
 
@@ -69,7 +70,7 @@ def create_or_append(
         InputError, StoreError: as `open_store`; or another dtype.
     """
     path, _, writer = _backend(path)
-    header = make_header(spec, dtype, provenance)
+    header = make_header(spec, dtype or "float16", provenance)
     lock = WriterLock(path)
     try:
         make = (
@@ -82,7 +83,7 @@ def create_or_append(
         lock.release()
         raise
     try:
-        header.require_same(opened.header, str(path))
+        header.require_same(opened.header, str(path), any_dtype=dtype is None)
     except BaseException:
         opened.close()
         raise

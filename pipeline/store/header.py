@@ -55,7 +55,7 @@ class Header:
             "provenance": self.provenance,
         }
 
-    def require_same(self, other: Header, path: str) -> None:
+    def require_same(self, other: Header, path: str, any_dtype: bool = False) -> None:
         """Refuse to mix: `self` is wanted, `other` is what the store at `path` holds.
 
         Raises:
@@ -68,7 +68,7 @@ class Header:
                 f"{path}: made with other settings ({'; '.join(differences)}); "
                 "use those settings, or write to another store"
             )
-        if self.dtype != other.dtype:
+        if self.dtype != other.dtype and not any_dtype:
             raise StoreError(
                 f"{path}: holds {other.dtype.name}, not {self.dtype.name}; "
                 f"add with dtype {other.dtype.name}, or write to another store"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,13 +163,59 @@ def test_bad_input_is_one_clear_line(tmp_path, options, code, message):
 
 
 def test_a_wrong_model_is_refused_before_any_video_is_decoded(folder, tmp_path):
+    from pipeline.nets.model_dir import load_model
+    from pipeline.nets.own_format import write
+    from pipeline.nets.weights import Whitening
+
+    weights = load_model(ROOT / "model")
+    mean = weights.whitening.mean + 1
+    changed = Whitening(mean, weights.whitening.eigenvectors, weights.whitening.eigenvalues)
+    write(replace(weights, name="other", whitening=changed, features_digest=""), tmp_path / "other")
     done = run(
         ROOT / "compute_similarity.py", "-q", folder / "queries.txt", "--database_store",
-        folder / "d.zarr", "-m", tmp_path, code=1, cwd=tmp_path,
+        folder / "d.zarr", "-m", tmp_path / "other", code=1, cwd=tmp_path,
     )  # fmt: skip
-    assert "no model in it" in done.stderr
+    assert "d.zarr was made with model" in done.stderr and "give --model_dir" in done.stderr
+    assert "videos stored" not in done.stderr
     done = run(
         ROOT / "extract_features.py", "-v", folder / "queries.txt", "--store", folder / "d.zarr",
         "--dims", "64", code=1,
     )  # fmt: skip
-    assert "dims: 512" in done.stderr or "dims: 64" in done.stderr
+    assert "dims: 64 here, 512 there" in done.stderr
+    empty = run(
+        ROOT / "extract_features.py",
+        "-v",
+        folder / "queries.txt",
+        "--store",
+        "s.h5",
+        "-m",
+        tmp_path,
+        code=1,
+        cwd=tmp_path,
+    )
+    assert "no model in it" in empty.stderr
+
+
+def test_a_list_without_any_usable_query(folder, tmp_path):
+    (tmp_path / "q.txt").write_text(f"gone\t{tmp_path / 'gone.mp4'}")
+    done = run(
+        ROOT / "compute_similarity.py", "-q", tmp_path / "q.txt", "--database_store",
+        folder / "d.zarr", "-o", tmp_path / "r.json", code=2,
+    )  # fmt: skip
+    assert "gone: missing" in done.stderr
+    assert "none of the 1 listed videos (queries) could be used" in done.stderr
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_a_float32_store_goes_on_as_float32(folder, tmp_path):
+    extract = ROOT / "extract_features.py"
+    (tmp_path / "one.txt").write_text(f"one\t{EXAMPLES[0]}")
+    run(extract, "-v", tmp_path / "one.txt", "--store", tmp_path / "s.h5", "--dtype", "float32")
+    run(extract, "-v", folder / "queries.txt", "--store", tmp_path / "s.h5")
+    with open_store(tmp_path / "s.h5") as store:
+        assert store.dtype == np.float32 and len(store) == 3
+    done = run(
+        extract, "-v", folder / "queries.txt", "--store", tmp_path / "s.h5", "--dtype", "float16",
+        code=1,
+    )  # fmt: skip
+    assert "holds float32, not float16" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import FingerprintMismatchError, StoreLockedError
-from pipeline.extract import extract_features
+from pipeline.extract import extract_features, plan
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
 from pipeline.video import SAMPLING, sample_frames
@@ -177,3 +177,20 @@ def test_what_was_stored_survives_an_error_of_the_network(path, truth):
     check(path, truth, kept)
     extract_features(refs(), path, PixelNet(), CONFIG)
     check(path, truth)
+
+
+def test_planning_a_long_list_reads_the_failures_once():
+    """They are parsed on each access: per listed video that took half an hour for 100,000."""
+
+    class Writer(dict):
+        accesses = 0
+
+        @property
+        def failures(self):
+            self.accesses += 1
+            return {}
+
+    writer = Writer()
+    todo, report = plan([VideoRef(str(i), "x") for i in range(1000)], writer, False, "never")
+    assert len(todo) == report.todo == 1000
+    assert writer.accesses == 1

@@ -54,6 +54,14 @@ def test_a_query_without_match_is_still_there(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text()) == {"q/1": {"c": 1.0}, "-q 2": {}}
 
 
+def test_a_query_without_features_is_there_without_scores(tmp_path):
+    asked = ["lost", "q/1", "-q 2"]
+    write_json(tmp_path / "r.json", QUERIES, DATABASE, SCORES, listed_queries=asked)
+    read = json.loads((tmp_path / "r.json").read_text())
+    assert list(read) == asked
+    assert read["lost"] == {} and len(read["q/1"]) == 4
+
+
 def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     path = tmp_path / "r.json"
     path.write_text("old")
@@ -65,9 +73,11 @@ def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
-def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch):
+def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch, tmp_path):
     monkeypatch.setattr("pipeline.results._IN_MEMORY_BYTES", 100)
-    table = new_score_table(10, 10)
+    assert not isinstance(new_score_table(10, 10), np.memmap)
+    table = new_score_table(10, 10, tmp_path)
+    assert list(tmp_path.iterdir()) == []
     assert isinstance(table, np.memmap)
     assert np.isnan(table).all()
     table[3, 4] = 0.5
@@ -75,7 +85,20 @@ def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch):
 
 
 def test_output_is_checked_before_the_work(tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is no regular file"):
         check_output_file(tmp_path)
+    with pytest.raises(InputError, match="is empty"):
+        check_output_file("")
     with pytest.raises(InputError, match="does not exist"):
         check_output_file(tmp_path / "no" / "r.json")
+
+
+def test_no_room_for_the_scores_is_an_error_at_once(monkeypatch, tmp_path):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.results._IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(PipelineError, match="No space left"):
+        new_score_table(10, 10, tmp_path)
+    assert list(tmp_path.iterdir()) == []
