@@ -76,14 +76,14 @@ class CompareConfig:
     Attributes:
         similarity_function: chamfer or symmetric_chamfer; None takes the model's own.
         precision: auto, float32, bfloat16 or float16 (of the similarity network).
-        batch_size: pairs in one run of the comparator.
+        batch_size: pairs in one run of the comparator, at most; long videos make it fewer.
         block_mb: memory for one block of database features, in MiB.
         load_queries: keep the query features on the device for the whole run.
     """
 
     similarity_function: str | None = None
     precision: str = "auto"
-    batch_size: int = 128
+    batch_size: int = 1024
     block_mb: int = 32
     load_queries: bool = False
 

@@ -16,7 +16,10 @@ import numpy as np
 from pipeline.nets.backend import compiled_for_shapes, ops, quiet_stderr
 from pipeline.nets.weights import ModelWeights
 
-_TILE_BYTES = 8 << 20  # of one [frames x R, frames x R] product; larger ones leave the cache
+# Frames on either side of one product of region vectors: 2304 x 4608 float32 are 40 MiB, and
+# large enough to run at the pace of one large product (benchmarks/NOTES.md).
+_QUERY_FRAMES = 256
+_TARGET_FRAMES = 512
 _FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
 
 Tensor = Any
@@ -63,42 +66,42 @@ class PairScorer:
         Returns:
             [N, R, C] tensor in the scorer's precision.
         """
-        return self._attended(ops.convert_to_tensor(vectors), axis=2)
+        return self._attended(ops.convert_to_tensor(vectors))
 
-    def place_targets(self, vectors: np.ndarray) -> Tensor:
+    def place_targets(self, vectors: np.ndarray) -> list[Tensor]:
         """Move database vectors to the device, weighted by attention.
 
         Regions lie outside of frames, so that the maximum over them runs along whole rows of
-        memory; transposing before the cast moves half the bytes.
+        memory.
 
         Args:
             vectors: [N, R, C] float16 or float32, as stored.
 
         Returns:
-            [C, R, N] tensor in the scorer's precision.
+            The frames in tiles, each [R * n, C] in the scorer's precision.
         """
-        x = ops.transpose(ops.convert_to_tensor(vectors), (2, 1, 0))
-        return self._attended(x, axis=0)
+        tiles = []
+        for start in range(0, len(vectors), _TARGET_FRAMES):
+            x = ops.convert_to_tensor(vectors[start : start + _TARGET_FRAMES])
+            x = self._attended(ops.transpose(x, (1, 0, 2)))
+            tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
+        return tiles
 
-    def frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
+    def frame_matrix(self, queries: Tensor, targets: list[Tensor]) -> Tensor:
         """Frame-to-frame Chamfer similarity over regions.
 
         Args:
             queries: [Nq, R, C] of `place_queries`.
-            targets: [C, R, Nt] of `place_targets`.
+            targets: of `place_targets`.
 
         Returns:
             [Nq, Nt] float32 tensor.
         """
-        frames, regions, channels = queries.shape
-        columns = regions * int(targets.shape[2])
-        targets = ops.reshape(targets, (channels, columns))
-        step = max(1, _TILE_BYTES // (4 * regions * columns))
-        rows = [
-            self._product(ops.reshape(queries[i : i + step], (-1, channels)), targets)
-            for i in range(0, frames, step)
-        ]
-        return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=0)
+        rows = []
+        for i in range(0, queries.shape[0], _QUERY_FRAMES):
+            tile = ops.reshape(queries[i : i + _QUERY_FRAMES], (-1, queries.shape[2]))
+            rows.append(_joined([self._product(tile, target) for target in targets], axis=1))
+        return _joined(rows, axis=0)
 
     def maxima(
         self, matrix: Tensor, windows: np.ndarray, rows: int, columns: int
@@ -124,20 +127,20 @@ class PairScorer:
         by_row = ops.convert_to_numpy(row_max)
         return by_row, ops.convert_to_numpy(column_max) if self.symmetric else None
 
-    def _attended(self, x: Tensor, axis: int) -> Tensor:
-        """The tensor in the scorer's precision, weighted where the model has attention."""
+    def _attended(self, x: Tensor) -> Tensor:
+        """[..., C] in the scorer's precision, weighted where the model has attention."""
         if self._attention is None:
             return ops.cast(x, self.precision)
         x = ops.cast(x, "float32")
         context = ops.convert_to_tensor(self._attention)
-        weights = ops.tensordot(x, context, axes=[[axis], [0]]) / 2 + 0.5
-        return ops.cast(x * ops.expand_dims(weights, axis), self.precision)
+        weights = ops.tensordot(x, context, axes=[[2], [0]]) / 2 + 0.5
+        return ops.cast(x * weights[..., None], self.precision)
 
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
-        """[n * R, C], [C, R * Nt] -> [n, Nt]."""
+        """[n * R, C], [R * Nt, C] -> [n, Nt]."""
         regions = self.regions
-        products = ops.matmul(queries, targets)
-        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[1] // regions))
+        products = ops.einsum("qc,tc->qt", queries, targets)
+        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[0] // regions))
         best = ops.cast(ops.max(products, axis=2), "float32")
         result = ops.mean(best, axis=1)
         if self.symmetric:
@@ -182,6 +185,10 @@ def _gather(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor) -> T
     r = ops.minimum(windows[:, 0:1] + rows[None, :], height - 1)
     c = ops.minimum(windows[:, 4:5] + columns[None, :], width - 1)
     return ops.take(ops.reshape(matrix, (-1,)), r[:, :, None] * width + c[:, None, :])
+
+
+def _joined(parts: list[Tensor], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
 def _between(n: Any, first: Tensor, end: Tensor) -> Tensor:
