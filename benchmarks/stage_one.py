@@ -1,0 +1,120 @@
+"""Stage one as a whole: against the naive loop, and against the sum of its parts, in one run.
+
+    python benchmarks/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/] [--precision auto]
+
+The naive loop is the research code's: OpenCV decodes every frame of one video after the other,
+every round(rate)-th is resized, and a video is one float32 batch of its own size. The floor is the
+processor time of decoding alone plus that of the network alone, divided by the cores. Needs
+`pip install opencv-python-headless`; the project itself does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.config import ExtractConfig
+from pipeline.decode import Frames, decode_videos
+from pipeline.decode.pool import available_cores
+from pipeline.errors import PipelineError
+from pipeline.extract import extract_features
+from pipeline.inputs import scan_folder
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.model_dir import load_model
+from pipeline.records import Preprocess, VideoRef
+from pipeline.resize import resize_crop
+from pipeline.video import probe
+
+
+def videos(names: list[str]) -> list[VideoRef]:
+    """All files that can be opened as videos."""
+    found = []
+    for name in names:
+        found += scan_folder(name) if Path(name).is_dir() else [VideoRef(name, name)]
+    return [ref for ref in found if _opens(ref.path)]
+
+
+def _opens(path: str) -> bool:
+    try:
+        probe(path)
+    except PipelineError:
+        return False
+    return True
+
+
+def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
+    """Frames that went through the network."""
+    frames = 0
+    for ref in refs:
+        capture = cv2.VideoCapture(ref.path)
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        step = max(1, round(rate if 0 < rate <= 144 else 25))
+        picked, count = [], 0
+        while True:
+            good, frame = capture.read()
+            if not good:
+                break
+            if count % step == 0:
+                picked.append(resize_crop(np.ascontiguousarray(frame[..., ::-1]), size))
+            count += 1
+        if picked:
+            net.batch_size = len(picked)
+            net(np.stack(picked))
+            frames += len(picked)
+    return frames
+
+
+def timed(work):  # type: ignore[no-untyped-def]
+    """(result, wall seconds, processor seconds of this process and of ended children)."""
+    before = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    begin = time.perf_counter()
+    result = work()
+    wall = time.perf_counter() - begin
+    after = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = [a.ru_utime + a.ru_stime - b.ru_utime - b.ru_stime
+            for a, b in zip(after, before, strict=True)]  # fmt: skip
+    return result, wall, sum(used)
+
+
+def decode(refs: list[VideoRef], size: Preprocess) -> list[np.ndarray]:
+    with decode_videos(refs, size) as events:
+        return [event.images for event in events if isinstance(event, Frames)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("videos", nargs="+")
+    parser.add_argument("--model_dir", default="model/")
+    parser.add_argument("--precision", default="auto")
+    o = parser.parse_args()
+    refs, weights = videos(o.videos), load_model(o.model_dir)
+    seconds = sum(probe(r.path).duration for r in refs)
+    size, config = weights.input.preprocess, ExtractConfig(precision=o.precision)
+    net = FeatureNet(weights, o.precision, config.batch_size)
+    net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
+
+    images, decode_wall, decode_cpu = timed(lambda: decode(refs, size))
+    frames = np.concatenate(images)
+    _, net_wall, net_cpu = timed(lambda: net(frames))
+    floor = (decode_cpu + net_cpu) / available_cores()
+    with tempfile.TemporaryDirectory() as folder:
+        _, wall, cpu = timed(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
+    plain = FeatureNet(weights, "float32", 1)
+    count, naive_wall, naive_cpu = timed(lambda: naive(refs, plain, size))
+
+    print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
+    print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")
+    print(f"network alone   {net_wall:7.1f} s wall {net_cpu:7.1f} s cpu")
+    print(f"stage one       {wall:7.1f} s wall {cpu:7.1f} s cpu, {wall / floor:.2f} of the floor")
+    print(f"naive loop      {naive_wall:7.1f} s wall {naive_cpu:7.1f} s cpu, {count} frames")
+    print(f"ratio naive / stage one: {naive_wall / wall:.1f}")
+
+
+if __name__ == "__main__":
+    main()
