@@ -28,7 +28,7 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.collection import Collection
-    from pipeline.records import FeatureSpec, VideoRef
+    from pipeline.records import VideoRef
     from pipeline.store import FeatureStore
 
 
@@ -114,14 +114,17 @@ def compare(
         query_list = sources.listed(query_file, query_dir, "query")
         database_list = sources.listed(database_file, database_dir, "database")
         _check_sides(query_list, query_store, database_list, database_store)
-        if database_list is None:
-            database = sources.stored(database_store)
-        else:
-            database = sources.extracted("database", database_list, database_store)
-        if query_list is None:
-            queries = sources.stored(query_store)
-        else:
-            queries = sources.extracted("queries", query_list, query_store, database)
+        # What is stored already sets fps and dims of what is not; of two lists the queries come
+        # first, since they are few and their errors show at once.
+        made = None if database_list else sources.stored(database_store)
+        queries = (
+            sources.extracted("queries", query_list, query_store, made)
+            if query_list
+            else sources.stored(query_store)
+        )
+        database = made or sources.extracted(
+            "database", database_list or [], database_store, queries
+        )
         _run(
             queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list
         )
@@ -223,7 +226,7 @@ class _Sources:
         config = self.config.extract
         if like is not None:
             require_model(like, common.load_weights(self.model_dir))
-            config = self._as_in(like.spec)
+            config = self._as_in(like, side)
         if keep:
             path: str | Path = keep[0]
         else:
@@ -239,10 +242,10 @@ class _Sources:
             raise InputError(f"none of the {len(videos)} listed videos ({side}) could be used")
         return Collection([store], usable)
 
-    def _as_in(self, spec: FeatureSpec) -> ExtractConfig:
-        """The settings with what the database was made with, which is the only way to compare."""
-        config = self.config.extract
+    def _as_in(self, like: Collection, side: str) -> ExtractConfig:
+        """The settings with what the other side was made with: only that can be compared."""
+        config, spec = self.config.extract, like.spec
         asked = (config.fps, config.dims or spec.dims)
         if asked not in ((spec.fps, spec.dims), (ExtractConfig().fps, spec.dims)):
-            common.say(f"note: queries as the database: fps {spec.fps:g}, dims {spec.dims}")
+            common.say(f"note: {side} made as {like.path}: fps {spec.fps:g}, dims {spec.dims}")
         return replace(config, fps=spec.fps, dims=spec.dims)
