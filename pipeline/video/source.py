@@ -17,6 +17,10 @@ from pipeline.records import SourceInfo
 # PyAV's errors derive from these; a ValueError is its answer to values it does not know.
 AV_ERRORS = (av.FFmpegError, ValueError, OverflowError)
 
+# Titles in unknown encodings are no reason to refuse a video; PyAV 19 never does and has no such
+# argument any more.
+_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
 # Demuxers that take any text or bytes for pictures.
 _NOT_VIDEO_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 # How files begin that are videos even if no demuxer can open them.
@@ -67,7 +71,7 @@ def open_container(path: str) -> Any:
     _check_file(path)
     try:
         # With the protocol named, a colon in the path is no protocol.
-        container = av.open("file:" + path, metadata_errors="replace")
+        container = av.open("file:" + path, **_METADATA)
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
     if container.format.name in _NOT_VIDEO_FORMATS:
