@@ -19,7 +19,9 @@ AV_ERRORS = (av.FFmpegError, ValueError, OverflowError)
 
 # Titles in unknown encodings are no reason to refuse a video; PyAV 19 never does and has no such
 # argument any more.
-_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_METADATA: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 
 # Demuxers that take any text or bytes for pictures.
 _NOT_VIDEO_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
