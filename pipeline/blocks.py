@@ -56,11 +56,6 @@ class Piece:
         """Which of the piece's own outputs count, as a range local to the piece."""
         return (self.first - self.start) // stride, (self.last - self.start) // stride
 
-    @property
-    def whole(self) -> bool:
-        """The piece starts at the video's start and carries no halo."""
-        return self.start == self.first == 0 and self.stop == self.last
-
 
 def plan_pieces(lengths: Sequence[int], geometry: Geometry, max_frames: int) -> list[Piece]:
     """Cut videos of `lengths` frames into pieces of at most `max_frames` own frames.

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.batches import Batcher, FrameBatch
 from pipeline.config import ExtractConfig
 from pipeline.decode import Ended, Frames, Started, decode_videos
+from pipeline.errors import InputError
 from pipeline.records import Failure, VideoRef
 from pipeline.store import StoreWriter, VideoWriter, create_or_append
 from pipeline.video import SAMPLING
@@ -89,10 +90,13 @@ def extract_features(
         progress: called after every batch and commit.
 
     Raises:
+        InputError: an unknown word for `replace`.
         FingerprintMismatchError: the store holds features made with other settings.
         StoreLockedError: another process is writing to it.
         StoreError: it cannot be written; what was committed stays.
     """
+    if replace not in REPLACE:
+        raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     config = config or ExtractConfig()
     spec = net.spec(config.fps, SAMPLING)
     provenance = {"precision": net.precision, "model_name": net.name}

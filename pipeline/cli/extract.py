@@ -106,6 +106,7 @@ def fill_store(
     common.say(
         f"{label or store}: {len(report.stored)} videos stored, {report.already} were there, "
         f"{len(report.failures) + len(report.known_failures)} failed; "
-        f"{report.frames} frames in {report.seconds:.1f} s"
+        f"{report.frames} frames in {report.seconds:.1f} s "
+        f"(network {report.network_seconds:.1f} s)"
     )
     return not report.complete

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import ExtractConfig
-from pipeline.errors import FingerprintMismatchError, StoreLockedError
+from pipeline.errors import FingerprintMismatchError, InputError, StoreLockedError
 from pipeline.extract import extract_features, plan
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
@@ -194,3 +194,9 @@ def test_planning_a_long_list_reads_the_failures_once():
     todo, report = plan([VideoRef(str(i), "x") for i in range(1000)], writer, False, "never")
     assert len(todo) == report.todo == 1000
     assert writer.accesses == 1
+
+
+def test_an_unknown_word_for_replace_is_refused(path):
+    with pytest.raises(InputError, match="'some', expected one of"):
+        extract_features(refs(), path, PixelNet(), CONFIG, replace="some")
+    assert not path.exists()

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Piece, bucket, plan_blocks, plan_pieces
+from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, bucket, plan_blocks, plan_pieces
 
 
 def random_lengths(seed: int) -> list[int]:
@@ -75,4 +75,3 @@ def test_buckets_are_few_and_close():
     assert all(s >= n and s % 4 == 0 for n, s in zip(range(4, 300), sizes, strict=True))
     assert all(s < n * 1.25 or s - n < 4 for n, s in zip(range(4, 300), sizes, strict=True))
     assert len(set(sizes)) == 22
-    assert Piece(0, 0, 8, 0, 8).whole and not Piece(0, 0, 12, 4, 12).whole
