@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.nets.attention import attend
 from pipeline.nets.backend import compiled_for_shapes, ops, quiet_stderr
 from pipeline.nets.weights import ModelWeights
 
@@ -131,10 +132,8 @@ class PairScorer:
         """[..., C] in the scorer's precision, weighted where the model has attention."""
         if self._attention is None:
             return ops.cast(x, self.precision)
-        x = ops.cast(x, "float32")
         context = ops.convert_to_tensor(self._attention)
-        weights = ops.tensordot(x, context, axes=[[2], [0]]) / 2 + 0.5
-        return ops.cast(x * weights[..., None], self.precision)
+        return ops.cast(attend(ops.cast(x, "float32"), context), self.precision)
 
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
         """[n * R, C], [R * Nt, C] -> [n, Nt]."""
