@@ -97,7 +97,7 @@ def batched(
         times.append(time.perf_counter())
         for batch in scores.batches(*sides, 10**6, _BATCH_CELLS):
             found = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
-            scores.add(batch, *found, table)
+            scores.add(batch, *scorer.fetched(found), table)
         times.append(time.perf_counter())
         spent.update(zip(spent, np.diff(times).tolist(), strict=True))
 

@@ -100,12 +100,17 @@ def plan_blocks(pieces: Iterable[Piece], budget: int) -> list[list[Piece]]:
     return blocks
 
 
-def bucket(frames: int) -> int:
-    """Round a length up to one of few, so that pairs of like shapes share a batch.
+def bucket(frames: int, few: bool = False) -> int:
+    """Round a length up to one of not too many, so that pairs of like shapes share a batch.
 
     Multiples of 4 up to 32, of 8 up to 64, of 16 up to 128, then of 32: at most a quarter of an
     axis is padding for short videos, an eighth for the others, and always a multiple of the
     comparator's stride.
+
+    Args:
+        few: powers of two up to 256 instead, where every shape costs a compilation.
     """
+    if few and frames <= 256:
+        return max(4, 1 << (frames - 1).bit_length())
     step = 4 if frames <= 32 else 8 if frames <= 64 else 16 if frames <= 128 else 32
     return -(-frames // step) * step

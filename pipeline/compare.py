@@ -1,13 +1,14 @@
 """Stage two: feature stores in, scores out. Opens no video.
 
-The way of the data: the database is read in blocks (one thread reads ahead), each block is put
-on the device and multiplied with the queries' frames, and the pairs' windows of that matrix go
-through the comparator. A pair's score does not depend on blocks, batches or their order.
+The way of the data: the database is read in blocks and put on the device (one thread does both,
+a block ahead), each block is multiplied with the queries' frames, and the pairs' windows of that
+matrix go through the comparator. A pair's score does not depend on blocks, batches or their order.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pipeline.collection import Collection, require_same_features
 from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError, ModelError
 from pipeline.results import check_output_file, new_score_table, write_json
-from pipeline.scores import PairScores
+from pipeline.scores import PairBatch, PairScores
 
 if TYPE_CHECKING:
     from pipeline.nets.pairs import PairScorer
@@ -41,7 +42,8 @@ class CompareReport:
     Attributes:
         queries, database: videos on each side.
         written: scores in the output file.
-        seconds: wall time; `waited` is the part of it spent waiting for the disk.
+        seconds: wall time; `waited` is the part of it spent waiting for features that were not
+            read and on the device in time.
     """
 
     queries: int
@@ -99,7 +101,7 @@ def score_table(
     progress: Callable[[int, int], None] | None = None,
     folder: str | Path | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Scores [queries, database] float32, and the seconds spent waiting for the disk.
+    """Scores [queries, database] float32, and the seconds spent waiting for features.
 
     Arguments and errors are those of `compute_similarity`; `folder` is for scores that are too
     many for memory, see `results.new_score_table`.
@@ -111,7 +113,7 @@ def score_table(
     model = model.with_dims(database.spec.dims)
     table = new_score_table(len(queries), len(database), folder)
     with device_scope(gpu_id):
-        return table, _fill_table(table, queries, database, model, config, progress)
+        return table, _fill_table(table, queries, database, model, config, gpu_id, progress)
 
 
 def _fill_table(
@@ -120,10 +122,11 @@ def _fill_table(
     database: Collection,
     model: ModelWeights,
     config: CompareConfig,
+    gpu_id: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> float:
-    """Returns the seconds waited for the disk."""
-    from pipeline.nets.backend import resolve_similarity_precision
+    """Returns the seconds waited for features."""
+    from pipeline.nets.backend import device_scope, resolve_similarity_precision
     from pipeline.nets.pairs import PairScorer
 
     symmetric = (config.similarity_function or model.similarity_function) == "symmetric_chamfer"
@@ -133,13 +136,16 @@ def _fill_table(
     database_side = _Side(database, geometry, _frames_in(config.block_mb, database))
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
 
+    def place(vectors: np.ndarray) -> Any:
+        with device_scope(gpu_id):  # a scope holds for its own thread only
+            return scorer.place_targets(vectors)
+
     resident = (
         [scorer.place_queries(v) for v in query_side.read_all()] if config.load_queries else None
     )
     waited, done = 0.0, 0
-    for block, vectors, wait in database_side.read_ahead():
+    for block, targets, wait in database_side.placed_ahead(place):
         waited += wait
-        targets = scorer.place_targets(vectors)
         placed = resident or (scorer.place_queries(v) for v in query_side.read_all())
         for query_block, query_vectors in zip(query_side.blocks, placed, strict=True):
             matrix = scorer.frame_matrix(query_vectors, targets)
@@ -165,9 +171,20 @@ def _score_block(
     block: Sequence[Piece],
     batch_size: int,
 ) -> None:
-    for batch in scores.batches(query_block, block, batch_size, _BATCH_CELLS):
-        by_row, by_column = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
-        scores.add(batch, by_row, by_column, table)
+    ahead: deque[tuple[PairBatch, Any]] = deque()
+    batches = scores.batches(query_block, block, batch_size, _BATCH_CELLS, scorer.few_shapes)
+    for batch in batches:
+        ahead.append((batch, scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)))
+        if len(ahead) > 1:  # a GPU works on the next batch while this one is fetched
+            _fetch(scorer, scores, table, *ahead.popleft())
+    while ahead:
+        _fetch(scorer, scores, table, *ahead.popleft())
+
+
+def _fetch(
+    scorer: PairScorer, scores: PairScores, table: np.ndarray, batch: PairBatch, maxima: Any
+) -> None:
+    scores.add(batch, *scorer.fetched(maxima), table)
 
 
 def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> None:
@@ -217,14 +234,23 @@ class _Side:
     def read_all(self) -> Iterator[np.ndarray]:
         return (self.read(block) for block in self.blocks)
 
-    def read_ahead(self) -> Iterator[tuple[list[Piece], np.ndarray, float]]:
-        """Blocks with their vectors; the next one is read while the caller works on this one."""
+    def placed_ahead(
+        self, place: Callable[[np.ndarray], Any]
+    ) -> Iterator[tuple[list[Piece], Any, float]]:
+        """Blocks, what `place` makes of their vectors, and the seconds waited for it.
+
+        The next block is read and placed while the caller works on this one.
+        """
+
+        def made(block: Sequence[Piece]) -> Any:
+            return place(self.read(block))
+
         with ThreadPoolExecutor(1, "read-ahead") as pool:
-            pending = pool.submit(self.read, self.blocks[0])
+            pending = pool.submit(made, self.blocks[0])
             for i, block in enumerate(self.blocks):
                 begin = time.perf_counter()
-                vectors = pending.result()
+                placed = pending.result()
                 wait = time.perf_counter() - begin
                 if i + 1 < len(self.blocks):
-                    pending = pool.submit(self.read, self.blocks[i + 1])
-                yield block, vectors, wait
+                    pending = pool.submit(made, self.blocks[i + 1])
+                yield block, placed, wait

@@ -15,7 +15,25 @@ import numpy as np
 
 from pipeline.blocks import Geometry, Piece, bucket
 
-_Placed = tuple[tuple[int, int, int, int], Piece]
+_SMALL_BATCH = 16  # a batch of fixed size may also be a 16th of it
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Pieces of a block that are padded to the same length, as columns.
+
+    Attributes:
+        padded: that length.
+        windows: [n, 4] int32, a piece's half of a window each.
+        videos: [n] intp, the pieces' videos; whole: [n] bool, the piece is all of its video.
+        pieces: the n pieces.
+    """
+
+    padded: int
+    windows: np.ndarray
+    videos: np.ndarray
+    whole: np.ndarray
+    pieces: list[Piece]
 
 
 @dataclass(frozen=True)
@@ -23,16 +41,20 @@ class PairBatch:
     """Pairs of pieces that are computed together.
 
     Attributes:
-        windows: [B, 8] int32 as `nets.pairs.PairScorer.maxima` takes them.
+        windows: [S, 8] int32 as `nets.pairs.PairScorer.maxima` takes them; S is B, or more where
+            batches have fixed sizes: the rest repeats the last pair.
         rows, columns: shape all are padded to.
-        queries, targets: the pieces of each pair.
+        query_group, target_group: where the pieces come from.
+        queries, targets: [B] intp, the pieces of each pair in these groups.
     """
 
     windows: np.ndarray
     rows: int
     columns: int
-    queries: list[Piece]
-    targets: list[Piece]
+    query_group: _Group
+    target_group: _Group
+    queries: np.ndarray
+    targets: np.ndarray
 
 
 @dataclass
@@ -69,40 +91,52 @@ class PairScores:
         self._unfinished: dict[tuple[int, int], _Unfinished] = {}
 
     def batches(
-        self, queries: Sequence[Piece], targets: Sequence[Piece], max_pairs: int, max_cells: int
+        self,
+        queries: Sequence[Piece],
+        targets: Sequence[Piece],
+        max_pairs: int,
+        max_cells: int,
+        few_shapes: bool = False,
     ) -> Iterator[PairBatch]:
         """All pairs of two blocks, in batches of like shape.
 
         A batch has at most `max_pairs` pairs and `max_cells` padded matrix entries, but at
         least one pair.
-        """
-        by_columns = self._grouped(targets)
-        for rows, query_group in self._grouped(queries):
-            for columns, target_group in by_columns:
-                size = max(1, min(max_pairs, max_cells // (rows * columns)))
-                q = np.repeat(np.arange(len(query_group)), len(target_group))
-                t = np.tile(np.arange(len(target_group)), len(query_group))
-                q_windows = np.array([w for w, _ in query_group], np.int32)
-                t_windows = np.array([w for w, _ in target_group], np.int32)
-                for at in range(0, len(q), size):
-                    qs, ts = q[at : at + size], t[at : at + size]
-                    yield PairBatch(
-                        np.concatenate([q_windows[qs], t_windows[ts]], axis=1),
-                        rows,
-                        columns,
-                        [query_group[i][1] for i in qs],
-                        [target_group[i][1] for i in ts],
-                    )
 
-    def _grouped(self, pieces: Sequence[Piece]) -> list[tuple[int, list[_Placed]]]:
-        """Pieces of a block by padded length, each with its half of a window."""
-        groups: dict[int, list[_Placed]] = {}
+        Args:
+            few_shapes: for backends that compile every shape anew: coarser padding, and batches
+                filled up to one of two sizes.
+        """
+        by_columns = self._grouped(targets, self._target_pieces, few_shapes)
+        for q in self._grouped(queries, self._query_pieces, few_shapes):
+            for t in by_columns:
+                size = max(1, min(max_pairs, max_cells // (q.padded * t.padded)))
+                pairs = len(q.pieces) * len(t.pieces)
+                for at in range(0, pairs, size):
+                    which = np.arange(at, min(at + size, pairs))
+                    qs, ts = np.divmod(which, len(t.pieces))
+                    windows = np.concatenate([q.windows[qs], t.windows[ts]], axis=1)
+                    if few_shapes:
+                        windows = _filled(windows, size)
+                    yield PairBatch(windows, q.padded, t.padded, q, t, qs, ts)
+
+    def _grouped(
+        self, pieces: Sequence[Piece], pieces_of: np.ndarray, few_shapes: bool
+    ) -> list[_Group]:
+        """Pieces of a block by padded length."""
+        groups: dict[int, list[tuple[tuple[int, int, int, int], Piece]]] = {}
         at = 0
         for piece in pieces:
             window = (at, piece.frames, *piece.outputs(self._stride))
-            groups.setdefault(bucket(piece.frames), []).append((window, piece))
+            groups.setdefault(bucket(piece.frames, few_shapes), []).append((window, piece))
             at += piece.frames
-        return sorted(groups.items())
+        found = []
+        for padded, members in sorted(groups.items()):
+            videos = np.array([piece.video for _, piece in members], np.intp)
+            windows = np.array([window for window, _ in members], np.int32)
+            whole = pieces_of[videos] == 1
+            found.append(_Group(padded, windows, videos, whole, [piece for _, piece in members]))
+        return found
 
     def add(
         self,
@@ -114,26 +148,22 @@ class PairScores:
         """Take in the maxima of a batch and write the scores that are complete into the table.
 
         Args:
-            by_row: [B, rows / stride] float32; by_column: [B, columns / stride] or None.
+            by_row: [S, rows / stride] float32; by_column: [S, columns / stride] or None.
             table: [query videos, database videos] float32.
         """
-        single = np.array(
-            [
-                self._query_pieces[q.video] == 1 == self._target_pieces[t.video]
-                for q, t in zip(batch.queries, batch.targets, strict=True)
-            ]
-        )
-        if single.any():
-            q = [p.video for p, s in zip(batch.queries, single, strict=True) if s]
-            t = [p.video for p, s in zip(batch.targets, single, strict=True) if s]
-            score = _masked_mean(by_row[single], batch.windows[single, 3])
+        q, t = batch.query_group, batch.target_group
+        whole = q.whole[batch.queries] & t.whole[batch.targets]
+        ready = np.flatnonzero(whole)
+        if len(ready):
+            score = _masked_mean(by_row[ready], batch.windows[ready, 3])
             if by_column is not None:
-                other = _masked_mean(by_column[single], batch.windows[single, 7])
-                score = (score + other) / 2
-            table[q, t] = np.clip(score, -1, 1)
-        for i in np.flatnonzero(~single):
+                score = (score + _masked_mean(by_column[ready], batch.windows[ready, 7])) / 2
+            rows, columns = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
+            table[rows, columns] = np.clip(score, -1, 1)
+        for i in np.flatnonzero(~whole):
             column = None if by_column is None else by_column[i]
-            self._add_part(batch.queries[i], batch.targets[i], by_row[i], column, table)
+            query, target = q.pieces[batch.queries[i]], t.pieces[batch.targets[i]]
+            self._add_part(query, target, by_row[i], column, table)
 
     def _add_part(
         self,
@@ -167,6 +197,13 @@ def _raise_to(maxima: np.ndarray, piece: Piece, values: np.ndarray, stride: int)
     begin, end = piece.outputs(stride)
     part = maxima[piece.first // stride : piece.first // stride + end - begin]
     np.maximum(part, values[begin : begin + len(part)], out=part)
+
+
+def _filled(windows: np.ndarray, size: int) -> np.ndarray:
+    """Up to `size` rows, or to a part of it where that is enough; the last is repeated."""
+    small = -(-size // _SMALL_BATCH)
+    missing = (small if len(windows) <= small else size) - len(windows)
+    return np.concatenate([windows, np.repeat(windows[-1:], missing, axis=0)])
 
 
 def _masked_mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -55,9 +55,19 @@ with quiet_stderr():
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # complains here, once, where no GPU is
+        # A GPU would else round the inputs of float32 products to 10 bits.
+        tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+    elif BACKEND == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "float32")
+
+# JAX compiles each function anew for every shape, TensorFlow once for all.
+COMPILES_BY_SHAPE = BACKEND != "tensorflow"
 
 __all__ = [
     "BACKEND",
+    "COMPILES_BY_SHAPE",
     "compiled",
     "compiled_for_shapes",
     "device_scope",
@@ -100,13 +110,13 @@ def compiled_for_shapes(
 ) -> Callable[..., Any]:
     """The function compiled for inputs whose sizes vary.
 
-    TensorFlow compiles once for all sizes; JAX compiles per size, so callers keep them few.
+    See `COMPILES_BY_SHAPE`: where it is true, callers keep the shapes few.
 
     Args:
         function: tensors in, tensors out, no side effects, sizes taken from `ops.shape`.
         signature: shape (None where it varies) and dtype of each input.
     """
-    if BACKEND != "tensorflow":
+    if COMPILES_BY_SHAPE:
         return compiled(function)
     import tensorflow as tf
 

@@ -1,8 +1,8 @@
 """The similarity network over many pairs at once; equals the per-pair functions of this package.
 
 Pairs of different shapes share a batch by padding to a common one. The video comparator pads its
-input symmetrically at the *pair's own* edge, which then lies inside the batch; `_extend_edges`
-puts the right values there before each convolution, so padding changes no number.
+input symmetrically at the *pair's own* edge, which then lies inside the batch; before each
+convolution one gather (`_bordered`) puts the right values there, so padding changes no number.
 
 Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 to 3.4.
 """
@@ -14,13 +14,20 @@ from typing import Any
 import numpy as np
 
 from pipeline.nets.attention import attend
-from pipeline.nets.backend import compiled_for_shapes, ops, quiet_stderr
+from pipeline.nets.backend import (
+    COMPILES_BY_SHAPE,
+    compiled_for_shapes,
+    gpu_count,
+    ops,
+    quiet_stderr,
+)
 from pipeline.nets.weights import ModelWeights
 
-# Frames on either side of one product of region vectors: 2304 x 4608 float32 are 40 MiB, and
-# large enough to run at the pace of one large product (benchmarks/NOTES.md).
-_QUERY_FRAMES = 256
-_TARGET_FRAMES = 512
+# Frames of queries and of targets in one product of region vectors: 2304 x 4608 float32 are 40
+# MiB, and large enough to run at the pace of one large product (benchmarks/NOTES.md). A GPU wants
+# more work in each call of its own: 4608 x 18432 float16 are 162 MiB.
+_TILE = 256, 512
+_GPU_TILE = 512, 2048
 _FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
 
 Tensor = Any
@@ -34,13 +41,25 @@ class PairScorer:
         symmetric: average both directions of Chamfer, over regions and over frames.
         precision: "float32", "bfloat16" or "float16" of products and convolutions; sums of
             Chamfer are always float32.
+        tile: frames of queries and of targets in one product; None takes what suits the device.
+
+    Attributes:
+        few_shapes: every new shape costs a compilation, so inputs are filled up to few of them.
     """
 
-    def __init__(self, weights: ModelWeights, symmetric: bool, precision: str) -> None:
+    def __init__(
+        self,
+        weights: ModelWeights,
+        symmetric: bool,
+        precision: str,
+        tile: tuple[int, int] | None = None,
+    ) -> None:
         with quiet_stderr():
             # TensorFlow says once that it has no fast float16 products on this processor; that
             # is no news to the user, since stored float16 is only ever converted here.
             ops.cast(ops.convert_to_tensor(np.zeros(1, np.float16)), "float32")
+        self.few_shapes = COMPILES_BY_SHAPE
+        self.tile = tile or (_GPU_TILE if gpu_count() else _TILE)
         self.symmetric = symmetric
         self.precision = precision
         self.regions = weights.regions
@@ -65,8 +84,11 @@ class PairScorer:
             vectors: [N, R, C] float16 or float32, as stored.
 
         Returns:
-            [N, R, C] tensor in the scorer's precision.
+            [N, R, C] tensor in the scorer's precision; with `few_shapes` N is rounded up to
+            whole tiles, by zeros.
         """
+        if self.few_shapes:
+            vectors = _whole_tiles(vectors, self.tile[0])
         return self._attended(ops.convert_to_tensor(vectors))
 
     def place_targets(self, vectors: np.ndarray) -> list[Tensor]:
@@ -79,11 +101,14 @@ class PairScorer:
             vectors: [N, R, C] float16 or float32, as stored.
 
         Returns:
-            The frames in tiles, each [R * n, C] in the scorer's precision.
+            The frames in tiles, each [R * n, C] in the scorer's precision; with `few_shapes` the
+            last one is filled up with zeros.
         """
-        tiles = []
-        for start in range(0, len(vectors), _TARGET_FRAMES):
-            x = ops.convert_to_tensor(vectors[start : start + _TARGET_FRAMES])
+        tiles, size = [], self.tile[1]
+        if self.few_shapes:
+            vectors = _whole_tiles(vectors, size)
+        for start in range(0, len(vectors), size):
+            x = ops.convert_to_tensor(vectors[start : start + size])
             x = self._attended(ops.transpose(x, (1, 0, 2)))
             tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
         return tiles
@@ -98,15 +123,15 @@ class PairScorer:
         Returns:
             [Nq, Nt] float32 tensor.
         """
-        rows = []
-        for i in range(0, queries.shape[0], _QUERY_FRAMES):
-            tile = ops.reshape(queries[i : i + _QUERY_FRAMES], (-1, queries.shape[2]))
+        rows, size = [], self.tile[0]
+        for i in range(0, queries.shape[0], size):
+            tile = ops.reshape(queries[i : i + size], (-1, queries.shape[2]))
             rows.append(_joined([self._product(tile, target) for target in targets], axis=1))
         return _joined(rows, axis=0)
 
     def maxima(
         self, matrix: Tensor, windows: np.ndarray, rows: int, columns: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    ) -> tuple[Tensor, Tensor]:
         """Run the comparator on windows of the matrix and take the maxima Chamfer needs.
 
         Args:
@@ -117,16 +142,29 @@ class PairScorer:
             rows, columns: shape that the batch is padded to; multiples of 4.
 
         Returns:
-            Float32 [B, rows / s]: for each query output its best target output, and, if
-            symmetric, [B, columns / s] the other way round, else None; s is 4 with the
-            comparator, else 1. Entries of outputs that do not count mean nothing.
+            Tensors for `fetched`; the device may still be at work on them.
         """
         # The batch's shape travels as the lengths of two index vectors: every backend then
         # compiles by shape, and none needs to know the number itself.
         offsets = [ops.arange(n, dtype="int32") for n in (rows, columns)]
-        row_max, column_max = self._maxima(matrix, ops.convert_to_tensor(windows), *offsets)
-        by_row = ops.convert_to_numpy(row_max)
-        return by_row, ops.convert_to_numpy(column_max) if self.symmetric else None
+        found: tuple[Tensor, Tensor] = self._maxima(
+            matrix, ops.convert_to_tensor(windows), *offsets
+        )
+        return found
+
+    def fetched(self, maxima: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
+        """What `maxima` returned, brought to the host.
+
+        Returns:
+            Float32 [B, rows / s]: for each query output its best target output, and, if
+            symmetric, [B, columns / s] the other way round, else None; s is 4 with the
+            comparator, else 1. Entries of outputs that do not count mean nothing.
+        """
+        by_row, by_column = maxima
+        return (
+            ops.convert_to_numpy(by_row),
+            ops.convert_to_numpy(by_column) if self.symmetric else None,
+        )
 
     def _attended(self, x: Tensor) -> Tensor:
         """[..., C] in the scorer's precision, weighted where the model has attention."""
@@ -150,9 +188,10 @@ class PairScorer:
     def _pair_maxima(
         self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor
     ) -> tuple[Tensor, Tensor]:
-        x = _gather(matrix, windows, rows, columns)  # [B, P, Q]
         if self.has_comparator:
-            x = self._comparator(x, windows[:, 1], windows[:, 5])
+            x = self._comparator(_cut(matrix, windows, rows, columns, 1), windows)
+        else:
+            x = _cut(matrix, windows, rows, columns, 0)  # [B, P, Q]
         counted = _between(ops.shape(x)[2], windows[:, 6:7], windows[:, 7:8])
         by_row = ops.max(ops.where(counted[:, None, :], x, _FAR), axis=2)
         if not self.symmetric:
@@ -160,30 +199,60 @@ class PairScorer:
         counted = _between(ops.shape(x)[1], windows[:, 2:3], windows[:, 3:4])
         return by_row, ops.max(ops.where(counted[:, :, None], x, _FAR), axis=1)
 
-    def _comparator(self, x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
-        """[B, P, Q], the pairs' own sizes [B] -> [B, P / 4, Q / 4] float32 in [-1, 1]."""
+    def _comparator(self, x: Tensor, windows: Tensor) -> Tensor:
+        """[B, P + 2, Q + 2] with borders -> [B, P / 4, Q / 4] float32 in [-1, 1]."""
+        heights, widths = windows[:, 1], windows[:, 5]
         x = ops.cast(x[..., None], self.precision)
         for i, (kernel, bias) in enumerate(self._kernels[:3]):
-            x = _extend_edges(x, heights, widths)
-            x = ops.relu(ops.conv(x, kernel, padding="valid") + bias)
-            if i < 2:
-                x = ops.max_pool(x, 2, 2, padding="valid")
+            if i:
                 heights, widths = heights // 2, widths // 2
+                x = _bordered(ops.max_pool(x, 2, 2, padding="valid"), heights, widths)
+            x = ops.relu(ops.conv(x, kernel, padding="valid") + bias)
         kernel, bias = self._kernels[3]
         x = ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32")
         return ops.clip(x[..., 0], -1.0, 1.0)
 
 
-def _gather(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Cut windows out of [Nq, Nt], padded to [B, P, Q] with whatever lies next to them.
+def _cut(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, border: int) -> Tensor:
+    """Cut windows out of [Nq, Nt]: [B, P + 2 border, Q + 2 border].
 
     Args:
         rows, columns: 0 to P - 1 and 0 to Q - 1.
+        border: 0, or 1 for symmetric padding at the window's own edge. What lies beyond repeats
+            the window's last row or column.
     """
-    height, width = ops.shape(matrix)[0], ops.shape(matrix)[1]
-    r = ops.minimum(windows[:, 0:1] + rows[None, :], height - 1)
-    c = ops.minimum(windows[:, 4:5] + columns[None, :], width - 1)
+    r = windows[:, 0:1] + _places(ops.shape(rows)[0], windows[:, 1:2], border)
+    c = windows[:, 4:5] + _places(ops.shape(columns)[0], windows[:, 5:6], border)
+    width = ops.shape(matrix)[1]
     return ops.take(ops.reshape(matrix, (-1,)), r[:, :, None] * width + c[:, None, :])
+
+
+def _bordered(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+    """Symmetric padding by 1 at each pair's own edge: [B, H, W, C] -> [B, H + 2, W + 2, C].
+
+    One gather of whole channel vectors; a fifth to a third faster on a CPU than padding the batch
+    and then correcting rows and columns (benchmarks/NOTES.md).
+    """
+    batch, height, width = (ops.shape(x)[i] for i in range(3))
+    r = ops.arange(batch, dtype="int32")[:, None] * height + _places(height, heights[:, None], 1)
+    c = _places(width, widths[:, None], 1)
+    flat = ops.reshape(x, (-1, x.shape[3]))
+    return ops.take(flat, r[:, :, None] * width + c[:, None, :], axis=0)
+
+
+def _places(n: Any, sizes: Tensor, border: int) -> Tensor:
+    """[B, n + 2 border] int32: where each row of a window is taken from, sizes [B, 1].
+
+    Mirroring by one and repeating the edge are the same: -1 is 0, and `size` is `size - 1`.
+    """
+    place = ops.arange(n + 2 * border, dtype="int32")[None, :] - border
+    return ops.clip(place, 0, sizes - 1)
+
+
+def _whole_tiles(vectors: np.ndarray, size: int) -> np.ndarray:
+    """[N, R, C] with N rounded up to a multiple of `size` by zeros."""
+    missing = -len(vectors) % size
+    return np.concatenate([vectors, np.zeros((missing, *vectors.shape[1:]), vectors.dtype)])
 
 
 def _joined(parts: list[Tensor], axis: int) -> Tensor:
@@ -194,17 +263,3 @@ def _between(n: Any, first: Tensor, end: Tensor) -> Tensor:
     """[B, n] bool: which of 0 to n - 1 lie in [first, end) of each pair; both are [B, 1]."""
     position = ops.arange(n, dtype="int32")[None, :]
     return ops.logical_and(position >= first, position < end)
-
-
-def _extend_edges(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
-    """Symmetric padding by 1 at each pair's own edge: [B, H, W, C] -> [B, H + 2, W + 2, C].
-
-    Only the row and the column right behind the edge are ever looked at from inside. Rows come
-    first, so that the corner gets the corner's value.
-    """
-    height, width = ops.shape(x)[1], ops.shape(x)[2]
-    edge = (ops.arange(height)[None, :] == heights[:, None])[:, :, None, None]
-    x = ops.where(edge, ops.roll(x, 1, axis=1), x)
-    edge = (ops.arange(width)[None, :] == widths[:, None])[:, None, :, None]
-    x = ops.where(edge, ops.roll(x, 1, axis=2), x)
-    return ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")

@@ -75,3 +75,9 @@ def test_buckets_are_few_and_close():
     assert all(s >= n and s % 4 == 0 for n, s in zip(range(4, 300), sizes, strict=True))
     assert all(s < n * 1.25 or s - n < 4 for n, s in zip(range(4, 300), sizes, strict=True))
     assert len(set(sizes)) == 22
+
+
+def test_few_buckets_are_powers_of_two_up_to_long_pieces():
+    sizes = [bucket(n, few=True) for n in range(1, 273)]
+    assert all(s >= n and s % 4 == 0 for n, s in zip(range(1, 273), sizes, strict=True))
+    assert sorted(set(sizes)) == [4, 8, 16, 32, 64, 128, 256, 288]

@@ -17,12 +17,22 @@ def videos(lengths: list[int], seed: int) -> list[np.ndarray]:
 
 
 def score_all(
-    queries, targets, comparator, symmetric, max_frames=64, budget=100, pairs=7, cells=20_000
+    queries,
+    targets,
+    comparator,
+    symmetric,
+    max_frames=64,
+    budget=100,
+    pairs=7,
+    cells=20_000,
+    few_shapes=False,
+    shapes=None,
 ):
     from pipeline.nets.pairs import PairScorer
 
     weights = SimpleNamespace(regions=9, comparator=comparator, attention=None)
-    scorer = PairScorer(weights, symmetric, "float32")
+    scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
+    scorer.few_shapes = few_shapes
     geometry = COMPARATOR if comparator else CHAMFER_ONLY
     sides = []
     for side in (queries, targets):
@@ -40,9 +50,11 @@ def score_all(
             matrix = scorer.frame_matrix(
                 scorer.place_queries(read(qs, q_block)), scorer.place_targets(read(ts, t_block))
             )
-            for batch in scores.batches(q_block, t_block, pairs, cells):
-                scores.add(batch, *scorer.maxima(matrix, batch.windows, batch.rows, batch.columns),
-                           table)  # fmt: skip
+            for batch in scores.batches(q_block, t_block, pairs, cells, few_shapes):
+                if shapes is not None:
+                    shapes.add((matrix.shape, batch.windows.shape, batch.rows, batch.columns))
+                maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
+                scores.add(batch, *scorer.fetched(maxima), table)
     assert not scores._unfinished
     return table
 
@@ -100,3 +112,23 @@ def test_order_of_videos_changes_nothing():
     forward = score_all(queries, targets, comparator_layers(3), False)
     backward = score_all(queries[::-1], targets[::-1], comparator_layers(3), False)
     np.testing.assert_allclose(forward, backward[::-1, ::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("with_comparator", [False, True])
+def test_few_shapes_change_nothing_and_are_few(with_comparator, symmetric):
+    queries, targets = videos([*LENGTHS, 70], 9), videos([*range(1, 41), 131], 10)
+    comparator = comparator_layers(4) if with_comparator else None
+    settings = {"budget": 200, "pairs": 64}
+    few, many = set(), set()
+    got = score_all(queries, targets, comparator, symmetric, **settings, few_shapes=True,
+                    shapes=few)  # fmt: skip
+    plain = score_all(queries, targets, comparator, symmetric, **settings, shapes=many)
+    np.testing.assert_allclose(got, plain, atol=1e-6)
+    np.testing.assert_allclose(got, expected(queries, targets, comparator, symmetric), atol=1e-5)
+    sizes = {(rows, columns): set() for _, _, rows, columns in few}
+    for _, windows, rows, columns in few:
+        sizes[rows, columns].add(windows)
+    assert max(map(len, sizes.values())) <= 2
+    assert len({matrix for matrix, *_ in few}) < len({matrix for matrix, *_ in many}) / 2
+    assert len(few) < len(many) / 2
