@@ -1,0 +1,128 @@
+"""Stage two's overlap: reading, placing on the device and comparing, each alone and all at once.
+
+    python benchmarks/streaming.py FOLDER [--database 1000] [--queries 1 10] [--kind h5 zarr]
+        [--precision float32] [--comparator] [--block_mb 32]
+
+Made-up features of 60 frames (`growth.py` makes the stores). For each store and number of queries,
+medians of `--rounds` in turn: all blocks read; all blocks placed; all blocks compared, placed
+beforehand; and the stage as it runs. The bar is 1.15 of the slowest of the three alone. As the
+three share the processor where there is no GPU, its seconds are printed as well: their sum
+over the cores is the other floor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.growth import make, spec
+from benchmarks.similarity import random_weights
+from pipeline import compare
+from pipeline.blocks import CHAMFER_ONLY, COMPARATOR
+from pipeline.collection import Collection
+from pipeline.config import CompareConfig
+from pipeline.decode.pool import available_cores
+from pipeline.nets.backend import ops
+from pipeline.nets.model_dir import load_model
+from pipeline.nets.pairs import PairScorer
+from pipeline.scores import PairScores
+from pipeline.shipped import default_model_dir
+from pipeline.store import open_store
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and processor seconds."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - begin, time.process_time() - cpu
+
+
+def parts(
+    queries: Collection, database: Collection, weights: object, config: CompareConfig
+) -> dict[str, Callable[[], object]]:
+    """The three steps alone; each does the work of the whole database."""
+    scorer = PairScorer(weights, False, config.precision)  # type: ignore[arg-type]
+    geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
+    asked = compare._Side(queries, geometry, compare._QUERY_BLOCK_FRAMES)
+    searched = compare._Side(database, geometry, compare._frames_in(config.block_mb, database))
+    vectors = [searched.read(block) for block in searched.blocks[:2]]
+    placed = [scorer.place_targets(v) for v in vectors]
+    resident = [scorer.place_queries(v) for v in asked.read_all()]
+    table = np.empty((len(queries), len(database)), np.float32)
+
+    def read() -> None:
+        for block in searched.blocks:
+            searched.read(block)
+
+    def place() -> None:
+        for i in range(len(searched.blocks)):
+            tiles = scorer.place_targets(vectors[i % len(vectors)])
+            ops.convert_to_numpy(ops.cast(tiles[-1][0, 0], "float32"))
+
+    def work() -> None:
+        scores = PairScores(asked.pieces, searched.pieces, geometry, False)
+        for i in range(len(searched.blocks)):
+            block = searched.blocks[i % len(placed)]
+            for query_block, query_vectors in zip(asked.blocks, resident, strict=True):
+                matrix = scorer.frame_matrix(query_vectors, placed[i % len(placed)])
+                compare._score_block(
+                    scorer, scores, table, matrix, query_block, block, config.batch_size
+                )
+
+    return {"read": read, "place": place, "compare": work}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--database", type=int, default=1000)
+    parser.add_argument("--queries", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--kind", nargs="+", choices=("h5", "zarr"), default=["h5", "zarr"])
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--comparator", action="store_true", help="of random weights")
+    parser.add_argument("--block_mb", type=int, default=CompareConfig.block_mb)
+    parser.add_argument("--rounds", type=int, default=3)
+    o = parser.parse_args()
+    config = CompareConfig(precision=o.precision, block_mb=o.block_mb, load_queries=True)
+    made_with, weights = spec(), load_model(default_model_dir())
+    if o.comparator:
+        object.__setattr__(weights, "comparator", random_weights(made_with.dims).comparator)
+    for kind in o.kind:
+        database = make(o.folder / f"d{o.database}.{kind}", o.database, 60, made_with)
+        for count in o.queries:
+            queries = make(o.folder / f"q{count}.{kind}", count, 60, made_with)
+            with open_store(queries) as q, open_store(database) as d:
+                sides = Collection([q]), Collection([d])
+                runs = parts(*sides, weights, config)
+                runs["whole"] = lambda s=sides: compare.score_table(*s, weights, config)
+                for run in runs.values():
+                    run()
+                times = [{name: timed(run) for name, run in runs.items()} for _ in range(o.rounds)]
+                size = sum(p.frames for p in compare._Side(sides[1], COMPARATOR, 1).pieces)
+            gigabytes = size * made_with.regions * made_with.dims * 2 / 1e9
+            report(f"{kind}, {count} queries", gigabytes, times)
+
+
+def report(name: str, gigabytes: float, times: list[dict[str, tuple[float, float]]]) -> None:
+    wall = {k: float(np.median([t[k][0] for t in times])) for k in times[0]}
+    cpu = {k: float(np.median([t[k][1] for t in times])) for k in times[0]}
+    alone = max(wall[k] for k in wall if k != "whole")
+    shared = sum(cpu[k] for k in cpu if k != "whole") / available_cores()
+    print(f"{name}, {gigabytes:.2f} GB")
+    for k in wall:
+        print(f"  {k:8} {wall[k]:7.2f} s wall {cpu[k]:7.2f} s cpu {gigabytes / wall[k]:7.2f} GB/s")
+    print(
+        f"  whole / slowest alone {wall['whole'] / alone:.2f}, / processor seconds over cores "
+        f"{wall['whole'] / shared:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
