@@ -6,6 +6,7 @@ wrong for videos in general; the pipeline itself streams (`pipeline/video.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_clip(
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         width, height = fit(stream.width, stream.height, short_side)
-        for frame in container.decode(stream):
+        for frame in _decoded(container, stream):
             time = float(frame.time or 0.0)
             while latest is not None and due < min(time, start + duration) - 1e-6:
                 shown.append(latest)
@@ -78,6 +79,20 @@ def read_clip(
     if not shown:
         raise ValueError(f"{path}: no frames between {start} s and {start + duration} s")
     return Clip(np.stack(shown), fps)
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """All frames; packets that the decoder refuses are passed over.
+
+    Theora repeats a frame by an empty packet, which the decoder reports as an error.
+    """
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()  # type: ignore[misc]
+        except av.error.FFmpegError:
+            continue
 
 
 def write_clip(path: str | Path, clip: Clip, codec: str, options: dict[str, str]) -> None:

@@ -1,0 +1,177 @@
+"""Both stages over a split of the set, and its figures beside those of two baselines.
+
+    python -m benchmarks.retrieval.evaluate SET_DIR --split validation [--model_dir model]
+
+Features are kept below SET_DIR/SPLIT/stores, one store for each model and extraction setting, so
+that a second run only compares. Look at the test split once, when nothing is left to choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.retrieval.baselines import phash_scores, pooled_scores
+from benchmarks.retrieval.metrics import Figures, figures_by_kind
+from benchmarks.retrieval.sources import SPLITS
+from pipeline import compute_similarity, extract_features
+from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.nets.model_dir import load_model
+from pipeline.shipped import default_model_dir
+
+Log = Callable[[str], None]
+
+
+def read_lists(split_dir: Path) -> tuple[dict[str, str], dict[str, str], np.ndarray]:
+    """Queries and database as id -> path, and the kind of copy of every pair, str [Q, D].
+
+    Raises:
+        FileNotFoundError: the split was not built.
+    """
+    queries, database = (_pairs(split_dir / f"{name}.txt") for name in ("queries", "database"))
+    rows = {name: i for i, name in enumerate(queries)}
+    columns = {name: i for i, name in enumerate(database)}
+    kinds = np.full((len(queries), len(database)), "", dtype="<U24")
+    for line in (split_dir / "truth.tsv").read_text(encoding="utf-8").splitlines():
+        query, copy, kind = line.split("\t")
+        kinds[rows[query], columns[copy]] = kind
+    return queries, database, kinds
+
+
+def model_store(
+    videos: Mapping[str, str], split_dir: Path, model_dir: Path, config: ExtractConfig, log: Log
+) -> Path:
+    """The store of all the split's videos for a model and setting, made or brought up to date.
+
+    Raises:
+        RuntimeError: a video of the set could not be used.
+    """
+    digest = load_model(model_dir, config.dims).features_digest
+    setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
+    store = split_dir / "stores" / f"{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5"
+    store.parent.mkdir(exist_ok=True)
+    report = extract_features(videos, store, model_dir, config)
+    if not report.complete:
+        raise RuntimeError(f"{store}: {report.failures or report.known_failures}")
+    if report.frames:
+        log(f"extracted {report.frames} frames in {report.seconds:.1f} s")
+    return store
+
+
+def model_scores(
+    store: Path,
+    queries: list[str],
+    database: list[str],
+    model_dir: Path,
+    config: CompareConfig,
+) -> np.ndarray:
+    """Stage two; float [Q, D]. The store holds queries and database, as scores of pairs are
+    independent of what else is compared; columns of queries are left out afterwards."""
+    table = compute_similarity(store, store, model_dir=model_dir, config=config)
+    assert table is not None
+    return np.array([[table[q][d] for d in database] for q in queries])
+
+
+def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
+    """Markdown: overall figures of each method, then mAP and recall at 0.1 % of each kind."""
+    heads = list(columns)
+    lines = [_row("", *heads), _row("---", *("---:" for _ in heads))]
+    whole = {
+        "mAP": "mean_ap",
+        "uAP": "micro_ap",
+        "recall at 1 %": "recall_1",
+        "recall at 0.1 %": "recall_01",
+    }
+    for name, field in whole.items():
+        lines.append(_row(name, *(f"{getattr(columns[h]['all'], field):.3f}" for h in heads)))
+    lines += ["", _row("mAP / uAP / recall at 0.1 %", *heads, "copies")]
+    lines.append(_row("---", *("---:" for _ in [*heads, ""])))
+    for kind, first in columns[heads[0]].items():
+        parts = [columns[head][kind] for head in heads]
+        cells = (f"{p.mean_ap:.2f} / {p.micro_ap:.2f} / {p.recall_01:.2f}" for p in parts)
+        lines.append(_row(kind, *cells, str(first.pairs)))
+    return "\n".join(lines)
+
+
+def evaluate(
+    split_dir: Path,
+    model_dir: Path,
+    extract: ExtractConfig,
+    compare: CompareConfig,
+    baselines: bool,
+    log: Log,
+) -> dict[str, dict[str, Figures]]:
+    """Method -> kind of copy -> figures."""
+    queries, database, kinds = read_lists(split_dir)
+    names, searched = list(queries), list(database)
+    store = model_store({**queries, **database}, split_dir, model_dir, extract, log)
+    began = time.perf_counter()
+    scores = {"model": model_scores(store, names, searched, model_dir, compare)}
+    log(f"{len(names)} queries, {len(searched)} videos: {time.perf_counter() - began:.1f} s")
+    if baselines:
+        scores["one vector"] = pooled_scores(str(store), names, searched)
+        scores["frame pHash"] = phash_scores(queries, database, os.cpu_count() or 1)
+    return {method: figures_by_kind(values, kinds) for method, values in scores.items()}
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: build the set first (python -m benchmarks.retrieval.build)"
+        )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("set_dir", type=Path)
+    parser.add_argument("--split", choices=SPLITS, default="validation")
+    parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
+    parser.add_argument("--fps", type=float, default=1.0)
+    parser.add_argument("--dims", type=int)
+    parser.add_argument("--dtype", choices=("float16", "float32"))
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--similarity_function", choices=("chamfer", "symmetric_chamfer"))
+    parser.add_argument("--no_baselines", action="store_true", help="the model alone")
+    options = parser.parse_args()
+    extract = ExtractConfig(
+        fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
+    )
+    compare = CompareConfig(similarity_function=options.similarity_function)
+    log = to_stderr
+    try:
+        columns = evaluate(
+            options.set_dir / options.split,
+            options.model_dir,
+            extract,
+            compare,
+            not options.no_baselines,
+            log,
+        )
+    except (FileNotFoundError, RuntimeError) as error:
+        log(str(error))
+        return 1
+    print(table_of(columns))
+    return 0
+
+
+def to_stderr(line: str) -> None:
+    """Progress goes to standard error, so that standard output is the table alone."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
