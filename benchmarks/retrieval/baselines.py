@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 
@@ -62,12 +63,11 @@ def chamfer(queries: list[np.ndarray], database: list[np.ndarray]) -> np.ndarray
     return np.stack(rows)
 
 
-def pooled_scores(store: str, queries: list[str], database: list[str]) -> np.ndarray:
-    """Cosine of one vector a video: the mean of all its region vectors; [Q, D]."""
-    with open_store(store) as opened:
-
-        def pooled(ids: list[str]) -> np.ndarray:
-            means = [np.asarray(opened.read(i).vectors, np.float32).mean(axis=(0, 1)) for i in ids]
-            return np.stack([mean / max(np.linalg.norm(mean), 1e-6) for mean in means])
-
-        return pooled(queries) @ pooled(database).T
+def pooled_scores(stores: Sequence[Path], lists: Sequence[list[str]]) -> np.ndarray:
+    """Cosine of one vector a video, the mean of all its region vectors; [Q, D]."""
+    sides = []
+    for path, ids in zip(stores, lists, strict=True):
+        with open_store(path) as store:
+            means = [np.float32(store.read(i).vectors).mean(axis=(0, 1)) for i in ids]
+        sides.append(np.stack([mean / max(np.linalg.norm(mean), 1e-6) for mean in means]))
+    return sides[0] @ sides[1].T

@@ -47,7 +47,7 @@ def write_clips(source: Source, folder: Path, split_dir: Path) -> list[tuple[str
         return [(name, first, last) for name, first, last in json.loads(listing.read_text())]
     frames = read_source(source, folder)
     cuts = []
-    for i, (first, last) in enumerate(cut(len(frames), source.name)):
+    for i, (first, last) in enumerate(cut(len(frames), source.name, source.most_clips)):
         cuts.append((f"{source.name}_{i}", first, last))
         _write(split_dir / "clips" / f"{cuts[-1][0]}.mp4", frames[first:last], CLIP_OPTIONS)
     listing.write_text(json.dumps(cuts))

@@ -43,22 +43,22 @@ def captioned(frames: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np
     return frames
 
 
-def overlaid(frames: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A box of stripes, letters and one colour over 30 to 40 % of the picture, for all its time."""
-    frames = frames.copy()
+def overlaid(frames: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A box over 30 to 40 % of the picture: one colour with some lines of text, or a still."""
     height, width = frames.shape[1:3]
     area, wide = rng.uniform(0.3, 0.4), rng.uniform(0.5, 1.0)
     rows, columns = int(height * min(1.0, area / wide)), int(width * wide)
     top, left = (int(rng.integers(free + 1)) for free in (height - rows, width - columns))
-    colours = rng.integers(0, 256, (3, 3), dtype=np.uint8)
-    y, x = np.mgrid[:rows, :columns]
-    box = colours[((x + y) // int(rng.integers(8, 40)) % 2).astype(int)]
-    size = max(1, rows // 30)
-    for line in range(0, rows - 8 * size, 9 * size):
-        text = lettering(columns // (5 * size) + 1, size, rng)[:, :columns]
-        box[line : line + len(text)][text] = colours[2]
-    frames[:, top : top + rows, left : left + columns] = box
-    return frames
+    colours = rng.integers(0, 256, (2, 3), dtype=np.uint8)
+    box = np.broadcast_to(colours[0], (rows, columns, 3)).copy()
+    if rng.random() < 0.5:
+        box = pixels.resized(other[:1], rows + 1, columns + 1)[0, :rows, :columns]
+    else:
+        size = max(1, rows // 40)
+        for line in range(size, rows - 8 * size, 14 * size):
+            text = lettering(columns // (7 * size) + 1, size, rng)[:, :columns]
+            box[line : line + len(text), : text.shape[1]][text] = colours[1]
+    return pixels.paste(frames, np.broadcast_to(box, (len(frames), *box.shape)), top, left)
 
 
 def picture_in_picture(

@@ -13,7 +13,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,16 +46,22 @@ def read_lists(split_dir: Path) -> tuple[dict[str, str], dict[str, str], np.ndar
 
 
 def model_store(
-    videos: Mapping[str, str], split_dir: Path, model_dir: Path, config: ExtractConfig, log: Log
+    videos: Mapping[str, str],
+    name: Path,
+    model_dir: Path,
+    config: ExtractConfig,
+    log: Log,
 ) -> Path:
-    """The store of all the split's videos for a model and setting, made or brought up to date.
+    """The store of the videos for a model and setting, made or brought up to date.
+
+    Its file name begins with `name`.
 
     Raises:
         RuntimeError: a video of the set could not be used.
     """
     digest = load_model(model_dir, config.dims).features_digest
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
-    store = split_dir / "stores" / f"{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5"
+    store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
     report = extract_features(videos, store, model_dir, config)
     if not report.complete:
@@ -66,17 +72,12 @@ def model_store(
 
 
 def model_scores(
-    store: Path,
-    queries: list[str],
-    database: list[str],
-    model_dir: Path,
-    config: CompareConfig,
+    stores: Sequence[Path], lists: Sequence[list[str]], model_dir: Path, config: CompareConfig
 ) -> np.ndarray:
-    """Stage two; float [Q, D]. The store holds queries and database, as scores of pairs are
-    independent of what else is compared; columns of queries are left out afterwards."""
-    table = compute_similarity(store, store, model_dir=model_dir, config=config)
+    """Stage two; float [Q, D]. Stores and lists: those of the queries, those of the database."""
+    table = compute_similarity(*stores, model_dir=model_dir, config=config)
     assert table is not None
-    return np.array([[table[q][d] for d in database] for q in queries])
+    return np.array([[table[query][video] for video in lists[1]] for query in lists[0]])
 
 
 def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
@@ -111,12 +112,15 @@ def evaluate(
     """Method -> kind of copy -> figures."""
     queries, database, kinds = read_lists(split_dir)
     names, searched = list(queries), list(database)
-    store = model_store({**queries, **database}, split_dir, model_dir, extract, log)
+    stores = [
+        model_store(videos, split_dir / "stores" / name, model_dir, extract, log)
+        for name, videos in (("queries", queries), ("database", database))
+    ]
     began = time.perf_counter()
-    scores = {"model": model_scores(store, names, searched, model_dir, compare)}
+    scores = {"model": model_scores(stores, (names, searched), model_dir, compare)}
     log(f"{len(names)} queries, {len(searched)} videos: {time.perf_counter() - began:.1f} s")
     if baselines:
-        scores["one vector"] = pooled_scores(str(store), names, searched)
+        scores["one vector"] = pooled_scores(stores, (names, searched))
         scores["frame pHash"] = phash_scores(queries, database, os.cpu_count() or 1)
     return {method: figures_by_kind(values, kinds) for method, values in scores.items()}
 

@@ -61,11 +61,12 @@ def noisy(frames: np.ndarray, strength: int, rng: np.random.Generator) -> np.nda
 
 
 def edges(frames: np.ndarray) -> np.ndarray:
-    """Strength of the grey picture's gradient, white lines on black."""
-    grey = frames.mean(axis=-1, dtype=np.float32)
-    down, right = np.gradient(grey, axis=(1, 2))
-    lines = np.clip(4 * np.hypot(down, right), 0, 255).astype(np.uint8)
-    return np.repeat(lines[..., None], 3, axis=-1)
+    """Strength of each colour's gradient: lines in their colours on black."""
+    result = np.empty_like(frames)
+    for frame, out in zip(frames, result, strict=True):
+        down, right = np.gradient(frame.astype(np.float32), axis=(0, 1))
+        out[:] = np.clip(3 * np.hypot(down, right), 0, 255)
+    return result
 
 
 def warped(frames: np.ndarray, homography: np.ndarray, height: int, width: int) -> np.ndarray:

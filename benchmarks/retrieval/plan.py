@@ -19,8 +19,8 @@ from benchmarks.retrieval.sources import Source
 from benchmarks.retrieval.transforms import KINDS
 
 SEED = 4
-PHOTO_QUERIES = 0.4  # of the photographs of a split; of the clips of videos two in three
-COPIES = {"train": 22, "validation": 26, "test": 32}  # of every kind
+PHOTO_QUERIES = 0.4  # of the photographs of a split
+COPIES = {"train": 22, "validation": 28, "test": 32}  # of a kind, times its share
 DISTRACTOR_COPIES = 2  # of every distractor
 
 
@@ -76,12 +76,13 @@ def plan_split(clips: Sequence[Clip], copies_per_kind: int) -> SplitPlan:
     rng = np.random.default_rng(SEED)
     copies, decoys = [], []
     made: Counter[str] = Counter()
-    for kind in KINDS:
+    for name, kind in KINDS.items():
         order = rng.permutation(len(queries))
         turns = sorted(order, key=lambda i: made[queries[i].name])
-        for i in turns[:copies_per_kind]:
-            made[queries[i].name] += 1
-            copies.append(_copy(queries[i], kind, distractors, rng))
+        for number in range(round(copies_per_kind * kind.share)):
+            query = queries[turns[number % len(turns)]]
+            made[query.name] += 1
+            copies.append(_copy(query, name, distractors, rng, number // len(turns)))
     for clip in distractors:
         for kind in rng.choice(list(KINDS), DISTRACTOR_COPIES, replace=False):
             decoys.append(_copy(clip, str(kind), distractors, rng))
@@ -89,22 +90,36 @@ def plan_split(clips: Sequence[Clip], copies_per_kind: int) -> SplitPlan:
 
 
 def roles(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Queries and distractors: of videos every third clip is a distractor, of photographs more."""
+    """Queries and distractors.
+
+    Every other clip of a film cut into several is a distractor, every third of the videos that
+    are one clip, and the photographs but for `PHOTO_QUERIES` of them.
+    """
     queries: list[Clip] = []
     distractors: list[Clip] = []
-    videos = [clip for clip in clips if not clip.source.is_photo]
-    photos = [clip for clip in clips if clip.source.is_photo]
-    for i, clip in enumerate(videos):
-        (distractors if i % 3 == 1 else queries).append(clip)
-    for i, clip in enumerate(photos):
-        is_query = int((i + 1) * PHOTO_QUERIES) > int(i * PHOTO_QUERIES)
-        (queries if is_query else distractors).append(clip)
+    parts = Counter(clip.source for clip in clips)
+    seen: Counter[Source | str] = Counter()
+    for clip in clips:
+        group = (
+            clip.source
+            if parts[clip.source] > 1
+            else ("photo" if clip.source.is_photo else "video")
+        )
+        i = seen[group]
+        seen[group] += 1
+        if group == "photo":
+            asked = int((i + 1) * PHOTO_QUERIES) > int(i * PHOTO_QUERIES)
+        else:
+            asked = i % 3 != 1 if group == "video" else i % 2 == 0
+        (queries if asked else distractors).append(clip)
     return queries, distractors
 
 
-def _copy(clip: Clip, kind: str, distractors: list[Clip], rng: np.random.Generator) -> Copy:
+def _copy(
+    clip: Clip, kind: str, distractors: list[Clip], rng: np.random.Generator, number: int = 0
+) -> Copy:
     hosts = [d for d in distractors if d.source.parent != clip.source.parent]
     if not hosts:
         raise ValueError(f"{clip.name}: no distractor of another parent")
     host = hosts[int(rng.integers(len(hosts)))]
-    return Copy(f"{clip.name}-{kind}", clip, kind, host)
+    return Copy(f"{clip.name}-{kind}-{number}", clip, kind, host)

@@ -1,8 +1,10 @@
 """The videos, frame sequences and photographs that the set is made of, and the clips cut of them.
 
-`sources.tsv` has one source a line: package, version, path, parent, split. All sources of one
-parent (a film, a game, a place that was filmed) are in one split. A path with `*` is a sequence
-of pictures, shown `FPS` a second; a photograph becomes a clip by panning and zooming.
+`sources.tsv` has one source a line: package, version, path, parent, split, clips at most. All
+sources of one parent (a film, a game, a place that was filmed) are in one split. A camera that
+never moves gives one clip or two, as parts of such a video are hardly different videos. A path
+with `*` is a sequence of pictures, shown `FPS` a second; a photograph becomes a clip by panning
+and zooming.
 """
 
 from __future__ import annotations
@@ -20,18 +22,22 @@ SPLITS = ("train", "validation", "test")
 STILLS = (".jpg", ".jpeg", ".png", ".webp", ".ppm", ".pgm")
 FPS = 10.0  # of all clips and copies
 SHORT_SIDE = 240  # pixels
-SHORTEST, LONGEST, MOST_CLIPS = 5.0, 14.0, 8  # seconds, seconds, clips of one source
+SHORTEST, LONGEST = 5.0, 14.0  # seconds of a clip
 
 
 @dataclass(frozen=True)
 class Source:
-    """One line of `sources.tsv`; `path` is below the folder of unpacked packages."""
+    """One line of `sources.tsv`; `path` is below the folder of unpacked packages.
+
+    `most_clips` is how many clips are cut from it at most.
+    """
 
     package: str
     version: str
     path: str
     parent: str
     split: str
+    most_clips: int = 1
 
     @property
     def is_photo(self) -> bool:
@@ -50,14 +56,16 @@ def read_sources(table: Path = TABLE) -> list[Source]:
     """All lines of the table.
 
     Raises:
-        ValueError: a line without five columns, an unknown split, or a parent in two splits.
+        ValueError: a line without six columns, an unknown split, or a parent in two splits.
     """
     sources, split_of = [], {}
     for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
         columns = line.split("\t")
-        if len(columns) != 5 or columns[4] not in SPLITS:
-            raise ValueError(f"{table}:{number}: expected package, version, path, parent, split")
-        source = Source(*columns)
+        if len(columns) != 6 or columns[4] not in SPLITS:
+            raise ValueError(
+                f"{table}:{number}: expected package, version, path, parent, split, clips"
+            )
+        source = Source(*columns[:5], int(columns[5]))
         if split_of.setdefault(source.parent, source.split) != source.split:
             raise ValueError(f"{table}:{number}: parent {source.parent} is in two splits")
         sources.append(source)
@@ -102,14 +110,14 @@ def pan(photo: np.ndarray, rng: np.random.Generator, seconds: float = 8.0) -> np
     return np.stack(frames)
 
 
-def cut(frame_count: int, name: str) -> list[tuple[int, int]]:
+def cut(frame_count: int, name: str, most_clips: int) -> list[tuple[int, int]]:
     """First and last + 1 frame of the clips of a source, one after another, 5 to 14 s each.
 
-    Pieces of about 9 s, lengths by chance but always the same; a short source is one clip.
+    Lengths by chance, but always the same for a name; a short source is one clip.
     """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     cuts, first = [], 0
-    while len(cuts) < MOST_CLIPS and (not cuts or frame_count - first >= SHORTEST * FPS):
+    while len(cuts) < most_clips and (not cuts or frame_count - first >= SHORTEST * FPS):
         length = int(rng.uniform(SHORTEST + 1, LONGEST) * FPS)
         if frame_count - first - length < SHORTEST * FPS:  # no rest too short for a clip
             length = min(frame_count - first, int(LONGEST * FPS))

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.retrieval import compose, pixels
 from tools.make_copies import letterbox, mirror, same
 
+EASY, HARD = 0.8, 1.25  # shares; what any method finds is not to be most of the set
 Change = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -23,14 +24,14 @@ class Kind:
     """A kind of copy: what changes the frames, and the encoder's bits a second.
 
     Attributes:
-        hosted: whether the other clip shows in the copy.
         chained: whether it may be a link of a chain.
+        share: how many copies of this kind there are for one of the others.
     """
 
     change: Change
     bits: int = 500_000
-    hosted: bool = False
     chained: bool = True
+    share: float = 1.0
 
 
 def _aspect(frames: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -58,7 +59,7 @@ def _grey(frames: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def _posterise(frames: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    step = 256 // int(rng.integers(2, 5))
+    step = 256 // int(rng.integers(3, 6))
     return pixels.mapped(frames, np.arange(256) // step * step + step / 2)
 
 
@@ -129,29 +130,29 @@ def _chain(frames: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> n
 
 
 KINDS: dict[str, Kind] = {
-    "recompressed": Kind(lambda a, _, rng: same(a), 70_000, chained=False),
-    "scale_aspect": Kind(_aspect),
+    "recompressed": Kind(lambda a, _, rng: same(a), 70_000, chained=False, share=EASY),
+    "scale_aspect": Kind(_aspect, share=EASY),
     "crop_60_80": Kind(_crop(0.6, 0.8)),
-    "crop_40_50": Kind(_crop(0.4, 0.5), chained=False),
-    "letterbox": Kind(lambda a, _, rng: letterbox(a)),
+    "crop_40_50": Kind(_crop(0.4, 0.5), chained=False, share=HARD),
+    "letterbox": Kind(lambda a, _, rng: letterbox(a), share=EASY),
     "logo_text": Kind(compose.captioned),
     "overlay": Kind(compose.overlaid),
-    "colour": Kind(_colour),
-    "grey": Kind(_grey),
+    "colour": Kind(_colour, share=EASY),
+    "grey": Kind(_grey, share=EASY),
     "posterise": Kind(_posterise, chained=False),
     "negate": Kind(lambda a, _, rng: 255 - a, chained=False),
     "edges": Kind(lambda a, _, rng: pixels.edges(a), chained=False),
-    "mirror": Kind(lambda a, _, rng: mirror(a)),
+    "mirror": Kind(lambda a, _, rng: mirror(a), share=EASY),
     "blur_noise": Kind(_blur_noise),
     "crushed": Kind(_crushed, 150_000, chained=False),
-    "speed": Kind(_speed),
-    "frame_drops": Kind(_dropped),
+    "speed": Kind(_speed, share=EASY),
+    "frame_drops": Kind(_dropped, share=EASY),
     "rotation": Kind(_rotated),
-    "camera": Kind(_camera),
-    "pip_25_35": Kind(compose.picture_in_picture(0.25, 0.35), hosted=True, chained=False),
-    "pip_50": Kind(compose.picture_in_picture(0.48, 0.52), hosted=True, chained=False),
-    "split_screen": Kind(compose.split_screen, hosted=True, chained=False),
-    "excerpt": Kind(compose.excerpt, hosted=True, chained=False),
-    "reordered": Kind(_reordered),
-    "chain_3": Kind(_chain, 250_000, chained=False),
+    "camera": Kind(_camera, share=HARD),
+    "pip_25_35": Kind(compose.picture_in_picture(0.25, 0.35), chained=False, share=HARD),
+    "pip_50": Kind(compose.picture_in_picture(0.48, 0.52), chained=False, share=HARD),
+    "split_screen": Kind(compose.split_screen, chained=False, share=HARD),
+    "excerpt": Kind(compose.excerpt, chained=False, share=HARD),
+    "reordered": Kind(_reordered, share=EASY),
+    "chain_3": Kind(_chain, 250_000, chained=False, share=2 * HARD),
 }

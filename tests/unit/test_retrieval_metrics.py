@@ -1,0 +1,70 @@
+"""The benchmark's figures on tables worked out by hand."""
+
+import numpy as np
+import pytest
+
+from benchmarks.retrieval.baselines import chamfer, phash
+from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
+
+
+def test_average_precision_is_the_mean_of_the_precision_at_each_hit():
+    scores = np.array([0.9, 0.8, 0.7, 0.6])
+    relevant = np.array([True, False, True, False])
+    assert average_precision(scores, relevant) == pytest.approx((1 / 1 + 2 / 3) / 2)
+
+
+def test_ties_count_against_the_relevant():
+    assert average_precision(np.zeros(4), np.array([True, False, False, False])) == 0.25
+
+
+def test_nothing_relevant_has_no_average_precision():
+    assert np.isnan(average_precision(np.ones(2), np.zeros(2, bool)))
+
+
+@pytest.mark.parametrize("rate, expected", [
+    (0.0, 1 / 3),  # above 0.8, the best of the others
+    (0.1, 2 / 3),  # one of ten others may lie above: the threshold is the second, 0.5
+    (1.0, 1.0),
+])  # fmt: skip
+def test_recall_at_a_false_positive_rate(rate, expected):
+    others = [0.8, 0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1]
+    scores = np.array([0.9, 0.6, 0.05, *others])
+    assert recall_at(scores, np.arange(13) < 3, rate) == pytest.approx(expected)
+
+
+def test_mean_ap_is_over_queries_and_micro_ap_over_pairs():
+    scores = np.array([[0.9, 0.1], [0.5, 0.6], [0.3, 0.2]])
+    relevant = np.array([[True, False], [True, False], [False, False]])
+    result = figures(scores, relevant, np.ones_like(relevant))
+    assert result.mean_ap == pytest.approx((1 + 1 / 2) / 2)  # the third query has no copy
+    assert result.micro_ap == pytest.approx((1 / 1 + 2 / 3) / 2)  # ranks 1 and 3 of six
+    assert result.pairs == 2
+
+
+def test_pairs_that_do_not_count_are_ignored():
+    scores = np.array([[0.9, 0.8, 0.1]])
+    relevant = np.array([[False, True, False]])
+    assert figures(scores, relevant, np.array([[False, True, True]])).mean_ap == 1.0
+
+
+def test_a_kind_is_scored_without_the_copies_of_other_kinds():
+    kinds = np.array([["crop", "blur", "", ""]])
+    result = figures_by_kind(np.array([[0.9, 0.3, 0.5, 0.1]]), kinds)
+    assert set(result) == {"all", "crop", "blur"}
+    assert result["all"].mean_ap == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert result["crop"].mean_ap == 1.0
+    assert result["blur"].mean_ap == 0.5  # only the stranger of 0.5 is before it
+
+
+def test_phash_is_the_same_for_another_size_and_another_for_the_mirror_image():
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    frames, larger = (small.repeat(n, axis=1).repeat(n, axis=2) for n in (8, 16))
+    assert (phash(frames) * phash(larger)).mean() > 0.95
+    assert abs((phash(frames) * phash(frames[:, :, ::-1])).mean()) < 0.5
+
+
+def test_chamfer_takes_the_best_frame_of_each_video():
+    query = np.float32([[1, 0], [0, 1]])
+    videos = [np.float32([[1, 0]]), np.float32([[0.5, 0], [0, 1], [0, 0]])]
+    assert chamfer([query], videos) == pytest.approx(np.array([[0.5, 0.75]]))

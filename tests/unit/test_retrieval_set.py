@@ -1,0 +1,151 @@
+"""The benchmark's set: sources, roles, and that copies depend on their seed alone."""
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.retrieval import build, compose, pixels
+from benchmarks.retrieval.plan import Clip, Copy, plan_split
+from benchmarks.retrieval.sources import (
+    SPLITS,
+    Source,
+    cut,
+    missing,
+    pan,
+    read_source,
+    read_sources,
+)
+from benchmarks.retrieval.transforms import KINDS
+from tools.clips import Clip as Pixels
+from tools.clips import read_clip, write_clip
+
+FITTED = Path(__file__).parents[2] / "tools" / "whitening_sources.txt"
+
+
+def source(name, suffix=".mp4", most_clips=1):
+    return Source("package", "1", f"folder/{name}{suffix}", name, "test", most_clips)
+
+
+def clips_of(names, suffix=".mp4", parts=1):
+    return [
+        Clip(f"{n}_{i}", source(n, suffix, parts), i, i + 1) for n in names for i in range(parts)
+    ]
+
+
+def picture(seed, count=60, height=64, width=96):
+    """Coarse random blocks that drift, so that no two frames and no two seeds are alike."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (height // 8, width // 8 + 8, 3), dtype=np.uint8)
+    wide = blocks.repeat(8, axis=0).repeat(8, axis=1)
+    return np.stack([wide[:, i : i + width] for i in range(count)])
+
+
+def encode(path, frames):
+    write_clip(path, Pixels(frames, 10.0), "libx264", {"preset": "ultrafast"})
+
+
+def test_committed_sources_keep_parents_and_fitted_videos_apart():
+    sources = read_sources()
+    assert {s.split for s in sources} == set(SPLITS)
+    assert len({s.name for s in sources}) == len(sources)
+    fitted = {line.split("\t")[2] for line in FITTED.read_text(encoding="utf-8").splitlines()}
+    assert not [s for s in sources if s.path in fitted and s.split != "train"]
+
+
+def test_a_parent_in_two_splits_is_refused(tmp_path):
+    table = tmp_path / "sources.tsv"
+    table.write_text("p\t1\ta.mp4\tfilm\ttrain\t1\np\t1\tb.mp4\tfilm\ttest\t1\n")
+    with pytest.raises(ValueError, match=r"sources\.tsv:2: parent film is in two splits"):
+        read_sources(table)
+
+
+def test_missing_sources_are_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "there.mp4").touch()
+    assert [s.parent for s in missing([source("there"), source("gone")], tmp_path)] == ["gone"]
+
+
+def test_clips_follow_one_another_and_are_long_enough():
+    cuts = cut(771, "film", 8)
+    assert cuts == cut(771, "film", 8)
+    assert cuts[0][0] == 0 and all(a[1] == b[0] for a, b in pairwise(cuts))
+    assert all(50 <= last - first <= 140 for first, last in cuts)
+    assert cut(30, "short", 8) == [(0, 30)]
+
+
+def test_a_short_source_runs_there_and_back(tmp_path):
+    encode(tmp_path / "short.mp4", picture(1, 20))
+    frames = read_source(Source("p", "1", "short.mp4", "short", "test"), tmp_path)
+    assert len(frames) >= 50
+    assert np.array_equal(frames[0], frames[39])
+
+
+def test_a_photograph_moves():
+    frames = pan(picture(1)[0], np.random.default_rng(0), seconds=1.0)
+    assert frames.shape == (10, 240, 320, 3)
+    assert (frames[0] != frames[-1]).mean() > 0.3
+
+
+def test_roles_and_hosts():
+    clips = clips_of("abcdef") + clips_of(["film"], parts=4) + clips_of("uvwxyz", ".jpg")
+    plan = plan_split(clips, copies_per_kind=4)
+    assert not {c.name for c in plan.queries} & {c.name for c in plan.distractors}
+    assert sum(c.source.parent == "film" for c in plan.distractors) == 2
+    made = [*plan.copies, *plan.decoys]
+    assert len({c.name for c in made}) == len(made)
+    assert {c.clip for c in plan.copies} <= set(plan.queries)
+    assert {c.host for c in made} | {c.clip for c in plan.decoys} <= set(plan.distractors)
+    assert all(c.host.source.parent != c.clip.source.parent for c in made)
+    per_query = Counter(c.clip.name for c in plan.copies)
+    assert max(per_query.values()) - min(per_query.values()) <= 3
+    assert plan == plan_split(clips, copies_per_kind=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_copies_depend_on_their_seed_alone(kind):
+    query, host = clips_of("ab")
+    one, *others = (Copy(name, query, kind, host) for name in "abcdef")
+    frames, background = picture(1), picture(2)
+    before = frames.copy()
+    first = build.change(frames, background, one)
+    assert np.array_equal(first, build.change(frames, background, one))
+    assert np.array_equal(frames, before), "the clip itself was changed"
+    assert first.dtype == np.uint8 and first.shape[3] == 3
+    assert first.shape[1] % 2 == first.shape[2] % 2 == 0
+    again = [build.change(frames, background, copy) for copy in others]
+    assert any(first.shape != a.shape or not np.array_equal(first, a) for a in again)
+
+
+def test_picture_in_picture_has_the_size_asked_for():
+    host, guest = np.zeros((5, 80, 120, 3), np.uint8), np.full((5, 40, 60, 3), 255, np.uint8)
+    change = compose.picture_in_picture(0.3, 0.3)
+    shown = change(guest, host, np.random.default_rng(0)) > 128
+    assert shown[0, :, :, 0].any(axis=1).sum() == 24
+    assert shown[0, :, :, 0].any(axis=0).sum() == 36
+
+
+def test_warp_by_the_corners_of_the_frame_changes_nothing():
+    frames = picture(1, 2)
+    corners = np.array([[0, 0], [95, 0], [95, 63], [0, 63]])
+    same = pixels.warped(frames, pixels.homography(corners, 64, 96), 64, 96)
+    assert np.abs(same.astype(int) - frames).max() <= 1
+
+
+def test_a_copy_is_written_once_and_whole(tmp_path):
+    query, host = clips_of("ab")
+    for clip, seed in ((query, 1), (host, 2)):
+        encode(tmp_path / "clips" / f"{clip.name}.mp4", picture(seed))
+    copy = Copy("copy", query, "mirror", host)
+    build.write_copy(copy, tmp_path)
+    path = tmp_path / "copies" / "copy.mp4"
+    content = path.read_bytes()
+    path.write_bytes(b"kept")
+    build.write_copy(copy, tmp_path)
+    assert path.read_bytes() == b"kept"
+    path.unlink()
+    build.write_copy(copy, tmp_path)
+    assert path.read_bytes() == content
+    assert len(read_clip(path, 10.0).frames) >= 50
