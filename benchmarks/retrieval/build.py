@@ -85,11 +85,27 @@ def build_split(split: str, folder: Path, out: Path, workers: int) -> SplitPlan:
             for name, first, last in parts
         ]
         plan = plan_split(clips, COPIES[split])
+        keep_plan(plan, split_dir)
         every = sorted([*plan.copies, *plan.decoys], key=lambda copy: copy.clip.name)
         for _ in pool.map(partial(write_copy, split_dir=split_dir), every, chunksize=4):
             pass
     write_lists(plan, split_dir)
     return plan
+
+
+def keep_plan(plan: SplitPlan, split_dir: Path) -> None:
+    """Remember what the copies of a folder are made of.
+
+    Raises:
+        FileExistsError: the copies there were made to another plan and would be kept.
+    """
+    made = [*plan.copies, *plan.decoys]
+    lines = [f"{c.name}\t{c.clip.first}\t{c.clip.last}\t{c.host.name}" for c in made]
+    path = split_dir / "copies" / "plan.tsv"
+    path.parent.mkdir(exist_ok=True)
+    if path.exists() and path.read_text(encoding="utf-8").splitlines() != lines:
+        raise FileExistsError(f"{path.parent} was made to another plan: delete {split_dir}")
+    _text(path, lines)
 
 
 def write_lists(plan: SplitPlan, split_dir: Path) -> None:
@@ -122,7 +138,7 @@ def _text(path: Path, lines: list[str]) -> None:
 
 
 def main(report: Callable[[str], None] = print) -> int:
-    """Command line; exit code 2 if sources are missing."""
+    """Command line; exit code 2 if sources are missing or the folder is of another set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("folder", type=Path, help="below which the packages are unpacked")
     parser.add_argument("out", type=Path, help="folder for the set")
@@ -135,7 +151,11 @@ def main(report: Callable[[str], None] = print) -> int:
     if absent:
         return 2
     for split in options.split or SPLITS:
-        plan = build_split(split, options.folder, options.out, options.workers)
+        try:
+            plan = build_split(split, options.folder, options.out, options.workers)
+        except FileExistsError as error:
+            report(str(error))
+            return 2
         report(
             f"{split}: {len({c.source.parent for c in [*plan.queries, *plan.distractors]})} "
             f"parents, {len(plan.queries)} queries, {len(plan.copies)} copies of them, "

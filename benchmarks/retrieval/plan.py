@@ -19,7 +19,7 @@ from benchmarks.retrieval.sources import Source
 from benchmarks.retrieval.transforms import KINDS
 
 SEED = 4
-PHOTO_QUERIES = 0.4  # of the photographs of a split
+PHOTO_QUERIES = 0.25  # of the photographs of a split: most queries are videos
 COPIES = {"train": 22, "validation": 28, "test": 32}  # of a kind, times its share
 DISTRACTOR_COPIES = 2  # of every distractor
 
@@ -92,7 +92,7 @@ def plan_split(clips: Sequence[Clip], copies_per_kind: int) -> SplitPlan:
 def roles(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
     """Queries and distractors.
 
-    Every other clip of a film cut into several is a distractor, every third of the videos that
+    Every other clip of a film cut into several is a distractor, every sixth of the videos that
     are one clip, and the photographs but for `PHOTO_QUERIES` of them.
     """
     queries: list[Clip] = []
@@ -110,7 +110,7 @@ def roles(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
         if group == "photo":
             asked = int((i + 1) * PHOTO_QUERIES) > int(i * PHOTO_QUERIES)
         else:
-            asked = i % 3 != 1 if group == "video" else i % 2 == 0
+            asked = i % 6 != 1 if group == "video" else i % 2 == 0
         (queries if asked else distractors).append(clip)
     return queries, distractors
 

@@ -134,6 +134,14 @@ def test_warp_by_the_corners_of_the_frame_changes_nothing():
     assert np.abs(same.astype(int) - frames).max() <= 1
 
 
+def test_copies_of_another_plan_are_not_taken_for_ours(tmp_path):
+    clips = clips_of("abcdefghijkl")
+    build.keep_plan(plan_split(clips, 2), tmp_path)
+    build.keep_plan(plan_split(clips, 2), tmp_path)
+    with pytest.raises(FileExistsError, match="another plan"):
+        build.keep_plan(plan_split(clips[:-1], 2), tmp_path)
+
+
 def test_a_copy_is_written_once_and_whole(tmp_path):
     query, host = clips_of("ab")
     for clip, seed in ((query, 1), (host, 2)):
