@@ -15,6 +15,8 @@ from pipeline.errors import InputError
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SIMILARITY_FUNCTIONS = ("chamfer", "symmetric_chamfer")
 DTYPES = ("float16", "float32")
+SAMPLINGS = ("frames", "keyframes")
+HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
 def _require(ok: bool, message: str) -> None:
@@ -28,12 +30,16 @@ class ExtractConfig:
 
     Attributes:
         fps: frames sampled a second of video.
+        sampling: frames, or keyframes: of each step the nearest keyframe only, much faster and
+            less exact.
         dims: values kept of each whitened region vector; None keeps all the model has.
         dtype: float16 or float32, how the store keeps them; None takes that of the store,
             float16 for a new one.
         batch_size: frames in one run of the network.
         precision: auto, float32, bfloat16 or float16 (of the network).
         workers: decoding processes; 0 takes one per processor core.
+        hwaccel: none, auto or a kind of device that decodes ("cuda", "cuda:1"); where it does
+            not work, software does.
         commit_seconds: a video is safe on disk at most this long after its last frame went
             through the network.
         stall_seconds: a decoder without a sign of life for this long is given up.
@@ -41,17 +47,28 @@ class ExtractConfig:
     """
 
     fps: float = 1.0
+    sampling: str = "frames"
     dims: int | None = None
     dtype: str | None = None
     batch_size: int = 32
     precision: str = "auto"
     workers: int = 0
+    hwaccel: str = "none"
     commit_seconds: float = 2.0
     stall_seconds: float = 120.0
     min_frames: int = 4
 
     def __post_init__(self) -> None:
         _require(0 < self.fps <= 60, f"fps is {self.fps}, expected more than 0 and at most 60")
+        _require(
+            self.sampling in SAMPLINGS,
+            f"sampling is {self.sampling!r}, expected one of {SAMPLINGS}",
+        )
+        kind, _, number = str(self.hwaccel).partition(":")
+        _require(
+            kind in HWACCELS and (not number or number.isdigit()),
+            f"hwaccel is {self.hwaccel!r}, expected one of {HWACCELS}, devices maybe with a number",
+        )
         whole = isinstance(self.dims, int) and self.dims > 0
         _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
         known = self.dtype is None or self.dtype in DTYPES

@@ -17,11 +17,11 @@ import numpy as np
 
 from pipeline.batches import Batcher, FrameBatch
 from pipeline.config import ExtractConfig
-from pipeline.decode import Ended, Frames, Started, decode_videos
+from pipeline.decode import DecodeStats, Ended, Frames, Started, decode_videos
 from pipeline.errors import InputError
 from pipeline.records import Failure, VideoRef
 from pipeline.store import StoreWriter, VideoWriter, create_or_append
-from pipeline.video import SAMPLING
+from pipeline.video import RULES
 
 if TYPE_CHECKING:
     from pipeline.nets.features import FeatureNet
@@ -48,6 +48,7 @@ class ExtractReport:
         frames_left: about how many are still to come, judged by the durations that the files
             begun so far claim.
         network_seconds, seconds: time in the network, and wall time.
+        decode: what decoding did; its `starved_seconds` are the time that the network waited.
     """
 
     listed: int = 0
@@ -61,6 +62,7 @@ class ExtractReport:
     frames_left: float = 0.0
     network_seconds: float = 0.0
     seconds: float = 0.0
+    decode: DecodeStats = field(default_factory=DecodeStats)
 
     @property
     def complete(self) -> bool:
@@ -98,7 +100,7 @@ def extract_features(
     if replace not in REPLACE:
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     config = config or ExtractConfig()
-    spec = net.spec(config.fps, SAMPLING)
+    spec = net.spec(config.fps, RULES[config.sampling])
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
@@ -192,7 +194,10 @@ class _Run:
             workers=config.workers,
             stall_seconds=config.stall_seconds,
             min_frames=config.min_frames,
+            sampling=config.sampling,
+            hwaccel=config.hwaccel,
         ) as events:
+            self.report.decode = events.stats
             for event in events:
                 if isinstance(event, Started):
                     ref = self.todo[event.index]

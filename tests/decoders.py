@@ -24,13 +24,13 @@ class Misbehaving:
         path: str,
         preprocess: Preprocess,
         fps: float,
-        min_frames: int,
         tick: Callable[[], None],
+        **how: object,
     ) -> None:
         self.word, _, count = path.partition(":")
         self.count, self.tick, self.crop = int(count), tick, preprocess.crop
         self.source = SourceInfo(path, size=7)
-        self.note = ""
+        self.note, self.on_device = "", False
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         for number in range(self.count):

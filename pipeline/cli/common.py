@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.config import PRECISIONS
+from pipeline.config import PRECISIONS, SAMPLINGS
 from pipeline.errors import InputError, PipelineError
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ workers_option = click.option(
     "--threads",
     type=click.IntRange(min=0),
     help="Decoding processes. Default: one per processor core.",
+)
+
+sampling_option = click.option(
+    "--sampling",
+    type=click.Choice(SAMPLINGS),
+    help="keyframes: of each step the nearest keyframe only, much faster and less exact. "
+    "Default: frames",
+)
+hwaccel_option = click.option(
+    "--hwaccel", help="Decode on a device (auto, cuda, vaapi, ...), in software where none works."
 )
 
 

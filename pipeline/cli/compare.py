@@ -57,11 +57,13 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), help="Write scores of at least this only."
 )
+@common.sampling_option
 @common.batch_option
 @click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
 @click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
 @common.precision_option
 @common.workers_option
+@common.hwaccel_option
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
@@ -79,11 +81,13 @@ def compare(
     load_queries: bool,
     top_k: int | None,
     threshold: float | None,
+    sampling: str | None,
     batch_sz: int | None,
     batch_sz_sim: int | None,
     block_mb: int | None,
     precision: str | None,
     workers: int | None,
+    hwaccel: str | None,
     gpu_id: int,
     network: str | None,
 ) -> int:
@@ -99,7 +103,14 @@ def compare(
         raise InputError("--threshold is not a number")
     config = load_config(config_file)
     config = Config(
-        override(config.extract, batch_size=batch_sz, precision=precision, workers=workers),
+        override(
+            config.extract,
+            sampling=sampling,
+            batch_size=batch_sz,
+            precision=precision,
+            workers=workers,
+            hwaccel=hwaccel,
+        ),
         override(
             config.compare,
             similarity_function=similarity_function,
@@ -114,8 +125,8 @@ def compare(
         query_list = sources.listed(query_file, query_dir, "query")
         database_list = sources.listed(database_file, database_dir, "database")
         _check_sides(query_list, query_store, database_list, database_store)
-        # What is stored already sets fps and dims of what is not; of two lists the queries come
-        # first, since they are few and their errors show at once.
+        # What is stored already sets fps, dims and sampling of what is not; of two lists the
+        # queries come first, since they are few and their errors show at once.
         made = None if database_list else sources.stored(database_store)
         queries = (
             sources.extracted("queries", query_list, query_store, made)
@@ -244,8 +255,22 @@ class _Sources:
 
     def _as_in(self, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""
-        config, spec = self.config.extract, like.spec
-        asked = (config.fps, config.dims or spec.dims)
-        if asked not in ((spec.fps, spec.dims), (ExtractConfig().fps, spec.dims)):
-            common.say(f"note: {side} made as {like.path}: fps {spec.fps:g}, dims {spec.dims}")
-        return replace(config, fps=spec.fps, dims=spec.dims)
+        from pipeline.video import RULES
+
+        config, spec, default = self.config.extract, like.spec, ExtractConfig()
+        sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)
+        if sampling is None:
+            raise InputError(
+                f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
+                "does not know; compare it with a store made the same way"
+            )
+        asked = (config.fps, config.dims or spec.dims, config.sampling)
+        if asked != (spec.fps, spec.dims, sampling) and asked != (
+            default.fps,
+            spec.dims,
+            default.sampling,
+        ):
+            common.say(
+                f"note: {side} made as {like.path}: fps {spec.fps:g}, dims {spec.dims}, {sampling}"
+            )
+        return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)

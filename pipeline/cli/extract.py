@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli import common
 from pipeline.config import DTYPES, ExtractConfig, load_config, override
 from pipeline.records import VideoRef
+
+if TYPE_CHECKING:
+    from pipeline.extract import ExtractReport
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,11 +23,13 @@ from pipeline.records import VideoRef
 @common.model_dir_option
 @common.config_option
 @click.option("--fps", type=float, help="Frames sampled a second of video. Default: 1")
+@common.sampling_option
 @click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="How the store keeps them.")
 @common.batch_option
 @common.precision_option
 @common.workers_option
+@common.hwaccel_option
 @common.gpu_option
 @click.option("--retry_failed", is_flag=True, help="Try again what failed before.")
 @click.option(
@@ -41,11 +47,13 @@ def extract(
     model_dir: str | None,
     config_file: str | None,
     fps: float | None,
+    sampling: str | None,
     dims: int | None,
     dtype: str | None,
     batch_sz: int | None,
     precision: str | None,
     workers: int | None,
+    hwaccel: str | None,
     gpu_id: int,
     retry_failed: bool,
     replace: str,
@@ -59,11 +67,13 @@ def extract(
     config = override(
         load_config(config_file).extract,
         fps=fps,
+        sampling=sampling,
         dims=dims,
         dtype=dtype,
         batch_size=batch_sz,
         precision=precision,
         workers=workers,
+        hwaccel=hwaccel,
     )
     failed = fill_store(videos, store, model_dir, config, gpu_id, retry_failed, replace)
     return common.PARTIAL_FAILURE if failed else 0
@@ -83,7 +93,7 @@ def fill_store(
 
     `label` stands for the store in the last message, where its path would tell nothing.
     """
-    from pipeline.extract import ExtractReport, extract_features
+    from pipeline.extract import extract_features
     from pipeline.nets.features import FeatureNet
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
@@ -106,7 +116,23 @@ def fill_store(
     common.say(
         f"{label or store}: {len(report.stored)} videos stored, {report.already} were there, "
         f"{len(report.failures) + len(report.known_failures)} failed; "
-        f"{report.frames} frames in {report.seconds:.1f} s "
-        f"(network {report.network_seconds:.1f} s)"
+        f"{report.frames} frames in {report.seconds:.1f} s{_limit(report)}"
     )
+    done = report.decode.videos - report.decode.failed
+    if config.hwaccel != "none" and report.decode.on_device < done:
+        common.say(
+            f"note: --hwaccel {config.hwaccel} decoded {report.decode.on_device} of {done} "
+            "videos; software decoded the others"
+        )
     return not report.complete
+
+
+def _limit(report: ExtractReport) -> str:
+    """Which side was the limit, in a clause."""
+    if not report.frames:
+        return ""
+    seconds = max(report.seconds, 1e-9)
+    busy, waiting = report.network_seconds / seconds, report.decode.starved_seconds / seconds
+    if busy >= waiting:
+        return f" (network busy {min(busy, 1):.0%} of the time)"
+    return f" (network busy {busy:.0%}, waiting for decoding {min(waiting, 1):.0%} of the time)"

@@ -53,18 +53,21 @@ class DecodeStats:
     """Counts so far, for progress and timing reports.
 
     Attributes:
-        videos: ended, failed ones included; failed: of these.
+        videos: ended, failed ones included; failed: of these; on_device: of these, decoded
+            by a device.
         frames: sampled frames handed out.
         video_seconds: length of what was decoded.
         cpu_seconds: processor time of the decoding processes.
         blocked_seconds: time that processes waited for the consumer, summed over them.
         starved_seconds: time that the consumer waited for frames.
-        queued_bytes: frames ready and not yet taken; capacity_bytes: the most there may be.
+        queued_bytes: frames ready and not yet taken; capacity_bytes: the most there may be;
+            queued_byte_seconds: the first summed over time.
         workers: decoding processes at most.
     """
 
     videos: int = 0
     failed: int = 0
+    on_device: int = 0
     frames: int = 0
     video_seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -72,4 +75,5 @@ class DecodeStats:
     starved_seconds: float = 0.0
     queued_bytes: int = 0
     capacity_bytes: int = 0
+    queued_byte_seconds: float = 0.0
     workers: int = 0

@@ -24,6 +24,7 @@ class Outbox:
         self._error: BaseException | None = None
         self._closed = False
         self._stats = stats
+        self._now = time.monotonic()
 
     @property
     def closed(self) -> bool:
@@ -36,7 +37,7 @@ class Outbox:
         begin = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._room(size))
-            self._stats.blocked_seconds += time.monotonic() - begin
+            self._stats.blocked_seconds += self._integrate() - begin
             if not self._closed:
                 self._events.append(event)
                 self._stats.queued_bytes += size
@@ -51,7 +52,7 @@ class Outbox:
         begin = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: self._events or self._closed or not self._producers)
-            self._stats.starved_seconds += time.monotonic() - begin
+            self._stats.starved_seconds += self._integrate() - begin
             if self._error is not None:
                 raise self._error
             if not self._events:
@@ -68,11 +69,12 @@ class Outbox:
                 self._error = error
         self.close()
 
-    def add_times(self, cpu_seconds: float, video_seconds: float) -> None:
-        """Count a video's cost and length in the statistics."""
+    def add_costs(self, cpu_seconds: float, video_seconds: float, on_device: bool) -> None:
+        """Count a video's cost and length in the statistics, and who decoded it."""
         with self._changed:
             self._stats.cpu_seconds += cpu_seconds
             self._stats.video_seconds += video_seconds
+            self._stats.on_device += on_device
 
     def leave(self) -> None:
         """A producer is done."""
@@ -87,6 +89,12 @@ class Outbox:
             self._events.clear()
             self._stats.queued_bytes = 0
             self._changed.notify_all()
+
+    def _integrate(self) -> float:
+        """Sum up how full it was until now; returns the time."""
+        before, self._now = self._now, time.monotonic()
+        self._stats.queued_byte_seconds += self._stats.queued_bytes * (self._now - before)
+        return self._now
 
     def _room(self, size: int) -> bool:
         queued = self._stats.queued_bytes

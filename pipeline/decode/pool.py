@@ -35,6 +35,8 @@ def decode_videos(
     min_frames: int = 4,
     max_in_flight_mb: int = 256,
     decoder: str = DECODER,
+    sampling: str = "frames",
+    hwaccel: str = "none",
 ) -> DecodePool:
     """Decode videos in processes of their own; they start at once, not with the first event.
 
@@ -46,6 +48,7 @@ def decode_videos(
         min_frames: least number of samples for which a damaged video is kept.
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
+        sampling, hwaccel: see `VideoDecoder`.
 
     Returns:
         An iterator of events, also a context manager. For each video: `Started` and any number of
@@ -60,7 +63,7 @@ def decode_videos(
         "decoder": decoder,
         "preprocess": asdict(preprocess),
         "fps": fps,
-        "min_frames": min_frames,
+        "how": {"min_frames": min_frames, "sampling": sampling, "hwaccel": hwaccel},
     }
     stats = DecodeStats(workers=count, capacity_bytes=max_in_flight_mb << 20)
     return DecodePool(refs, job, stats, stall_seconds)
@@ -185,7 +188,7 @@ class _Worker(threading.Thread):
         return Ended(index, failure=Failure(ref.id, reason, detail, source))
 
     def _ended(self, index: int, ref: VideoRef, source: SourceInfo, end: dict[str, Any]) -> Ended:
-        self._outbox.add_times(end["cpu_seconds"], end["video_seconds"])
+        self._outbox.add_costs(end["cpu_seconds"], end["video_seconds"], end["on_device"])
         if end["reason"] is None:
             return Ended(index, note=end["note"])
         return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], source))

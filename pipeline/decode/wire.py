@@ -23,7 +23,7 @@ class Kind(IntEnum):
     ALIVE = 2  # still at it, nothing to show
     STARTED = 3  # {"source": {...}}
     FRAMES = 4  # {"shape": [n, H, W, 3]}, data: float64 [n], then uint8 of that shape
-    ENDED = 5  # {"note", "reason", "detail", "source", "cpu_seconds", "video_seconds"}
+    ENDED = 5  # {"note", "reason", "detail", "on_device", "cpu_seconds", "video_seconds"}
 
 
 def send(stream: BinaryIO, kind: Kind, meta: dict[str, Any], *arrays: np.ndarray) -> None:

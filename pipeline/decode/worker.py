@@ -53,14 +53,14 @@ def decode(job: dict[str, Any], out: BinaryIO) -> None:
     """
     outbox = _Outbox(out)
     begin = time.process_time()
-    end: dict[str, Any] = {"note": "", "reason": None, "detail": ""}
+    end: dict[str, Any] = {"note": "", "reason": None, "detail": "", "on_device": False}
     try:
         decoder = _decoder(job, outbox)
         for seconds, image in decoder:
             outbox.start(decoder.source)
             outbox.add(seconds, image)
         outbox.flush()
-        end["note"] = decoder.note
+        end |= {"note": decoder.note, "on_device": decoder.on_device}
     except VideoError as error:
         end |= {"reason": error.reason, "detail": error.detail}
     except _PoolGoneError:
@@ -129,8 +129,8 @@ def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
         job["path"],
         Preprocess(**job["preprocess"]),
         job["fps"],
-        min_frames=job["min_frames"],
         tick=outbox.tick,
+        **job["how"],
     )
 
 

@@ -1,13 +1,14 @@
 """One video file -> sampled frames; the only package that imports `av`.
 
 `decoder` goes through the file, `source` opens and describes it, `sampling` (pure) picks the frames
-by time, `picture` makes the network's input of a picked one.
+by time, `keyframes` the nearest keyframes instead, `picture` makes the network's input of a picked
+one.
 """
 
 from __future__ import annotations
 
-from pipeline.video.decoder import VideoDecoder, sample_frames
+from pipeline.video.decoder import RULES, VideoDecoder, sample_frames
 from pipeline.video.sampling import SAMPLING
 from pipeline.video.source import probe
 
-__all__ = ["SAMPLING", "VideoDecoder", "probe", "sample_frames"]
+__all__ = ["RULES", "SAMPLING", "VideoDecoder", "probe", "sample_frames"]

@@ -1,12 +1,14 @@
 """Goes through one file: packets, frames, samples, and a verdict at the end.
 
 Only sampled frames are converted and resized, and where it is certain that nothing else comes of it
-only what they need is decoded (`selective`); all else is decoded in full (`full`).
+only what they need is decoded (`selective`); all else is decoded in full (`full`). Of those in a
+hurry only keyframes (`keyframes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,24 +18,28 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video.bitstream import UnclearError
 from pipeline.video.full import FullDecode
+from pipeline.video.hwaccel import PLANAR
+from pipeline.video.keyframes import KEYFRAME_SAMPLING, KeyframeDecode, KeyframesOfAll
 from pipeline.video.packets import PacketReader
 from pipeline.video.picture import PictureMaker, shown_size
-from pipeline.video.sampling import Clock, nominal_rate
+from pipeline.video.sampling import SAMPLING, Clock, nominal_rate
 from pipeline.video.selective import SelectiveDecode, applicable
 from pipeline.video.source import number
 
 TOLERATED = 3  # undecodable packets that are no damage worth the name
+SPARSE = 30.0  # seconds a keyframe, from which on it is worth a note
+RULES = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}  # setting: name of the rule
 
 
 def sample_frames(
-    path: str, preprocess: Preprocess, fps: float = 1.0
+    path: str, preprocess: Preprocess, fps: float = 1.0, sampling: str = "frames"
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, uint8 RGB [crop, crop, 3]) of every sampled frame; see `sampling` for the rule.
+    """(seconds, uint8 RGB [crop, crop, 3]) of every sampled frame; see `VideoDecoder`.
 
     Raises:
         VideoError: the file cannot be opened as a video, or no frame of it decoded.
     """
-    yield from VideoDecoder(path, preprocess, fps)
+    yield from VideoDecoder(path, preprocess, fps, sampling=sampling)
 
 
 class VideoDecoder:
@@ -46,14 +52,19 @@ class VideoDecoder:
         path: the file.
         preprocess: sizes and method of scaling.
         fps: frames sampled a second.
-        min_frames: least number of samples for which a damaged video is kept.
+        min_frames: least number of samples for which a damaged video is kept; of keyframes, the
+            least number of steps k / fps that they are the nearest to.
         tick: called for every packet, as a sign of life.
         full: decode every packet, also those that no sample needs. The samples are the same; the
             note then counts bad packets among these, too.
+        sampling: "frames" or "keyframes", see `sampling` and `keyframes` for the rules.
+        hwaccel: see `hwaccel.open_on_device`. What a device cannot decode without a fault is
+            decoded again in software.
 
     Attributes:
         source: what is known of the file; width and height as shown once a sample is out.
         selective: whether only part of the packets was decoded, known after iterating.
+        on_device: whether a device decoded it all, known after iterating.
 
     Raises:
         VideoError: from the constructor if the file cannot be opened as a video; while iterating
@@ -68,32 +79,61 @@ class VideoDecoder:
         min_frames: int = 1,
         tick: Callable[[], None] = lambda: None,
         full: bool = False,
+        sampling: str = "frames",
+        hwaccel: str = "none",
     ) -> None:
         self._path, self._fps, self._min_frames, self._tick = path, fps, min_frames, tick
         self._picture = PictureMaker(preprocess)
-        self._reader = PacketReader(path, tick)
+        self._reader = PacketReader(path, tick, hwaccel)
+        self._hwaccel, self.on_device = hwaccel, False
+        self._keyframes_only = sampling == "keyframes"
         self.source = self._reader.source
         self.note = ""
         # Of a short one all is decoded anyway, to see whether it is too short and damaged.
         long = self.source.duration * fps > min_frames
-        self.selective = long and not full and applicable(self._reader)
+        plain = not full and not self._keyframes_only
+        self.selective = long and plain and applicable(self._reader)
         self._kept = 0
         self._seconds = -1.0  # of the last sample
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         try:
-            if self.selective:
-                yield from self._selected()
-            if not self.selective:
-                decode, clock = self._pass(FullDecode)
-                yield from self._images(decode)
-                self.note = self._verdict(decode, clock.now)
+            if self._reader.accelerated:
+                with suppress(VideoError):
+                    yield from self._samples()
+                    if not self.note:
+                        return
+                self.note, self.on_device, self._hwaccel = "", False, "none"
+                self._reopen()
+            yield from self._samples()
         finally:
             self.close()
 
     def close(self) -> None:
         """Close the file; iterating to the end does it too."""
         self._reader.close()
+
+    def _samples(self) -> Iterator[tuple[float, np.ndarray]]:
+        """All samples that are not out yet; sets the note."""
+        if self._keyframes_only:
+            decode, clock = self._pass(KeyframeDecode)
+            yield from self._images(decode)
+            if not self._kept:
+                self._reopen()
+                decode, clock = self._pass(KeyframesOfAll)
+                yield from self._images(decode)
+            self.note = self._verdict(decode, clock.now, decode.covered) or self._sparse(decode)
+            return
+        if self.selective:
+            yield from self._selected()
+        if not self.selective:
+            decode, clock = self._pass(FullDecode)
+            yield from self._images(decode)
+            self.note = self._verdict(decode, clock.now, self._kept)
+
+    def _reopen(self) -> None:
+        self._reader.close()
+        self._reader = PacketReader(self._path, self._tick, self._hwaccel)
 
     def _selected(self) -> Iterator[tuple[float, np.ndarray]]:
         """All samples, or those until something is not plain; then the file is open anew."""
@@ -104,8 +144,7 @@ class VideoDecoder:
         except UnclearError:
             self.selective = False
         if not self.selective:
-            self._reader.close()
-            self._reader = PacketReader(self._path, self._tick)
+            self._reopen()
 
     def _pass(self, kind: type) -> tuple[Any, Clock]:
         stream = self._reader.stream
@@ -121,18 +160,24 @@ class VideoDecoder:
             if frame is not last:  # else it is held on screen
                 image, last = self._picture(frame), frame
             if not self._kept:
+                self.on_device = self._reader.accelerated and frame.format.name in PLANAR
                 width, height = shown_size(frame)
                 self.source = replace(self.source, width=width, height=height)
             self._kept, self._seconds = self._kept + 1, seconds
             yield seconds, image
 
-    def _verdict(self, decode: FullDecode, end: float) -> str:
-        """The note of a video worth keeping.
+    def _sparse(self, decode: KeyframeDecode) -> str:
+        """A note where keyframes stand for so long that much may be missed."""
+        each = decode.covered / self._fps / max(1, self._kept)
+        return f"a keyframe every {each:.0f} s only, {self._kept} kept" if each > SPARSE else ""
+
+    def _verdict(self, decode: Any, end: float, covered: int) -> str:
+        """The note of a video worth keeping, of which `covered` steps k / fps could be sampled.
 
         Raises:
             VideoError: it is not.
         """
-        packets, kept = self._reader.count, self._kept
+        packets, kept = decode.packets, self._kept
         error = decode.error or self._reader.error
         if not kept:
             detail = f"none of {packets} packets gave a frame"
@@ -142,6 +187,6 @@ class VideoDecoder:
         notes = [f"damaged after {end:.1f} s"] if cut else []
         notes += [f"{decode.bad} undecodable packets skipped"] if decode.bad else []
         note = ", ".join([*notes, f"{kept} frames kept"]) if notes else ""
-        if (cut or decode.bad > max(TOLERATED, packets // 10)) and kept < self._min_frames:
+        if (cut or decode.bad > max(TOLERATED, packets // 10)) and covered < self._min_frames:
             raise VideoError("broken", f"{note}, fewer than {self._min_frames}")
         return note

@@ -22,6 +22,7 @@ class FullDecode:
     Attributes:
         bad: packets that could not be decoded; error: what the decoder said of the last one;
             unsupported: it said of one that nobody has written this yet.
+        packets: those tried so far.
     """
 
     def __init__(self, reader: PacketReader, clock: Clock, rate: float, fps: float) -> None:
@@ -30,6 +31,10 @@ class FullDecode:
         self.unsupported = False
         self._reader, self._clock, self._fps = reader, clock, fps
         self._sampler: Sampler[Any] = Sampler(fps, rate)
+
+    @property
+    def packets(self) -> int:
+        return self._reader.count
 
     def samples(self) -> Iterator[tuple[float, Any]]:
         """Seconds and frame of each sample; a frame held on screen comes more than once."""

@@ -20,6 +20,7 @@ class PacketReader:
     Args:
         path: the file.
         tick: called for every packet, as a sign of life.
+        hwaccel: see `open_on_device`.
 
     Attributes:
         stream: the `av` stream; source: what the container tells of it; formats: names of the
@@ -32,9 +33,11 @@ class PacketReader:
         VideoError: the file cannot be opened as a video.
     """
 
-    def __init__(self, path: str, tick: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, path: str, tick: Callable[[], None] = lambda: None, hwaccel: str = "none"
+    ) -> None:
         self._tick = tick
-        self._container = open_container(path)
+        self._container = open_container(path, hwaccel)
         try:
             self.stream = video_stream(self._container, path)
             self.source = describe(path, self._container, self.stream)
@@ -47,6 +50,11 @@ class PacketReader:
         self.end = float("-inf")
         self._in_a_row = 0  # failures since the last packet
         self._seen_end = 0.0  # seconds since the container's start, of all streams that are read
+
+    @property
+    def accelerated(self) -> bool:
+        """A device is to decode; it may still leave it to software."""
+        return bool(self.stream.codec_context.is_hwaccel)
 
     def close(self) -> None:
         self._container.close()

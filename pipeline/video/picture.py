@@ -16,6 +16,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
+from pipeline.video.hwaccel import PLANAR
 from pipeline.video.source import AV_ERRORS, reason_text
 
 
@@ -24,7 +25,7 @@ class PictureMaker:
 
     def __init__(self, preprocess: Preprocess) -> None:
         self._preprocess = preprocess
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._to_planes = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
         """uint8 RGB [crop, crop, 3] of an `av.VideoFrame`.
@@ -42,6 +43,8 @@ class PictureMaker:
 
     def _rgb(self, frame: Any) -> np.ndarray:
         """uint8 [H, W, 3]; rows may be padded."""
+        if frame.format.name in PLANAR:  # so that the same conversion follows as in software
+            frame = self._to_planes.reformat(frame, format=PLANAR[frame.format.name])
         try:
             rgb = self._convert(frame)
         except AV_ERRORS:  # a reserved colour space in the tags: the commonest one then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -13,6 +14,7 @@ from av.stream import Disposition
 from pipeline.errors import VideoError
 from pipeline.inputs import printable
 from pipeline.records import SourceInfo
+from pipeline.video.hwaccel import open_on_device
 
 # PyAV's errors derive from these; a ValueError is its answer to values it does not know.
 AV_ERRORS = (av.FFmpegError, ValueError, OverflowError)
@@ -64,8 +66,8 @@ def file_info(path: str) -> SourceInfo:
     return SourceInfo(printable(path), status.st_size, status.st_mtime_ns)
 
 
-def open_container(path: str) -> Any:
-    """An open `av` container.
+def open_container(path: str, hwaccel: str = "none") -> Any:
+    """An open `av` container; `hwaccel`: see `open_on_device`.
 
     Raises:
         VideoError: missing, empty, not_a_video or broken.
@@ -73,7 +75,7 @@ def open_container(path: str) -> Any:
     _check_file(path)
     try:
         # With the protocol named, a colon in the path is no protocol.
-        container = av.open("file:" + path, **_METADATA)
+        container = open_on_device(hwaccel, partial(av.open, "file:" + path, **_METADATA))
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
     if container.format.name in _NOT_VIDEO_FORMATS:

@@ -224,12 +224,18 @@ def test_a_float32_store_goes_on_as_float32(folder, tmp_path):
 def test_a_list_is_extracted_as_the_store_it_is_compared_with(folder, tmp_path):
     extract, compare = ROOT / "extract_features.py", ROOT / "compute_similarity.py"
     queries = tmp_path / "q.h5"
-    run(extract, "-v", folder / "queries.txt", "--store", queries, "--dims", "64", "--fps", "2")
+    done = run(
+        extract, "-v", folder / "queries.txt", "--store", queries, "--dims", "64", "--fps", "2",
+        "--sampling", "keyframes", "--hwaccel", "d3d11va",
+    )  # fmt: skip
+    assert "note: --hwaccel d3d11va decoded 0 of 2 videos" in done.stderr
+    assert "(network busy " in done.stderr
     run(
         compare, "--query_store", queries, "-d", folder / "queries.txt", "--database_store",
         tmp_path / "kept.zarr", "-o", tmp_path / "r.json",
     )  # fmt: skip
     with open_store(tmp_path / "kept.zarr") as store:
         assert (store.spec.fps, store.spec.dims, len(store)) == (2.0, 64, 2)
+        assert store.spec.sampling == "nearest-keyframe/1"
     read = json.loads((tmp_path / "r.json").read_text())
     assert all(row[query] > 0.99 for query, row in read.items())

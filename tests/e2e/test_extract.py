@@ -148,12 +148,29 @@ def test_other_settings_do_not_mix(path):
     extract_features(refs()[:1], path, PixelNet(), CONFIG)
     with pytest.raises(FingerprintMismatchError, match="fps"):
         extract_features(refs(), path, PixelNet(), replace(CONFIG, fps=2.0))
+    with pytest.raises(FingerprintMismatchError, match=r"nearest-keyframe/1.*shown-at/1"):
+        extract_features(refs(), path, PixelNet(), replace(CONFIG, sampling="keyframes"))
     other = PixelNet()
     other.digest = "1" * 64
     with pytest.raises(FingerprintMismatchError, match="digest"):
         extract_features(refs(), path, other, CONFIG)
     with open_store(path) as store:
         assert len(store) == 1
+
+
+def test_keyframes_only(path, truth):
+    config = replace(CONFIG, sampling="keyframes", hwaccel="d3d11va")  # which Linux has not
+    report = extract_features(refs(), path, PixelNet(), config)
+    assert report.complete and report.frames < sum(len(v[0]) for v in truth.values())
+    assert report.decode.on_device == 0 and report.decode.videos == len(EXAMPLES)
+    with open_store(path) as store:
+        assert store.spec.sampling == "nearest-keyframe/1"
+        for ref in refs():
+            images = sample_frames(ref.path, PixelNet().preprocess, sampling="keyframes")
+            seconds, frames = zip(*images, strict=True)
+            video = store.read(ref.id)
+            np.testing.assert_array_equal(video.seconds, seconds)
+            np.testing.assert_array_equal(video.vectors, PixelNet()(np.stack(frames)))
 
 
 def test_one_writer_at_a_time(path):
