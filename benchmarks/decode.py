@@ -2,12 +2,18 @@
 
     python benchmarks/decode.py speed VIDEO_OR_FOLDER... [--workers 2]
     python benchmarks/decode.py selective VIDEO_OR_FOLDER... [--fps 1]
+    python benchmarks/decode.py keyframes VIDEO_OR_FOLDER... [--fps 1]
+    python benchmarks/decode.py reading VIDEO_OR_FOLDER...
+    python benchmarks/decode.py hwaccel VIDEO_OR_FOLDER... [--device cuda] [--workers 4]
     python benchmarks/decode.py threads VIDEO_OR_FOLDER...
     python benchmarks/decode.py memory [--hours 0.17 1 10]
 
 `speed` compares the pool with OpenCV decoding every frame one video after the other, in one run:
 seconds of video per second of wall time, and processor seconds per minute of video. `selective`
 compares decoding what the samples need with decoding all, and checks that the samples are the same.
+`keyframes` compares decoding in full, selectively, and the nearest keyframes only; `reading` what
+it costs to read all packets for that with seeking from keyframe to keyframe. `hwaccel` compares
+software with a device (on a GPU machine), and checks that the frames are the same.
 `threads` compares two videos at once, a thread each, with two threads for one video after the other
 (`encode_videos.py` makes material for both). `memory` joins one clip to itself until the file is as
 long as asked, and prints the peak of the decoding process and of this one.
@@ -102,6 +108,75 @@ def selective(refs: list[VideoRef], fps: float) -> None:
     print(f"all {total[True]:.2f} and {total[False]:.2f}: {total[True] / total[False]:.2f}x")
 
 
+def keyframes(refs: list[VideoRef], fps: float) -> None:
+    ways: list[dict[str, Any]] = [{"full": True}, {}, {"sampling": "keyframes"}]
+    total = np.zeros(len(ways))
+    print(f"{'':26} samples, keyframes; cpu s: full, selective, keyframes; gain over both")
+    for ref in refs:
+        spent, counts = [], []
+        for way in ways:
+            for _ in range(2):  # the first is for the page cache
+                begin = time.process_time()
+                count = sum(1 for _ in VideoDecoder(ref.path, Preprocess(), fps, **way))
+                cost = time.process_time() - begin
+            spent.append(cost)
+            counts.append(count)
+        total += spent
+        full, some, keys = spent
+        print(
+            f"{Path(ref.path).name:26} {counts[0]:5} {counts[2]:4}   {full:6.2f} {some:6.2f} "
+            f"{keys:6.3f}   {full / keys:5.1f}x {some / keys:5.1f}x",
+            flush=True,
+        )
+    full, some, keys = total
+    print(f"all {full:.2f} {some:.2f} {keys:.2f}: {full / keys:.1f}x, {some / keys:.1f}x")
+
+
+def reading(refs: list[VideoRef]) -> None:
+    for ref in refs:
+        with av.open(ref.path) as container:
+            stream = container.streams.video[0]
+            begin = time.process_time()
+            keys = [p.pts for p in container.demux(stream) if p.size and p.is_keyframe]
+            middle = time.process_time()
+            size = 0
+            for pts in keys:
+                container.seek(pts, stream=stream)
+                size += next(container.demux(stream)).size
+            end = time.process_time()
+        print(
+            f"{Path(ref.path).name:26} {len(keys)} keyframes, {size / 1e6:.1f} of "
+            f"{Path(ref.path).stat().st_size / 1e6:.1f} MB; cpu ms reading all "
+            f"{1000 * (middle - begin):.1f}, seeking {1000 * (end - middle):.1f}",
+            flush=True,
+        )
+
+
+def hwaccel(refs: list[VideoRef], device: str, workers: int) -> None:
+    for name in ("none", device):
+        begin = time.perf_counter()
+        with decode_videos(refs, Preprocess(), workers=workers, hwaccel=name) as pool:
+            for _ in pool:
+                pass
+        wall, stats = time.perf_counter() - begin, pool.stats
+        print(
+            f"{name:6} {stats.frames} frames of {stats.videos} videos ({stats.failed} failed), "
+            f"{stats.on_device} decoded on a device, {wall:.1f} s wall, {stats.cpu_seconds:.1f} "
+            f"cpu s, {stats.video_seconds / wall:.0f}x real time",
+            flush=True,
+        )
+    if not stats.on_device:
+        print(f"no device {device!r} here, or none that knows these codecs: nothing was compared")
+        return
+    for ref in refs:
+        same, on = True, VideoDecoder(ref.path, Preprocess(), hwaccel=device)
+        pairs = zip(on, VideoDecoder(ref.path, Preprocess()), strict=True)
+        for (seconds, image), (other, expected) in pairs:
+            same &= seconds == other and np.array_equal(image, expected)
+        where = "on the device" if on.on_device else "in software"
+        print(f"{Path(ref.path).name:26} {where}, {'same' if same else 'OTHER'} frames", flush=True)
+
+
 def threads(refs: list[VideoRef]) -> None:
     for turn in (1, 2):
         for text, workers, kind in [
@@ -181,12 +256,26 @@ def main() -> None:
     three = commands.add_parser("selective")
     three.add_argument("videos", nargs="+")
     three.add_argument("--fps", type=float, default=1.0)
-    commands.add_parser("threads").add_argument("videos", nargs="+")
+    for name in ("threads", "reading"):
+        commands.add_parser(name).add_argument("videos", nargs="+")
+    four = commands.add_parser("keyframes")
+    four.add_argument("videos", nargs="+")
+    four.add_argument("--fps", type=float, default=1.0)
+    five = commands.add_parser("hwaccel")
+    five.add_argument("videos", nargs="+")
+    five.add_argument("--device", default="cuda")
+    five.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.command == "speed":
         speed(all_refs(arguments.videos), arguments.workers)
     elif arguments.command == "selective":
         selective(all_refs(arguments.videos), arguments.fps)
+    elif arguments.command == "keyframes":
+        keyframes(all_refs(arguments.videos), arguments.fps)
+    elif arguments.command == "reading":
+        reading(all_refs(arguments.videos))
+    elif arguments.command == "hwaccel":
+        hwaccel(all_refs(arguments.videos), arguments.device, arguments.workers)
     elif arguments.command == "threads":
         threads(all_refs(arguments.videos))
     else:
