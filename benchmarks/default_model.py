@@ -9,6 +9,10 @@ another. uAP: average precision of all pairs in one ranking, so scores must be c
 between queries.
 
     python benchmarks/default_model.py UNPACKED_PACKAGES WORK_FOLDER [--precision bfloat16]
+    python benchmarks/default_model.py UNPACKED_PACKAGES WORK_FOLDER --keyframes 8
+
+`--keyframes` compares the two ways of sampling instead, with the model's own whitening: all videos
+are H.264 with scene cuts where x264 finds them and a keyframe at least every so many seconds.
 """
 
 from __future__ import annotations
@@ -129,8 +133,13 @@ class Entry:
     host: str = ""
 
 
-def write_set(folder: Path, work: Path) -> list[Entry]:
-    """Queries and copies of all parents; existing files are kept."""
+def write_set(folder: Path, work: Path, keyframe: float = 0.0) -> list[Entry]:
+    """Queries and copies of all parents; existing files are kept.
+
+    With `keyframe` they are H.264 with one at least every so many seconds, else MPEG-4.
+    """
+    codec = "libx264" if keyframe else "mpeg4"
+    options = {"g": str(round(keyframe * FPS)), "preset": "veryfast"} if keyframe else {}
     clips = dict(parents(folder))
     names = list(clips)
     entries = []
@@ -142,7 +151,7 @@ def write_set(folder: Path, work: Path) -> list[Entry]:
             if not path.exists():
                 frames = change(clips[name], clips[other])
                 frames = scale(frames, *fit(frames.shape[2], frames.shape[1], 400))
-                write_clip(path, Clip(frames, FPS), "mpeg4", {"b": str(bits)})
+                write_clip(path, Clip(frames, FPS), codec, {"b": str(bits), **options})
             entries.append(Entry(name, kind, path, other if kind in HOSTED else ""))
     return entries
 
@@ -157,13 +166,15 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
 
 
 def extract(
-    weights: ModelWeights, paths: list[Path], precision: str = "float32"
-) -> list[np.ndarray]:
-    """Region vectors float32 [T, R, D] of every file, one frame a second, not whitened."""
+    weights: ModelWeights, paths: list[Path], precision: str = "float32", sampling: str = "frames"
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Region vectors float32 [T, R, D] of every file, one frame a second, not whitened, and their
+    seconds [T]."""
     net = FeatureNet(unwhitened(weights), precision)
-    images = [[i for _, i in sample_frames(str(path), net.preprocess)] for path in paths]
-    vectors = net(np.stack([image for video in images for image in video]))
-    return np.split(vectors, np.cumsum([len(video) for video in images])[:-1])
+    found = [list(sample_frames(str(p), net.preprocess, sampling=sampling)) for p in paths]
+    vectors = net(np.stack([image for video in found for _, image in video]))
+    parts = np.split(vectors, np.cumsum([len(video) for video in found])[:-1])
+    return parts, [np.array([seconds for seconds, _ in video]) for video in found]
 
 
 def whiten(videos: list[np.ndarray], whitening: Whitening | None) -> list[np.ndarray]:
@@ -228,6 +239,23 @@ def _mean_ap(scores: np.ndarray, relevant: np.ndarray, counted: np.ndarray) -> f
     return float(np.mean([average_precision(s[c], r[c]) for s, r, c in rows]))
 
 
+def both_samplings(
+    weights: ModelWeights, paths: list[Path], precision: str
+) -> dict[str, list[np.ndarray]]:
+    """Whitened vectors of every video by frames and by keyframes; these as they are stored, once
+    each, and repeated for every second that they are the nearest to."""
+    frames, _ = extract(weights, paths, precision)
+    keys, times = extract(weights, paths, precision, "keyframes")
+    nearest = [
+        np.abs(np.arange(len(video))[:, None] - seconds).argmin(axis=1)
+        for video, seconds in zip(frames, times, strict=True)
+    ]
+    repeated = [video[rows] for video, rows in zip(keys, nearest, strict=True)]
+    print(f"{sum(map(len, frames))} frames, {sum(map(len, keys))} keyframes")
+    columns = {"frames": frames, "keyframes": keys, "repeated": repeated}
+    return {name: whiten(videos, weights.whitening) for name, videos in columns.items()}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -235,19 +263,25 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for the clips")
     parser.add_argument("--model_dir", type=Path, default=EXAMPLES.parent / "model")
     parser.add_argument("--precision", default="float32", help="of the backbone")
+    parser.add_argument(
+        "--keyframes", type=float, default=0.0, metavar="SECONDS", help="compare keyframe sampling"
+    )
     options = parser.parse_args()
     weights = load_model(options.model_dir)
-    entries = write_set(options.folder, options.work)
-    videos = extract(weights, [entry.path for entry in entries], options.precision)
-    print(
-        f"{len({e.parent for e in entries})} parents, {len(videos)} videos, "
-        f"{sum(map(len, videos))} frames"
-    )
-    variants: dict[str, Whitening | None] = {"not whitened": None}
-    for dims in (128, 256, 512):
-        if dims <= weights.dims:
-            variants[f"{dims} dims"] = weights.whitening.first(dims)
-    table = {k: evaluate(entries, whiten(videos, w)) for k, w in variants.items()}
+    entries = write_set(options.folder, options.work, options.keyframes)
+    paths = [entry.path for entry in entries]
+    print(f"{len({e.parent for e in entries})} parents, {len(paths)} videos")
+    if options.keyframes:
+        columns = both_samplings(weights, paths, options.precision)
+    else:
+        videos, _ = extract(weights, paths, options.precision)
+        variants: dict[str, Whitening | None] = {"not whitened": None}
+        for dims in (128, 256, 512):
+            if dims <= weights.dims:
+                variants[f"{dims} dims"] = weights.whitening.first(dims)
+        columns = {name: whiten(videos, whitening) for name, whitening in variants.items()}
+        print(f"{sum(map(len, videos))} frames")
+    table = {name: evaluate(entries, videos) for name, videos in columns.items()}
     print(f"{'':20}" + "".join(f"{name:>14}" for name in table))
     for row in next(iter(table.values())):
         print(f"{row:20}" + "".join(f"{column[row]:14.3f}" for column in table.values()))

@@ -3,7 +3,8 @@
     python benchmarks/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/] [--precision auto]
 
 The naive loop is the research code's: OpenCV decodes every frame of one video after the other,
-every round(rate)-th is resized, and a video is one float32 batch of its own size. The floor is the
+every round(rate)-th is resized, and a video is one float32 batch of its own size (at most
+`MAX_BATCH` frames). The floor is the
 processor time of decoding alone plus that of the network alone, divided by the cores. Needs
 `pip install opencv-python-headless`; the project itself does not.
 """
@@ -25,8 +26,10 @@ from pipeline.decode.pool import available_cores
 from pipeline.errors import PipelineError
 from pipeline.extract import extract_features
 from pipeline.inputs import scan_folder
+from pipeline.nets.backend import compiled_for_shapes
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.model_dir import load_model
+from pipeline.nets.weights import ModelWeights
 from pipeline.records import Preprocess, VideoRef
 from pipeline.resize import resize_crop
 from pipeline.video import probe
@@ -48,6 +51,17 @@ def _opens(path: str) -> bool:
     return True
 
 
+MAX_BATCH = 300  # frames of one video at once in the naive loop: 1200 would take over 10 GB
+
+
+def naive_net(weights: ModelWeights) -> FeatureNet:
+    """In float32, compiled once for batches of all sizes."""
+    net, crop = FeatureNet(weights, "float32", 1), weights.input.preprocess.crop
+    net._run = compiled_for_shapes(net._forward, [((None, crop, crop, 3), "uint8")])
+    net(np.zeros((1, crop, crop, 3), np.uint8))
+    return net
+
+
 def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
     """Frames that went through the network."""
     frames = 0
@@ -64,7 +78,7 @@ def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
                 picked.append(resize_crop(np.ascontiguousarray(frame[..., ::-1]), size))
             count += 1
         if picked:
-            net.batch_size = len(picked)
+            net.batch_size = min(len(picked), MAX_BATCH)
             net(np.stack(picked))
             frames += len(picked)
     return frames
@@ -104,14 +118,22 @@ def main() -> None:
     _, net_wall, net_cpu = timed(lambda: net(frames))
     floor = (decode_cpu + net_cpu) / available_cores()
     with tempfile.TemporaryDirectory() as folder:
-        _, wall, cpu = timed(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
-    plain = FeatureNet(weights, "float32", 1)
+        report, wall, cpu = timed(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
+    plain = naive_net(weights)
     count, naive_wall, naive_cpu = timed(lambda: naive(refs, plain, size))
 
     print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
     print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")
     print(f"network alone   {net_wall:7.1f} s wall {net_cpu:7.1f} s cpu")
     print(f"stage one       {wall:7.1f} s wall {cpu:7.1f} s cpu, {wall / floor:.2f} of the floor")
+    stats = report.decode
+    fill = stats.queued_byte_seconds / wall / size.crop**2 / 3
+    print(
+        f"                network busy {report.network_seconds / wall:.0%} of the wall time, "
+        f"waiting for frames {stats.starved_seconds / wall:.0%}; queue holds {fill:.0f} frames "
+        f"on average of at most {stats.capacity_bytes / size.crop**2 / 3:.0f}; decoding waited "
+        f"for room {stats.blocked_seconds:.1f} s"
+    )
     print(f"naive loop      {naive_wall:7.1f} s wall {naive_cpu:7.1f} s cpu, {count} frames")
     print(f"ratio naive / stage one: {naive_wall / wall:.1f}")
 
