@@ -4,8 +4,8 @@
     python benchmarks/ranking.py FOLDER [--model_dir DIR] [--precision bfloat16]
 
 Queries and database are the lists in FOLDER, as `make_copies.py` or `retrieval/build.py` write
-them. Without --model_dir a release with random weights of the published shapes takes part (needs the
-tests folder). Prints the largest and mean change of a score, how many pairs of database videos
+them. Without --model_dir a release with random weights of the published shapes takes part (needs
+the tests folder). Prints the largest and mean change of a score, how many pairs of database videos
 change places in a query's ranking, the largest difference in float32 of two that did, and whether
 the best is the same.
 """
