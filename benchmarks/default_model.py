@@ -12,7 +12,8 @@ between queries.
     python benchmarks/default_model.py UNPACKED_PACKAGES WORK_FOLDER --keyframes 8
 
 `--keyframes` compares the two ways of sampling instead, with the model's own whitening: all videos
-are H.264 with scene cuts where x264 finds them and a keyframe at least every so many seconds.
+are H.264 with scene cuts where x264 finds them and a keyframe at least every so many seconds, and
+copies begin 3 s into their parent, as they would otherwise have their keyframes where it has them.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ class Entry:
 def write_set(folder: Path, work: Path, keyframe: float = 0.0) -> list[Entry]:
     """Queries and copies of all parents; existing files are kept.
 
-    With `keyframe` they are H.264 with one at least every so many seconds, else MPEG-4.
+    With `keyframe` they are H.264 with one at least every so many seconds and copies lack the
+    first 3 s (a third if shorter), else MPEG-4.
     """
     codec = "libx264" if keyframe else "mpeg4"
     options = {"g": str(round(keyframe * FPS)), "preset": "veryfast"} if keyframe else {}
@@ -149,7 +151,10 @@ def write_set(folder: Path, work: Path, keyframe: float = 0.0) -> list[Entry]:
         for kind, (change, bits) in {"": (lambda a, _: a, 1_500_000), **KINDS}.items():
             path = work / f"{name}_{''.join(filter(str.isalnum, kind))}.mkv"
             if not path.exists():
-                frames = change(clips[name], clips[other])
+                own = clips[name]
+                if kind and keyframe:
+                    own = own[min(round(3 * FPS), len(own) // 3) :]
+                frames = change(own, clips[other])
                 frames = scale(frames, *fit(frames.shape[2], frames.shape[1], 400))
                 write_clip(path, Clip(frames, FPS), codec, {"b": str(bits), **options})
             entries.append(Entry(name, kind, path, other if kind in HOSTED else ""))

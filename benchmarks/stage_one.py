@@ -1,6 +1,7 @@
 """Stage one as a whole: against the naive loop, and against the sum of its parts, in one run.
 
     python benchmarks/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/] [--precision auto]
+        [--sampling frames]
 
 The naive loop is the research code's: OpenCV decodes every frame of one video after the other,
 every round(rate)-th is resized, and a video is one float32 batch of its own size (at most
@@ -96,8 +97,8 @@ def timed(work):  # type: ignore[no-untyped-def]
     return result, wall, sum(used)
 
 
-def decode(refs: list[VideoRef], size: Preprocess) -> list[np.ndarray]:
-    with decode_videos(refs, size) as events:
+def decode(refs: list[VideoRef], size: Preprocess, sampling: str) -> list[np.ndarray]:
+    with decode_videos(refs, size, sampling=sampling) as events:
         return [event.images for event in events if isinstance(event, Frames)]
 
 
@@ -106,14 +107,18 @@ def main() -> None:
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--model_dir", default="model/")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--sampling", default="frames")
     o = parser.parse_args()
     refs, weights = videos(o.videos), load_model(o.model_dir)
     seconds = sum(probe(r.path).duration for r in refs)
-    size, config = weights.input.preprocess, ExtractConfig(precision=o.precision)
+    size, config = (
+        weights.input.preprocess,
+        ExtractConfig(precision=o.precision, sampling=o.sampling),
+    )
     net = FeatureNet(weights, o.precision, config.batch_size)
     net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
 
-    images, decode_wall, decode_cpu = timed(lambda: decode(refs, size))
+    images, decode_wall, decode_cpu = timed(lambda: decode(refs, size, o.sampling))
     frames = np.concatenate(images)
     _, net_wall, net_cpu = timed(lambda: net(frames))
     floor = (decode_cpu + net_cpu) / available_cores()

@@ -64,7 +64,7 @@ class FeatureSpec:
         dims: C, values a region vector.
         fps: frames sampled a second of video.
         resize, crop, resize_method: see `Preprocess`.
-        sampling: name and version of the rule that picks frames.
+        sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
     """
 
     model: str
