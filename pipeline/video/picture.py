@@ -44,7 +44,8 @@ class PictureMaker:
     def _rgb(self, frame: Any) -> np.ndarray:
         """uint8 [H, W, 3]; rows may be padded."""
         if frame.format.name in PLANAR:  # so that the same conversion follows as in software
-            frame = self._to_planes.reformat(frame, format=PLANAR[frame.format.name])
+            # With more threads FFmpeg gives varying values for 16 bits and odd widths.
+            frame = self._to_planes.reformat(frame, format=PLANAR[frame.format.name], threads=1)
         try:
             rgb = self._convert(frame)
         except AV_ERRORS:  # a reserved colour space in the tags: the commonest one then
