@@ -6,7 +6,7 @@
 Makes the stores in FOLDER (552 KB a video of 60 frames), then runs `compute_similarity.py` with the
 shipped model for every combination of at most `--max_pairs` pairs and prints, of the whole
 process: wall seconds, processor seconds, peak memory, and of the comparison alone: seconds,
-milliseconds a pair, seconds waited for the disk.
+milliseconds a pair, seconds waited for features to be read and placed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("options", nargs="*", help="passed on, after `--`: e.g. --load_queries")
     o = parser.parse_args()
     made_with = spec()
-    print(" videos queries   wall s    cpu s  peak MiB  compare s  ms/pair  disk wait s")
+    print(" videos queries   wall s    cpu s  peak MiB  compare s  ms/pair  waited s")
     for videos in o.database:
         store = make(o.folder / f"d{videos}.{o.kind}", videos, o.frames, made_with)
         for queries in o.queries:

@@ -188,7 +188,7 @@ def _run(
     common.say(
         f"{output_file}: {report.written} scores of {report.queries} queries and "
         f"{report.database} database videos in {report.seconds:.2f} s "
-        f"({report.waited:.2f} s waiting for the disk)"
+        f"({report.waited:.2f} s waiting for features)"
     )
 
 
