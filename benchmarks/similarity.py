@@ -96,7 +96,7 @@ def batched(
     def run() -> None:
         times = [time.perf_counter()]
         placed = scorer.place_targets(flat)
-        ops.convert_to_numpy(ops.cast(placed[-1][0, 0], "float32"))
+        ops.convert_to_numpy(ops.cast(placed.tiles[-1][0, 0], "float32"))
         times.append(time.perf_counter())
         matrix = scorer.frame_matrix(resident, placed)
         ops.convert_to_numpy(matrix[0, 0])

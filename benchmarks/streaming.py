@@ -63,18 +63,19 @@ def parts(
 
     def place() -> None:
         for i in range(len(searched.blocks)):
-            tiles = scorer.place_targets(vectors[i % len(vectors)])
-            ops.convert_to_numpy(ops.cast(tiles[-1][0, 0], "float32"))
+            side = scorer.place_targets(vectors[i % len(vectors)])
+            ops.convert_to_numpy(ops.cast(side.tiles[-1][0, 0], "float32"))
 
     def work() -> None:
         scores = PairScores(asked.pieces, searched.pieces, geometry, False)
         for i in range(len(searched.blocks)):
             block = searched.blocks[i % len(placed)]
             for query_block, query_vectors in zip(asked.blocks, resident, strict=True):
-                matrix = scorer.frame_matrix(query_vectors, placed[i % len(placed)])
+                side = placed[i % len(placed)]
                 compare._score_block(
-                    scorer, scores, table, matrix, query_block, block, config.batch_size
-                )
+                    scorer, scores, table, query_vectors, side, query_block, block,
+                    config.batch_size,
+                )  # fmt: skip
 
     return {"read": read, "place": place, "compare": work}
 

@@ -25,7 +25,7 @@ from pipeline.results import check_output_file, new_score_table, write_json
 from pipeline.scores import PairBatch, PairScores
 
 if TYPE_CHECKING:
-    from pipeline.nets.pairs import PairScorer
+    from pipeline.nets.pairs import PairScorer, Placed
     from pipeline.nets.weights import ModelWeights
     from pipeline.store import FeatureStore
 
@@ -148,8 +148,9 @@ def _fill_table(
         waited += wait
         placed = resident or (scorer.place_queries(v) for v in query_side.read_all())
         for query_block, query_vectors in zip(query_side.blocks, placed, strict=True):
-            matrix = scorer.frame_matrix(query_vectors, targets)
-            _score_block(scorer, scores, table, matrix, query_block, block, config.batch_size)
+            _score_block(
+                scorer, scores, table, query_vectors, targets, query_block, block, config.batch_size
+            )
         done = block[-1].video + (block[-1].last == database.lengths[block[-1].video])
         if progress:
             progress(done, len(database))
@@ -166,13 +167,18 @@ def _score_block(
     scorer: PairScorer,
     scores: PairScores,
     table: np.ndarray,
-    matrix: Any,
+    queries: Placed,
+    targets: Placed,
     query_block: Sequence[Piece],
     block: Sequence[Piece],
     batch_size: int,
 ) -> None:
     ahead: deque[tuple[PairBatch, Any]] = deque()
-    batches = scores.batches(query_block, block, batch_size, _BATCH_CELLS, scorer.few_shapes)
+    matrix = scorer.frame_matrix(queries, targets)
+    weights = scorer.fetched_weights(queries), scorer.fetched_weights(targets)
+    batches = scores.batches(
+        query_block, block, batch_size, _BATCH_CELLS, scorer.few_shapes, weights
+    )
     for batch in batches:
         ahead.append((batch, scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)))
         if len(ahead) > 1:  # a GPU works on the next batch while this one is fetched

@@ -4,11 +4,14 @@ The Chamfer similarity of two videos is the mean over query outputs of the maxim
 outputs (ViSiL, ICCV 2019, equation 4). Pieces give maxima over parts of the target; the maximum
 of those, then the mean over all query outputs, is the same number. Similarities of unit vectors
 lie in [-1, 1], and are kept there where float16 storage has made a vector a little too long.
+
+Where frames count unequally, the mean is a weighted one; an output's weight is the mean of its own
+frames'. Weights come in block by block and are kept of videos cut into several pieces only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +30,8 @@ class _Group:
         windows: [n, 4] int32, a piece's half of a window each.
         videos: [n] intp, the pieces' videos; whole: [n] bool, the piece is all of its video.
         pieces: the n pieces.
+        weights: [n, padded / stride] float32, how much each output counts; 0 for those that do
+            not. None where all count alike.
     """
 
     padded: int
@@ -34,6 +39,7 @@ class _Group:
     videos: np.ndarray
     whole: np.ndarray
     pieces: list[Piece]
+    weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class PairScores:
         self._target_pieces = np.bincount([p.video for p in targets])
         self._query_frames = _lengths(queries)
         self._target_frames = _lengths(targets)
+        self._query_weights: dict[int, np.ndarray] = {}
+        self._target_weights: dict[int, np.ndarray] = {}
         self._unfinished: dict[tuple[int, int], _Unfinished] = {}
 
     def batches(
@@ -97,6 +105,7 @@ class PairScores:
         max_pairs: int,
         max_cells: int,
         few_shapes: bool = False,
+        weights: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     ) -> Iterator[PairBatch]:
         """All pairs of two blocks, in batches of like shape.
 
@@ -106,9 +115,15 @@ class PairScores:
         Args:
             few_shapes: for backends that compile every shape anew: coarser padding, and batches
                 filled up to one of two sizes.
+            weights: float32 [frames of the block or more], of both blocks; None where all
+                frames count alike.
         """
-        by_columns = self._grouped(targets, self._target_pieces, few_shapes)
-        for q in self._grouped(queries, self._query_pieces, few_shapes):
+        of_queries, of_targets = weights
+        by_columns = self._grouped(targets, self._target_pieces, few_shapes, of_targets)
+        by_rows = self._grouped(queries, self._query_pieces, few_shapes, of_queries)
+        self._keep(by_rows, self._query_weights, self._query_frames)
+        self._keep(by_columns, self._target_weights, self._target_frames)
+        for q in by_rows:
             for t in by_columns:
                 size = max(1, min(max_pairs, max_cells // (q.padded * t.padded)))
                 pairs = len(q.pieces) * len(t.pieces)
@@ -121,7 +136,11 @@ class PairScores:
                     yield PairBatch(windows, q.padded, t.padded, q, t, qs, ts)
 
     def _grouped(
-        self, pieces: Sequence[Piece], pieces_of: np.ndarray, few_shapes: bool
+        self,
+        pieces: Sequence[Piece],
+        pieces_of: np.ndarray,
+        few_shapes: bool,
+        frame_weights: np.ndarray | None,
     ) -> list[_Group]:
         """Pieces of a block by padded length."""
         groups: dict[int, list[tuple[tuple[int, int, int, int], Piece]]] = {}
@@ -135,8 +154,25 @@ class PairScores:
             videos = np.array([piece.video for _, piece in members], np.intp)
             windows = np.array([window for window, _ in members], np.int32)
             whole = pieces_of[videos] == 1
-            found.append(_Group(padded, windows, videos, whole, [piece for _, piece in members]))
+            weights = None
+            if frame_weights is not None:
+                weights = _output_weights(windows, padded, self._stride, frame_weights)
+            own = [piece for _, piece in members]
+            found.append(_Group(padded, windows, videos, whole, own, weights))
         return found
+
+    def _keep(
+        self, groups: Sequence[_Group], kept: dict[int, np.ndarray], frames: np.ndarray
+    ) -> None:
+        """Remember the weights of outputs of videos that are cut up."""
+        for group in groups:
+            if group.weights is None:
+                continue
+            for i in np.flatnonzero(~group.whole):
+                piece = group.pieces[i]
+                outputs = int(frames[piece.video]) // self._stride
+                whole = kept.setdefault(piece.video, np.zeros(outputs, np.float32))
+                _raise_to(whole, piece, group.weights[i], self._stride)
 
     def add(
         self,
@@ -155,24 +191,28 @@ class PairScores:
         whole = q.whole[batch.queries] & t.whole[batch.targets]
         ready = np.flatnonzero(whole)
         if len(ready):
-            score = _masked_mean(by_row[ready], batch.windows[ready, 3])
+            score = _mean(by_row[ready], batch.windows[ready, 3], q, batch.queries[ready])
             if by_column is not None:
-                score = (score + _masked_mean(by_column[ready], batch.windows[ready, 7])) / 2
+                back = _mean(by_column[ready], batch.windows[ready, 7], t, batch.targets[ready])
+                score = (score + back) / 2
             rows, columns = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
             table[rows, columns] = np.clip(score, -1, 1)
         for i in np.flatnonzero(~whole):
             column = None if by_column is None else by_column[i]
-            query, target = q.pieces[batch.queries[i]], t.pieces[batch.targets[i]]
-            self._add_part(query, target, by_row[i], column, table)
+            places = batch.queries[i], batch.targets[i]
+            self._add_part(q, t, *places, by_row[i], column, table)
 
     def _add_part(
         self,
-        query: Piece,
-        target: Piece,
+        query_group: _Group,
+        target_group: _Group,
+        query_place: int,
+        target_place: int,
         by_row: np.ndarray,
         by_column: np.ndarray | None,
         table: np.ndarray,
     ) -> None:
+        query, target = query_group.pieces[query_place], target_group.pieces[target_place]
         key = query.video, target.video
         pair = self._unfinished.get(key)
         if pair is None:
@@ -186,9 +226,11 @@ class PairScores:
             _raise_to(pair.columns, target, by_column, self._stride)
         pair.remaining -= 1
         if pair.remaining == 0:
-            score = pair.rows.mean(dtype=np.float64)
+            weights = _weights_of(query_group, query_place, self._query_weights)
+            score = np.average(pair.rows.astype(np.float64), weights=weights)
             if self._symmetric:
-                score = (score + pair.columns.mean(dtype=np.float64)) / 2
+                weights = _weights_of(target_group, target_place, self._target_weights)
+                score = (score + np.average(pair.columns.astype(np.float64), weights=weights)) / 2
             table[key] = np.clip(score, -1, 1)
             del self._unfinished[key]
 
@@ -204,6 +246,36 @@ def _filled(windows: np.ndarray, size: int) -> np.ndarray:
     small = -(-size // _SMALL_BATCH)
     missing = (small if len(windows) <= small else size) - len(windows)
     return np.concatenate([windows, np.repeat(windows[-1:], missing, axis=0)])
+
+
+def _output_weights(
+    windows: np.ndarray, padded: int, stride: int, frame_weights: np.ndarray
+) -> np.ndarray:
+    """[n, padded / stride] float32: means of the weights of each output's own frames."""
+    sums = np.concatenate([[0.0], np.cumsum(frame_weights, dtype=np.float64)])
+    place = np.arange(padded // stride)[None, :]
+    first = np.minimum(windows[:, :1] + place * stride, len(frame_weights))
+    last = np.minimum(first + stride, len(frame_weights))
+    counted = (place >= windows[:, 2:3]) & (place < windows[:, 3:4])
+    return np.where(counted, (sums[last] - sums[first]) / stride, 0).astype(np.float32)
+
+
+def _weights_of(group: _Group, place: int, kept: Mapping[int, np.ndarray]) -> np.ndarray | None:
+    """Weights of all outputs of the video that a piece is of."""
+    if group.weights is None:
+        return None
+    piece = group.pieces[place]
+    if not group.whole[place]:
+        return kept[piece.video]
+    return group.weights[place, : group.windows[place, 3]]
+
+
+def _mean(values: np.ndarray, counts: np.ndarray, group: _Group, places: np.ndarray) -> np.ndarray:
+    if group.weights is None:
+        return _masked_mean(values, counts)
+    weights = group.weights[places]
+    inside = np.where(weights > 0, values * weights, 0)
+    return np.asarray(inside.sum(axis=1, dtype=np.float64) / weights.sum(axis=1, dtype=np.float64))
 
 
 def _masked_mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

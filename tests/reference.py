@@ -5,14 +5,36 @@ Written from the paper's formulas and the golden facts, sharing no code with `pi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def f2f(query: np.ndarray, target: np.ndarray, symmetric: bool = False) -> np.ndarray:
+def f2f(
+    query: np.ndarray, target: np.ndarray, symmetric: bool = False, blank: Any = None
+) -> np.ndarray:
     """[Tq, R, C], [Tt, R, C] -> [Tq, Tt] float64."""
     s = np.einsum("qic,tjc->qitj", query.astype(np.float64), target.astype(np.float64))
-    result = s.max(axis=3).mean(axis=1)
-    return (result + s.max(axis=1).mean(axis=2)) / 2 if symmetric else result
+    w, v = content(query, blank), content(target, blank)
+    s = s * w[:, :, None, None] * v[None, None]
+    there = s.max(axis=3).mean(axis=1) / frame_weights(w)[:, None]
+    back = s.max(axis=1).mean(axis=2) / frame_weights(v)[None, :]
+    return (there + back) / 2 if symmetric else there
+
+
+def content(vectors: np.ndarray, blank: Any) -> np.ndarray:
+    """[T, R, C] -> [T, R]: 1, or less for what lies in the space of blank regions."""
+    if blank is None:
+        return np.ones(vectors.shape[:2])
+    k, c = blank.directions.shape
+    share = np.square(vectors.astype(np.float64) @ blank.directions.T).sum(axis=2)
+    t = np.clip(((share - k / c) / (1 - k / c) - blank.low) / (blank.high - blank.low), 0, 1)
+    return 1 - 3 * t**2 + 2 * t**3
+
+
+def frame_weights(regions: np.ndarray) -> np.ndarray:
+    """[T, R] -> [T]."""
+    return np.maximum(regions.mean(axis=1), 0.02)
 
 
 def comparator(matrix: np.ndarray, layers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -29,10 +51,17 @@ def comparator(matrix: np.ndarray, layers: list[tuple[np.ndarray, np.ndarray]]) 
     return np.clip((x @ kernel[0, 0] + bias)[:, :, 0], -1, 1)
 
 
-def chamfer(matrix: np.ndarray, symmetric: bool = False) -> float:
-    """[a, b] -> mean over a of the maximum over b; symmetric: both ways, averaged."""
-    score = matrix.max(axis=1).mean()
-    return float((score + matrix.max(axis=0).mean()) / 2 if symmetric else score)
+def chamfer(
+    matrix: np.ndarray,
+    symmetric: bool = False,
+    rows: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+) -> float:
+    """[a, b] -> mean over a of the maximum over b, weighted; symmetric: both ways, averaged."""
+    score = np.average(matrix.max(axis=1), weights=rows)
+    return float(
+        (score + np.average(matrix.max(axis=0), weights=columns)) / 2 if symmetric else score
+    )
 
 
 def similarity(
@@ -40,11 +69,16 @@ def similarity(
     target: np.ndarray,
     layers: list[tuple[np.ndarray, np.ndarray]] | None = None,
     symmetric: bool = False,
+    blank: Any = None,
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
-    matrix = f2f(query, target, symmetric)
-    return chamfer(matrix if layers is None else comparator(matrix, layers), symmetric)
+    matrix = f2f(query, target, symmetric, blank)
+    weights = [frame_weights(content(v, blank)) for v in (query, target)]
+    if layers is not None:
+        matrix = comparator(matrix, layers)
+        weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
+    return chamfer(matrix, symmetric, *weights)
 
 
 def _repeat(video: np.ndarray) -> np.ndarray:

@@ -12,14 +12,20 @@ from typing import Any
 
 from pipeline.nets.backend import ops
 
+Weights = tuple[Any, Any]
 
-def frame_to_frame(query: Any, target: Any, symmetric: bool = False) -> Any:
+
+def frame_to_frame(
+    query: Any, target: Any, symmetric: bool = False, weights: Weights | None = None
+) -> Any:
     """CS(q, t) = mean over q's regions of the maximum over t's regions of their dot product.
 
     Args:
         query: float [..., Tq, R, C].
         target: float [..., Tt, R, C], same leading axes.
         symmetric: (CS(q, t) + CS(t, q)) / 2.
+        weights: of regions that are scaled by a weight each, its mean over every frame, float
+            [Tq] and [Tt]: the mean over regions becomes the weighted one.
 
     Returns:
         float [..., Tq, Tt].
@@ -30,30 +36,35 @@ def frame_to_frame(query: Any, target: Any, symmetric: bool = False) -> Any:
     columns = ops.reshape(target, (*batch, frames_t * regions_t, channels))
     dots = ops.matmul(rows, ops.swapaxes(columns, -1, -2))
     dots = ops.reshape(dots, (*batch, frames_q, regions_q, frames_t, regions_t))
-    return _chamfer(dots, query_axis=-3, target_axis=-1, symmetric=symmetric)
+    there = ops.mean(ops.max(dots, axis=-1), axis=-2)
+    if weights is not None:
+        there = there / weights[0][:, None]
+    if not symmetric:
+        return there
+    back = ops.mean(ops.max(dots, axis=-3), axis=-1)
+    if weights is not None:
+        back = back / weights[1][None, :]
+    return (there + back) / 2
 
 
-def video_to_video(similarity: Any, symmetric: bool = False) -> Any:
+def video_to_video(similarity: Any, symmetric: bool = False, weights: Weights | None = None) -> Any:
     """Mean over the query's rows of the maximum over the target's columns.
 
     Args:
         similarity: float [..., Tq, Tt], frame-to-frame or the comparator's output.
         symmetric: mean of both directions.
+        weights: of rows and columns, float [Tq] and [Tt], for a weighted mean.
 
     Returns:
         float [...].
     """
-    return _chamfer(similarity, query_axis=-2, target_axis=-1, symmetric=symmetric)
-
-
-def _chamfer(similarity: Any, query_axis: int, target_axis: int, symmetric: bool) -> Any:
-    there = _directed(similarity, target_axis, query_axis)
+    there = _mean(ops.max(similarity, axis=-1), weights and weights[0])
     if not symmetric:
         return there
-    return (there + _directed(similarity, query_axis, target_axis)) / 2
+    return (there + _mean(ops.max(similarity, axis=-2), weights and weights[1])) / 2
 
 
-def _directed(similarity: Any, max_axis: int, mean_axis: int) -> Any:
-    best = ops.max(similarity, axis=max_axis, keepdims=True)
-    mean = ops.mean(best, axis=mean_axis, keepdims=True)
-    return ops.squeeze(mean, axis=(mean_axis, max_axis))
+def _mean(values: Any, weights: Any | None) -> Any:
+    if weights is None:
+        return ops.mean(values, axis=-1)
+    return ops.sum(values * weights, axis=-1) / ops.sum(weights, axis=-1)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.nets.blank import Blank
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
 FORMAT_VERSION = 1
@@ -35,7 +36,12 @@ _REQUIRED: dict[str, type] = {
     "similarity_function": str,
     "weights_sha256": str,
 }
-_OPTIONAL: dict[str, type] = {"licence": str, "origin": str, "description": str}
+_OPTIONAL: dict[str, type] = {
+    "licence": str,
+    "origin": str,
+    "description": str,
+    "blank": dict,
+}
 
 
 def is_own(directory: Path) -> bool:
@@ -81,6 +87,8 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
     if weights.attention is not None:
         arrays["attention"] = weights.attention
+    if weights.blank is not None:
+        arrays["blank"] = weights.blank.directions
     for number, (kernel, bias) in enumerate(weights.comparator or ()):
         arrays |= {f"comparator/{number}/kernel": kernel, f"comparator/{number}/bias": bias}
     buffer = io.BytesIO()
@@ -93,7 +101,7 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
 
 
 def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
-    return {
+    values: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": weights.name,
         "licence": weights.licence,
@@ -109,6 +117,9 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         "similarity_function": weights.similarity_function,
         "weights_sha256": sha256,
     }
+    if weights.blank is not None:
+        values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
+    return values
 
 
 def _replace(path: Path, content: Any) -> None:
@@ -182,6 +193,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         whitening=Whitening(*(arrays[f"whitening/{name}"] for name in _WHITENING)),
         attention=arrays["attention"] if values["attention"] else None,
         comparator=tuple(layers) or None,
+        blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
         similarity_function=values["similarity_function"],
         licence=values.get("licence", ""),
         provenance=values.get("origin", ""),

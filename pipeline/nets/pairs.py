@@ -9,11 +9,12 @@ Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.nets.attention import attend
+from pipeline.nets.attention import attend, content, frame_weights
 from pipeline.nets.backend import (
     COMPILES_BY_SHAPE,
     compiled_for_shapes,
@@ -31,6 +32,20 @@ _GPU_TILE = 512, 2048
 _FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
 
 Tensor = Any
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Vectors of one side on the device.
+
+    Attributes:
+        tiles: in the scorer's precision, weighted; of queries each [n, R, C], of targets
+            [R * n, C].
+        weights: per tile float32 [n], how much each frame counts; None where all count alike.
+    """
+
+    tiles: list[Tensor]
+    weights: list[Tensor] | None
 
 
 class PairScorer:
@@ -65,6 +80,7 @@ class PairScorer:
         self.regions = weights.regions
         self.has_comparator = weights.comparator is not None
         self._attention = weights.attention
+        self._blank = weights.blank
         self._kernels = [
             (ops.cast(kernel, precision), ops.cast(bias, precision))
             for kernel, bias in weights.comparator or ()
@@ -72,61 +88,83 @@ class PairScorer:
         self._product = compiled_for_shapes(
             self._frame_matrix, [((None, None), precision), ((None, None), precision)]
         )
+        weight = ((None,), "float32")
+        self._weighted_product = compiled_for_shapes(
+            self._weighted_matrix,
+            [((None, None), precision), ((None, None), precision), weight, weight],
+        )
         index = ((None,), "int32")
         self._maxima = compiled_for_shapes(
             self._pair_maxima, [((None, None), "float32"), ((None, 8), "int32"), index, index]
         )
 
-    def place_queries(self, vectors: np.ndarray) -> Tensor:
-        """Move query vectors to the device, weighted by attention.
+    def place_queries(self, vectors: np.ndarray) -> Placed:
+        """Move query vectors to the device, weighted by attention and content.
 
         Args:
-            vectors: [N, R, C] float16 or float32, as stored.
-
-        Returns:
-            [N, R, C] tensor in the scorer's precision; with `few_shapes` N is rounded up to
-            whole tiles, by zeros.
+            vectors: [N, R, C] float16 or float32, as stored; with `few_shapes` N is rounded up
+                to whole tiles, by zeros.
         """
+        size = self.tile[0]
         if self.few_shapes:
-            vectors = _whole_tiles(vectors, self.tile[0])
-        return self._attended(ops.convert_to_tensor(vectors))
+            vectors = _whole_tiles(vectors, size)
+        x, weights = self._weighted(ops.convert_to_tensor(vectors), regions_axis=1)
+        starts = range(0, len(vectors), size)
+        return Placed(
+            [x[i : i + size] for i in starts],
+            None if weights is None else [weights[i : i + size] for i in starts],
+        )
 
-    def place_targets(self, vectors: np.ndarray) -> list[Tensor]:
-        """Move database vectors to the device, weighted by attention.
+    def place_targets(self, vectors: np.ndarray) -> Placed:
+        """Move database vectors to the device, weighted by attention and content.
 
         Regions lie outside of frames, so that the maximum over them runs along whole rows of
         memory.
 
         Args:
-            vectors: [N, R, C] float16 or float32, as stored.
-
-        Returns:
-            The frames in tiles, each [R * n, C] in the scorer's precision; with `few_shapes` the
-            last one is filled up with zeros.
+            vectors: [N, R, C] float16 or float32, as stored; with `few_shapes` the last tile is
+                filled up with zeros.
         """
-        tiles, size = [], self.tile[1]
+        tiles, weights, size = [], [], self.tile[1]
         if self.few_shapes:
             vectors = _whole_tiles(vectors, size)
         for start in range(0, len(vectors), size):
             x = ops.convert_to_tensor(vectors[start : start + size])
-            x = self._attended(ops.transpose(x, (1, 0, 2)))
+            x, weight = self._weighted(ops.transpose(x, (1, 0, 2)), regions_axis=0)
             tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
-        return tiles
+            weights.append(weight)
+        return Placed(tiles, None if self._blank is None else weights)
 
-    def frame_matrix(self, queries: Tensor, targets: list[Tensor]) -> Tensor:
+    def fetched_weights(self, placed: Placed) -> np.ndarray | None:
+        """How much each placed frame counts, float32 [N] on the host; None where all do alike."""
+        if placed.weights is None:
+            return None
+        return np.concatenate([ops.convert_to_numpy(w) for w in placed.weights])
+
+    def frame_matrix(self, queries: Placed, targets: Placed) -> Tensor:
         """Frame-to-frame Chamfer similarity over regions.
 
+        With weights it is their weighted mean: sum_i w_i max_j v_j q_i . t_j over the sum of
+        w_i, so that a frame of few regions that count is compared by these.
+
         Args:
-            queries: [Nq, R, C] of `place_queries`.
-            targets: of `place_targets`.
+            queries: Nq frames of `place_queries`.
+            targets: Nt frames of `place_targets`.
 
         Returns:
             [Nq, Nt] float32 tensor.
         """
-        rows, size = [], self.tile[0]
-        for i in range(0, queries.shape[0], size):
-            tile = ops.reshape(queries[i : i + size], (-1, queries.shape[2]))
-            rows.append(_joined([self._product(tile, target) for target in targets], axis=1))
+        rows = []
+        for i, tile in enumerate(queries.tiles):
+            flat = ops.reshape(tile, (-1, tile.shape[2]))
+            if queries.weights is None or targets.weights is None:
+                row = [self._product(flat, target) for target in targets.tiles]
+            else:
+                row = [
+                    self._weighted_product(flat, target, queries.weights[i], weights)
+                    for target, weights in zip(targets.tiles, targets.weights, strict=True)
+                ]
+            rows.append(_joined(row, axis=1))
         return _joined(rows, axis=0)
 
     def maxima(
@@ -166,12 +204,20 @@ class PairScorer:
             ops.convert_to_numpy(by_column) if self.symmetric else None,
         )
 
-    def _attended(self, x: Tensor) -> Tensor:
-        """[..., C] in the scorer's precision, weighted where the model has attention."""
-        if self._attention is None:
-            return ops.cast(x, self.precision)
-        context = ops.convert_to_tensor(self._attention)
-        return ops.cast(attend(ops.cast(x, "float32"), context), self.precision)
+    def _weighted(self, x: Tensor, regions_axis: int) -> tuple[Tensor, Tensor | None]:
+        """[..., C] in the scorer's precision, weighted, and the weights of the frames."""
+        if self._attention is None and self._blank is None:
+            return ops.cast(x, self.precision), None
+        x, weights = ops.cast(x, "float32"), None
+        scale = None
+        if self._blank is not None:
+            scale = content(x, self._blank)
+            weights = frame_weights(ops.moveaxis(scale, regions_axis, -1))
+        if self._attention is not None:
+            x = attend(x, ops.convert_to_tensor(self._attention))
+        if scale is not None:
+            x = x * scale[..., None]
+        return ops.cast(x, self.precision), weights
 
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
         """[n * R, C], [R * Nt, C] -> [n, Nt]."""
@@ -183,6 +229,20 @@ class PairScorer:
         if self.symmetric:
             best = ops.cast(ops.max(products, axis=1), "float32")
             result = (result + ops.mean(best, axis=1)) / 2
+        return result
+
+    def _weighted_matrix(
+        self, queries: Tensor, targets: Tensor, of_queries: Tensor, of_targets: Tensor
+    ) -> Tensor:
+        """As `_frame_matrix`, with weights of the frames [n] and [Nt]."""
+        regions = self.regions
+        products = ops.einsum("qc,tc->qt", queries, targets)
+        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[0] // regions))
+        best = ops.cast(ops.max(products, axis=2), "float32")
+        result = ops.mean(best, axis=1) / of_queries[:, None]
+        if self.symmetric:
+            best = ops.cast(ops.max(products, axis=1), "float32")
+            result = (result + ops.mean(best, axis=1) / of_targets[None, :]) / 2
         return result
 
     def _pair_maxima(

@@ -16,10 +16,11 @@ import numpy as np
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import InputError
 from pipeline.nets import chamfer, comparator
-from pipeline.nets.attention import attend
+from pipeline.nets.attention import attend, content, frame_weights
 from pipeline.nets.backend import device_scope, ops, resolve_precision
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.model_dir import load_model
+from pipeline.nets.regions import l2_normalize
 from pipeline.padding import MINIMUM_FRAMES, repeat_to_min
 from pipeline.resize import resize_crop
 
@@ -103,7 +104,8 @@ class ViSiL:
             query, target: float [T, R, C] of `extract_features`.
 
         Returns:
-            float32 [Tq, Tt], after repeating fewer than 4 frames.
+            float32 [Tq, Tt], after repeating fewer than 4 frames. Blank regions count for less
+            where the model knows them, see `attention.content`.
 
         Raises:
             InputError: not features of this model.
@@ -112,10 +114,11 @@ class ViSiL:
         matrix = np.empty((len(query), len(target)), np.float32)
         with device_scope(self._gpu_id):
             for row in range(0, len(query), TILE_FRAMES):
-                rows = ops.convert_to_tensor(query[row : row + TILE_FRAMES])
+                rows, of_rows = self._weighted(query[row : row + TILE_FRAMES])
                 for column in range(0, len(target), TILE_FRAMES):
-                    columns = ops.convert_to_tensor(target[column : column + TILE_FRAMES])
-                    tile = chamfer.frame_to_frame(rows, columns, self._symmetric)
+                    columns, of_columns = self._weighted(target[column : column + TILE_FRAMES])
+                    weights = None if self.weights.blank is None else (of_rows, of_columns)
+                    tile = chamfer.frame_to_frame(rows, columns, self._symmetric, weights)
                     matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
                         ops.convert_to_numpy(tile)
                     )
@@ -150,10 +153,14 @@ class ViSiL:
             InputError: not features of this model.
         """
         output = self.calculate_visil_output(query, target)
+        weights = None
+        if self.weights.blank is not None:
+            weights = self._output_weights(query), self._output_weights(target)
         with device_scope(self._gpu_id):
             tensor = ops.convert_to_tensor(output)
-            score = float(ops.convert_to_numpy(chamfer.video_to_video(tensor, self._symmetric)))
-        return min(1.0, max(-1.0, score))
+            score = chamfer.video_to_video(tensor, self._symmetric, weights)
+            number = float(ops.convert_to_numpy(score))
+        return min(1.0, max(-1.0, number))
 
     @cached_property
     def _net(self) -> FeatureNet:
@@ -168,6 +175,21 @@ class ViSiL:
             return vectors
         with device_scope(self._gpu_id):
             return np.asarray(ops.convert_to_numpy(attend(vectors, self.weights.attention)))
+
+    def _weighted(self, features: np.ndarray) -> tuple[Any, Any]:
+        """The features, each region scaled by its content, and the frames' weights [T] or None."""
+        x = ops.convert_to_tensor(features)
+        if self.weights.blank is None:
+            return x, None
+        scale = content(l2_normalize(x), self.weights.blank)  # attention keeps directions
+        return x * scale[..., None], frame_weights(scale)
+
+    def _output_weights(self, features: np.ndarray) -> np.ndarray:
+        """Weight of each row of the output: the mean of its frames'."""
+        with device_scope(self._gpu_id):
+            weights = ops.convert_to_numpy(self._weighted(self._checked(features, "query"))[1])
+        stride = 1 if self.weights.comparator is None else comparator.SHRINK
+        return np.asarray(weights[: len(weights) // stride * stride].reshape(-1, stride).mean(1))
 
     def _compared(self, matrix: np.ndarray) -> np.ndarray:
         """Comparator over strips of rows with enough of their neighbours to be exact."""

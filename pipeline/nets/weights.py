@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import ModelError
+from pipeline.nets.blank import Blank
 from pipeline.records import Preprocess
 
 
@@ -91,6 +92,7 @@ class ModelWeights:
         whitening: PCA of the concatenated regions.
         attention: context vector [dims], or None.
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
+        blank: what nearly empty regions look like, or None: they count as the others do.
         similarity_function: the one the model was made for.
         features_digest: SHA-256 (hex) of all that changes features, of the full dims.
         licence, provenance, description: text, may be empty.
@@ -106,6 +108,7 @@ class ModelWeights:
     whitening: Whitening
     attention: np.ndarray | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    blank: Blank | None = None
     similarity_function: str = "chamfer"
     licence: str = ""
     provenance: str = ""
@@ -123,6 +126,11 @@ class ModelWeights:
         if self.attention is not None and self.attention.shape != (self.whitening.dims,):
             raise ValueError(
                 f"attention vector is {self.attention.shape}, expected ({self.whitening.dims},)"
+            )
+        if self.blank is not None and self.blank.directions.shape[1] != self.whitening.dims:
+            raise ValueError(
+                f"blank directions are {self.blank.directions.shape}, "
+                f"expected [K, {self.whitening.dims}]"
             )
         if self.comparator is not None:
             _check_comparator(self.comparator)
@@ -154,14 +162,15 @@ class ModelWeights:
                 f"{self.name}: dims {dims} asked, but its attention was learned for {self.dims} "
                 f"values; leave dims out or give {self.dims}"
             )
-        return replace(self, whitening=self.whitening.first(dims))
+        blank = self.blank.first(dims) if self.blank else None
+        return replace(self, whitening=self.whitening.first(dims), blank=blank)
 
 
 def features_digest(weights: ModelWeights) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
 
-    Attention and comparator are left out: they act on stored features. File format and the
-    names inside a file have no part in it, so a converted model keeps its digest.
+    Attention, comparator and blank directions are left out: they act on stored features. File
+    format and the names inside a file have no part in it, so a converted model keeps its digest.
     """
     description = {
         "backbone": weights.backbone,

@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.nets import own_format
 from pipeline.nets.backbones import build
+from pipeline.nets.blank import Blank
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
@@ -42,7 +43,10 @@ MODEL = ModelWeights(
     provenance="random numbers",
     description="for tests",
 )
-FULL = replace(MODEL, attention=f32(5), comparator=comparator(), similarity_function="chamfer")
+BLANK = Blank(np.eye(1, 5, dtype=np.float32), 0.2, 0.6)
+FULL = replace(
+    MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer"
+)
 
 
 @pytest.fixture
@@ -79,6 +83,10 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
     assert np.array_equal(found.whitening.eigenvectors, model.whitening.eigenvectors)
     assert (found.attention is None) == (found.comparator is None) == (model.attention is None)
+    assert (found.blank is None) == (model.blank is None)
+    if model.blank and found.blank:
+        assert np.array_equal(found.blank.directions, model.blank.directions)
+        assert (found.blank.low, found.blank.high) == (model.blank.low, model.blank.high)
     if model.comparator and found.comparator:
         for (a, b), (c, d) in zip(found.comparator, model.comparator, strict=True):
             assert np.array_equal(a, c) and np.array_equal(b, d)
@@ -102,7 +110,7 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
     def digest(**changes: Any) -> str:
         return replace(MODEL, **changes, features_digest="").features_digest
 
-    heads = {"attention": FULL.attention, "comparator": FULL.comparator}
+    heads = {"attention": FULL.attention, "comparator": FULL.comparator, "blank": BLANK}
     assert digest() == digest(**heads) == digest(name="other", origin="elsewhere")
     bias = MODEL.arrays["conv1/bias"].copy()
     bias[0] = np.nextafter(bias[0], np.float32(2))
@@ -154,6 +162,8 @@ def test_no_model(tmp_path: Path) -> None:
         ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),
         ({"similarity_function": "cosine"}, "similarity_function is 'cosine'"),
         ({"input": {"resize": 40}}, "InputDescription"),
+        ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
+        ({"blank": {"low": 0.6}}, "high"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),
         ({"weights_sha256": "0" * 64}, r"weights\.npz: SHA-256 is .*copy both files again"),
@@ -185,7 +195,7 @@ def test_missing_weights(directory: Path) -> None:
         load_model(directory)
 
 
-@pytest.mark.parametrize("name", ["attention", "comparator/3/", "whitening/mean"])
+@pytest.mark.parametrize("name", ["attention", "blank", "comparator/3/", "whitening/mean"])
 def test_missing_array(directory: Path, name: str) -> None:
     rewrite_arrays(directory, drop=name)
     with pytest.raises(ModelError, match=f"no array '{name}.*promises"):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
+from pipeline.nets.blank import Blank
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.scores import PairScores
 from tests import reference
-from tests.features import comparator_layers, region_vectors
+from tests.features import DIMS, comparator_layers, region_vectors
 
 
 def videos(lengths: list[int], seed: int) -> list[np.ndarray]:
@@ -27,10 +28,11 @@ def score_all(
     cells=20_000,
     few_shapes=False,
     shapes=None,
+    blank=None,
 ):
     from pipeline.nets.pairs import PairScorer
 
-    weights = SimpleNamespace(regions=9, comparator=comparator, attention=None)
+    weights = SimpleNamespace(regions=9, comparator=comparator, attention=None, blank=blank)
     scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
     geometry = COMPARATOR if comparator else CHAMFER_ONLY
@@ -47,10 +49,13 @@ def score_all(
 
     for t_block in t_blocks:
         for q_block in q_blocks:
-            matrix = scorer.frame_matrix(
-                scorer.place_queries(read(qs, q_block)), scorer.place_targets(read(ts, t_block))
+            placed = (
+                scorer.place_queries(read(qs, q_block)),
+                scorer.place_targets(read(ts, t_block)),
             )
-            for batch in scores.batches(q_block, t_block, pairs, cells, few_shapes):
+            matrix = scorer.frame_matrix(*placed)
+            weights = tuple(scorer.fetched_weights(side) for side in placed)
+            for batch in scores.batches(q_block, t_block, pairs, cells, few_shapes, weights):
                 if shapes is not None:
                     shapes.add((matrix.shape, batch.windows.shape, batch.rows, batch.columns))
                 maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
@@ -59,9 +64,12 @@ def score_all(
     return table
 
 
-def expected(queries, targets, comparator, symmetric):
+def expected(queries, targets, comparator, symmetric, blank=None):
     return np.array(
-        [[reference.similarity(q, t, comparator, symmetric) for t in targets] for q in queries]
+        [
+            [reference.similarity(q, t, comparator, symmetric, blank) for t in targets]
+            for q in queries
+        ]
     )
 
 
@@ -132,3 +140,34 @@ def test_few_shapes_change_nothing_and_are_few(with_comparator, symmetric):
     assert max(map(len, sizes.values())) <= 2
     assert len({matrix for matrix, *_ in few}) < len({matrix for matrix, *_ in many}) / 2
     assert len(few) < len(many) / 2
+
+
+BLANK = Blank(np.eye(2, DIMS, dtype=np.float32), 0.2, 0.7)
+
+
+def partly_blank(lengths: list[int], seed: int) -> list[np.ndarray]:
+    """Some regions and whole frames lie more or less in the blank space; one video lies all."""
+    made = videos(lengths, seed)
+    for i, video in enumerate(made):
+        rng = np.random.default_rng([seed, i])
+        video[..., :2] *= rng.choice([1, 3, 30], size=(len(video), 9, 1))
+        video[rng.random(len(video)) < 0.3, :, :2] *= 100
+    made[0][..., 2:] = 0
+    return [(v / np.linalg.norm(v, axis=2, keepdims=True)).astype(np.float32) for v in made]
+
+
+@pytest.mark.parametrize("few_shapes", [False, True])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("with_comparator", [False, True])
+def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
+    """Every border, with whole videos and cut ones, against the formula in numpy."""
+    queries = partly_blank([*LENGTHS, 150], 11)
+    targets = partly_blank([70, *reversed(LENGTHS), 131], 12)
+    comparator = comparator_layers(5) if with_comparator else None
+    want = expected(queries, targets, comparator, symmetric, BLANK)
+    assert want.std() > 0.02
+    assert np.abs(want - expected(queries, targets, comparator, symmetric)).max() > 0.1
+    got = score_all(queries, targets, comparator, symmetric, few_shapes=few_shapes, blank=BLANK)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    whole = score_all(queries, targets, comparator, symmetric, 256, 10**6, blank=BLANK)
+    np.testing.assert_allclose(got, whole, atol=1e-5)

@@ -1,0 +1,171 @@
+"""Nearly empty frames: made-up ones, and where a feature network puts them.
+
+Black, white, one colour, a fade, a card with a few words: such frames are alike in videos that
+have nothing to do with each other. Whatever the network, their whitened region vectors lie near a
+space of few dimensions, while those of other frames have hardly more length in it than chance
+gives. A model may hold that space; stage two then counts a region vector for less the more of it
+lies in there (`attention.content`).
+
+The pictures are drawn here, so that the space can be found again for any network, from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pipeline.nets.features import FeatureNet
+
+DIRECTIONS = 16  # chosen on validation videos, see benchmarks/NOTES.md
+FLOOR = 0.02  # least weight of a frame: what is left of a video of blank frames only
+GREYS = (0, 6, 16, 32, 64, 96, 128, 160, 192, 224, 240, 255)
+COLOURS = (
+    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255),
+    (128, 0, 0), (0, 128, 0), (0, 0, 128), (96, 96, 0), (96, 0, 96), (0, 96, 96),
+    (40, 0, 0), (0, 40, 0), (0, 0, 40), (200, 160, 120), (120, 160, 200), (255, 128, 0),
+    (30, 60, 120), (110, 70, 40),
+)  # fmt: skip
+RAMPS = (
+    ((0, 0, 0), (255, 255, 255)), ((0, 0, 0), (96, 96, 96)), ((255, 255, 255), (160, 160, 160)),
+    ((0, 0, 60), (90, 120, 200)), ((90, 20, 0), (255, 190, 90)),
+)  # fmt: skip
+NOISES = (1.5, 5.0)  # standard deviation, grey levels
+
+
+@dataclass(frozen=True)
+class Blank:
+    """The space of nearly empty region vectors, and how much in it is too much.
+
+    Attributes:
+        directions: float32 [K, C], orthonormal rows.
+        low, high: a region vector counts in full up to `low` and not at all from `high` on, in
+            units of `excess`.
+    """
+
+    directions: np.ndarray
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        shape = self.directions.shape
+        if len(shape) != 2 or not 0 < shape[0] < shape[1]:
+            raise ValueError(f"blank directions are {shape}, expected [K, C] with 0 < K < C")
+        if np.abs(self.directions @ self.directions.T - np.eye(len(self.directions))).max() > 1e-3:
+            raise ValueError("blank directions are not of length 1 and at right angles")
+        if not 0 <= self.low < self.high <= 1:
+            raise ValueError(f"blank low {self.low} and high {self.high}, expected 0 <= low < high")
+
+    @property
+    def chance(self) -> float:
+        """Squared length in the space of a vector of length 1 that points anywhere: K / C."""
+        return len(self.directions) / self.directions.shape[1]
+
+    def first(self, dims: int) -> Blank | None:
+        """For vectors cut to their first values; None where too few are left to tell."""
+        if dims < 4 * len(self.directions):
+            return None
+        rows = np.linalg.qr(self.directions[:, :dims].T.astype(np.float64))[0].T
+        return Blank(rows.astype(np.float32), self.low, self.high)
+
+    def excess(self, vectors: np.ndarray) -> np.ndarray:
+        """Squared length in the space, 0 where it is what chance gives and 1 where it is all.
+
+        Args:
+            vectors: float32 [..., C] of length 1.
+        """
+        inside = np.square(vectors @ self.directions.T).sum(axis=-1)
+        return np.asarray((inside - self.chance) / (1 - self.chance))
+
+
+def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blank:
+    """The space of a network's blank region vectors.
+
+    Its directions are the principal ones (about zero, not about the mean) of `blank_frames`. A
+    vector with as much in them as three quarters of other blank pictures have does not count at
+    all; with less than half of that it counts in full.
+
+    Args:
+        net: the model's feature network; whitening included, with full dims.
+        count: directions, less than a quarter of the dims.
+        seed: of the pictures.
+    """
+    size = net.preprocess.crop
+    fitted, others = (net(blank_frames(size, s)).reshape(-1, net.dims) for s in (seed, seed + 1))
+    directions = np.linalg.svd(fitted, full_matrices=False)[2][:count]
+    blank = Blank(np.ascontiguousarray(directions, np.float32), 0.0, 1.0)
+    high = float(np.quantile(blank.excess(others), 0.25))
+    return Blank(blank.directions, high / 2, high)
+
+
+def blank_frames(size: int, seed: int = 0) -> np.ndarray:
+    """Pictures with next to nothing in them.
+
+    Args:
+        size: side in pixels.
+        seed: of noise and of the strokes that stand for words.
+
+    Returns:
+        uint8 [N, size, size, 3] RGB.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = [p for plain in _plain(size) for p in (plain, *_noisy(plain, rng))]
+    pictures += [p for ramp in _gradients(size) for p in (ramp, *_noisy(ramp, rng))]
+    pictures += list(_cards(size, rng))
+    return np.stack([np.clip(np.rint(p), 0, 255).astype(np.uint8) for p in pictures])
+
+
+def _plain(size: int) -> Iterator[np.ndarray]:
+    for colour in (*((g, g, g) for g in GREYS), *COLOURS):
+        yield np.broadcast_to(np.array(colour, np.float32), (size, size, 3))
+
+
+def _noisy(picture: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for deviation in NOISES:
+        yield picture + rng.normal(0, deviation, picture.shape)
+
+
+def _gradients(size: int) -> Iterator[np.ndarray]:
+    """From one colour to another, down, across and from the centre outwards."""
+    steps = np.linspace(0, 1, size, dtype=np.float32)
+    down = np.broadcast_to(steps[:, None, None], (size, size, 1))
+    distance = np.hypot(*np.meshgrid(steps - 0.5, steps - 0.5))[..., None] / np.sqrt(0.5)
+    for first, last in RAMPS:
+        a, b = np.array(first, np.float32), np.array(last, np.float32)
+        for ramp in (down, down.swapaxes(0, 1), distance, 1 - distance):
+            yield a + (b - a) * ramp
+
+
+def _cards(size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Lines of strokes as high and wide as small letters, on black, white or a colour."""
+    looks = [((0, 0, 0), (235, 235, 235)), ((0, 0, 0), (120, 120, 120)),
+             ((255, 255, 255), (20, 20, 20)), ((20, 30, 80), (255, 255, 255))]  # fmt: skip
+    for ground, ink in looks:
+        for lines, height in ((1, 6), (3, 5), (5, 7), (2, 12)):
+            picture = np.empty((size, size, 3), np.float32)
+            picture[:] = ground
+            tops = np.linspace(0, size, lines + 2)[1:-1] - height / 2
+            for top in tops.astype(int):
+                _line(picture, int(top), height, ink, rng)
+            yield picture
+
+
+def _line(
+    picture: np.ndarray,
+    top: int,
+    height: int,
+    ink: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> None:
+    size = len(picture)
+    left, right = int(size * rng.uniform(0.1, 0.35)), int(size * rng.uniform(0.65, 0.9))
+    stem, step = max(1, height // 5), max(3, round(height * 0.7))
+    for x in range(left, right, step):
+        if rng.random() < 0.15:  # between words
+            continue
+        picture[top : top + height, x : x + stem] = ink
+        row = top + int(rng.integers(0, 3)) * (height - stem) // 2
+        picture[row : row + stem, x : x + step - stem] = ink
