@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.errors import InputError
 from pipeline.inputs import read_list, scan_folder
 from pipeline.records import VideoRef
 from pipeline.shipped import default_model_dir
@@ -64,6 +65,7 @@ def compute_similarity(
     top_k: int | None = None,
     threshold: float | None = None,
     gpu_id: int | None = None,
+    max_fpr: float | None = None,
 ) -> dict[str, dict[str, float]] | None:
     """Stage two: every query against every database video.
 
@@ -74,13 +76,17 @@ def compute_similarity(
         config: see `CompareConfig`.
         top_k, threshold: see `results.select`.
         gpu_id: see `nets.backend.device_scope`.
+        max_fpr: in place of a threshold, see `compare.threshold_for`.
 
     Returns:
         `{query_id: {database_id: similarity}}`, or None.
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
+        InputError: both threshold and max_fpr.
     """
+    if threshold is not None and max_fpr is not None:
+        raise InputError("give threshold or max_fpr, not both")
     from pipeline import compare
     from pipeline.collection import Collection
     from pipeline.nets.model_dir import load_model
@@ -94,6 +100,8 @@ def compute_similarity(
             for side in (queries, database)
         )
         weights = load_model(model_dir or default_model_dir())
+        if max_fpr is not None:
+            threshold = compare.threshold_for(max_fpr, searched, weights, config)
         if output_file is not None:
             compare.compute_similarity(
                 asked, searched, output_file, weights, config, top_k, threshold, gpu_id

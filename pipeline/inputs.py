@@ -42,6 +42,27 @@ def read_list(path: str | Path) -> list[VideoRef]:
     return refuse_duplicates(refs, path)
 
 
+def read_related(path: str | Path) -> set[tuple[str, str]]:
+    """Pairs of (query id, database id) of a list; what follows the second column is ignored.
+
+    Raises:
+        InputError: the file is missing or not UTF-8, or a line has no two ids. The message names
+            file and line.
+    """
+    pairs = set()
+    for number, line in enumerate(_decode(_read(path), path).split("\n"), start=1):
+        if not line.strip(" \r"):
+            continue
+        query, _, rest = line.removesuffix("\r").partition("\t")
+        database = rest.partition("\t")[0]
+        if not query or not database:
+            raise InputError(
+                f"{path}, line {number}: expected `query<TAB>database`, found {line[:80]!r}"
+            )
+        pairs.add((query, database))
+    return pairs
+
+
 def scan_folder(path: str | Path) -> list[VideoRef]:
     """All videos below a folder, sorted by id; the id is the relative path, with `/`.
 

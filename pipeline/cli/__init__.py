@@ -10,7 +10,7 @@ import click
 from pipeline import __version__
 from pipeline.cli.compare import compare
 from pipeline.cli.extract import extract
-from pipeline.cli.models import convert_model
+from pipeline.cli.models import calibrate, convert_model
 from pipeline.cli.stores import copy, info, remove, verify
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Precomputed feature index for video similarity (ViSiL, ICCV 2019)."""
 
 
-for _command in (extract, compare, info, verify, remove, copy, convert_model):
+for _command in (extract, compare, info, verify, remove, copy, convert_model, calibrate):
     main.add_command(_command)
 
 __all__ = ["compare", "extract", "main"]

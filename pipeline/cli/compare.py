@@ -57,6 +57,12 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), help="Write scores of at least this only."
 )
+@click.option(
+    "--max_fpr",
+    type=float,
+    help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
+    "reaches (0.001: one in a thousand), as the model was calibrated.",
+)
 @common.sampling_option
 @common.batch_option
 @click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
@@ -81,6 +87,7 @@ def compare(
     load_queries: bool,
     top_k: int | None,
     threshold: float | None,
+    max_fpr: float | None,
     sampling: str | None,
     batch_sz: int | None,
     batch_sz_sim: int | None,
@@ -101,6 +108,12 @@ def compare(
     check_output_file(output_file)
     if threshold is not None and math.isnan(threshold):
         raise InputError("--threshold is not a number")
+    if threshold is not None and max_fpr is not None:
+        raise InputError("give --threshold or --max_fpr, not both")
+    if max_fpr is not None:  # refused before any video is decoded
+        from pipeline.compare import calibration_of
+
+        calibration_of(common.load_weights(model_dir)).threshold(max_fpr)
     config = load_config(config_file)
     config = Config(
         override(
@@ -136,6 +149,8 @@ def compare(
         database = made or sources.extracted(
             "database", database_list or [], database_store, queries
         )
+        if max_fpr is not None:
+            threshold = _threshold(max_fpr, database, model_dir, config)
         _run(
             queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list
         )
@@ -156,6 +171,19 @@ def _check_sides(
             raise InputError(f"give --{side}_file, --{side}_dir or --{side}_store")
         if listed is not None and len(stores) > 1:
             raise InputError(f"with a list of {side} videos, give at most one --{side}_store")
+
+
+def _threshold(rate: float, database: Collection, model_dir: str | None, config: Config) -> float:
+    from pipeline.compare import threshold_for
+
+    weights = common.load_weights(model_dir)
+    threshold = threshold_for(rate, database, weights, config.compare)
+    assert weights.calibration is not None
+    common.say(
+        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"{weights.calibration.pairs} unrelated pairs"
+    )
+    return threshold
 
 
 def _run(

@@ -1,10 +1,13 @@
-"""`convert-model`: a published release into our own format."""
+"""`convert-model` and `calibrate`: the commands on a model."""
 
 from __future__ import annotations
+
+from contextlib import ExitStack
 
 import click
 
 from pipeline.cli import common
+from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
 
 
 @click.command()
@@ -17,3 +20,68 @@ def convert_model(source: str, target: str) -> None:
 
     convert(source, target)
     click.echo(f"{target}: written; use it with --model_dir {target}")
+
+
+@click.command()
+@click.option("-m", "--model_dir", required=True, help="Model to calibrate, in our own format.")
+@click.option("--query_store", multiple=True, required=True, help="As for compare; repeatable.")
+@click.option("--database_store", multiple=True, required=True, help="As for compare; repeatable.")
+@click.option(
+    "--related",
+    help="Pairs that are copies of each other, one `query<TAB>database` a line, left out. "
+    "Equal ids are left out in any case.",
+)
+@click.option(
+    "-s",
+    "--similarity_function",
+    type=click.Choice(SIMILARITY_FUNCTIONS),
+    help="Default: the one the model was made for.",
+)
+@common.gpu_option
+@common.handled("interrupted; the model is as it was")
+def calibrate(
+    model_dir: str,
+    query_store: tuple[str, ...],
+    database_store: tuple[str, ...],
+    related: str | None,
+    similarity_function: str | None,
+    gpu_id: int,
+) -> None:
+    """Measure what scores unrelated videos reach, for `compare --max_fpr`.
+
+    All pairs but those of equal ids and those listed as related are taken as unrelated. The
+    result is kept in the model's description; its weights stay as they are.
+    """
+    from pipeline import compare
+    from pipeline.collection import Collection
+    from pipeline.inputs import read_related
+    from pipeline.nets import model_dir as models
+    from pipeline.store import open_store
+
+    known = read_related(related) if related else set()
+    weights = common.load_weights(model_dir)
+    line = common.ProgressLine()
+    with ExitStack() as stack:
+        queries, database = (
+            Collection([stack.enter_context(open_store(path)) for path in side])
+            for side in (query_store, database_store)
+        )
+        calibration, best = compare.calibrate(
+            queries,
+            database,
+            weights,
+            CompareConfig(similarity_function),
+            known,
+            gpu_id,
+            lambda done, total: line.show(done, total, "database videos"),
+            model_dir,
+        )
+        left_out = len(queries) * len(database) - calibration.pairs
+    models.calibrate(model_dir, calibration)
+    click.echo(f"{model_dir}: calibrated on {calibration.pairs} pairs, {left_out} left out")
+    for rate in (0.1, 0.01, 0.001, 0.0001, 0.00001):
+        if rate >= calibration.rates[-1]:
+            click.echo(f"  {calibration.threshold(rate):.3f} is reached by {rate:g} of them")
+    common.say("highest of them; if one is a copy, list it in --related and calibrate again:")
+    for score, query, video in best:
+        common.say(f"  {score:.3f}  {query}\t{video}")

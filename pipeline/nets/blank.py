@@ -22,18 +22,15 @@ if TYPE_CHECKING:
 
 DIRECTIONS = 16  # chosen on validation videos, see benchmarks/NOTES.md
 FLOOR = 0.02  # least weight of a frame: what is left of a video of blank frames only
-GREYS = (0, 6, 16, 32, 64, 96, 128, 160, 192, 224, 240, 255)
-COLOURS = (
-    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255),
-    (128, 0, 0), (0, 128, 0), (0, 0, 128), (96, 96, 0), (96, 0, 96), (0, 96, 96),
-    (40, 0, 0), (0, 40, 0), (0, 0, 40), (200, 160, 120), (120, 160, 200), (255, 128, 0),
-    (30, 60, 120), (110, 70, 40),
-)  # fmt: skip
 RAMPS = (
     ((0, 0, 0), (255, 255, 255)), ((0, 0, 0), (96, 96, 96)), ((255, 255, 255), (160, 160, 160)),
     ((0, 0, 60), (90, 120, 200)), ((90, 20, 0), (255, 190, 90)),
 )  # fmt: skip
-NOISES = (1.5, 5.0)  # standard deviation, grey levels
+CARDS = (
+    ((0, 0, 0), (235, 235, 235)), ((0, 0, 0), (120, 120, 120)), ((255, 255, 255), (20, 20, 20)),
+    ((20, 30, 80), (255, 255, 255)),
+)  # fmt: skip
+LINES = ((1, 6), (3, 5), (5, 7), (2, 12))  # number and height in pixels
 
 
 @dataclass(frozen=True)
@@ -105,27 +102,37 @@ def blank_frames(size: int, seed: int = 0) -> np.ndarray:
     """Pictures with next to nothing in them.
 
     Args:
-        size: side in pixels.
-        seed: of noise and of the strokes that stand for words.
+        size: side in pixels, a multiple of 8.
+        seed: of colours, noise and of the strokes that stand for words.
 
     Returns:
         uint8 [N, size, size, 3] RGB.
     """
     rng = np.random.default_rng(seed)
-    pictures = [p for plain in _plain(size) for p in (plain, *_noisy(plain, rng))]
-    pictures += [p for ramp in _gradients(size) for p in (ramp, *_noisy(ramp, rng))]
-    pictures += list(_cards(size, rng))
+    plain = [np.broadcast_to(c, (size, size, 3)) for c in _colours(rng)]
+    pictures = [*plain, *_gradients(size), *_cards(size, rng)]
+    pictures += [p + rng.normal(0, rng.uniform(1, 5), p.shape) for p in pictures]
+    pictures += [_coded(p, rng.uniform(4, 24)) for p in pictures[len(pictures) // 2 :]]
     return np.stack([np.clip(np.rint(p), 0, 255).astype(np.uint8) for p in pictures])
 
 
-def _plain(size: int) -> Iterator[np.ndarray]:
-    for colour in (*((g, g, g) for g in GREYS), *COLOURS):
-        yield np.broadcast_to(np.array(colour, np.float32), (size, size, 3))
+def _colours(rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Black, white, much near these, greys and colours of all kinds."""
+    for low, high, count in ((0, 1, 1), (255, 256, 1), (1, 24, 8), (236, 255, 8), (24, 236, 8)):
+        for grey in rng.uniform(low, high, count):
+            yield np.full(3, grey, np.float32)
+    for brightness in np.linspace(0.1, 1, 32):
+        yield (rng.uniform(0, 255, 3) * brightness).astype(np.float32)
 
 
-def _noisy(picture: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    for deviation in NOISES:
-        yield picture + rng.normal(0, deviation, picture.shape)
+def _coded(picture: np.ndarray, step: float) -> np.ndarray:
+    """With the blocks that lossy compression leaves: 8x8 cosine transform, rounded to `step`."""
+    k, n = np.mgrid[:8, :8]
+    transform = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k, 0.5, np.sqrt(0.125))
+    blocks = picture.reshape(len(picture) // 8, 8, -1, 8, 3)
+    waves = np.einsum("ki,aibjc,lj->akblc", transform, blocks, transform)
+    coarse = np.rint(waves / step) * step
+    return np.einsum("ki,akblc,lj->aibjc", transform, coarse, transform).reshape(picture.shape)
 
 
 def _gradients(size: int) -> Iterator[np.ndarray]:
@@ -141,10 +148,8 @@ def _gradients(size: int) -> Iterator[np.ndarray]:
 
 def _cards(size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Lines of strokes as high and wide as small letters, on black, white or a colour."""
-    looks = [((0, 0, 0), (235, 235, 235)), ((0, 0, 0), (120, 120, 120)),
-             ((255, 255, 255), (20, 20, 20)), ((20, 30, 80), (255, 255, 255))]  # fmt: skip
-    for ground, ink in looks:
-        for lines, height in ((1, 6), (3, 5), (5, 7), (2, 12)):
+    for ground, ink in CARDS:
+        for lines, height in LINES:
             picture = np.empty((size, size, 3), np.float32)
             picture[:] = ground
             tops = np.linspace(0, size, lines + 2)[1:-1] - height / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.calibration import Calibration
 from pipeline.errors import ModelError
 from pipeline.nets import own_format, published
 from pipeline.nets.weights import ModelWeights
@@ -59,3 +60,20 @@ def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
         raise ModelError(f"{target}: holds a model already; choose an empty folder")
     own_format.write(published.read(source), target)
     return own_format.read(target)
+
+
+def calibrate(model_dir: str | Path, calibration: Calibration) -> None:
+    """Keep a calibration in a model's description, in place of the one that may be there.
+
+    Raises:
+        ModelError: the folder holds no model in our own format.
+    """
+    directory = Path(model_dir)
+    if published.is_published(directory):
+        raise ModelError(
+            f"{directory}: a published release has no place for a calibration; convert it to our "
+            "own format first (visil-index convert-model)"
+        )
+    if not own_format.is_own(directory):
+        raise ModelError(f"{directory}: no model in it; {EXPECTED}")
+    own_format.write_calibration(calibration, directory)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.calibration import Calibration
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
@@ -41,6 +42,7 @@ _OPTIONAL: dict[str, type] = {
     "origin": str,
     "description": str,
     "blank": dict,
+    "calibration": dict,
 }
 
 
@@ -97,7 +99,21 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     description = _describe(weights, hashlib.sha256(content).hexdigest())
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / WEIGHTS_FILE, content)
-    _replace(directory / DESCRIPTION_FILE, (json.dumps(description, indent=2) + "\n").encode())
+    _replace(directory / DESCRIPTION_FILE, _as_bytes(description))
+
+
+def write_calibration(calibration: Calibration, directory: Path) -> None:
+    """Put a calibration into the description of a model; its weights are not touched.
+
+    Raises:
+        ModelError: no description there that can be read, or it cannot be written.
+    """
+    path = directory / DESCRIPTION_FILE
+    values = _read_description(path) | {"calibration": asdict(calibration)}
+    try:
+        _replace(path, _as_bytes(values))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written: {error}") from error
 
 
 def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
@@ -119,7 +135,13 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
     }
     if weights.blank is not None:
         values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
+    if weights.calibration is not None:
+        values["calibration"] = asdict(weights.calibration)
     return values
+
+
+def _as_bytes(description: Mapping[str, Any]) -> bytes:
+    return (json.dumps(description, indent=2) + "\n").encode()
 
 
 def _replace(path: Path, content: Any) -> None:
@@ -195,6 +217,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         comparator=tuple(layers) or None,
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
         similarity_function=values["similarity_function"],
+        calibration=Calibration(**values["calibration"]) if "calibration" in values else None,
         licence=values.get("licence", ""),
         provenance=values.get("origin", ""),
         description=values.get("description", ""),

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from pipeline.calibration import Calibration
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
@@ -95,6 +96,7 @@ class ModelWeights:
         blank: what nearly empty regions look like, or None: they count as the others do.
         similarity_function: the one the model was made for.
         features_digest: SHA-256 (hex) of all that changes features, of the full dims.
+        calibration: what its scores mean, or None.
         licence, provenance, description: text, may be empty.
     """
 
@@ -110,6 +112,7 @@ class ModelWeights:
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
     blank: Blank | None = None
     similarity_function: str = "chamfer"
+    calibration: Calibration | None = None
     licence: str = ""
     provenance: str = ""
     description: str = ""

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "errors",
     "records",
-    "config padding resize shipped",
+    "config padding resize shipped calibration",
     "inputs",
     "video",
     "decode",

@@ -164,6 +164,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"input": {"resize": 40}}, "InputDescription"),
         ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
         ({"blank": {"low": 0.6}}, "high"),
+        ({"calibration": {"pairs": 5}}, "similarity_function"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),
         ({"weights_sha256": "0" * 64}, r"weights\.npz: SHA-256 is .*copy both files again"),

@@ -1,0 +1,106 @@
+"""`calibrate`, then `--max_fpr`: the commands on stores of made-up features."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline import compute_similarity
+from pipeline.cli import common, main
+from pipeline.errors import InputError
+from pipeline.nets import own_format
+from pipeline.nets.model_dir import load_model
+from tests import features
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model and two stores; d0 is a copy of q0, q1 is in both stores, all else is unrelated."""
+    model = features.model(comparator=False, attention=False)
+    own_format.write(model, tmp_path / "model")
+    queries = {f"q{i}": features.region_vectors(4 + i, [1, i]) for i in range(20)}
+    database = {f"d{i}": features.region_vectors(4 + i % 9, [2, i]) for i in range(30)}
+    database |= {"d0": queries["q0"], "q1": queries["q1"]}
+    made_with = features.spec(model.features_digest)
+    features.fill(tmp_path / "q.h5", made_with, queries)
+    features.fill(tmp_path / "d.h5", made_with, database)
+    features.fill(tmp_path / "cut.h5", features.spec(model.features_digest, dims=8), {
+        k: v[..., :8] / np.linalg.norm(v[..., :8], axis=2, keepdims=True)
+        for k, v in database.items()})  # fmt: skip
+    (tmp_path / "related.tsv").write_text("q0\td0\trecompressed\nsomebody\telse\n")
+    return tmp_path
+
+
+def run(*arguments, code=0):
+    common.load_weights.cache_clear()  # one process here, several for a user
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def sides(folder, database="d.h5"):
+    return ("--model_dir", folder / "model", "--query_store", folder / "q.h5",
+            "--database_store", folder / database)  # fmt: skip
+
+
+def test_from_calibration_to_threshold(folder):
+    weights_before = (folder / "model" / "weights.npz").read_bytes()
+    said = run("calibrate", *sides(folder), "--related", folder / "related.tsv")
+    assert "calibrated on 618 pairs, 2 left out" in said
+    assert (folder / "model" / "weights.npz").read_bytes() == weights_before
+    calibration = load_model(folder / "model").calibration
+    assert (calibration.pairs, calibration.dims, calibration.scores[-1] < 0.9) == (618, 16, True)
+
+    out = folder / "r.json"
+    said = run("compare", *sides(folder), "-o", out, "--max_fpr", "0.01")
+    assert "--max_fpr 0.01, as calibrated on 618 unrelated pairs" in said
+    found = {(q, d) for q, row in json.loads(out.read_text()).items() for d in row}
+    assert {("q0", "d0"), ("q1", "q1")} <= found
+    assert len(found) - 2 == round(0.01 * 618)
+
+    again = run("calibrate", *sides(folder), "--related", folder / "related.tsv")
+    assert again.count("618") == 1, "an earlier calibration is replaced"
+    table = compute_similarity(
+        folder / "q.h5", folder / "d.h5", model_dir=folder / "model", max_fpr=0.01
+    )
+    assert {(q, d) for q, row in table.items() for d in row} == found
+
+
+def test_a_copy_that_is_not_listed_shows(folder):
+    said = run("calibrate", *sides(folder))
+    assert "calibrated on 619 pairs" in said
+    assert "1.000  q0\td0" in said
+
+
+def test_refusals(folder):
+    asked = ("compare", *sides(folder), "-o", folder / "r.json")
+    assert "has no calibration: calibrate it" in run(*asked, "--max_fpr", "0.01", code=2)
+    run("calibrate", *sides(folder), "--related", folder / "related.tsv")
+    assert "expected more than 0" in run(*asked, "--max_fpr", "0", code=2)
+    assert "618 unrelated pairs" in run(*asked, "--max_fpr", "0.0001", code=2)
+    both = run(*asked, "--max_fpr", "0.01", "--threshold", "0.5", code=2)
+    assert "not both" in both
+    other = run(*asked, "--max_fpr", "0.01", "-s", "symmetric_chamfer", code=2)
+    assert "similarity_function: chamfer calibrated, symmetric_chamfer here" in other
+    assert not (folder / "r.json").exists()
+    with pytest.raises(InputError, match="not both"):
+        compute_similarity("q", "d", threshold=0.1, max_fpr=0.1)
+
+
+def test_other_dims_are_refused(folder):
+    run("calibrate", *sides(folder))
+    said = run(
+        "compare", "-m", folder / "model", "--query_store", folder / "cut.h5",
+        "--database_store", folder / "cut.h5", "--max_fpr", "0.01", "-o", folder / "r.json", code=2,
+    )  # fmt: skip
+    assert "dims: 16 calibrated, 8 here" in said
+
+
+def test_bad_lists_and_models(folder):
+    (folder / "bad.tsv").write_text("q0\td0\nq1\n")
+    said = run("calibrate", *sides(folder), "--related", folder / "bad.tsv", code=2)
+    assert "bad.tsv, line 2: expected `query<TAB>database`" in said
+    text = (folder / "model" / "model.json").read_text()
+    assert "no such store" in run("calibrate", *sides(folder, "absent.h5"), code=1)
+    assert (folder / "model" / "model.json").read_text() == text
