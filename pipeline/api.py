@@ -66,6 +66,7 @@ def compute_similarity(
     threshold: float | None = None,
     gpu_id: int | None = None,
     max_fpr: float | None = None,
+    mirrored_queries: Stores | None = None,
 ) -> dict[str, dict[str, float]] | None:
     """Stage two: every query against every database video.
 
@@ -77,6 +78,8 @@ def compute_similarity(
         top_k, threshold: see `results.select`.
         gpu_id: see `nets.backend.device_scope`.
         max_fpr: in place of a threshold, see `compare.threshold_for`.
+        mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`;
+            the better score of both counts.
 
     Returns:
         `{query_id: {database_id: similarity}}`, or None.
@@ -99,15 +102,22 @@ def compute_similarity(
             Collection([stack.enter_context(open_store(p)) for p in _paths(side)])
             for side in (queries, database)
         )
+        mirrored = None
+        if mirrored_queries is not None:
+            opened = [stack.enter_context(open_store(p)) for p in _paths(mirrored_queries)]
+            mirrored = Collection(opened)
         weights = load_model(model_dir or default_model_dir())
         if max_fpr is not None:
-            threshold = compare.threshold_for(max_fpr, searched, weights, config)
+            threshold = compare.threshold_for(
+                max_fpr, searched, weights, config, mirrored is not None
+            )
         if output_file is not None:
             compare.compute_similarity(
-                asked, searched, output_file, weights, config, top_k, threshold, gpu_id
-            )
+                asked, searched, output_file, weights, config, top_k, threshold, gpu_id,
+                mirrored=mirrored,
+            )  # fmt: skip
             return None
-        table, _ = compare.score_table(asked, searched, weights, config, gpu_id)
+        table, _ = compare.score_table(asked, searched, weights, config, gpu_id, mirrored=mirrored)
     return {
         query: {searched.ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
         for query, row in zip(asked.ids, table, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,6 +61,16 @@ class Collection:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def followed_by(self, others: Collection) -> Collection:
+        """The videos of both, `others` behind; ids may occur twice. For scoring in one pass."""
+        joined = copy.copy(self)
+        joined.ids = self.ids + others.ids
+        joined._stores = self._stores + others._stores
+        joined._frames = self._frames + others._frames
+        joined.lengths = np.concatenate([self.lengths, others.lengths])
+        joined.dtype = np.result_type(self.dtype, others.dtype)
+        return joined
+
     def read(self, video: int, start: int, stop: int, out: np.ndarray) -> None:
         """Fill `out` [stop - start, R, C] with frames of a video, short videos repeated.
 
@@ -72,6 +84,25 @@ class Collection:
             store.read_vectors(video_id, start, stop, out=out)
         else:
             out[:] = store.read_vectors(video_id, start, stop)
+
+
+def require_mirrored(queries: Collection, mirrored: Collection) -> None:
+    """Refuse what are no mirrored features of some of the queries.
+
+    Raises:
+        FingerprintMismatchError: not mirrored, or made with other settings besides.
+        InputError: a video that is no query.
+    """
+    as_mirrored = replace(queries.spec, mirrored=True)
+    differences = as_mirrored.differences(mirrored.spec)
+    if differences:
+        raise FingerprintMismatchError(
+            f"{mirrored.path} is no store of mirrored queries for {queries.path} "
+            f"({'; '.join(differences)}): make it with extract_features.py --mirrored"
+        )
+    strangers = set(mirrored.ids) - set(queries.ids)
+    if strangers:
+        raise InputError(f"{mirrored.path}: {min(strangers)!r} is mirrored, but is no query")
 
 
 def require_same_features(

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_blocks, plan_pieces
 from pipeline.calibration import Calibration, fit
-from pipeline.collection import Collection, require_same_features
+from pipeline.collection import Collection, require_mirrored, require_same_features
 from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.results import check_output_file, new_score_table, select, write_json
@@ -67,6 +67,7 @@ def compute_similarity(
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     listed_queries: Sequence[str] | None = None,
+    mirrored: Collection | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the JSON.
 
@@ -78,6 +79,7 @@ def compute_similarity(
         gpu_id: see `nets.backend.device_scope`.
         progress: called with (database videos done, all) after each block.
         listed_queries: see `results.write_json`.
+        mirrored: see `score_table`.
 
     Raises:
         FingerprintMismatchError: the two sides, or the model, do not fit each other.
@@ -88,7 +90,9 @@ def compute_similarity(
     begin = time.perf_counter()
     config = config or CompareConfig()
     folder = Path(output_file).parent
-    table, waited = score_table(queries, database, model, config, gpu_id, progress, folder)
+    table, waited = score_table(
+        queries, database, model, config, gpu_id, progress, folder, mirrored
+    )
     written = write_json(
         output_file, queries.ids, database.ids, table, top_k, threshold, listed_queries
     )
@@ -103,20 +107,32 @@ def score_table(
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     folder: str | Path | None = None,
+    mirrored: Collection | None = None,
 ) -> tuple[np.ndarray, float]:
     """Scores [queries, database] float32, and the seconds spent waiting for features.
 
     Arguments and errors are those of `compute_similarity`; `folder` is for scores that are too
     many for memory, see `results.new_score_table`.
+
+    `mirrored` holds features of mirrored frames of some or all of the queries, under the same ids:
+    such a query is scored both ways and the better score counts.
     """
     require_same_features(queries, database)
     require_model(database, model)
     from pipeline.nets.backend import device_scope
 
     model = model.with_dims(database.spec.dims)
-    table = new_score_table(len(queries), len(database), folder)
+    asked = queries
+    if mirrored is not None:
+        require_mirrored(queries, mirrored)
+        asked = queries.followed_by(mirrored)
+    table = new_score_table(len(asked), len(database), folder)
     with device_scope(gpu_id):
-        return table, _fill_table(table, queries, database, model, config, gpu_id, progress)
+        waited = _fill_table(table, asked, database, model, config, gpu_id, progress)
+    rows = {video: i for i, video in enumerate(queries.ids)}
+    for row, video in zip(table[len(queries) :], mirrored.ids if mirrored else (), strict=True):
+        np.maximum(table[rows[video]], row, out=table[rows[video]])
+    return table[: len(queries)], waited
 
 
 def calibrate(
@@ -161,9 +177,17 @@ def calibrate(
 
 
 def threshold_for(
-    rate: float, videos: Collection, model: ModelWeights, config: CompareConfig
+    rate: float,
+    videos: Collection,
+    model: ModelWeights,
+    config: CompareConfig,
+    mirrored: bool = False,
 ) -> float:
     """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
+
+    Args:
+        mirrored: the better of two scores counts. Each may then reach it half as often, which
+            is enough whether the two are alike or not.
 
     Raises:
         InputError: the model has no calibration, or one for another way of comparing, or the
@@ -177,7 +201,7 @@ def threshold_for(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
             f"({'; '.join(differences)}): {_REMEDY}"
         )
-    return calibration.threshold(rate)
+    return calibration.threshold(rate / 2 if mirrored else rate)
 
 
 def calibration_of(model: ModelWeights) -> Calibration:

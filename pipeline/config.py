@@ -32,6 +32,8 @@ class ExtractConfig:
         fps: frames sampled a second of video.
         sampling: frames, or keyframes: of each step the nearest keyframe only, much faster and
             less exact.
+        mirrored: mirror every frame, left for right: features of queries as their mirrored copies
+            look.
         dims: values kept of each whitened region vector; None keeps all the model has.
         dtype: float16 or float32, how the store keeps them; None takes that of the store,
             float16 for a new one.
@@ -48,6 +50,7 @@ class ExtractConfig:
 
     fps: float = 1.0
     sampling: str = "frames"
+    mirrored: bool = False
     dims: int | None = None
     dtype: str | None = None
     batch_size: int = 32

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -101,6 +102,7 @@ def extract_features(
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     config = config or ExtractConfig()
     spec = net.spec(config.fps, RULES[config.sampling])
+    spec = with_fields(spec, mirrored=config.mirrored)
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
@@ -219,7 +221,10 @@ class _Run:
     def _infer(self, batches: Iterable[FrameBatch]) -> None:
         for batch in batches:
             begin = time.perf_counter()
-            vectors = self.net(batch.images)
+            images = batch.images
+            if self.config.mirrored:
+                images = np.ascontiguousarray(images[:, :, ::-1])
+            vectors = self.net(images)
             self.report.network_seconds += time.perf_counter() - begin
             self.report.frames += batch.valid
             at = 0

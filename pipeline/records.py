@@ -65,6 +65,7 @@ class FeatureSpec:
         fps: frames sampled a second of video.
         resize, crop, resize_method: see `Preprocess`.
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
+        mirrored: frames were mirrored, left for right; such features are for queries only.
     """
 
     model: str
@@ -76,11 +77,16 @@ class FeatureSpec:
     crop: int
     resize_method: str
     sampling: str
+    mirrored: bool = False
+
+    def as_json(self) -> dict[str, str | int | float | bool]:
+        """The fields; `mirrored` only where it is true, as stores were described before it."""
+        return {k: v for k, v in asdict(self).items() if k != "mirrored" or v}
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the fields that change numbers; the name of the model is not one."""
-        values = {k: v for k, v in asdict(self).items() if k != "model"}
+        values = {k: v for k, v in self.as_json().items() if k != "model"}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: FeatureSpec) -> list[str]:

@@ -43,6 +43,18 @@ if TYPE_CHECKING:
     multiple=True,
     help="Store with database features; repeatable. With --database_file: where to keep them.",
 )
+@click.option(
+    "--mirrored_queries",
+    is_flag=True,
+    help="Score queries mirrored as well, the better score counts: finds mirrored copies that "
+    "the plain score misses.",
+)
+@click.option(
+    "--mirrored_query_store",
+    multiple=True,
+    help="Stores of the same queries made with extract_features.py --mirrored; repeatable. "
+    "With --mirrored_queries and a list: where to keep them.",
+)
 @click.option("-o", "--output_file", default="results.json", show_default=True, help="The result.")
 @common.model_dir_option
 @common.config_option
@@ -80,6 +92,8 @@ def compare(
     database_file: str | None,
     database_dir: str | None,
     database_store: tuple[str, ...],
+    mirrored_queries: bool,
+    mirrored_query_store: tuple[str, ...],
     output_file: str,
     model_dir: str | None,
     config_file: str | None,
@@ -118,6 +132,7 @@ def compare(
     config = Config(
         override(
             config.extract,
+            mirrored=False,
             sampling=sampling,
             batch_size=batch_sz,
             precision=precision,
@@ -138,6 +153,8 @@ def compare(
         query_list = sources.listed(query_file, query_dir, "query")
         database_list = sources.listed(database_file, database_dir, "database")
         _check_sides(query_list, query_store, database_list, database_store)
+        mirror = mirrored_queries or bool(mirrored_query_store)
+        _check_mirrored(query_list, mirror, mirrored_query_store)
         # What is stored already sets fps, dims and sampling of what is not; of two lists the
         # queries come first, since they are few and their errors show at once.
         made = None if database_list else sources.stored(database_store)
@@ -149,11 +166,15 @@ def compare(
         database = made or sources.extracted(
             "database", database_list or [], database_store, queries
         )
+        mirrored = None
+        if mirror:
+            mirrored = sources.mirrored(queries, query_list, mirrored_query_store)
         if max_fpr is not None:
-            threshold = _threshold(max_fpr, database, model_dir, config)
+            threshold = _threshold(max_fpr, database, model_dir, config, mirror)
         _run(
-            queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list
-        )
+            queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list,
+            mirrored,
+        )  # fmt: skip
     return common.PARTIAL_FAILURE if sources.failed else 0
 
 
@@ -173,11 +194,25 @@ def _check_sides(
             raise InputError(f"with a list of {side} videos, give at most one --{side}_store")
 
 
-def _threshold(rate: float, database: Collection, model_dir: str | None, config: Config) -> float:
+def _check_mirrored(
+    query_list: list[VideoRef] | None, mirror: bool, stores: tuple[str, ...]
+) -> None:
+    if mirror and query_list is None and not stores:
+        raise InputError(
+            "--mirrored_queries with stored queries needs their mirrored features: make them with "
+            "extract_features.py --mirrored and give them as --mirrored_query_store"
+        )
+    if query_list is not None and len(stores) > 1:
+        raise InputError("with a list of query videos, give at most one --mirrored_query_store")
+
+
+def _threshold(
+    rate: float, database: Collection, model_dir: str | None, config: Config, mirrored: bool
+) -> float:
     from pipeline.compare import threshold_for
 
     weights = common.load_weights(model_dir)
-    threshold = threshold_for(rate, database, weights, config.compare)
+    threshold = threshold_for(rate, database, weights, config.compare, mirrored)
     assert weights.calibration is not None
     common.say(
         f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
@@ -196,6 +231,7 @@ def _run(
     threshold: float | None,
     gpu_id: int,
     query_list: list[VideoRef] | None,
+    mirrored: Collection | None,
 ) -> None:
     from pipeline.compare import compute_similarity
 
@@ -212,6 +248,7 @@ def _run(
         gpu_id,
         lambda done, total: line.show(done, total, "database videos"),
         [video.id for video in query_list] if query_list else None,
+        mirrored,
     )
     common.say(
         f"{output_file}: {report.written} scores of {report.queries} queries and "
@@ -251,12 +288,32 @@ class _Sources:
                 )
         return Collection(stores)
 
+    def mirrored(
+        self, queries: Collection, videos: list[VideoRef] | None, stores: tuple[str, ...]
+    ) -> Collection:
+        """Mirrored features of the queries, of those that have them."""
+        from pipeline.collection import Collection
+
+        if videos is None:
+            opened = [self.open(path) for path in stores]
+            known = [i for i in queries.ids if any(i in store for store in opened)]
+            found = Collection(opened, known or None)
+        else:
+            usable = set(queries.ids)
+            again = [video for video in videos if video.id in usable]
+            found = self.extracted("mirrored queries", again, stores, queries, mirrored=True)
+        missing = len(queries) - len(found)
+        if missing > 0:
+            common.say(f"note: {missing} queries have no mirrored features, scored as they are")
+        return found
+
     def extracted(
         self,
         side: str,
         videos: list[VideoRef],
         keep: tuple[str, ...],
         like: Collection | None = None,
+        mirrored: bool = False,
     ) -> Collection:
         """Features of listed videos, made with the settings of `like` where that is given."""
         from pipeline.collection import Collection
@@ -266,6 +323,7 @@ class _Sources:
         if like is not None:
             require_model(like, common.load_weights(self.model_dir))
             config = self._as_in(like, side)
+        config = replace(config, mirrored=mirrored)
         if keep:
             path: str | Path = keep[0]
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @common.config_option
 @click.option("--fps", type=float, help="Frames sampled a second of video. Default: 1")
 @common.sampling_option
+@click.option("--mirrored", is_flag=True, help="Mirror frames, for --mirrored_query_store.")
 @click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="How the store keeps them.")
 @common.batch_option
@@ -48,6 +49,7 @@ def extract(
     config_file: str | None,
     fps: float | None,
     sampling: str | None,
+    mirrored: bool,
     dims: int | None,
     dtype: str | None,
     batch_sz: int | None,
@@ -68,6 +70,7 @@ def extract(
         load_config(config_file).extract,
         fps=fps,
         sampling=sampling,
+        mirrored=mirrored or None,
         dims=dims,
         dtype=dtype,
         batch_size=batch_sz,

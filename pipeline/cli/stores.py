@@ -29,7 +29,7 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
             for f in opened.failures.values():
                 click.echo(f"{f.id}\t{f.reason}\t{f.detail}\t{f.source.path}")
         elif as_json:
-            click.echo(json.dumps({"spec": asdict(opened.spec)}))
+            click.echo(json.dumps({"spec": opened.spec.as_json()}))
             for video_id in opened.ids:
                 click.echo(json.dumps(asdict(opened.record(video_id))))
             for f in opened.failures.values():
@@ -44,7 +44,7 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
             click.echo(f"size:         {frames * row / 1e6:.1f} MB of features")
             click.echo(f"model:        {spec.model} ({spec.digest[:16]})")
             click.echo(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")
-            click.echo(f"sampling:     {spec.sampling}")
+            click.echo(f"sampling:     {spec.sampling}{', mirrored' * spec.mirrored}")
             click.echo(f"fingerprint:  {spec.fingerprint[:16]}")
             click.echo(f"format:       {opened.format_version}")
 

@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from pipeline.nets.features import FeatureNet
 
-DIRECTIONS = 16  # chosen on validation videos, see benchmarks/NOTES.md
+DIRECTIONS = 32  # chosen on validation videos, see benchmarks/NOTES.md
 FLOOR = 0.02  # least weight of a frame: what is left of a video of blank frames only
 RAMPS = (
     ((0, 0, 0), (255, 255, 255)), ((0, 0, 0), (96, 96, 96)), ((255, 255, 255), (160, 160, 160)),
@@ -82,8 +82,8 @@ def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blan
     """The space of a network's blank region vectors.
 
     Its directions are the principal ones (about zero, not about the mean) of `blank_frames`. A
-    vector with as much in them as three quarters of other blank pictures have does not count at
-    all; with less than half of that it counts in full.
+    vector with as much in them as nine tenths of other blank pictures have does not count at all;
+    with less than a third of that it counts in full.
 
     Args:
         net: the model's feature network; whitening included, with full dims.
@@ -94,8 +94,8 @@ def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blan
     fitted, others = (net(blank_frames(size, s)).reshape(-1, net.dims) for s in (seed, seed + 1))
     directions = np.linalg.svd(fitted, full_matrices=False)[2][:count]
     blank = Blank(np.ascontiguousarray(directions, np.float32), 0.0, 1.0)
-    high = float(np.quantile(blank.excess(others), 0.25))
-    return Blank(blank.directions, high / 2, high)
+    high = float(np.quantile(blank.excess(others), 0.1))
+    return Blank(blank.directions, high / 3, high)
 
 
 def blank_frames(size: int, seed: int = 0) -> np.ndarray:

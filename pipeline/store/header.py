@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Header:
             "format": FORMAT,
             "format_version": self.format_version,
             "dtype": self.dtype.name,
-            "spec": asdict(self.spec),
+            "spec": self.spec.as_json(),
             "fingerprint": self.spec.fingerprint,
             "provenance": self.provenance,
         }
@@ -105,7 +105,8 @@ def read_header(value: Any, path: str) -> Header:
             f"{FORMAT_VERSION}; upgrade the program"
         )
     try:
-        spec = FeatureSpec(**{f.name: value["spec"][f.name] for f in fields(FeatureSpec)})
+        stored = {"mirrored": False, **value["spec"]}
+        spec = FeatureSpec(**{f.name: stored[f.name] for f in fields(FeatureSpec)})
         return Header(
             spec, DTYPES[value["dtype"]], int(value["format_version"]), value["provenance"]
         )
