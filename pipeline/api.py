@@ -67,6 +67,7 @@ def compute_similarity(
     gpu_id: int | None = None,
     max_fpr: float | None = None,
     mirrored_queries: Stores | None = None,
+    background: Stores | None = None,
 ) -> dict[str, dict[str, float]] | None:
     """Stage two: every query against every database video.
 
@@ -77,9 +78,11 @@ def compute_similarity(
         config: see `CompareConfig`.
         top_k, threshold: see `results.select`.
         gpu_id: see `nets.backend.device_scope`.
-        max_fpr: in place of a threshold, see `compare.threshold_for`.
+        max_fpr: in place of a threshold, see `calibrate.threshold_for`.
         mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`;
             the better score of both counts.
+        background: stores of videos unrelated to all queries, see `compare.score_table`; not
+            together with max_fpr, as a calibration is of plain scores.
 
     Returns:
         `{query_id: {database_id: similarity}}`, or None.
@@ -90,6 +93,8 @@ def compute_similarity(
     """
     if threshold is not None and max_fpr is not None:
         raise InputError("give threshold or max_fpr, not both")
+    if background is not None and max_fpr is not None:
+        raise InputError("max_fpr is for scores without a background, as the model was calibrated")
     from pipeline import compare
     from pipeline.collection import Collection
     from pipeline.nets.model_dir import load_model
@@ -98,26 +103,28 @@ def compute_similarity(
 
     config = config or CompareConfig()
     with ExitStack() as stack:
-        asked, searched = (
-            Collection([stack.enter_context(open_store(p)) for p in _paths(side)])
-            for side in (queries, database)
-        )
-        mirrored = None
-        if mirrored_queries is not None:
-            opened = [stack.enter_context(open_store(p)) for p in _paths(mirrored_queries)]
-            mirrored = Collection(opened)
+
+        def collection(paths: Stores) -> Collection:
+            return Collection([stack.enter_context(open_store(p)) for p in _paths(paths)])
+
+        asked, searched = collection(queries), collection(database)
+        mirrored = None if mirrored_queries is None else collection(mirrored_queries)
+        unrelated = None if background is None else collection(background)
         weights = load_model(model_dir or default_model_dir())
         if max_fpr is not None:
-            threshold = compare.threshold_for(
-                max_fpr, searched, weights, config, mirrored is not None
-            )
+            from pipeline.calibrate import threshold_for
+
+            threshold = threshold_for(max_fpr, searched, weights, config, mirrored is not None)
         if output_file is not None:
             compare.compute_similarity(
                 asked, searched, output_file, weights, config, top_k, threshold, gpu_id,
                 mirrored=mirrored,
+                background=unrelated,
             )  # fmt: skip
             return None
-        table, _ = compare.score_table(asked, searched, weights, config, gpu_id, mirrored=mirrored)
+        table, _ = compare.score_table(
+            asked, searched, weights, config, gpu_id, mirrored=mirrored, background=unrelated
+        )
     return {
         query: {searched.ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
         for query, row in zip(asked.ids, table, strict=True)

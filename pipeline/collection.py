@@ -105,6 +105,25 @@ def require_mirrored(queries: Collection, mirrored: Collection) -> None:
         raise InputError(f"{mirrored.path}: {min(strangers)!r} is mirrored, but is no query")
 
 
+def require_background(queries: Collection, background: Collection, least: int) -> None:
+    """Refuse a background that is too small, or that shows a query to itself.
+
+    Raises:
+        InputError: naming the store and what is wrong.
+    """
+    if len(background) < least:
+        raise InputError(
+            f"{background.path}: {len(background)} background videos, expected {least} or more "
+            "(background_top_k)"
+        )
+    known = set(queries.ids) & set(background.ids)
+    if known:
+        raise InputError(
+            f"{background.path}: {min(known)!r} is a query; a background holds only videos that "
+            "are unrelated to all queries"
+        )
+
+
 def require_same_features(
     first: FeatureStore | Collection, second: FeatureStore | Collection
 ) -> None:

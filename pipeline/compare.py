@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_blocks, plan_pieces
-from pipeline.calibration import Calibration, fit
-from pipeline.collection import Collection, require_mirrored, require_same_features
+from pipeline.collection import (
+    Collection,
+    require_background,
+    require_mirrored,
+    require_same_features,
+)
 from pipeline.config import CompareConfig
-from pipeline.errors import FingerprintMismatchError, InputError, ModelError
-from pipeline.results import check_output_file, new_score_table, select, write_json
+from pipeline.errors import FingerprintMismatchError, ModelError
+from pipeline.results import check_output_file, new_score_table, write_json
 from pipeline.scores import PairBatch, PairScores
 
 if TYPE_CHECKING:
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
 
 _PIECE_FRAMES = 256  # own frames of a piece: 272 x 272 x 32 activations are 9 MiB
 _QUERY_BLOCK_FRAMES = 2048
-_REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
-_SHOWN = 5  # best pairs that a calibration tells of
 _MATRIX_CELLS = 1 << 25  # of a query block times a block: 128 MiB, whatever the dims
 _BATCH_CELLS = 1 << 18  # matrix entries in a batch of pairs: 32 MiB a layer, full speed
 
@@ -68,6 +70,7 @@ def compute_similarity(
     progress: Callable[[int, int], None] | None = None,
     listed_queries: Sequence[str] | None = None,
     mirrored: Collection | None = None,
+    background: Collection | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the JSON.
 
@@ -79,7 +82,7 @@ def compute_similarity(
         gpu_id: see `nets.backend.device_scope`.
         progress: called with (database videos done, all) after each block.
         listed_queries: see `results.write_json`.
-        mirrored: see `score_table`.
+        mirrored, background: see `score_table`.
 
     Raises:
         FingerprintMismatchError: the two sides, or the model, do not fit each other.
@@ -91,7 +94,7 @@ def compute_similarity(
     config = config or CompareConfig()
     folder = Path(output_file).parent
     table, waited = score_table(
-        queries, database, model, config, gpu_id, progress, folder, mirrored
+        queries, database, model, config, gpu_id, progress, folder, mirrored, background
     )
     written = write_json(
         output_file, queries.ids, database.ids, table, top_k, threshold, listed_queries
@@ -108,6 +111,7 @@ def score_table(
     progress: Callable[[int, int], None] | None = None,
     folder: str | Path | None = None,
     mirrored: Collection | None = None,
+    background: Collection | None = None,
 ) -> tuple[np.ndarray, float]:
     """Scores [queries, database] float32, and the seconds spent waiting for features.
 
@@ -116,7 +120,17 @@ def score_table(
 
     `mirrored` holds features of mirrored frames of some or all of the queries, under the same ids:
     such a query is scored both ways and the better score counts.
+
+    `background` holds videos unrelated to all queries. How well a query does among them is a
+    measure of how much it is like anything, and a part of it is taken off its scores (score
+    normalisation, as in the descriptor baseline of Meta's Video Similarity Challenge, 2022). They
+    then lie in [-1 - w, 1 + w] for a `background_weight` of w.
+
+    Raises:
+        InputError: the background holds a query, or fewer videos than `background_top_k`.
     """
+    if background is not None:
+        require_background(queries, background, config.background_top_k)
     require_same_features(queries, database)
     require_model(database, model)
     from pipeline.nets.backend import device_scope
@@ -132,97 +146,13 @@ def score_table(
     rows = {video: i for i, video in enumerate(queries.ids)}
     for row, video in zip(table[len(queries) :], mirrored.ids if mirrored else (), strict=True):
         np.maximum(table[rows[video]], row, out=table[rows[video]])
-    return table[: len(queries)], waited
-
-
-def calibrate(
-    queries: Collection,
-    database: Collection,
-    model: ModelWeights,
-    config: CompareConfig,
-    related: Iterable[tuple[str, str]] = (),
-    gpu_id: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    folder: str | Path | None = None,
-) -> tuple[Calibration, list[tuple[float, str, str]]]:
-    """What scores unrelated pairs reach.
-
-    Args:
-        related: (query id, database id) of pairs that are left out, in this order of sides.
-        folder: see `score_table`; the other arguments are those of `compute_similarity`.
-
-    Returns:
-        The calibration, and the highest scores with their pairs, best first: if one of these
-        pairs is a copy after all, list it as related and calibrate again.
-
-    Raises:
-        InputError: too few pairs are left; else those of `compute_similarity`.
-    """
-    table, _ = score_table(queries, database, model, config, gpu_id, progress, folder)
-    rows = {video: i for i, video in enumerate(queries.ids)}
-    columns = {video: i for i, video in enumerate(database.ids)}
-    same = [(video, video) for video in queries.ids]
-    for query, video in (*same, *related):
-        if query in rows and video in columns:
-            table[rows[query], columns[video]] = np.nan
-    scores = np.concatenate([row[~np.isnan(row)] for row in table])
-    function = config.similarity_function or model.similarity_function
-    calibration = fit(scores, _manner(database, function))
-    best = [
-        (float(row[i]), query, database.ids[i])
-        for query, row in zip(queries.ids, np.nan_to_num(table, nan=-np.inf), strict=True)
-        for i in select(row, _SHOWN, None)
-    ]
-    return calibration, sorted((b for b in best if b[0] >= -1), reverse=True)[:_SHOWN]
-
-
-def threshold_for(
-    rate: float,
-    videos: Collection,
-    model: ModelWeights,
-    config: CompareConfig,
-    mirrored: bool = False,
-) -> float:
-    """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
-
-    Args:
-        mirrored: the better of two scores counts. Each may then reach it half as often, which
-            is enough whether the two are alike or not.
-
-    Raises:
-        InputError: the model has no calibration, or one for another way of comparing, or the
-            rate is none that it can tell.
-    """
-    calibration = calibration_of(model)
-    function = config.similarity_function or model.similarity_function
-    differences = calibration.differences(**_manner(videos, function))
-    if differences:
-        raise InputError(
-            f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
-            f"({'; '.join(differences)}): {_REMEDY}"
-        )
-    return calibration.threshold(rate / 2 if mirrored else rate)
-
-
-def calibration_of(model: ModelWeights) -> Calibration:
-    """The model's own.
-
-    Raises:
-        InputError: it has none.
-    """
-    if model.calibration is None:
-        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
-    return model.calibration
-
-
-def _manner(videos: Collection, similarity_function: str) -> dict[str, Any]:
-    spec = videos.spec
-    return {
-        "similarity_function": similarity_function,
-        "dims": spec.dims,
-        "fps": spec.fps,
-        "sampling": spec.sampling,
-    }
+    table = table[: len(queries)]
+    if background is not None:
+        among, more = score_table(queries, background, model, config, gpu_id, mirrored=mirrored)
+        best = -np.partition(-among, config.background_top_k - 1)[:, : config.background_top_k]
+        table -= config.background_weight * best.mean(axis=1, keepdims=True)
+        waited += more
+    return table, waited
 
 
 def _fill_table(

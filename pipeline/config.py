@@ -99,6 +99,9 @@ class CompareConfig:
         batch_size: pairs in one run of the comparator, at most; long videos make it fewer.
         block_mb: memory for one block of database features, in MiB.
         load_queries: keep the query features on the device for the whole run.
+        background_weight, background_top_k: with a background set, so much of the mean of a
+            query's best scores in it is taken off its scores, and of how many; chosen on
+            validation videos, see benchmarks/NOTES.md.
     """
 
     similarity_function: str | None = None
@@ -106,6 +109,8 @@ class CompareConfig:
     batch_size: int = 1024
     block_mb: int = 32
     load_queries: bool = False
+    background_weight: float = 0.5
+    background_top_k: int = 5
 
     def __post_init__(self) -> None:
         _require(
@@ -119,6 +124,9 @@ class CompareConfig:
         )
         _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
         _require(self.block_mb > 0, f"block_mb is {self.block_mb}, expected 1 or more")
+        weight, count = self.background_weight, self.background_top_k
+        _require(0 <= weight <= 2, f"background_weight is {weight}, expected 0 to 2")
+        _require(count > 0, f"background_top_k is {count}, expected 1 or more")
 
 
 @dataclass(frozen=True)

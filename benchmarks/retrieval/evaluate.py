@@ -72,10 +72,16 @@ def model_store(
 
 
 def model_scores(
-    stores: Sequence[Path], lists: Sequence[list[str]], model_dir: Path, config: CompareConfig
+    stores: Sequence[Path],
+    lists: Sequence[list[str]],
+    model_dir: Path,
+    config: CompareConfig,
+    background: Sequence[Path] = (),
 ) -> np.ndarray:
     """Stage two; float [Q, D]. Stores and lists: those of the queries, those of the database."""
-    table = compute_similarity(*stores, model_dir=model_dir, config=config)
+    table = compute_similarity(
+        *stores, model_dir=model_dir, config=config, background=background or None
+    )
     assert table is not None
     return np.array([[table[query][video] for video in lists[1]] for query in lists[0]])
 
@@ -108,8 +114,12 @@ def evaluate(
     compare: CompareConfig,
     baselines: bool,
     log: Log,
+    background: Sequence[Path] = (),
 ) -> dict[str, dict[str, Figures]]:
-    """Method -> kind of copy -> figures."""
+    """Method -> kind of copy -> figures.
+
+    With stores of a background, the model stands there once more with normalised scores.
+    """
     queries, database, kinds = read_lists(split_dir)
     names, searched = list(queries), list(database)
     stores = [
@@ -119,6 +129,9 @@ def evaluate(
     began = time.perf_counter()
     scores = {"model": model_scores(stores, (names, searched), model_dir, compare)}
     log(f"{len(names)} queries, {len(searched)} videos: {time.perf_counter() - began:.1f} s")
+    if background:
+        normalised = model_scores(stores, (names, searched), model_dir, compare, background)
+        scores["normalised"] = normalised
     if baselines:
         scores["one vector"] = pooled_scores(stores, (names, searched))
         scores["frame pHash"] = phash_scores(queries, database, os.cpu_count() or 1)
@@ -149,12 +162,20 @@ def main() -> int:
     parser.add_argument("--dtype", choices=("float16", "float32"))
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--similarity_function", choices=("chamfer", "symmetric_chamfer"))
+    parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
+                        help="the model with score normalisation as well")  # fmt: skip
+    parser.add_argument("--background_weight", type=float, default=CompareConfig.background_weight)
+    parser.add_argument("--background_top_k", type=int, default=CompareConfig.background_top_k)
     parser.add_argument("--no_baselines", action="store_true", help="the model alone")
     options = parser.parse_args()
     extract = ExtractConfig(
         fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
     )
-    compare = CompareConfig(similarity_function=options.similarity_function)
+    compare = CompareConfig(
+        similarity_function=options.similarity_function,
+        background_weight=options.background_weight,
+        background_top_k=options.background_top_k,
+    )
     log = to_stderr
     try:
         columns = evaluate(
@@ -164,6 +185,7 @@ def main() -> int:
             compare,
             not options.no_baselines,
             log,
+            options.background,
         )
     except (FileNotFoundError, RuntimeError) as error:
         log(str(error))

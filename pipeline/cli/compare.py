@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     help="Stores of the same queries made with extract_features.py --mirrored; repeatable. "
     "With --mirrored_queries and a list: where to keep them.",
 )
+@click.option(
+    "--background_store",
+    multiple=True,
+    help="Store of videos unrelated to all queries; repeatable. Scores are then normalised by "
+    "how well each query does among them.",
+)
 @click.option("-o", "--output_file", default="results.json", show_default=True, help="The result.")
 @common.model_dir_option
 @common.config_option
@@ -94,6 +100,7 @@ def compare(
     database_store: tuple[str, ...],
     mirrored_queries: bool,
     mirrored_query_store: tuple[str, ...],
+    background_store: tuple[str, ...],
     output_file: str,
     model_dir: str | None,
     config_file: str | None,
@@ -124,8 +131,10 @@ def compare(
         raise InputError("--threshold is not a number")
     if threshold is not None and max_fpr is not None:
         raise InputError("give --threshold or --max_fpr, not both")
+    if max_fpr is not None and background_store:
+        raise InputError("--max_fpr is for scores without --background_store: give --threshold")
     if max_fpr is not None:  # refused before any video is decoded
-        from pipeline.compare import calibration_of
+        from pipeline.calibrate import calibration_of
 
         calibration_of(common.load_weights(model_dir)).threshold(max_fpr)
     config = load_config(config_file)
@@ -169,11 +178,13 @@ def compare(
         mirrored = None
         if mirror:
             mirrored = sources.mirrored(queries, query_list, mirrored_query_store)
+        background = sources.stored(background_store) if background_store else None
         if max_fpr is not None:
             threshold = _threshold(max_fpr, database, model_dir, config, mirror)
         _run(
             queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list,
             mirrored,
+            background,
         )  # fmt: skip
     return common.PARTIAL_FAILURE if sources.failed else 0
 
@@ -209,7 +220,7 @@ def _check_mirrored(
 def _threshold(
     rate: float, database: Collection, model_dir: str | None, config: Config, mirrored: bool
 ) -> float:
-    from pipeline.compare import threshold_for
+    from pipeline.calibrate import threshold_for
 
     weights = common.load_weights(model_dir)
     threshold = threshold_for(rate, database, weights, config.compare, mirrored)
@@ -232,6 +243,7 @@ def _run(
     gpu_id: int,
     query_list: list[VideoRef] | None,
     mirrored: Collection | None,
+    background: Collection | None,
 ) -> None:
     from pipeline.compare import compute_similarity
 
@@ -249,6 +261,7 @@ def _run(
         lambda done, total: line.show(done, total, "database videos"),
         [video.id for video in query_list] if query_list else None,
         mirrored,
+        background,
     )
     common.say(
         f"{output_file}: {report.written} scores of {report.queries} queries and "

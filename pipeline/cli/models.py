@@ -52,7 +52,7 @@ def calibrate(
     All pairs but those of equal ids and those listed as related are taken as unrelated. The
     result is kept in the model's description; its weights stay as they are.
     """
-    from pipeline import compare
+    from pipeline.calibrate import calibrate as run
     from pipeline.collection import Collection
     from pipeline.inputs import read_related
     from pipeline.nets import model_dir as models
@@ -66,7 +66,7 @@ def calibrate(
             Collection([stack.enter_context(open_store(path)) for path in side])
             for side in (query_store, database_store)
         )
-        calibration, best = compare.calibrate(
+        calibration, best = run(
             queries,
             database,
             weights,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline import compute_similarity as compute_from_paths
 from pipeline.collection import Collection
 from pipeline.compare import compute_similarity, score_table
 from pipeline.config import CompareConfig
@@ -190,3 +191,54 @@ def test_an_empty_store_is_refused(tmp_path):
     path = features.fill(tmp_path / "e.h5", features.spec("0"), {})
     with open_store(path) as store, pytest.raises(InputError, match="holds no video"):
         Collection([store])
+
+
+def test_background_normalisation(tmp_path, opened, stores, query_vectors, database_vectors):
+    """Off each query's scores goes a part of the mean of its best ones among unrelated videos."""
+    model = features.model(comparator=False, attention=False)
+    unrelated = vectors_of({"u1": 9, "u2": 300, "u3": 5, "u4": 20}, 3)
+    path = features.fill(
+        tmp_path / "u.h5", features.spec(features.model().features_digest), unrelated
+    )
+    plain = expected(query_vectors, database_vectors, model)
+    among = np.sort(expected(query_vectors, unrelated, model), axis=1)
+    config = replace(FLOAT32, background_weight=0.7, background_top_k=3)
+    want = plain - 0.7 * among[:, -3:].mean(axis=1, keepdims=True)
+    with open_store(path) as store:
+        background = Collection([store])
+        table, _ = score_table(*opened, model, config, background=background)
+        np.testing.assert_allclose(table, want, atol=1e-5)
+        with pytest.raises(InputError, match=r"u\.h5: 4 background videos, expected 5 or more"):
+            score_table(*opened, model, FLOAT32, background=background)
+    with pytest.raises(InputError, match="'-q2' is a query; a background holds only"):
+        score_table(*opened, model, replace(config, background_top_k=1), background=opened[0])
+    with pytest.raises(InputError, match="without a background"):
+        compute_from_paths(*stores[:2], background=path, max_fpr=0.1)
+
+
+def test_background_from_python_and_the_command(tmp_path, stores):
+    from click.testing import CliRunner
+
+    from pipeline.cli import main
+    from pipeline.nets import own_format
+
+    model = features.model()
+    own_format.write(model, tmp_path / "model")
+    path = features.fill(
+        tmp_path / "u.h5",
+        features.spec(model.features_digest),
+        vectors_of(dict.fromkeys("vwxyz", 8), 3),
+    )
+    settings = {"model_dir": tmp_path / "model", "config": FLOAT32}
+    table = compute_from_paths(*stores[:2], **settings, background=path)
+    plain = compute_from_paths(*stores[:2], **settings)
+    shifts = [{round(plain[q][d] - table[q][d], 5) for d in plain[q]} for q in plain]
+    assert all(len(shift) == 1 and shift != {0.0} for shift in shifts)
+    result = CliRunner().invoke(
+        main,
+        ["compare", "--query_store", str(stores[0]), "--database_store", str(stores[1]), "-m",
+         str(tmp_path / "model"), "--background_store", str(path), "-o", str(tmp_path / "r.json")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["q/1"] == pytest.approx(table["q/1"], abs=1e-5)

@@ -24,6 +24,7 @@ LAYERS = [
     "scores",
     "results",
     "extract compare",
+    "calibrate",
     "api",
     "cli",
 ]

@@ -1,0 +1,112 @@
+"""Stage two over unrelated videos: what scores mean, thresholds for false positive rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.calibration import Calibration, fit
+from pipeline.collection import Collection
+from pipeline.compare import score_table
+from pipeline.config import CompareConfig
+from pipeline.errors import InputError
+from pipeline.results import select
+
+if TYPE_CHECKING:
+    from pipeline.nets.weights import ModelWeights
+
+_REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
+_SHOWN = 5  # best pairs that a calibration tells of
+
+
+def calibrate(
+    queries: Collection,
+    database: Collection,
+    model: ModelWeights,
+    config: CompareConfig,
+    related: Iterable[tuple[str, str]] = (),
+    gpu_id: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    folder: str | Path | None = None,
+) -> tuple[Calibration, list[tuple[float, str, str]]]:
+    """What scores unrelated pairs reach.
+
+    Args:
+        related: (query id, database id) of pairs that are left out, in this order of sides.
+        folder: see `score_table`; the other arguments are those of `compute_similarity`.
+
+    Returns:
+        The calibration, and the highest scores with their pairs, best first: if one of these
+        pairs is a copy after all, list it as related and calibrate again.
+
+    Raises:
+        InputError: too few pairs are left; else those of `compute_similarity`.
+    """
+    table, _ = score_table(queries, database, model, config, gpu_id, progress, folder)
+    rows = {video: i for i, video in enumerate(queries.ids)}
+    columns = {video: i for i, video in enumerate(database.ids)}
+    same = [(video, video) for video in queries.ids]
+    for query, video in (*same, *related):
+        if query in rows and video in columns:
+            table[rows[query], columns[video]] = np.nan
+    scores = np.concatenate([row[~np.isnan(row)] for row in table])
+    function = config.similarity_function or model.similarity_function
+    calibration = fit(scores, _manner(database, function))
+    best = [
+        (float(row[i]), query, database.ids[i])
+        for query, row in zip(queries.ids, np.nan_to_num(table, nan=-np.inf), strict=True)
+        for i in select(row, _SHOWN, None)
+    ]
+    return calibration, sorted((b for b in best if b[0] >= -1), reverse=True)[:_SHOWN]
+
+
+def threshold_for(
+    rate: float,
+    videos: Collection,
+    model: ModelWeights,
+    config: CompareConfig,
+    mirrored: bool = False,
+) -> float:
+    """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
+
+    Args:
+        mirrored: the better of two scores counts. Each may then reach it half as often, which
+            is enough whether the two are alike or not.
+
+    Raises:
+        InputError: the model has no calibration, or one for another way of comparing, or the
+            rate is none that it can tell.
+    """
+    calibration = calibration_of(model)
+    function = config.similarity_function or model.similarity_function
+    differences = calibration.differences(**_manner(videos, function))
+    if differences:
+        raise InputError(
+            f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
+            f"({'; '.join(differences)}): {_REMEDY}"
+        )
+    return calibration.threshold(rate / 2 if mirrored else rate)
+
+
+def calibration_of(model: ModelWeights) -> Calibration:
+    """The model's own.
+
+    Raises:
+        InputError: it has none.
+    """
+    if model.calibration is None:
+        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
+    return model.calibration
+
+
+def _manner(videos: Collection, similarity_function: str) -> dict[str, Any]:
+    spec = videos.spec
+    return {
+        "similarity_function": similarity_function,
+        "dims": spec.dims,
+        "fps": spec.fps,
+        "sampling": spec.sampling,
+    }
