@@ -7,10 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline import compute_similarity
+from pipeline.calibrate import threshold_for
 from pipeline.cli import common, main
+from pipeline.collection import Collection
+from pipeline.config import CompareConfig
 from pipeline.errors import InputError
 from pipeline.nets import own_format
 from pipeline.nets.model_dir import load_model
+from pipeline.store import open_store
 from tests import features
 
 
@@ -104,3 +108,12 @@ def test_bad_lists_and_models(folder):
     text = (folder / "model" / "model.json").read_text()
     assert "no such store" in run("calibrate", *sides(folder, "absent.h5"), code=1)
     assert (folder / "model" / "model.json").read_text() == text
+
+
+def test_two_chances_are_allowed_for(folder):
+    """Of two scores the better counts: each may reach the threshold half as often."""
+    run("calibrate", *sides(folder))
+    model = load_model(folder / "model")
+    with open_store(folder / "d.h5") as store:
+        found = threshold_for(0.02, Collection([store]), model, CompareConfig(), mirrored=True)
+    assert found == model.calibration.threshold(0.01)

@@ -1,0 +1,124 @@
+"""Where the videos of a comparison come from: stores, or lists that go through stage one first."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli import common
+from pipeline.cli.extract import fill_store
+from pipeline.config import Config, ExtractConfig
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.collection import Collection
+    from pipeline.records import VideoRef
+    from pipeline.store import FeatureStore
+
+
+class Sources:
+    """Opens stores and runs stage one where lists were given."""
+
+    def __init__(
+        self, stack: ExitStack, config: Config, model_dir: str | None, gpu_id: int
+    ) -> None:
+        self.stack, self.config, self.model_dir, self.gpu_id = stack, config, model_dir, gpu_id
+        self.failed = False
+
+    def listed(self, path: str | None, folder: str | None, option: str) -> list[VideoRef] | None:
+        if path is None and folder is None:
+            return None
+        return common.read_videos(path, folder, option)
+
+    def open(self, path: str | Path) -> FeatureStore:
+        from pipeline.store import open_store
+
+        return self.stack.enter_context(open_store(path))
+
+    def stored(self, paths: tuple[str, ...]) -> Collection:
+        from pipeline.collection import Collection
+
+        stores = [self.open(path) for path in paths]
+        for store in stores:
+            if store.failures:
+                common.say(
+                    f"note: {len(store.failures)} videos failed when {store.path} was made and "
+                    "are not compared (visil-index info --failures)"
+                )
+        return Collection(stores)
+
+    def mirrored(
+        self, queries: Collection, videos: list[VideoRef] | None, stores: tuple[str, ...]
+    ) -> Collection:
+        """Mirrored features of the queries, of those that have them."""
+        from pipeline.collection import Collection
+
+        if videos is None:
+            opened = [self.open(path) for path in stores]
+            known = [i for i in queries.ids if any(i in store for store in opened)]
+            found = Collection(opened, known or None)
+        else:
+            usable = set(queries.ids)
+            again = [video for video in videos if video.id in usable]
+            found = self.extracted("mirrored queries", again, stores, queries, mirrored=True)
+        missing = len(queries) - len(found)
+        if missing > 0:
+            common.say(f"note: {missing} queries have no mirrored features, scored as they are")
+        return found
+
+    def extracted(
+        self,
+        side: str,
+        videos: list[VideoRef],
+        keep: tuple[str, ...],
+        like: Collection | None = None,
+        mirrored: bool = False,
+    ) -> Collection:
+        """Features of listed videos, made with the settings of `like` where that is given."""
+        from pipeline.collection import Collection
+        from pipeline.compare import require_model
+
+        config = self.config.extract
+        if like is not None:
+            require_model(like, common.load_weights(self.model_dir))
+            config = self._as_in(like, side)
+        config = replace(config, mirrored=mirrored)
+        if keep:
+            path: str | Path = keep[0]
+        else:
+            if side == "database":
+                common.say("note: features are kept only with --database_store PATH")
+            folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="visil-index-"))
+            path = Path(folder) / "features.h5"
+        label = "" if keep else side
+        self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id, label=label)
+        store = self.open(path)
+        usable = [v.id for v in videos if v.id in store]
+        if not usable:
+            raise InputError(f"none of the {len(videos)} listed videos ({side}) could be used")
+        return Collection([store], usable)
+
+    def _as_in(self, like: Collection, side: str) -> ExtractConfig:
+        """The settings with what the other side was made with: only that can be compared."""
+        from pipeline.video import RULES
+
+        config, spec, default = self.config.extract, like.spec, ExtractConfig()
+        sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)
+        if sampling is None:
+            raise InputError(
+                f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
+                "does not know; compare it with a store made the same way"
+            )
+        asked = (config.fps, config.dims or spec.dims, config.sampling)
+        if asked != (spec.fps, spec.dims, sampling) and asked != (
+            default.fps,
+            spec.dims,
+            default.sampling,
+        ):
+            common.say(
+                f"note: {side} made as {like.path}: fps {spec.fps:g}, dims {spec.dims}, {sampling}"
+            )
+        return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
