@@ -52,7 +52,7 @@ def extract_features(
     config = config or ExtractConfig()
     refs = _refs(videos)
     weights = load_model(model_dir or default_model_dir(), config.dims)
-    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id)
+    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
     return extract.extract_features(refs, store, net, config, retry_failed, replace, progress)
 
 

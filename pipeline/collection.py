@@ -132,7 +132,22 @@ def require_same_features(
     Raises:
         FingerprintMismatchError: naming both files and every setting that differs.
     """
-    differences = first.spec.differences(second.spec)
+    _refuse(first, second, first.spec.differences(second.spec))
+
+
+def require_comparable(queries: Collection, database: Collection) -> None:
+    """As `require_same_features`, but either side may have been made as queries.
+
+    Raises:
+        FingerprintMismatchError: naming both files and every setting that differs.
+    """
+    differences = queries.spec.as_database.differences(database.spec.as_database)
+    _refuse(queries, database, differences)
+
+
+def _refuse(
+    first: FeatureStore | Collection, second: FeatureStore | Collection, differences: list[str]
+) -> None:
     if differences:
         raise FingerprintMismatchError(
             f"features of {first.path} (here) and {second.path} (there) cannot be compared: "

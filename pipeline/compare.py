@@ -21,8 +21,8 @@ from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_bloc
 from pipeline.collection import (
     Collection,
     require_background,
+    require_comparable,
     require_mirrored,
-    require_same_features,
 )
 from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError, ModelError
@@ -131,7 +131,7 @@ def score_table(
     """
     if background is not None:
         require_background(queries, background, config.background_top_k)
-    require_same_features(queries, database)
+    require_comparable(queries, database)
     require_model(database, model)
     from pipeline.nets.backend import device_scope
 
@@ -172,7 +172,9 @@ def _fill_table(
     scorer = PairScorer(model, symmetric, resolve_similarity_precision(config.precision))
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
-    database_side = _Side(database, geometry, _frames_in(config.block_mb, database))
+    database_side = _Side(
+        database, geometry, _frames_in(config.block_mb, database), database.spec.regions
+    )
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
 
     def place(vectors: np.ndarray) -> Any:
@@ -197,7 +199,7 @@ def _fill_table(
 
 
 def _frames_in(megabytes: int, videos: Collection) -> int:
-    frame_bytes = videos.spec.regions * videos.spec.dims * videos.dtype.itemsize
+    frame_bytes = videos.spec.vectors * videos.spec.dims * videos.dtype.itemsize
     most = _MATRIX_CELLS // _QUERY_BLOCK_FRAMES
     return max(1, min((megabytes << 20) // frame_bytes, most))
 
@@ -260,21 +262,24 @@ def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> Non
 class _Side:
     """Pieces and blocks of one side, and how to read them."""
 
-    def __init__(self, videos: Collection, geometry: Geometry, budget: int) -> None:
+    def __init__(
+        self, videos: Collection, geometry: Geometry, budget: int, vectors: int | None = None
+    ) -> None:
         self.videos = videos
+        self.vectors = vectors or videos.spec.vectors  # of a frame, the first so many
         self.pieces = plan_pieces(videos.lengths.tolist(), geometry, _PIECE_FRAMES)
         self.blocks = plan_blocks(self.pieces, budget)
 
     def read(self, block: Sequence[Piece]) -> np.ndarray:
-        """[frames of the block, R, C], the pieces one behind the other."""
+        """[frames of the block, `vectors`, C], the pieces one behind the other."""
         spec = self.videos.spec
         total = sum(p.frames for p in block)
-        vectors = np.empty((total, spec.regions, spec.dims), self.videos.dtype)
+        vectors = np.empty((total, spec.vectors, spec.dims), self.videos.dtype)
         at = 0
         for piece in block:
             self.videos.read(piece.video, piece.start, piece.stop, vectors[at : at + piece.frames])
             at += piece.frames
-        return vectors
+        return vectors[:, : self.vectors]
 
     def read_all(self) -> Iterator[np.ndarray]:
         return (self.read(block) for block in self.blocks)

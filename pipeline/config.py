@@ -34,6 +34,8 @@ class ExtractConfig:
             less exact.
         mirrored: mirror every frame, left for right: features of queries as their mirrored copies
             look.
+        as_queries: store what only queries have as well, see `nets.layout`; such a store can still
+            be searched.
         dims: values kept of each whitened region vector; None keeps all the model has.
         dtype: float16 or float32, how the store keeps them; None takes that of the store,
             float16 for a new one.
@@ -51,6 +53,7 @@ class ExtractConfig:
     fps: float = 1.0
     sampling: str = "frames"
     mirrored: bool = False
+    as_queries: bool = False
     dims: int | None = None
     dtype: str | None = None
     batch_size: int = 32

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -60,12 +60,15 @@ class FeatureSpec:
         model: name of the feature network, for people.
         digest: SHA-256 (hex) over the weights of backbone and whitening. Attention and
             comparator are not in it: they act after the store, so one store serves every head.
-        regions: R, region vectors a frame.
+        regions: vectors of a frame that both sides have: of its regions, and the soft one of the
+            whole picture where the model has that.
         dims: C, values a region vector.
         fps: frames sampled a second of video.
         resize, crop, resize_method: see `Preprocess`.
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
         mirrored: frames were mirrored, left for right; such features are for queries only.
+        query_vectors: further vectors of a frame, behind those; only queries have them (small
+            views of the frame, see `nets.layout`), and what they are compared with has none.
     """
 
     model: str
@@ -78,10 +81,22 @@ class FeatureSpec:
     resize_method: str
     sampling: str
     mirrored: bool = False
+    query_vectors: int = 0
+
+    @property
+    def vectors(self) -> int:
+        """R, vectors of a frame in all."""
+        return self.regions + self.query_vectors
+
+    @property
+    def as_database(self) -> FeatureSpec:
+        """Of what these features can be compared with."""
+        return replace(self, query_vectors=0)
 
     def as_json(self) -> dict[str, str | int | float | bool]:
-        """The fields; `mirrored` only where it is true, as stores were described before it."""
-        return {k: v for k, v in asdict(self).items() if k != "mirrored" or v}
+        """The fields; of the last two only what is true, as stores were described before them."""
+        later = ("mirrored", "query_vectors")
+        return {k: v for k, v in asdict(self).items() if k not in later or v}
 
     @property
     def fingerprint(self) -> str:

@@ -22,6 +22,23 @@ def f2f(
     return (there + back) / 2 if symmetric else there
 
 
+def best_of_views(
+    query: np.ndarray, target: np.ndarray, symmetric: bool, blank: Any, layout: Any
+) -> np.ndarray:
+    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of regions, soft and small."""
+    n = layout.regions
+    matrix = f2f(query[:, :n], target[:, :n], symmetric, blank)
+    q, t = query.astype(np.float64), target.astype(np.float64)
+    v = content(target[:, :n], blank)
+    if layout.soft:
+        matrix = np.maximum(matrix, (q[:, n] @ t[:, n].T) * frame_weights(v)[None])
+    weighted = (t[:, :n] * v[..., None]).reshape(-1, t.shape[2])
+    for i in range(n + layout.soft, n + layout.soft + layout.small):
+        cosines = (q[:, i] @ weighted.T).reshape(len(q), len(t), n)
+        matrix = np.maximum(matrix, cosines.max(axis=2))
+    return matrix
+
+
 def content(vectors: np.ndarray, blank: Any) -> np.ndarray:
     """[T, R, C] -> [T, R]: 1, or less for what lies in the space of blank regions."""
     if blank is None:
@@ -70,11 +87,15 @@ def similarity(
     layers: list[tuple[np.ndarray, np.ndarray]] | None = None,
     symmetric: bool = False,
     blank: Any = None,
+    layout: Any = None,
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
-    matrix = f2f(query, target, symmetric, blank)
-    weights = [frame_weights(content(v, blank)) for v in (query, target)]
+    if layout is None:
+        matrix, n = f2f(query, target, symmetric, blank), query.shape[1]
+    else:
+        matrix, n = best_of_views(query, target, symmetric, blank, layout), layout.regions
+    weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
         matrix = comparator(matrix, layers)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]

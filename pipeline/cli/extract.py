@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 @click.option("--fps", type=float, help="Frames sampled a second of video. Default: 1")
 @common.sampling_option
 @click.option("--mirrored", is_flag=True, help="Mirror frames, for --mirrored_query_store.")
+@click.option(
+    "--as_queries",
+    is_flag=True,
+    help="The videos will be queries: store the small views that find them inside other pictures.",
+)
 @click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="How the store keeps them.")
 @common.batch_option
@@ -50,6 +55,7 @@ def extract(
     fps: float | None,
     sampling: str | None,
     mirrored: bool,
+    as_queries: bool,
     dims: int | None,
     dtype: str | None,
     batch_sz: int | None,
@@ -71,6 +77,7 @@ def extract(
         fps=fps,
         sampling=sampling,
         mirrored=mirrored or None,
+        as_queries=as_queries or None,
         dims=dims,
         dtype=dtype,
         batch_size=batch_sz,
@@ -100,7 +107,7 @@ def fill_store(
     from pipeline.nets.features import FeatureNet
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
-    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id)
+    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
     line = common.ProgressLine()
 
     def progress(report: ExtractReport) -> None:

@@ -81,13 +81,16 @@ class Sources:
         from pipeline.collection import Collection
         from pipeline.compare import require_model
 
-        config = self.config.extract
+        as_queries = side != "database"
+        if mirrored and like is not None:  # as the queries that they are the mirror of
+            as_queries = like.spec.query_vectors > 0
+        config = replace(self.config.extract, as_queries=as_queries, mirrored=mirrored)
         if like is not None:
             require_model(like, common.load_weights(self.model_dir))
-            config = self._as_in(like, side)
-        config = replace(config, mirrored=mirrored)
+            config = self._as_in(config, like, side)
         if keep:
             path: str | Path = keep[0]
+            config = self._role_of(path, config)
         else:
             if side == "database":
                 common.say("note: features are kept only with --database_store PATH")
@@ -101,11 +104,20 @@ class Sources:
             raise InputError(f"none of the {len(videos)} listed videos ({side}) could be used")
         return Collection([store], usable)
 
-    def _as_in(self, like: Collection, side: str) -> ExtractConfig:
+    def _role_of(self, path: str | Path, config: ExtractConfig) -> ExtractConfig:
+        """The settings, with the vectors of queries only if a store that is there has them."""
+        from pipeline.store import open_store
+
+        if not Path(path).exists():
+            return config
+        with open_store(path) as store:
+            return replace(config, as_queries=store.spec.query_vectors > 0)
+
+    def _as_in(self, config: ExtractConfig, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""
         from pipeline.video import RULES
 
-        config, spec, default = self.config.extract, like.spec, ExtractConfig()
+        spec, default = like.spec, ExtractConfig()
         sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)
         if sampling is None:
             raise InputError(

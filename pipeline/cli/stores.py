@@ -37,10 +37,10 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
         else:
             frames = int(opened.lengths.sum())
             spec = opened.spec
-            row = spec.regions * spec.dims * opened.dtype.itemsize
+            row = spec.vectors * spec.dims * opened.dtype.itemsize
             click.echo(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
             click.echo(f"frames:       {frames} at {spec.fps:g} a second")
-            click.echo(f"features:     {spec.regions} regions x {spec.dims} {opened.dtype}")
+            click.echo(f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.dtype}")
             click.echo(f"size:         {frames * row / 1e6:.1f} MB of features")
             click.echo(f"model:        {spec.model} ({spec.digest[:16]})")
             click.echo(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.nets.backend import ops
 from pipeline.nets.blank import FLOOR, Blank
+from pipeline.nets.layout import Layout
 
 
 def attend(x: Any, context: Any) -> Any:
@@ -41,6 +42,28 @@ def content(x: Any, blank: Blank) -> Any:
     excess = (inside - blank.chance) / (1 - blank.chance)
     t = ops.clip((excess - blank.low) / (blank.high - blank.low), 0.0, 1.0)
     return 1 - t * t * (3 - 2 * t)
+
+
+def content_of_views(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> tuple[Any, Any]:
+    """`content` of all vectors of frames, and the frames' weights.
+
+    The soft vector lies in a space of its own: that of a target counts as much as the frame does.
+    A query's soft and small vectors keep their length, since its frames are weighted afterwards.
+
+    Args:
+        x: float32 [N, R, C], laid out as `layout` says; of targets the shared vectors only.
+
+    Returns:
+        float32 [N, R] and [N].
+    """
+    regions = content(x[:, : layout.regions], blank)
+    weights = frame_weights(regions)
+    parts = [regions]
+    if layout.soft:
+        parts.append(ops.ones_like(weights)[:, None] if of_queries else weights[:, None])
+    if of_queries and layout.small:
+        parts.append(ops.ones_like(regions[:, : layout.small]))
+    return (parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)), weights
 
 
 def frame_weights(regions: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.nets.backend import ops
+from pipeline.nets.layout import Layout
 
 Weights = tuple[Any, Any]
 
@@ -45,6 +46,35 @@ def frame_to_frame(
     if weights is not None:
         back = back / weights[1][None, :]
     return (there + back) / 2
+
+
+def best_of_views(
+    query: Any,
+    target: Any,
+    layout: Layout,
+    symmetric: bool = False,
+    weights: Weights | None = None,
+) -> Any:
+    """Frame-to-frame similarity with all views of a frame: the best of what each says.
+
+    Args:
+        query: float [Tq, Q, C], laid out as `layout` says.
+        target: float [Tt, R, C], the vectors that both sides have; more are ignored.
+        symmetric, weights: see `frame_to_frame`; for the regions. Small views ask the one way
+            only.
+
+    Returns:
+        float [Tq, Tt].
+    """
+    n = layout.regions
+    regions = target[:, :n]
+    best = frame_to_frame(query[:, :n], regions, symmetric, weights)
+    if layout.soft:
+        soft = ops.matmul(query[:, n], ops.swapaxes(target[:, n], 0, 1))
+        best = ops.maximum(best, soft)
+    for i in range(layout.shared, layout.shared + layout.small):
+        best = ops.maximum(best, frame_to_frame(query[:, i : i + 1], regions))
+    return best
 
 
 def video_to_video(similarity: Any, symmetric: bool = False, weights: Weights | None = None) -> Any:

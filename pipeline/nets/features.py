@@ -1,25 +1,28 @@
-"""The network of stage one: frames -> whitened region vectors, before attention."""
+"""The network of stage one: frames -> whitened vectors of regions and views, before attention."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.nets import backbones, whitening
+from pipeline.nets import backbones, views, whitening
 from pipeline.nets.backend import compiled, device_scope, keras, ops, resolve_precision
+from pipeline.nets.layout import Layout
 from pipeline.nets.regions import region_vectors
-from pipeline.nets.weights import ModelWeights
+from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.records import FeatureSpec
 
 
 class FeatureNet:
-    """Backbone, regions and whitening as one compiled function of one batch shape.
+    """Backbone, regions, views and whitening as one compiled function of one batch shape.
 
     Attributes:
         name, digest: of the model; see `ModelWeights`.
-        regions, dims: R and C of the vectors.
+        layout: what the vectors of a frame are.
+        vectors, dims: R and C of the vectors.
         preprocess: how frames are to be resized and cropped.
         precision: the one in use, never "auto".
         batch_size: frames in one run; fewer are filled up with black and cut off again.
@@ -31,6 +34,7 @@ class FeatureNet:
         precision: str = "float32",
         batch_size: int = 32,
         gpu_id: int | str | None = None,
+        as_queries: bool = False,
     ) -> None:
         """Put the weights on the device; compiling waits for the first batch.
 
@@ -39,6 +43,7 @@ class FeatureNet:
             precision: of the backbone; regions and whitening are float32 in every case.
             batch_size: frames in one run of the network.
             gpu_id: see `backend.device_scope`.
+            as_queries: with the vectors that only queries have; see `layout`.
 
         Raises:
             ModelError: the arrays do not fit the backbone or the whitening.
@@ -46,7 +51,10 @@ class FeatureNet:
         """
         self.name = weights.name
         self.digest = weights.features_digest
-        self.regions = weights.regions
+        layout = weights.layout
+        self._small = weights.small if as_queries else ()
+        self.layout = Layout(layout.regions, layout.soft, len(self._small))
+        self.vectors = self.layout.query
         self.dims = weights.dims
         self.preprocess = weights.input.preprocess
         close = weights.backbone in backbones.CLOSE_IN_BFLOAT16
@@ -58,9 +66,15 @@ class FeatureNet:
         with device_scope(gpu_id):
             self._backbone = backbones.build(weights, self.precision)
             self._check_sizes(weights)
-            self._mean = _constant(weights.whitening.mean)
-            self._matrix = _constant(whitening.projection(weights.whitening))
-        variables = [*self._backbone.variables, self._mean, self._matrix]
+            self._whitening = _constants(weights.whitening)
+            variables = [*self._backbone.variables, *self._whitening]
+            if weights.soft is not None:
+                # The same backbone for pictures of half the side.
+                half = replace(weights.input, resize=self.preprocess.crop // 2)
+                half = replace(half, crop=half.resize)
+                self._half = backbones.build(replace(weights, input=half), self.precision)
+                self._soft = _constants(weights.soft)
+                variables += [*self._half.variables, *self._soft]
         self._run = compiled(self._forward, variables)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -77,7 +91,7 @@ class FeatureNet:
             raise ValueError(
                 f"frames are {frames.dtype} {frames.shape}, expected uint8 [B, {crop}, {crop}, 3]"
             )
-        out = np.empty((len(frames), self.regions, self.dims), np.float32)
+        out = np.empty((len(frames), self.vectors, self.dims), np.float32)
         with device_scope(self._gpu_id):
             for start in range(0, len(frames), self.batch_size):
                 batch = frames[start : start + self.batch_size]
@@ -90,13 +104,14 @@ class FeatureNet:
         return FeatureSpec(
             model=self.name,
             digest=self.digest,
-            regions=self.regions,
+            regions=self.layout.shared,
             dims=self.dims,
             fps=fps,
             resize=self.preprocess.resize,
             crop=self.preprocess.crop,
             resize_method=self.preprocess.method,
             sampling=sampling,
+            query_vectors=self.layout.query - self.layout.shared,
         )
 
     def _filled(self, batch: np.ndarray) -> np.ndarray:
@@ -111,9 +126,19 @@ class FeatureNet:
         if self._input.channels == "BGR":
             x = ops.flip(x, axis=-1)
         x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
-        maps = self._backbone(x, training=False)
-        maps = maps if isinstance(maps, (list, tuple)) else [maps]
-        return whitening.whiten(region_vectors(maps, self._grid), self._mean, self._matrix)
+        vectors = [self._regions(x)]
+        if self.layout.soft:
+            whole = region_vectors(_maps(self._half, views.softened(x)), 1)
+            vectors.append(whitening.whiten(whole, *self._soft))
+        middle = self.layout.regions // 2
+        for divisor in self._small:
+            vectors.append(self._regions(views.shrunken(x, divisor))[:, middle : middle + 1])
+        return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=1)
+
+    def _regions(self, x: Any) -> Any:
+        """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
+        found = region_vectors(_maps(self._backbone, x), self._grid)
+        return whitening.whiten(found, *self._whitening)
 
     def _check_sizes(self, weights: ModelWeights) -> None:
         shapes = [output.shape for output in self._backbone.outputs]
@@ -131,5 +156,12 @@ class FeatureNet:
             )
 
 
-def _constant(array: np.ndarray) -> keras.Variable:
-    return keras.Variable(array, trainable=False, dtype="float32")
+def _maps(backbone: Any, x: Any) -> list[Any]:
+    maps = backbone(x, training=False)
+    return list(maps) if isinstance(maps, (list, tuple)) else [maps]
+
+
+def _constants(pca: Whitening) -> list[keras.Variable]:
+    """Mean and projection of a whitening."""
+    arrays = pca.mean, whitening.projection(pca)
+    return [keras.Variable(a, trainable=False, dtype="float32") for a in arrays]

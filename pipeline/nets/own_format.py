@@ -41,6 +41,8 @@ _OPTIONAL: dict[str, type] = {
     "licence": str,
     "origin": str,
     "description": str,
+    "soft": bool,
+    "small": list,
     "blank": dict,
     "calibration": dict,
 }
@@ -87,6 +89,8 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     """
     arrays = {f"backbone/{k}": v.astype(backbone_dtype) for k, v in weights.arrays.items()}
     arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
+    if weights.soft is not None:
+        arrays |= {f"soft/{k}": getattr(weights.soft, k) for k in _WHITENING}
     if weights.attention is not None:
         arrays["attention"] = weights.attention
     if weights.blank is not None:
@@ -133,6 +137,10 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         "similarity_function": weights.similarity_function,
         "weights_sha256": sha256,
     }
+    if weights.soft is not None:
+        values["soft"] = True
+    if weights.small:
+        values["small"] = list(weights.small)
     if weights.blank is not None:
         values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
     if weights.calibration is not None:
@@ -213,6 +221,12 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         taps=tuple(values["taps"]),
         grid=values["grid"],
         whitening=Whitening(*(arrays[f"whitening/{name}"] for name in _WHITENING)),
+        soft=(
+            Whitening(*(arrays[f"soft/{name}"] for name in _WHITENING))
+            if values.get("soft")
+            else None
+        ),
+        small=tuple(values.get("small", ())),
         attention=arrays["attention"] if values["attention"] else None,
         comparator=tuple(layers) or None,
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,

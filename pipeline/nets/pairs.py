@@ -9,12 +9,13 @@ Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.nets.attention import attend, content, frame_weights
+from pipeline.nets.attention import attend, content_of_views
 from pipeline.nets.backend import (
     COMPILES_BY_SHAPE,
     compiled_for_shapes,
@@ -22,6 +23,7 @@ from pipeline.nets.backend import (
     ops,
     quiet_stderr,
 )
+from pipeline.nets.layout import Layout
 from pipeline.nets.weights import ModelWeights
 
 # Frames of queries and of targets in one product of region vectors: 2304 x 4608 float32 are 40
@@ -39,13 +41,16 @@ class Placed:
     """Vectors of one side on the device.
 
     Attributes:
-        tiles: in the scorer's precision, weighted; of queries each [n, R, C], of targets
-            [R * n, C].
+        tiles: in the scorer's precision, weighted; of queries each [n * (Q - s), C], of targets
+            [R * n, C]: Q and R vectors of a frame, s of them soft.
+        soft: per tile [n, C], the soft vectors of queries; empty where there are none.
         weights: per tile float32 [n], how much each frame counts; None where all count alike.
     """
 
     tiles: list[Tensor]
     weights: list[Tensor] | None
+    soft: list[Tensor]
+    layout: Layout
 
 
 class PairScorer:
@@ -77,7 +82,7 @@ class PairScorer:
         self.tile = tile or (_GPU_TILE if gpu_count() else _TILE)
         self.symmetric = symmetric
         self.precision = precision
-        self.regions = weights.regions
+        self.layout = weights.layout
         self.has_comparator = weights.comparator is not None
         self._attention = weights.attention
         self._blank = weights.blank
@@ -85,14 +90,7 @@ class PairScorer:
             (ops.cast(kernel, precision), ops.cast(bias, precision))
             for kernel, bias in weights.comparator or ()
         ]
-        self._product = compiled_for_shapes(
-            self._frame_matrix, [((None, None), precision), ((None, None), precision)]
-        )
-        weight = ((None,), "float32")
-        self._weighted_product = compiled_for_shapes(
-            self._weighted_matrix,
-            [((None, None), precision), ((None, None), precision), weight, weight],
-        )
+        self._products: dict[Layout, Callable[..., Tensor]] = {}
         index = ((None,), "int32")
         self._maxima = compiled_for_shapes(
             self._pair_maxima, [((None, None), "float32"), ((None, 8), "int32"), index, index]
@@ -106,14 +104,20 @@ class PairScorer:
                 to whole tiles, by zeros.
         """
         size = self.tile[0]
+        layout = self.layout.of_query(vectors.shape[1])
         if self.few_shapes:
             vectors = _whole_tiles(vectors, size)
-        x, weights = self._weighted(ops.convert_to_tensor(vectors), regions_axis=1)
-        starts = range(0, len(vectors), size)
-        return Placed(
-            [x[i : i + size] for i in starts],
-            None if weights is None else [weights[i : i + size] for i in starts],
-        )
+        tiles, weights, soft = [], [], []
+        for start in range(0, len(vectors), size):
+            x = ops.convert_to_tensor(vectors[start : start + size])
+            x, weight = self._weighted(x, layout, regions_axis=1)
+            if layout.soft:
+                soft.append(x[:, layout.regions])
+                rest = x[:, : layout.regions], x[:, layout.shared :]
+                x = _joined([part for part in rest if part.shape[1]], axis=1)
+            tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
+            weights.append(weight)
+        return Placed(tiles, None if self._blank is None else weights, soft, layout)
 
     def place_targets(self, vectors: np.ndarray) -> Placed:
         """Move database vectors to the device, weighted by attention and content.
@@ -130,10 +134,11 @@ class PairScorer:
             vectors = _whole_tiles(vectors, size)
         for start in range(0, len(vectors), size):
             x = ops.convert_to_tensor(vectors[start : start + size])
-            x, weight = self._weighted(ops.transpose(x, (1, 0, 2)), regions_axis=0)
+            x = ops.transpose(x, (1, 0, 2))
+            x, weight = self._weighted(x, self.layout, regions_axis=0)
             tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
             weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights)
+        return Placed(tiles, None if self._blank is None else weights, [], self.layout)
 
     def fetched_weights(self, placed: Placed) -> np.ndarray | None:
         """How much each placed frame counts, float32 [N] on the host; None where all do alike."""
@@ -145,7 +150,8 @@ class PairScorer:
         """Frame-to-frame Chamfer similarity over regions.
 
         With weights it is their weighted mean: sum_i w_i max_j v_j q_i . t_j over the sum of
-        w_i, so that a frame of few regions that count is compared by these.
+        w_i, so that a frame of few regions that count is compared by these. With further views
+        it is the best of theirs, see `layout`.
 
         Args:
             queries: Nq frames of `place_queries`.
@@ -154,16 +160,14 @@ class PairScorer:
         Returns:
             [Nq, Nt] float32 tensor.
         """
+        product = self._product(queries.layout)
         rows = []
         for i, tile in enumerate(queries.tiles):
-            flat = ops.reshape(tile, (-1, tile.shape[2]))
-            if queries.weights is None or targets.weights is None:
-                row = [self._product(flat, target) for target in targets.tiles]
-            else:
-                row = [
-                    self._weighted_product(flat, target, queries.weights[i], weights)
-                    for target, weights in zip(targets.tiles, targets.weights, strict=True)
-                ]
+            of_query = ([queries.weights[i]] if queries.weights else []) + queries.soft[i : i + 1]
+            row = []
+            for k, target in enumerate(targets.tiles):
+                of_target = [targets.weights[k]] if targets.weights else []
+                row.append(product(tile, target, *of_query, *of_target))
             rows.append(_joined(row, axis=1))
         return _joined(rows, axis=0)
 
@@ -204,45 +208,70 @@ class PairScorer:
             ops.convert_to_numpy(by_column) if self.symmetric else None,
         )
 
-    def _weighted(self, x: Tensor, regions_axis: int) -> tuple[Tensor, Tensor | None]:
+    def _weighted(
+        self, x: Tensor, layout: Layout, regions_axis: int
+    ) -> tuple[Tensor, Tensor | None]:
         """[..., C] in the scorer's precision, weighted, and the weights of the frames."""
         if self._attention is None and self._blank is None:
             return ops.cast(x, self.precision), None
-        x, weights = ops.cast(x, "float32"), None
-        scale = None
+        x, scale, weights = ops.cast(x, "float32"), None, None
         if self._blank is not None:
-            scale = content(x, self._blank)
-            weights = frame_weights(ops.moveaxis(scale, regions_axis, -1))
+            of_queries = regions_axis == 1
+            scale, weights = content_of_views(
+                x if of_queries else ops.transpose(x, (1, 0, 2)), layout, self._blank, of_queries
+            )
+            scale = scale if of_queries else ops.transpose(scale)
         if self._attention is not None:
             x = attend(x, ops.convert_to_tensor(self._attention))
         if scale is not None:
             x = x * scale[..., None]
         return ops.cast(x, self.precision), weights
 
-    def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
-        """[n * R, C], [R * Nt, C] -> [n, Nt]."""
-        regions = self.regions
-        products = ops.einsum("qc,tc->qt", queries, targets)
-        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[0] // regions))
-        best = ops.cast(ops.max(products, axis=2), "float32")
-        result = ops.mean(best, axis=1)
-        if self.symmetric:
-            best = ops.cast(ops.max(products, axis=1), "float32")
-            result = (result + ops.mean(best, axis=1)) / 2
-        return result
+    def _product(self, layout: Layout) -> Callable[..., Tensor]:
+        """The compiled product for queries of a layout."""
+        if layout not in self._products:
+            matrix, weight = ((None, None), self.precision), ((None,), "float32")
+            weights = [weight] * (self._blank is not None)
+            signature = [matrix, matrix, *weights, *[matrix] * layout.soft, *weights]
 
-    def _weighted_matrix(
-        self, queries: Tensor, targets: Tensor, of_queries: Tensor, of_targets: Tensor
+            def run(queries: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
+                return self._frame_matrix(layout, queries, targets, others)
+
+            self._products[layout] = compiled_for_shapes(run, signature)
+        return self._products[layout]
+
+    def _frame_matrix(
+        self, layout: Layout, queries: Tensor, targets: Tensor, others: Sequence[Tensor]
     ) -> Tensor:
-        """As `_frame_matrix`, with weights of the frames [n] and [Nt]."""
-        regions = self.regions
-        products = ops.einsum("qc,tc->qt", queries, targets)
-        products = ops.reshape(products, (-1, regions, regions, ops.shape(targets)[0] // regions))
-        best = ops.cast(ops.max(products, axis=2), "float32")
-        result = ops.mean(best, axis=1) / of_queries[:, None]
+        """[n * (Q - s), C], [R * Nt, C] -> [n, Nt].
+
+        Args:
+            others: weights of query frames [n], soft query vectors [n, C], weights of target
+                frames [Nt], as far as there are such.
+        """
+        regions = layout.regions
+        frames = ops.shape(targets)[0] // layout.shared
+        weights = (others[0], others[-1]) if self._blank is not None else None
+        dots = ops.einsum("qc,tc->qt", queries, targets[: regions * frames])
+        dots = ops.reshape(dots, (-1, layout.query - layout.soft, regions, frames))
+        best = ops.cast(ops.max(dots, axis=2), "float32")
+        result = ops.mean(best[:, :regions], axis=1)
+        if weights is not None:
+            result = result / weights[0][:, None]
         if self.symmetric:
-            best = ops.cast(ops.max(products, axis=1), "float32")
-            result = (result + ops.mean(best, axis=1) / of_targets[None, :]) / 2
+            back = ops.mean(ops.cast(ops.max(dots[:, :regions], axis=1), "float32"), axis=1)
+            if weights is not None:
+                back = back / weights[1][None, :]
+            result = (result + back) / 2
+        if layout.soft:
+            soft = others[0 if weights is None else 1]
+            of_targets = targets[regions * frames :]
+            result = ops.maximum(
+                result, ops.cast(ops.einsum("qc,tc->qt", soft, of_targets), "float32")
+            )
+        if layout.small:
+            small = best[:, regions : regions + layout.small]
+            result = ops.maximum(result, ops.max(small, axis=1))
         return result
 
     def _pair_maxima(

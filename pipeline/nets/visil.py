@@ -16,9 +16,10 @@ import numpy as np
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import InputError
 from pipeline.nets import chamfer, comparator
-from pipeline.nets.attention import attend, content, frame_weights
+from pipeline.nets.attention import attend, content_of_views
 from pipeline.nets.backend import device_scope, ops, resolve_precision
 from pipeline.nets.features import FeatureNet
+from pipeline.nets.layout import Layout
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.regions import l2_normalize
 from pipeline.padding import MINIMUM_FRAMES, repeat_to_min
@@ -72,12 +73,15 @@ class ViSiL:
         self._gpu_id = gpu_id
         device_scope(gpu_id)  # refuses an unknown GPU now rather than at the first video
 
-    def extract_features(self, frames: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    def extract_features(
+        self, frames: np.ndarray | Sequence[np.ndarray], as_query: bool = False
+    ) -> np.ndarray:
         """Region vectors of one video, ready for the methods below.
 
         Args:
             frames: uint8 RGB [T, H, W, 3], or T arrays [H, W, 3]; any size. The shorter side
                 is scaled to the model's size unless it has it, then the centre is cut out.
+            as_query: with the small views that only a query has, see `layout`.
 
         Returns:
             float32 [T', R, C] after whitening, L2 norm and attention. T' is T, or for fewer
@@ -88,12 +92,13 @@ class ViSiL:
         """
         if len(frames) == 0:
             raise InputError("no frames given, expected uint8 [T, H, W, 3] with T of at least 1")
-        shape = (len(frames), self.weights.regions, self.weights.dims)
+        net = self._query_net if as_query and self.weights.small else self._net
+        shape = (len(frames), net.vectors, self.weights.dims)
         features = np.empty(shape, np.float32)
         for start in range(0, len(frames), BATCH_FRAMES):
             batch = frames[start : start + BATCH_FRAMES]
-            cropped = [resize_crop(np.asarray(f), self._net.preprocess) for f in batch]
-            vectors = self._attended(self._net(np.stack(cropped)))
+            cropped = [resize_crop(np.asarray(f), net.preprocess) for f in batch]
+            vectors = self._attended(net(np.stack(cropped)))
             features[start : start + BATCH_FRAMES] = vectors
         return repeat_to_min(features)
 
@@ -113,12 +118,14 @@ class ViSiL:
         query, target = self._checked(query, "query"), self._checked(target, "target")
         matrix = np.empty((len(query), len(target)), np.float32)
         with device_scope(self._gpu_id):
+            layout = self.weights.layout.of_query(query.shape[1])
             for row in range(0, len(query), TILE_FRAMES):
-                rows, of_rows = self._weighted(query[row : row + TILE_FRAMES])
+                rows, of_rows = self._weighted(query[row : row + TILE_FRAMES], layout, True)
                 for column in range(0, len(target), TILE_FRAMES):
-                    columns, of_columns = self._weighted(target[column : column + TILE_FRAMES])
+                    part = target[column : column + TILE_FRAMES, : layout.shared]
+                    columns, of_columns = self._weighted(part, layout, False)
                     weights = None if self.weights.blank is None else (of_rows, of_columns)
-                    tile = chamfer.frame_to_frame(rows, columns, self._symmetric, weights)
+                    tile = chamfer.best_of_views(rows, columns, layout, self._symmetric, weights)
                     matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
                         ops.convert_to_numpy(tile)
                     )
@@ -166,6 +173,10 @@ class ViSiL:
     def _net(self) -> FeatureNet:
         return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id)
 
+    @cached_property
+    def _query_net(self) -> FeatureNet:
+        return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id, as_queries=True)
+
     @property
     def _symmetric(self) -> bool:
         return self.similarity_function == "symmetric_chamfer"
@@ -176,18 +187,21 @@ class ViSiL:
         with device_scope(self._gpu_id):
             return np.asarray(ops.convert_to_numpy(attend(vectors, self.weights.attention)))
 
-    def _weighted(self, features: np.ndarray) -> tuple[Any, Any]:
-        """The features, each region scaled by its content, and the frames' weights [T] or None."""
-        x = ops.convert_to_tensor(features)
-        if self.weights.blank is None:
+    def _weighted(self, features: np.ndarray, layout: Layout, of_queries: bool) -> tuple[Any, Any]:
+        """The features, each scaled by its content, and the frames' weights [T] or None."""
+        x, blank = ops.convert_to_tensor(features), self.weights.blank
+        if blank is None:
             return x, None
-        scale = content(l2_normalize(x), self.weights.blank)  # attention keeps directions
-        return x * scale[..., None], frame_weights(scale)
+        # Attention keeps directions.
+        scale, weights = content_of_views(l2_normalize(x), layout, blank, of_queries)
+        return x * scale[..., None], weights
 
     def _output_weights(self, features: np.ndarray) -> np.ndarray:
         """Weight of each row of the output: the mean of its frames'."""
         with device_scope(self._gpu_id):
-            weights = ops.convert_to_numpy(self._weighted(self._checked(features, "query"))[1])
+            shared = self._checked(features, "query")[:, : self.weights.layout.shared]
+            layout = self.weights.layout.of_query(shared.shape[1])
+            weights = ops.convert_to_numpy(self._weighted(shared, layout, True)[1])
         stride = 1 if self.weights.comparator is None else comparator.SHRINK
         return np.asarray(weights[: len(weights) // stride * stride].reshape(-1, stride).mean(1))
 
@@ -208,11 +222,12 @@ class ViSiL:
 
     def _checked(self, features: np.ndarray, role: str) -> np.ndarray:
         features = np.asarray(features)
-        shape = (self.weights.regions, self.weights.dims)
-        if features.ndim != 3 or features.shape[1:] != shape or features.dtype.kind != "f":
+        layout, dims = self.weights.layout, self.weights.dims
+        right = features.ndim == 3 and features.shape[2] == dims and features.dtype.kind == "f"
+        if not right or features.shape[1] not in (layout.shared, layout.query):
             raise InputError(
                 f"{role} features are {features.dtype} {features.shape}, expected float "
-                f"[T, {shape[0]}, {shape[1]}] as extract_features gives them"
+                f"[T, {layout.shared}, {dims}] as extract_features gives them"
             )
         if len(features) == 0 or not np.isfinite(features).all():
             raise InputError(f"{role} features are empty or hold a value that is not finite")

@@ -13,6 +13,7 @@ from pipeline.calibration import Calibration
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
+from pipeline.nets.layout import Layout
 from pipeline.records import Preprocess
 
 
@@ -91,6 +92,8 @@ class ModelWeights:
         taps: backbone outputs that regions are taken of, in this order.
         grid: regions along one side of a map.
         whitening: PCA of the concatenated regions.
+        soft: PCA of the whole softened picture's vector, or None: there is no such vector.
+        small: divisors of the small views that queries have.
         attention: context vector [dims], or None.
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
         blank: what nearly empty regions look like, or None: they count as the others do.
@@ -108,6 +111,8 @@ class ModelWeights:
     taps: tuple[str, ...]
     grid: int
     whitening: Whitening
+    soft: Whitening | None = None
+    small: tuple[int, ...] = ()
     attention: np.ndarray | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
     blank: Blank | None = None
@@ -135,6 +140,14 @@ class ModelWeights:
                 f"blank directions are {self.blank.directions.shape}, "
                 f"expected [K, {self.whitening.dims}]"
             )
+        if self.soft is not None and self.soft.dims != self.whitening.dims:
+            raise ValueError(
+                f"the soft vector has {self.soft.dims} values, regions have {self.whitening.dims}"
+            )
+        if any(not isinstance(k, int) or k < 2 for k in self.small):
+            raise ValueError(f"small is {self.small}, expected whole numbers of 2 or more")
+        if self.small and self.grid % 2 == 0:
+            raise ValueError(f"grid is {self.grid}: small views need one with a middle region")
         if self.comparator is not None:
             _check_comparator(self.comparator)
         if not self.features_digest:
@@ -147,8 +160,13 @@ class ModelWeights:
 
     @property
     def regions(self) -> int:
-        """R, region vectors a frame."""
-        return self.grid * self.grid
+        """R, vectors of a frame in the database."""
+        return self.layout.shared
+
+    @property
+    def layout(self) -> Layout:
+        """What a frame's vectors are, with all that queries have."""
+        return Layout(self.grid * self.grid, self.soft is not None, len(self.small))
 
     def with_dims(self, dims: int | None) -> ModelWeights:
         """The model cut to the first `dims` whitened values; None leaves it whole.
@@ -166,7 +184,8 @@ class ModelWeights:
                 f"values; leave dims out or give {self.dims}"
             )
         blank = self.blank.first(dims) if self.blank else None
-        return replace(self, whitening=self.whitening.first(dims), blank=blank)
+        soft = self.soft.first(dims) if self.soft else None
+        return replace(self, whitening=self.whitening.first(dims), soft=soft, blank=blank)
 
 
 def features_digest(weights: ModelWeights) -> str:
@@ -181,9 +200,13 @@ def features_digest(weights: ModelWeights) -> str:
         "taps": weights.taps,
         "grid": weights.grid,
     }
+    if weights.small:
+        description["small"] = list(weights.small)
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     arrays = {f"backbone/{name}": array for name, array in weights.arrays.items()}
     arrays |= {f"whitening/{name}": array for name, array in vars(weights.whitening).items()}
+    if weights.soft is not None:
+        arrays |= {f"soft/{name}": array for name, array in vars(weights.soft).items()}
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], dtype="<f4")
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

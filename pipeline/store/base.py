@@ -38,7 +38,7 @@ class FeatureStore(ABC):
         self.provenance: dict[str, Any] = header.provenance
         self._header = header
         self._index = index
-        self._frame_shape = (header.spec.regions, header.spec.dims)
+        self._frame_shape = (header.spec.vectors, header.spec.dims)
 
     @property
     def ids(self) -> list[str]:

@@ -134,7 +134,7 @@ class Hdf5Writer(StoreWriter):
         return cls(path, lock, disk)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
-        shape = (video.frames, self.spec.regions, self.spec.dims)
+        shape = (video.frames, self.spec.vectors, self.spec.dims)
         vectors = self._file["features"].create_dataset(key, shape, self.dtype)
         vectors.attrs["id"] = printable(video.id)
         for start, slab in video.slabs(self.header.slab_rows):

@@ -38,7 +38,7 @@ class Header:
     @property
     def row_bytes(self) -> int:
         """Bytes of one frame's vectors."""
-        return self.spec.regions * self.spec.dims * self.dtype.itemsize
+        return self.spec.vectors * self.spec.dims * self.dtype.itemsize
 
     @property
     def slab_rows(self) -> int:
@@ -105,8 +105,8 @@ def read_header(value: Any, path: str) -> Header:
             f"{FORMAT_VERSION}; upgrade the program"
         )
     try:
-        stored = {"mirrored": False, **value["spec"]}
-        spec = FeatureSpec(**{f.name: stored[f.name] for f in fields(FeatureSpec)})
+        known = {f.name for f in fields(FeatureSpec)}
+        spec = FeatureSpec(**{k: v for k, v in value["spec"].items() if k in known})
         return Header(
             spec, DTYPES[value["dtype"]], int(value["format_version"]), value["provenance"]
         )

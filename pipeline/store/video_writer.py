@@ -119,14 +119,14 @@ class VideoWriter:
         self._spool.seek(0)
         for start in range(0, self.frames, rows):
             data = self._spool.read(min(rows, self.frames - start) * self._header.row_bytes)
-            shape = (-1, self._header.spec.regions, self._header.spec.dims)
+            shape = (-1, self._header.spec.vectors, self._header.spec.dims)
             yield start, np.frombuffer(data, self._header.dtype).reshape(shape)
 
     def _check(self, vectors: np.ndarray, times: np.ndarray) -> None:
         spec = self._header.spec
-        if vectors.ndim != 3 or vectors.shape[1:] != (spec.regions, spec.dims):
+        if vectors.ndim != 3 or vectors.shape[1:] != (spec.vectors, spec.dims):
             raise self._refused(
-                f"vectors are {vectors.shape}, expected (frames, {spec.regions}, {spec.dims})"
+                f"vectors are {vectors.shape}, expected (frames, {spec.vectors}, {spec.dims})"
             )
         if times.shape != vectors.shape[:1]:
             raise self._refused(f"{times.shape} times for {len(vectors)} frames")

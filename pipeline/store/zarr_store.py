@@ -132,7 +132,7 @@ class ZarrWriter(StoreWriter):
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         rows = _chunk_rows(video.frames, self.header.row_bytes)
-        tail = (self.spec.regions, self.spec.dims)
+        tail = (self.spec.vectors, self.spec.dims)
         array = self._group.create_array(
             key,
             shape=(video.frames, *tail),

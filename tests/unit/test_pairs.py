@@ -7,14 +7,25 @@ import pytest
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
 from pipeline.nets.blank import Blank
+from pipeline.nets.layout import Layout
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.scores import PairScores
 from tests import reference
 from tests.features import DIMS, comparator_layers, region_vectors
 
+PLAIN = Layout(9)
 
-def videos(lengths: list[int], seed: int) -> list[np.ndarray]:
-    return [region_vectors(n, [seed, i]) for i, n in enumerate(lengths)]
+
+def videos(lengths: list[int], seed: int, vectors: int = 9) -> list[np.ndarray]:
+    """Lists of [T, vectors, C]; what is beyond nine are regions of other frames."""
+    return [
+        np.concatenate([region_vectors(n, [seed, i, k]) for k in range(-(-vectors // 9))], axis=1)[
+            :, :vectors
+        ]
+        if vectors > 9
+        else region_vectors(n, [seed, i])
+        for i, n in enumerate(lengths)
+    ]
 
 
 def score_all(
@@ -29,10 +40,11 @@ def score_all(
     few_shapes=False,
     shapes=None,
     blank=None,
+    layout=PLAIN,
 ):
     from pipeline.nets.pairs import PairScorer
 
-    weights = SimpleNamespace(regions=9, comparator=comparator, attention=None, blank=blank)
+    weights = SimpleNamespace(layout=layout, comparator=comparator, attention=None, blank=blank)
     scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
     geometry = COMPARATOR if comparator else CHAMFER_ONLY
@@ -64,10 +76,10 @@ def score_all(
     return table
 
 
-def expected(queries, targets, comparator, symmetric, blank=None):
+def expected(queries, targets, comparator, symmetric, blank=None, layout=PLAIN):
     return np.array(
         [
-            [reference.similarity(q, t, comparator, symmetric, blank) for t in targets]
+            [reference.similarity(q, t, comparator, symmetric, blank, layout) for t in targets]
             for q in queries
         ]
     )
@@ -171,3 +183,35 @@ def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
     np.testing.assert_allclose(got, want, atol=1e-5)
     whole = score_all(queries, targets, comparator, symmetric, 256, 10**6, blank=BLANK)
     np.testing.assert_allclose(got, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("with_blank", [False, True])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout(9, soft=True),
+        Layout(9, small=2),
+        Layout(9, soft=True, small=2),
+        Layout(9, soft=True, small=1),
+    ],
+    ids=str,
+)
+def test_views_equal_the_plain_network(layout, with_blank, symmetric):
+    queries = videos([5, 30, 70], 11, layout.query)
+    targets = videos([9, 66, 4], 12, layout.shared)
+    blank = BLANK if with_blank else None
+    comparator = comparator_layers(2)
+    got = score_all(queries, targets, comparator, symmetric, blank=blank, layout=layout)
+    want = expected(queries, targets, comparator, symmetric, blank, layout)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    plain = [v[:, :9] for v in queries], [v[:, :9] for v in targets]
+    assert np.abs(want - expected(*plain, comparator, symmetric, blank)).max() > 0.01
+
+
+def test_queries_without_small_views_are_compared_by_what_they_have():
+    layout = Layout(9, soft=True, small=2)
+    queries, targets = videos([8, 21], 13, 10), videos([12, 40], 14, 10)
+    got = score_all(queries, targets, None, False, layout=layout)
+    want = expected(queries, targets, None, False, layout=Layout(9, soft=True))
+    np.testing.assert_allclose(got, want, atol=1e-5)

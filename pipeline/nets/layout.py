@@ -1,0 +1,56 @@
+"""Further looks at a frame, for copies that nine regions of one scale do not find.
+
+A frame has up to three kinds of vectors, stored in this order:
+
+* regions: of the picture as it is (`regions`).
+* soft: one of the whole picture at half the size without fine detail. It survives noise, blur and
+  few bits a second, which change the regions of a copy beyond recognition.
+* small (queries only): one for every divisor k of the model, of the picture shrunk to 1 / k in the
+  middle of an empty frame. It looks as the query does where it is a part of another picture, so it
+  finds picture in picture, and pictures filmed off a screen, among the regions of the database.
+
+Two frames are as similar as the best of these says: regions against regions by Chamfer, soft
+against soft and small against the best region of the target by their dot product. The database
+pays for one vector more; what only queries have costs it nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which vectors of a query frame are what.
+
+    Attributes:
+        regions: of the picture as it is.
+        soft: whether both sides have that vector.
+        small: vectors of shrunken pictures.
+    """
+
+    regions: int
+    soft: bool = False
+    small: int = 0
+
+    @property
+    def shared(self) -> int:
+        """Vectors of a frame that both sides have."""
+        return self.regions + self.soft
+
+    @property
+    def query(self) -> int:
+        """Vectors of a query's frame."""
+        return self.shared + self.small
+
+    def of_query(self, vectors: int) -> Layout:
+        """The layout of query frames that have so many vectors.
+
+        Raises:
+            ValueError: no layout of this model has so many.
+        """
+        for small in {0, self.small}:
+            layout = Layout(self.regions, self.soft, small)
+            if layout.query == vectors:
+                return layout
+        raise ValueError(f"{vectors} vectors a frame, the model gives {self.shared} and more")
