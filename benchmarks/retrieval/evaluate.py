@@ -2,8 +2,8 @@
 
     python -m benchmarks.retrieval.evaluate SET_DIR --split validation [--model_dir model]
 
-Features are kept below SET_DIR/SPLIT/stores, one store for each model and extraction setting, so
-that a second run only compares. Look at the test split once, when nothing is left to choose.
+Features and hashes are kept below SET_DIR/SPLIT, features in one store for each model and setting,
+so that a second run only compares. Look at the test split once, when nothing is left to choose.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.retrieval.baselines import phash_scores, pooled_scores
+from benchmarks.retrieval.baselines import phash_bits_of_file, phash_scores, pooled_scores
+from benchmarks.retrieval.hashes import Log, folder_name
 from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
 from pipeline import compute_similarity, extract_features
 from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.extract import ExtractReport
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
 
-Log = Callable[[str], None]
+PROGRESS_SECONDS = 10.0
 
 
 def read_lists(split_dir: Path) -> tuple[dict[str, str], dict[str, str], np.ndarray]:
@@ -63,7 +65,7 @@ def model_store(
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
-    report = extract_features(videos, store, model_dir, config)
+    report = extract_features(videos, store, model_dir, config, progress=_Progress(log))
     if not report.complete:
         raise RuntimeError(f"{store}: {report.failures or report.known_failures}")
     if report.frames:
@@ -89,7 +91,7 @@ def model_scores(
 def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
     """Markdown: overall figures of each method, then mAP and recall at 0.1 % of each kind."""
     heads = list(columns)
-    lines = [_row("", *heads), _row("---", *("---:" for _ in heads))]
+    lines = [markdown_row("", *heads), markdown_row("---", *("---:" for _ in heads))]
     whole = {
         "mAP": "mean_ap",
         "uAP": "micro_ap",
@@ -97,13 +99,15 @@ def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
         "recall at 0.1 %": "recall_01",
     }
     for name, field in whole.items():
-        lines.append(_row(name, *(f"{getattr(columns[h]['all'], field):.3f}" for h in heads)))
-    lines += ["", _row("mAP / uAP / recall at 0.1 %", *heads, "copies")]
-    lines.append(_row("---", *("---:" for _ in [*heads, ""])))
+        lines.append(
+            markdown_row(name, *(f"{getattr(columns[h]['all'], field):.3f}" for h in heads))
+        )
+    lines += ["", markdown_row("mAP / uAP / recall at 0.1 %", *heads, "copies")]
+    lines.append(markdown_row("---", *("---:" for _ in [*heads, ""])))
     for kind, first in columns[heads[0]].items():
         parts = [columns[head][kind] for head in heads]
         cells = (f"{p.mean_ap:.2f} / {p.micro_ap:.2f} / {p.recall_01:.2f}" for p in parts)
-        lines.append(_row(kind, *cells, str(first.pairs)))
+        lines.append(markdown_row(kind, *cells, str(first.pairs)))
     return "\n".join(lines)
 
 
@@ -134,8 +138,23 @@ def evaluate(
         scores["normalised"] = normalised
     if baselines:
         scores["one vector"] = pooled_scores(stores, (names, searched))
-        scores["frame pHash"] = phash_scores(queries, database, os.cpu_count() or 1)
+        folder = split_dir / "hashes" / folder_name(phash_bits_of_file)
+        scores["frame pHash"] = phash_scores(queries, database, folder, os.cpu_count() or 1, log)
     return {method: figures_by_kind(values, kinds) for method, values in scores.items()}
+
+
+class _Progress:
+    """Tells now and then how far the extraction is."""
+
+    def __init__(self, log: Log) -> None:
+        self.log, self.told = log, time.monotonic()
+
+    def __call__(self, report: ExtractReport) -> None:
+        if time.monotonic() - self.told < PROGRESS_SECONDS:
+            return
+        self.told = time.monotonic()
+        done = report.already + len(report.stored) + len(report.failures)
+        self.log(f"extracting: {done} of {report.listed} videos, {report.frames} frames")
 
 
 def _pairs(path: Path) -> dict[str, str]:
@@ -147,13 +166,13 @@ def _pairs(path: Path) -> dict[str, str]:
     return dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
 
 
-def _row(*cells: str) -> str:
+def markdown_row(*cells: str) -> str:
+    """A line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
-def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Set, split, and the options of both stages that change figures."""
     parser.add_argument("set_dir", type=Path)
     parser.add_argument("--split", choices=SPLITS, default="validation")
     parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
@@ -166,8 +185,10 @@ def main() -> int:
                         help="the model with score normalisation as well")  # fmt: skip
     parser.add_argument("--background_weight", type=float, default=CompareConfig.background_weight)
     parser.add_argument("--background_top_k", type=int, default=CompareConfig.background_top_k)
-    parser.add_argument("--no_baselines", action="store_true", help="the model alone")
-    options = parser.parse_args()
+
+
+def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
+    """Of the two stages, from what `add_options` added."""
     extract = ExtractConfig(
         fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
     )
@@ -176,19 +197,26 @@ def main() -> int:
         background_weight=options.background_weight,
         background_top_k=options.background_top_k,
     )
-    log = to_stderr
+    return extract, compare
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    add_options(parser)
+    parser.add_argument("--no_baselines", action="store_true", help="the model alone")
+    options = parser.parse_args()
     try:
         columns = evaluate(
             options.set_dir / options.split,
             options.model_dir,
-            extract,
-            compare,
+            *configs(options),
             not options.no_baselines,
-            log,
+            to_stderr,
             options.background,
         )
     except (FileNotFoundError, RuntimeError) as error:
-        log(str(error))
+        to_stderr(str(error))
         return 1
     print(table_of(columns))
     return 0

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.retrieval.baselines import chamfer, phash
+from benchmarks.retrieval.baselines import phash
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
+from benchmarks.retrieval.rules import mean_of_best, table
 
 
 def test_average_precision_is_the_mean_of_the_precision_at_each_hit():
@@ -67,4 +68,4 @@ def test_phash_is_the_same_for_another_size_and_another_for_the_mirror_image():
 def test_chamfer_takes_the_best_frame_of_each_video():
     query = np.float32([[1, 0], [0, 1]])
     videos = [np.float32([[1, 0]]), np.float32([[0.5, 0], [0, 1], [0, 0]])]
-    assert chamfer([query], videos) == pytest.approx(np.array([[0.5, 0.75]]))
+    assert table(mean_of_best, [query], videos) == pytest.approx(np.array([[0.5, 0.75]]))
