@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from benchmarks.retrieval.costs import evenly, hashing_seconds, network_seconds,
 from benchmarks.retrieval.evaluate import (
     add_options,
     configs,
-    markdown_row,
     model_scores,
     model_store,
     read_lists,
@@ -31,25 +30,8 @@ from benchmarks.retrieval.evaluate import (
 )
 from benchmarks.retrieval.hashes import Log, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
-from benchmarks.retrieval.metrics import Figures, figures_by_kind
+from benchmarks.retrieval.rows import Row, row_of, tables_of
 from pipeline.config import CompareConfig, ExtractConfig
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one method does and costs.
-
-    Attributes:
-        figures: kind of copy -> figures.
-        bytes: of the features or hashes of one hour of video.
-        processor: seconds of extraction for one hour of video; NaN if not timed.
-        query: seconds of wall time for one query against the database.
-    """
-
-    figures: dict[str, Figures]
-    bytes: float
-    processor: float
-    query: float
 
 
 @dataclass(frozen=True)
@@ -104,8 +86,10 @@ def model_rows(
     means = [pooled(path, ids) for path, ids in zip(stores, lists, strict=True)]
     products, product_wall = timed(lambda: means[0] @ means[1].T)
     return {
-        "model": _row(split, scores, size, cost, wall),
-        "one vector": _row(split, products, means[1].nbytes, cost, product_wall),
+        "model": row_of(scores, split.kinds, size / split.hours, cost, wall),
+        "one vector": row_of(
+            products, split.kinds, means[1].nbytes / split.hours, cost, product_wall
+        ),
     }
 
 
@@ -135,30 +119,7 @@ def method_row(split: Split, method: Method, workers: int, log: Log) -> Row | No
     empty = sum(not len(video) for video in ready)
     if empty:
         log(f"{method.name}: {empty} of {len(ready)} videos have no hash to compare")
-    return _row(split, scores, size, cost, wall)
-
-
-def tables_of(rows: Mapping[str, Row]) -> str:
-    """Markdown: figures and costs of each method, then mAP of each kind of copy."""
-    heads = ["mAP", "uAP", "recall at 0.1 %", "bytes an hour", "s an hour", "s a query"]
-    lines = [markdown_row("", *heads), markdown_row("---", *("---:" for _ in heads))]
-    for name, row in rows.items():
-        whole = row.figures["all"]
-        cells = [f"{value:.3f}" for value in (whole.mean_ap, whole.micro_ap, whole.recall_01)]
-        seconds = [f"{row.processor:.0f}", f"{row.query:.2g}"]
-        lines.append(markdown_row(name, *cells, f"{row.bytes:,.0f}", *seconds))
-    first = next(iter(rows.values()))
-    lines += ["", markdown_row("mAP", *rows, "copies")]
-    lines.append(markdown_row("---", *("---:" for _ in [*rows, ""])))
-    for kind, one in first.figures.items():
-        precisions = (f"{row.figures[kind].mean_ap:.2f}" for row in rows.values())
-        lines.append(markdown_row(kind, *precisions, str(one.pairs)))
-    return "\n".join(lines)
-
-
-def _row(split: Split, scores: np.ndarray, size: int, processor: float, wall: float) -> Row:
-    figures = figures_by_kind(scores, split.kinds)
-    return Row(figures, size / split.hours, processor, wall / len(split.queries))
+    return row_of(scores, split.kinds, size / split.hours, cost, wall, method.bar)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

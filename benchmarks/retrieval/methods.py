@@ -27,6 +27,7 @@ class Method:
         package: what has to be installed from PyPI; "" if nothing.
         module: what is imported of it.
         programs: what has to be on the path.
+        bar: the score from which the tool itself says yes; None if its documentation names none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Method:
     package: str = ""
     module: str = ""
     programs: tuple[str, ...] = ()
+    bar: float | None = None
 
     def missing(self) -> str:
         """Why it cannot run here; "" if it can."""
@@ -85,14 +87,16 @@ def all_methods() -> list[Method]:
             rules.mean_of_best,
             "videohash2",
             programs=("ffmpeg",),
+            bar=64 - 2 * 10,
         ),
-        pdq(name="vPDQ", rule=rules.vpdq),
+        pdq(name="vPDQ", rule=rules.vpdq, bar=0.8),
         pdq(name="PDQ, Chamfer", rule=rules.mean_of_best),
         perception(
             "perception, frames",
             others.perception_frames_of_file,
             rules.signs,
             rules.best_of_all,
+            bar=256 - 2 * 50,
         ),
         perception(
             "perception, TMK L1",

@@ -1,15 +1,17 @@
 """Comparison with other tools: matching rules, kept hashes, costs and table; no tool is needed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks.retrieval import rules
 from benchmarks.retrieval.baselines import colours
-from benchmarks.retrieval.compare import Row, Split, method_row, tables_of
+from benchmarks.retrieval.compare import Split, method_row
 from benchmarks.retrieval.costs import evenly
 from benchmarks.retrieval.hashes import PART, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
-from benchmarks.retrieval.metrics import figures_by_kind
+from benchmarks.retrieval.rows import row_of, tables_of
 
 
 def pdq(*distances, quality=100):
@@ -186,14 +188,18 @@ def test_a_methods_row_holds_its_figures_and_the_bytes_of_an_hour(files, tmp_pat
     row = method_row(split_of(files, tmp_path), method, 0, print)
     assert row.bytes == (2 + 3) * 2 / 0.5
     assert row.figures["crop"].mean_ap == 0.5  # the longer, unrelated file has the larger product
-    assert np.isnan(row.processor)
+    assert np.isnan(row.processor) and row.yes is None
+    method = Method("Tool", length_of, np.float32, rules.mean_of_best, bar=5)
+    row = method_row(split_of(files, tmp_path), method, 0, print)
+    assert row.yes == (0, 1)  # products of 4 and 6
 
 
 def test_table_of_methods():
     kinds = np.array([["crop", ""]])
-    row = Row(figures_by_kind(np.array([[1.0, 0.0]]), kinds), 12345.6, 7.4, 0.0123)
-    lines = tables_of({"model": row, "other": row}).splitlines()
-    assert lines[2] == "| model | 1.000 | 1.000 | 1.000 | 12,346 | 7 | 0.012 |"
+    row = row_of(np.array([[1.0, 0.0]]), kinds, 12345.6, 7.4, 0.0123)
+    lines = tables_of({"model": row, "other": replace(row, yes=(0.25, 0.001))}).splitlines()
+    assert lines[2] == "| model | 1.000 | 1.000 | 1.000 |  | 12,346 | 7 | 0.012 |"
+    assert "| 1.000 | 0.250, 0.100% | 12,346 |" in lines[3]
     assert lines[-1] == "| crop | 1.00 | 1.00 | 1 |"
 
 
