@@ -30,7 +30,7 @@ from benchmarks.retrieval.evaluate import (
 )
 from benchmarks.retrieval.hashes import Log, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
-from benchmarks.retrieval.rows import Row, row_of, tables_of
+from benchmarks.retrieval.tables import Row, row_of, tables_of
 from pipeline.config import CompareConfig, ExtractConfig
 
 

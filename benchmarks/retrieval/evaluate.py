@@ -22,6 +22,7 @@ from benchmarks.retrieval.baselines import phash_bits_of_file, phash_scores, poo
 from benchmarks.retrieval.hashes import Log, folder_name
 from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
+from benchmarks.retrieval.tables import table_of
 from pipeline import compute_similarity, extract_features
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.extract import ExtractReport
@@ -88,29 +89,6 @@ def model_scores(
     return np.array([[table[query][video] for video in lists[1]] for query in lists[0]])
 
 
-def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
-    """Markdown: overall figures of each method, then mAP and recall at 0.1 % of each kind."""
-    heads = list(columns)
-    lines = [markdown_row("", *heads), markdown_row("---", *("---:" for _ in heads))]
-    whole = {
-        "mAP": "mean_ap",
-        "uAP": "micro_ap",
-        "recall at 1 %": "recall_1",
-        "recall at 0.1 %": "recall_01",
-    }
-    for name, field in whole.items():
-        lines.append(
-            markdown_row(name, *(f"{getattr(columns[h]['all'], field):.3f}" for h in heads))
-        )
-    lines += ["", markdown_row("mAP / uAP / recall at 0.1 %", *heads, "copies")]
-    lines.append(markdown_row("---", *("---:" for _ in [*heads, ""])))
-    for kind, first in columns[heads[0]].items():
-        parts = [columns[head][kind] for head in heads]
-        cells = (f"{p.mean_ap:.2f} / {p.micro_ap:.2f} / {p.recall_01:.2f}" for p in parts)
-        lines.append(markdown_row(kind, *cells, str(first.pairs)))
-    return "\n".join(lines)
-
-
 def evaluate(
     split_dir: Path,
     model_dir: Path,
@@ -164,11 +142,6 @@ def _pairs(path: Path) -> dict[str, str]:
         )
     lines = path.read_text(encoding="utf-8").splitlines()
     return dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
-
-
-def markdown_row(*cells: str) -> str:
-    """A line of a table."""
-    return "| " + " | ".join(cells) + " |"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from benchmarks.retrieval.compare import Split, method_row
 from benchmarks.retrieval.costs import evenly
 from benchmarks.retrieval.hashes import PART, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
-from benchmarks.retrieval.rows import row_of, tables_of
+from benchmarks.retrieval.tables import row_of, tables_of
 
 
 def pdq(*distances, quality=100):

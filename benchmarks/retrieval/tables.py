@@ -1,4 +1,4 @@
-"""What is said of each method in the comparison, and the tables of it."""
+"""Figures as Markdown: of methods alone, and with what they cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.retrieval.evaluate import markdown_row
 from benchmarks.retrieval.metrics import Figures, figures_by_kind
 
 
@@ -71,3 +70,31 @@ def tables_of(rows: Mapping[str, Row]) -> str:
         precisions = (f"{row.figures[kind].mean_ap:.2f}" for row in rows.values())
         lines.append(markdown_row(kind, *precisions, str(one.pairs)))
     return "\n".join(lines)
+
+
+def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
+    """Markdown: overall figures of each method, then mAP and recall at 0.1 % of each kind."""
+    heads = list(columns)
+    lines = [markdown_row("", *heads), markdown_row("---", *("---:" for _ in heads))]
+    whole = {
+        "mAP": "mean_ap",
+        "uAP": "micro_ap",
+        "recall at 1 %": "recall_1",
+        "recall at 0.1 %": "recall_01",
+    }
+    for name, field in whole.items():
+        lines.append(
+            markdown_row(name, *(f"{getattr(columns[h]['all'], field):.3f}" for h in heads))
+        )
+    lines += ["", markdown_row("mAP / uAP / recall at 0.1 %", *heads, "copies")]
+    lines.append(markdown_row("---", *("---:" for _ in [*heads, ""])))
+    for kind, first in columns[heads[0]].items():
+        parts = [columns[head][kind] for head in heads]
+        cells = (f"{p.mean_ap:.2f} / {p.micro_ap:.2f} / {p.recall_01:.2f}" for p in parts)
+        lines.append(markdown_row(kind, *cells, str(first.pairs)))
+    return "\n".join(lines)
+
+
+def markdown_row(*cells: str) -> str:
+    """A line of a table."""
+    return "| " + " | ".join(cells) + " |"
