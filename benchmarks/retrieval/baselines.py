@@ -105,5 +105,6 @@ def pooled_scores(stores: Sequence[Path], lists: Sequence[list[str]]) -> np.ndar
 def pooled(path: Path, ids: Sequence[str]) -> np.ndarray:
     """Mean of all region vectors of each video, scaled to length 1; float32 [V, C]."""
     with open_store(path) as store:
-        means = [np.float32(store.read(i).vectors).mean(axis=(0, 1)) for i in ids]
+        shared = store.spec.regions  # what only queries have is left out
+        means = [np.float32(store.read(i).vectors[:, :shared]).mean(axis=(0, 1)) for i in ids]
     return np.stack([mean / max(np.linalg.norm(mean), 1e-6) for mean in means])

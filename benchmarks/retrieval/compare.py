@@ -73,7 +73,9 @@ def model_rows(
     """The model, and one mean vector a video of it."""
     sides = {"queries": split.queries, "database": split.database}
     stores = [
-        model_store(videos, split.folder / "stores" / name, model_dir, extract, log)
+        model_store(
+            videos, split.folder / "stores" / name, model_dir, extract, log, name == "queries"
+        )
         for name, videos in sides.items()
     ]
     lists = [list(videos) for videos in sides.values()]

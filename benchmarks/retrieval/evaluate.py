@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ def model_store(
     model_dir: Path,
     config: ExtractConfig,
     log: Log,
+    as_queries: bool,
 ) -> Path:
     """The store of the videos for a model and setting, made or brought up to date.
 
@@ -62,6 +64,7 @@ def model_store(
     Raises:
         RuntimeError: a video of the set could not be used.
     """
+    config = replace(config, as_queries=as_queries)
     digest = load_model(model_dir, config.dims).features_digest
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
@@ -105,7 +108,7 @@ def evaluate(
     queries, database, kinds = read_lists(split_dir)
     names, searched = list(queries), list(database)
     stores = [
-        model_store(videos, split_dir / "stores" / name, model_dir, extract, log)
+        model_store(videos, split_dir / "stores" / name, model_dir, extract, log, name == "queries")
         for name, videos in (("queries", queries), ("database", database))
     ]
     began = time.perf_counter()

@@ -91,7 +91,10 @@ def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blan
         seed: of the pictures.
     """
     size = net.preprocess.crop
-    fitted, others = (net(blank_frames(size, s)).reshape(-1, net.dims) for s in (seed, seed + 1))
+    fitted, others = (
+        net(blank_frames(size, s))[:, : net.layout.regions].reshape(-1, net.dims)
+        for s in (seed, seed + 1)
+    )
     directions = np.linalg.svd(fitted, full_matrices=False)[2][:count]
     blank = Blank(np.ascontiguousarray(directions, np.float32), 0.0, 1.0)
     high = float(np.quantile(blank.excess(others), 0.1))
