@@ -103,7 +103,14 @@ def main() -> int:
     queries, database, kinds = read_lists(split)
     ids = [list(queries), list(database)]
     stores = [
-        model_store(videos, split / "stores" / name, options.model_dir, ExtractConfig(), to_stderr)
+        model_store(
+            videos,
+            split / "stores" / name,
+            options.model_dir,
+            ExtractConfig(),
+            to_stderr,
+            name == "queries",
+        )
         for name, videos in (("queries", queries), ("database", database))
     ]
     plain = replace(load_model(options.model_dir), blank=None)
