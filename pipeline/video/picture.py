@@ -34,7 +34,7 @@ class PictureMaker:
             VideoError: unsupported, a pixel format or size that cannot be converted.
         """
         try:
-            return resize_crop(upright(self._rgb(frame), _matrix(frame)), self._preprocess)
+            return resize_crop(upright(self._rgb(frame), matrix_of(frame)), self._preprocess)
         except (*AV_ERRORS, MemoryError) as error:
             size = f"{frame.width}x{frame.height} {frame.format.name}"
             raise VideoError(
@@ -63,7 +63,7 @@ class PictureMaker:
 
 def shown_size(frame: Any) -> tuple[int, int]:
     """Width and height in pixels after turning it upright."""
-    a, b, c, d = _matrix(frame)
+    a, b, c, d = matrix_of(frame)
     turned = abs(b) + abs(c) > abs(a) + abs(d)
     return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
@@ -86,7 +86,8 @@ def upright(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
     return image
 
 
-def _matrix(frame: Any) -> tuple[int, int, int, int]:
+def matrix_of(frame: Any) -> tuple[int, int, int, int]:
+    """(a, b, c, d) of `upright`; the identity where the container tells nothing."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 1, 0, 0, 1
