@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any
@@ -37,6 +37,7 @@ def decode_videos(
     decoder: str = DECODER,
     sampling: str = "frames",
     hwaccel: str = "none",
+    options: Mapping[str, object] | None = None,
 ) -> DecodePool:
     """Decode videos in processes of their own; they start at once, not with the first event.
 
@@ -49,6 +50,7 @@ def decode_videos(
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         sampling, hwaccel: see `VideoDecoder`.
+        options: more arguments for another decoder, of types that JSON knows.
 
     Returns:
         An iterator of events, also a context manager. For each video: `Started` and any number of
@@ -63,7 +65,8 @@ def decode_videos(
         "decoder": decoder,
         "preprocess": asdict(preprocess),
         "fps": fps,
-        "how": {"min_frames": min_frames, "sampling": sampling, "hwaccel": hwaccel},
+        "how": {"min_frames": min_frames, "sampling": sampling, "hwaccel": hwaccel}
+        | dict(options or {}),
     }
     stats = DecodeStats(workers=count, capacity_bytes=max_in_flight_mb << 20)
     return DecodePool(refs, job, stats, stall_seconds)
