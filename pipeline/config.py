@@ -1,7 +1,7 @@
 """YAML file -> checked dataclasses. An unknown key is an error, never ignored.
 
-A file has the sections `extract:` and `compare:`, each with the fields of the dataclass below;
-what is left out keeps its default. Options on the command line win over the file.
+A file has the sections `extract:`, `compare:` and `train:`, each with the fields of the
+dataclass below; what is left out keeps its default. Options on the command line win over the file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SIMILARITY_FUNCTIONS = ("chamfer", "symmetric_chamfer")
 DTYPES = ("float16", "float32")
 SAMPLINGS = ("frames", "keyframes")
+WHITENINGS = ("keep", "pca", "paired")
+LOSSES = ("infonce", "triplet")
+STARTS = ("average", "random")
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
@@ -133,11 +136,107 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
+class TrainConfig:
+    """Training of whitening, attention and comparator.
+
+    Attributes:
+        copies: made of each clip, once.
+        clip_seconds, clips_per_video: a longer video gives several clips at spread places.
+        hosts: videos that copies are set in (picture in picture, excerpts).
+        validation_share: of the videos, where no list of others is given.
+        whitening: keep that of the start model, so that stores stay valid; or fit it anew, pca
+            or paired (what copies disturb is made small).
+        whitening_frames: it is fitted on, at most.
+        dims, shrinkage: of a whitening that is fitted; dims null takes as many as there were.
+        similarity_function: chamfer or symmetric_chamfer; None takes the start model's.
+        attention: train it, or the comparator alone.
+        start: average (near the plain similarity) or random weights of the comparator.
+        loss: infonce or triplet.
+        temperature, margin: of InfoNCE, of triplets.
+        regularisation: weight of what the comparator gives beyond [-1, 1].
+        self_weight: weight of self-similarity near 1 and hardest negatives near 0.
+        batch_clips, batch_copies: clips of a batch, copies of each.
+        window: frames of a clip or copy that are compared, a multiple of 4.
+        clean_share: how often a query is the clip itself and not one more copy.
+        same_limit: clips with a plain similarity above it are no negatives of each other.
+        epochs, steps: at most so many epochs of so many batches.
+        patience: epochs without a better validation mAP, after which training ends.
+        learning_rate: highest of Adam; warm_up: share of all steps until it is reached, then it
+            falls as a cosine.
+        seed: same seed, same videos, same machine: same model.
+        workers: decoding processes; 0: one per processor core.
+    """
+
+    copies: int = 8
+    clip_seconds: float = 16.0
+    clips_per_video: int = 4
+    hosts: int = 24
+    validation_share: float = 0.2
+    whitening: str = "keep"
+    whitening_frames: int = 3000
+    dims: int | None = None
+    shrinkage: float = 0.3
+    similarity_function: str | None = None
+    attention: bool = True
+    start: str = "average"
+    loss: str = "infonce"
+    temperature: float = 0.05
+    margin: float = 0.5
+    regularisation: float = 1.0
+    self_weight: float = 0.1
+    batch_clips: int = 24
+    batch_copies: int = 1
+    window: int = 16
+    clean_share: float = 0.7
+    same_limit: float = 0.5
+    epochs: int = 30
+    steps: int = 40
+    patience: int = 8
+    learning_rate: float = 0.001
+    warm_up: float = 0.05
+    seed: int = 0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("whitening", WHITENINGS),
+            ("loss", LOSSES),
+            ("start", STARTS),
+            ("similarity_function", (None, *SIMILARITY_FUNCTIONS)),
+        ):
+            value = getattr(self, name)
+            _require(value in known, f"{name} is {value!r}, expected one of {known}")
+        for name in (
+            "copies", "clips_per_video", "batch_copies", "epochs", "steps", "patience", "hosts",
+            "whitening_frames",
+        ):  # fmt: skip
+            _require(
+                getattr(self, name) > 0, f"{name} is {getattr(self, name)}, expected 1 or more"
+            )
+        _require(self.batch_clips > 1, f"batch_clips is {self.batch_clips}, expected 2 or more")
+        fits = self.window >= 4 and self.window % 4 == 0
+        _require(fits, f"window is {self.window}, expected a multiple of 4")
+        _require(self.clip_seconds >= 4, f"clip_seconds is {self.clip_seconds}, expected 4 or more")
+        for name in ("temperature", "learning_rate"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}, expected above 0")
+        for name in ("validation_share", "shrinkage", "clean_share", "warm_up"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"{name} is {value}, expected 0 to 1")
+        for name in ("margin", "regularisation", "self_weight", "seed", "workers"):
+            _require(
+                getattr(self, name) >= 0, f"{name} is {getattr(self, name)}, expected 0 or more"
+            )
+        whole = isinstance(self.dims, int) and self.dims > 0
+        _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
+
+
+@dataclass(frozen=True)
 class Config:
-    """Both stages' settings."""
+    """The settings of all commands."""
 
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def load_config(path: str | Path | None) -> Config:
@@ -158,11 +257,12 @@ def load_config(path: str | Path | None) -> Config:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected sections `extract:` and `compare:`")
+        raise InputError(f"{path}: expected sections `extract:`, `compare:`, `train:`")
     config = Config()
+    sections = [f.name for f in fields(Config)]
     for section, values in content.items():
-        if section not in {f.name for f in fields(Config)}:
-            raise InputError(f"{path}: unknown section {section!r}, expected extract or compare")
+        if section not in sections:
+            raise InputError(f"{path}: unknown section {section!r}, expected one of {sections}")
         config = replace(config, **{section: _section(getattr(config, section), values, path)})
     return config
 

@@ -8,10 +8,8 @@ Frames come from the freely licensed videos and photographs listed in `whitening
     for f in *.deb; do dpkg -x "$f" FOLDER; done
     python tools/fit_whitening.py FOLDER --model_dir model
 
-A video gives 4 frames a second, at most 40; a photograph gives itself and two parts of it.
-The eigenvalues are shrunk towards their mean, d' = (1 - s) d + s mean(d) (Ledoit and Wolf,
-"A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate
-Analysis 88, 2004), because small ones of so few parents are mostly chance.
+A video gives 4 frames a second, at most 40; a photograph gives itself and two parts of it. What is
+fitted: `pipeline/training/whitening.py`.
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ from pipeline.nets.features import FeatureNet
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
+from pipeline.training.whitening import fit
 from pipeline.video import sample_frames
 from tools.clips import read_clip
 from tools.convert_efficientnet_lite0 import convert, published_file, read_pth
@@ -116,32 +115,6 @@ def all_frames(files: list[Path], preprocess: Preprocess) -> np.ndarray:
     generators = (np.random.default_rng([SEED, number]) for number in range(len(files)))
     parts = [frames_of(path, preprocess, g) for path, g in zip(files, generators, strict=True)]
     return np.stack([frame for part in parts for frame in part])
-
-
-def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
-    """PCA of region vectors.
-
-    Args:
-        vectors: float [N, D].
-        dims: n, components kept.
-        shrinkage: s of the formula above, 0 to 1.
-
-    Returns:
-        mean [D], eigenvectors [D, n], eigenvalues [n], descending; every eigenvector's largest
-        entry is positive, so that the signs do not depend on the linear algebra library.
-    """
-    centred = vectors.astype(np.float64)
-    mean = centred.mean(axis=0)
-    centred -= mean
-    values, columns = np.linalg.eigh(centred.T @ centred / (len(centred) - 1))
-    values, columns = np.maximum(values[::-1], 0), columns[:, ::-1][:, :dims]
-    largest = np.take_along_axis(columns, np.abs(columns).argmax(axis=0)[None], axis=0)
-    shrunk = (1 - shrinkage) * values + shrinkage * values.mean()
-    return Whitening(
-        mean.astype(np.float32),
-        (columns * np.sign(largest)).astype(np.float32),
-        shrunk[:dims].astype(np.float32),
-    )
 
 
 def main() -> None:

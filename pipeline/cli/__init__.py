@@ -12,6 +12,7 @@ from pipeline.cli.compare import compare
 from pipeline.cli.extract import extract
 from pipeline.cli.models import calibrate, convert_model
 from pipeline.cli.stores import copy, info, remove, verify
+from pipeline.cli.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +21,7 @@ def main() -> None:
     """Precomputed feature index for video similarity (ViSiL, ICCV 2019)."""
 
 
-for _command in (extract, compare, info, verify, remove, copy, convert_model, calibrate):
+for _command in (extract, compare, train, info, verify, remove, copy, convert_model, calibrate):
     main.add_command(_command)
 
-__all__ = ["compare", "extract", "main"]
+__all__ = ["compare", "extract", "main", "train"]

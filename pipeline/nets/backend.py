@@ -70,6 +70,7 @@ __all__ = [
     "COMPILES_BY_SHAPE",
     "compiled",
     "compiled_for_shapes",
+    "deterministic",
     "device_scope",
     "dtype_scope",
     "gpu_count",
@@ -122,6 +123,14 @@ def compiled_for_shapes(
 
     specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
     return tf.function(function, input_signature=specs, autograph=False)
+
+
+def deterministic() -> None:
+    """From now on equal runs give equal numbers on the same machine, at some cost of speed."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def gpu_count() -> int:

@@ -2,7 +2,7 @@
 
 Pairs of different shapes share a batch by padding to a common one. The video comparator pads its
 input symmetrically at the *pair's own* edge, which then lies inside the batch; before each
-convolution one gather (`_bordered`) puts the right values there, so padding changes no number.
+convolution one gather (`bordered`) puts the right values there, so padding changes no number.
 
 Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 to 3.4.
 """
@@ -295,7 +295,7 @@ class PairScorer:
         for i, (kernel, bias) in enumerate(self._kernels[:3]):
             if i:
                 heights, widths = heights // 2, widths // 2
-                x = _bordered(ops.max_pool(x, 2, 2, padding="valid"), heights, widths)
+                x = bordered(ops.max_pool(x, 2, 2, padding="valid"), heights, widths)
             x = ops.relu(ops.conv(x, kernel, padding="valid") + bias)
         kernel, bias = self._kernels[3]
         x = ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32")
@@ -310,26 +310,26 @@ def _cut(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, border:
         border: 0, or 1 for symmetric padding at the window's own edge. What lies beyond repeats
             the window's last row or column.
     """
-    r = windows[:, 0:1] + _places(ops.shape(rows)[0], windows[:, 1:2], border)
-    c = windows[:, 4:5] + _places(ops.shape(columns)[0], windows[:, 5:6], border)
+    r = windows[:, 0:1] + places(ops.shape(rows)[0], windows[:, 1:2], border)
+    c = windows[:, 4:5] + places(ops.shape(columns)[0], windows[:, 5:6], border)
     width = ops.shape(matrix)[1]
     return ops.take(ops.reshape(matrix, (-1,)), r[:, :, None] * width + c[:, None, :])
 
 
-def _bordered(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+def bordered(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
     """Symmetric padding by 1 at each pair's own edge: [B, H, W, C] -> [B, H + 2, W + 2, C].
 
     One gather of whole channel vectors; a fifth to a third faster on a CPU than padding the batch
     and then correcting rows and columns (benchmarks/NOTES.md).
     """
     batch, height, width = (ops.shape(x)[i] for i in range(3))
-    r = ops.arange(batch, dtype="int32")[:, None] * height + _places(height, heights[:, None], 1)
-    c = _places(width, widths[:, None], 1)
+    r = ops.arange(batch, dtype="int32")[:, None] * height + places(height, heights[:, None], 1)
+    c = places(width, widths[:, None], 1)
     flat = ops.reshape(x, (-1, x.shape[3]))
     return ops.take(flat, r[:, :, None] * width + c[:, None, :], axis=0)
 
 
-def _places(n: Any, sizes: Tensor, border: int) -> Tensor:
+def places(n: Any, sizes: Tensor, border: int) -> Tensor:
     """[B, n + 2 border] int32: where each row of a window is taken from, sizes [B, 1].
 
     Mirroring by one and repeating the edge are the same: -1 is 0, and `size` is `size - 1`.

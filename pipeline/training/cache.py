@@ -72,9 +72,7 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
     identity = Whitening(
         np.zeros(size, np.float32), np.eye(size, dtype=np.float32), np.ones(size, np.float32)
     )
-    return replace(
-        weights, whitening=identity, attention=None, comparator=None, features_digest=""
-    )
+    return replace(weights, whitening=identity, attention=None, comparator=None, features_digest="")
 
 
 class FeatureCache:
@@ -119,11 +117,10 @@ class FeatureCache:
             workers,
             failures.append,
         )
-        done = 0
-        for index, made in _ahead(self._jobs(decoded, todo, hosts, net.preprocess)):
+        jobs = _ahead(self._jobs(decoded, todo, hosts, net.preprocess))
+        for done, (index, made) in enumerate(jobs, start=1):
             names = [self._write(net, todo[index], *job) for job in made]
             self._list(todo[index], names)
-            done += 1
             if progress:
                 progress(done + len(failures), len(todo))
         return failures

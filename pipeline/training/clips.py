@@ -104,7 +104,7 @@ def _clips(video: int, parts: list[Frames], cuts: list[tuple[float, float]]) -> 
         return []
     seconds = np.concatenate([part.seconds for part in parts])
     images = np.concatenate([part.images for part in parts])
-    clips = []
+    clips: list[Clip] = []
     for first, end in cuts:
         inside = (seconds >= first - 1e-3) & (seconds < end - 1e-3)
         if inside.any() and (not clips or inside.sum() >= LEAST_SECONDS * RATE):

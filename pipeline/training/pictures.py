@@ -84,9 +84,13 @@ def compressed(frames: np.ndarray, rng: np.random.Generator, hard: bool) -> np.n
     factor = min(1.0, lines / min(height, width))
     small = scaled(frames, *(max(16, int(side * factor) // 2 * 2) for side in (height, width)))
     if rng.random() < 0.6:
-        decoded = recoded(small, "libx264", int(rng.integers(34, 46) if hard else rng.integers(26, 38)))
+        decoded = recoded(
+            small, "libx264", int(rng.integers(34, 46) if hard else rng.integers(26, 38))
+        )
     else:
-        decoded = recoded(small, "mpeg4", int(rng.integers(16, 32) if hard else rng.integers(5, 16)))
+        decoded = recoded(
+            small, "mpeg4", int(rng.integers(16, 32) if hard else rng.integers(5, 16))
+        )
     return scaled(decoded, height, width)
 
 
@@ -124,7 +128,7 @@ def _mixed(frames: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     result = np.empty_like(frames)
     for frame, out in zip(frames, result, strict=True):
         planes = np.ascontiguousarray(frame.transpose(2, 0, 1)).astype(np.float32)
-        for channel, row in enumerate(np.float32(matrix)):
+        for channel, row in enumerate(matrix.astype(np.float32)):
             mix = planes[0] * row[0] + planes[1] * row[1] + planes[2] * row[2]
             out[..., channel] = np.clip(mix, 0, 255, out=mix)
     return result

@@ -130,7 +130,9 @@ class ExcerptDecoder:
     def _picture(self, frame: Any) -> np.ndarray:
         if self._size is None:
             factor = min(1.0, self._short_side / min(frame.width, frame.height))
-            self._size = tuple(max(2, 2 * round(s * factor / 2)) for s in (frame.width, frame.height))
+            self._size = tuple(
+                max(2, 2 * round(s * factor / 2)) for s in (frame.width, frame.height)
+            )
         try:
             small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
         except AV_ERRORS as error:

@@ -25,6 +25,7 @@ LAYERS = [
     "results",
     "extract compare",
     "calibrate",
+    "training",
     "api",
     "cli",
 ]
@@ -93,6 +94,9 @@ def reachable(start: str) -> set[str]:
 def test_the_stages_meet_only_in_the_store():
     assert not reachable("compare") & {"video", "decode", "batches", "extract"}
     assert not reachable("extract") & {"compare", "scores", "blocks", "collection", "results"}
+    for stage in ("extract", "compare"):
+        assert "training" not in reachable(stage)
+    assert not reachable("training") & {"store", "extract", "compare"}
     assert "store" not in reachable("nets")
     assert "nets" not in reachable("store")
 
@@ -110,6 +114,7 @@ def test_only_the_command_line_prints_or_exits():
     ["-c", "import pipeline; dir(pipeline)"],
     ["extract_features.py", "--help"],
     ["compute_similarity.py", "--help"],
+    ["train_model.py", "--help"],
     ["-m", "pipeline", "--help"],
 ])  # fmt: skip
 def test_start_is_light(command):

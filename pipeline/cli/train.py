@@ -1,0 +1,145 @@
+"""`train`: fit whitening, attention and comparator on one's own videos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli import common
+from pipeline.config import WHITENINGS, TrainConfig, load_config, override
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.nets.weights import ModelWeights
+    from pipeline.training.run import TrainReport
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--video_file", help="List of videos, one `id<TAB>path` a line.")
+@click.option("--video_dir", help="Folder of videos instead; ids are the relative paths.")
+@click.option(
+    "--validation_file",
+    help="List of other videos to judge by. Default: a share of the videos, held out by id.",
+)
+@click.option("-o", "--output_dir", required=True, help="Folder for the trained model.")
+@click.option(
+    "--work_dir",
+    help="Folder for features, checkpoints and the log. Default: OUTPUT_DIR.training",
+)
+@common.model_dir_option
+@common.config_option
+@click.option("--copies", type=click.IntRange(min=1), help="Copies made of each clip.")
+@click.option("--whitening", type=click.Choice(WHITENINGS), help="Keep it, or fit it anew.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of everything by chance.")
+@common.workers_option
+@click.option("--force_head", is_flag=True, help="Write the head even if it does not pay.")
+@common.handled("interrupted; features and finished epochs are kept, the same command goes on")
+def train(
+    video_file: str | None,
+    video_dir: str | None,
+    validation_file: str | None,
+    output_dir: str,
+    work_dir: str | None,
+    model_dir: str | None,
+    config_file: str | None,
+    copies: int | None,
+    whitening: str | None,
+    epochs: int | None,
+    seed: int | None,
+    workers: int | None,
+    force_head: bool,
+) -> int:
+    """Train a model on your own videos, without labels.
+
+    Copies of the videos are made on the fly, and the model learns to tell them from all others.
+    The backbone stays as it is. Exit code 3 says that some videos could not be used.
+    """
+    from pipeline.inputs import read_list
+    from pipeline.nets import own_format
+    from pipeline.training.run import train_model
+
+    refs = common.read_videos(video_file, video_dir, "video")
+    held = read_list(validation_file) if validation_file else None
+    config = override(
+        load_config(config_file).train,
+        copies=copies,
+        whitening=whitening,
+        epochs=epochs,
+        seed=seed,
+        workers=workers,
+    )
+    target = Path(output_dir)
+    _refuse_foreign(target)
+    start = common.load_weights(model_dir)
+    line = common.ProgressLine
+    lines: list[common.ProgressLine] = []
+
+    def progress(done: int, total: int) -> None:
+        if done <= 1 or not lines:
+            lines.append(line())
+        lines[-1].show(done, total, "videos")
+
+    report = train_model(
+        refs,
+        held,
+        start,
+        config,
+        Path(work_dir or f"{output_dir}.training"),
+        force_head,
+        common.say,
+        progress,
+    )
+    dtype = "float16" if _fits_float16(report.weights) else "float32"
+    own_format.write(described(report, start, config), target, dtype)
+    common.report_failures(report.failures, "could not be used")
+    common.say(f"{target}: {_summary(report)}; log: {report.folder / 'log.jsonl'}")
+    return common.PARTIAL_FAILURE if report.failures else 0
+
+
+def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> ModelWeights:
+    """The model with the texts that tell where it comes from."""
+    parts = {"keep": "", "pca": "PCA whitening, ", "paired": "paired whitening, "}
+    what = parts[config.whitening]
+    if report.with_head:
+        what += "attention and comparator" if config.attention else "comparator"
+    else:
+        what += "no head, as plain Chamfer was as good"
+    trained = (
+        f"trained on {report.clips} clips x {config.copies} copies (seed {config.seed}): {what}; "
+        f"validation mAP {report.map_head if report.with_head else report.map_plain:.4f}, "
+        f"without a head {report.map_plain:.4f}, start model {report.map_before:.4f}"
+    )
+    return replace(
+        report.weights,
+        name=f"{start.name}-trained",
+        description=f"{start.description}; {trained}" if start.description else trained,
+        provenance=f"{start.provenance or start.origin}; trained by train_model.py",
+    )
+
+
+def _summary(report: TrainReport) -> str:
+    head = "with a head" if report.with_head else "without a head"
+    return (
+        f"written {head}; validation mAP {report.map_head:.4f} with, "
+        f"{report.map_plain:.4f} without ({report.validation_clips} clips)"
+    )
+
+
+def _refuse_foreign(target: Path) -> None:
+    """A published release in the folder would win over what is written there."""
+    from pipeline.nets.published import is_published
+
+    if target.is_dir() and is_published(target):
+        raise InputError(f"{target}: holds a published release; choose another --output_dir")
+
+
+def _fits_float16(weights: ModelWeights) -> bool:
+    """The backbone was stored so, and loses nothing by it."""
+    import numpy as np
+
+    arrays = weights.arrays.values()
+    return all(np.array_equal(a, a.astype(np.float16).astype(np.float32)) for a in arrays)

@@ -1,0 +1,179 @@
+"""Attention and comparator as a Keras model of a batch: every query against every copy.
+
+The numbers are those of `nets.pairs`: borders lie at each pair's own edge. Losses: InfoNCE (S2VS,
+arXiv 2304.03378, section 3.3) or triplets (ViSiL, ICCV 2019, section 3.5), the similarity
+regularisation of both (what the comparator gives beyond [-1, 1]), and self-similarity towards 1
+with the hardest negative towards 0 (S2VS).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import TrainConfig
+from pipeline.nets.attention import attend
+from pipeline.nets.backend import keras, ops
+from pipeline.nets.pairs import bordered
+from pipeline.training.start import comparator_start, context_start
+
+_FAR = -2.0  # below every similarity
+_SMALL = 1e-3  # keeps logarithms finite
+
+Tensor = Any
+
+
+class HeadModel(keras.Model):  # type: ignore[misc]
+    """Scores of all pairs of a batch.
+
+    Args:
+        dims: C of the region vectors.
+        symmetric: average both directions of Chamfer, over regions and over frames.
+        config: what is trained and how.
+        rng: of what the weights begin with.
+    """
+
+    def __init__(
+        self, dims: int, symmetric: bool, config: TrainConfig, rng: np.random.Generator
+    ) -> None:
+        super().__init__()
+        self._symmetric, self._config = symmetric, config
+        self.context = None
+        if config.attention:
+            self.context = self._weight(context_start(dims, rng), "context")
+        scale = 4.0 if config.attention else 1.0
+        self.layers_of_comparator = [
+            (self._weight(kernel, f"kernel_{i}"), self._weight(bias, f"bias_{i}"))
+            for i, (kernel, bias) in enumerate(comparator_start(config.start, scale, rng))
+        ]
+        self.built = True
+
+    def head(self) -> tuple[np.ndarray | None, tuple[tuple[np.ndarray, np.ndarray], ...]]:
+        """Attention (or None) and comparator as `ModelWeights` has them."""
+        context = None if self.context is None else ops.convert_to_numpy(self._unit_context())
+        layers = tuple(
+            (np.array(ops.convert_to_numpy(k)), np.array(ops.convert_to_numpy(b)))
+            for k, b in self.layers_of_comparator
+        )
+        return context, layers
+
+    def call(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores [B, M], self-similarities [B], and [] for what lies beyond [-1, 1]."""
+        queries, targets = self._attended(inputs["queries"]), self._attended(inputs["targets"])
+        frames_q, frames_t = inputs["query_frames"], inputs["target_frames"]
+        batch, copies, window = queries.shape[0], targets.shape[0], queries.shape[1]
+        matrix = self._frame_matrix(queries, targets)
+        matrix = ops.reshape(matrix, (batch, window, copies, window))
+        matrix = ops.reshape(ops.transpose(matrix, (0, 2, 1, 3)), (-1, window, window, 1))
+        rows = ops.repeat(frames_q, copies)
+        columns = ops.reshape(ops.tile(frames_t[None], (batch, 1)), (-1,))
+        scores, beyond = self._scores(matrix, rows, columns)
+        own = ops.stack([self._frame_matrix(q[None], q[None]) for q in ops.unstack(queries)])
+        selves, beyond_self = self._scores(own[..., None], frames_q, frames_q)
+        return {
+            "scores": ops.reshape(scores, (batch, copies)),
+            "selves": selves,
+            "beyond": beyond + beyond_self,
+        }
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The whole loss; y holds "positive" and "negative", float32 [B, M]."""
+        config, scores = self._config, y_pred["scores"]
+        told = info_nce if config.loss == "infonce" else triplets
+        argument = config.temperature if config.loss == "infonce" else config.margin
+        apart = told(scores, y["positive"], y["negative"], argument)
+        hardest = ops.max(ops.where(y["negative"] > 0, scores, _FAR), axis=1)
+        near_one = -ops.mean(ops.log(ops.clip(y_pred["selves"], _SMALL, 1.0)))
+        near_zero = -ops.mean(ops.log(ops.clip(1.0 - hardest, _SMALL, 1.0)))
+        return (
+            apart
+            + config.self_weight * (near_one + near_zero)
+            + config.regularisation * y_pred["beyond"]
+        )
+
+    def _weight(self, value: np.ndarray, name: str) -> Any:
+        start = keras.initializers.Constant(0.0)
+        variable = self.add_weight(shape=value.shape, initializer=start, name=name)
+        variable.assign(value)
+        return variable
+
+    def _unit_context(self) -> Tensor:
+        length = ops.sqrt(ops.sum(ops.square(self.context)))
+        return self.context / ops.maximum(length, 1e-6)
+
+    def _attended(self, x: Tensor) -> Tensor:
+        x = ops.cast(x, "float32")
+        return x if self.context is None else attend(x, self._unit_context())
+
+    def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
+        """[B, W, R, C], [M, W, R, C] -> [B W, M W]; as `PairScorer.frame_matrix`."""
+        regions, channels = queries.shape[2:]
+        rows = ops.reshape(queries, (-1, channels))
+        columns = ops.reshape(ops.transpose(targets, (2, 0, 1, 3)), (-1, channels))
+        products = ops.matmul(rows, ops.transpose(columns))
+        products = ops.reshape(products, (-1, regions, regions, columns.shape[0] // regions))
+        result = ops.mean(ops.max(products, axis=2), axis=1)
+        if self._symmetric:
+            result = (result + ops.mean(ops.max(products, axis=1), axis=1)) / 2
+        return result
+
+    def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """[P, W, W, 1] with [P] frames that count -> scores [P], mean excess over [-1, 1]."""
+        *hidden, (kernel, bias) = self.layers_of_comparator
+        for number, (hidden_kernel, hidden_bias) in enumerate(hidden):
+            if number:
+                x = ops.max_pool(x, 2, 2, padding="valid")
+                rows, columns = rows // 2, columns // 2
+            x = bordered(x, rows, columns)
+            x = ops.relu(ops.conv(x, hidden_kernel, padding="valid") + hidden_bias)
+        x = (ops.matmul(x, kernel[0, 0]) + bias)[..., 0]
+        place = ops.arange(x.shape[1], dtype="int32")[None]
+        row_counts, column_counts = place < rows[:, None], place < columns[:, None]
+        counted = ops.logical_and(row_counts[:, :, None], column_counts[:, None, :])
+        excess = ops.relu(ops.abs(x) - 1.0) * ops.cast(counted, x.dtype)
+        beyond = ops.sum(excess) / ops.sum(ops.cast(counted, x.dtype))
+        x = ops.where(counted, ops.clip(x, -1.0, 1.0), _FAR)
+        scores = _mean_where(ops.max(x, axis=2), row_counts)
+        if self._symmetric:
+            scores = (scores + _mean_where(ops.max(x, axis=1), column_counts)) / 2
+        return scores, beyond
+
+
+def info_nce(scores: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each positive against the negatives of its row, and of its column; mean.
+
+    Args:
+        scores: float [B, M].
+        positive, negative: float [B, M] of 0 and 1.
+        temperature: scores are divided by it.
+    """
+    logits, total = scores / temperature, 0.0
+    for axis in (1, 0):
+        others = ops.where(negative > 0, logits, -1e9)
+        rest = ops.logsumexp(others, axis=axis, keepdims=True)
+        loss = ops.logaddexp(logits, rest) - logits
+        total = total + ops.sum(loss * positive) / ops.sum(positive)
+    return total / 2
+
+
+def triplets(scores: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """max(0, margin - positive + hardest negative) over rows, and over columns; mean."""
+    total = 0.0
+    for axis in (1, 0):
+        hardest = ops.max(ops.where(negative > 0, scores, _FAR), axis=axis, keepdims=True)
+        loss = ops.relu(margin - scores + hardest)
+        total = total + ops.sum(loss * positive) / ops.sum(positive)
+    return total / 2
+
+
+def _mean_where(x: Tensor, counted: Tensor) -> Tensor:
+    weight = ops.cast(counted, x.dtype)
+    return ops.sum(ops.where(counted, x, 0.0), axis=1) / ops.sum(weight, axis=1)

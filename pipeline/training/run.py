@@ -1,0 +1,196 @@
+"""Training from a list of videos to a model: cache, whitening, head, choice by validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import TrainConfig
+from pipeline.errors import InputError
+from pipeline.nets.backend import deterministic
+from pipeline.nets.weights import ModelWeights, Whitening
+from pipeline.records import Failure, VideoRef
+from pipeline.training import samples, whitening
+from pipeline.training.cache import CachedClip, CacheSettings, FeatureCache, Progress
+from pipeline.training.clips import chance
+from pipeline.training.fit import Fit
+from pipeline.training.validate import Validation
+
+Say = Callable[[str], None]
+LEAST_CLIPS = 4  # for training, and half as many for validation
+
+
+@dataclass
+class TrainReport:
+    """What came of a training.
+
+    Attributes:
+        weights: the model to write: with the head if that pays, or if it was asked for.
+        with_head: whether it has one.
+        map_before, map_plain, map_head: validation mAP of the start model's whitening with plain
+            Chamfer, of the whitening in use with plain Chamfer, and with the head.
+        failures: videos that could not be used, with reasons.
+        clips, validation_clips: how many there were.
+        folder: of the log and the checkpoint.
+    """
+
+    weights: ModelWeights
+    with_head: bool
+    map_before: float
+    map_plain: float
+    map_head: float
+    clips: int
+    validation_clips: int
+    folder: Path
+    failures: list[Failure] = field(default_factory=list)
+
+
+def split(
+    refs: Sequence[VideoRef], share: float, seed: int
+) -> tuple[list[VideoRef], list[VideoRef]]:
+    """Videos to train on and to validate on; which is which depends on id and seed alone."""
+    held = [chance(ref.id, seed) < share for ref in refs]
+    return (
+        [ref for ref, out in zip(refs, held, strict=True) if not out],
+        [ref for ref, out in zip(refs, held, strict=True) if out],
+    )
+
+
+def train_model(
+    refs: Sequence[VideoRef],
+    validation_refs: Sequence[VideoRef] | None,
+    weights: ModelWeights,
+    config: TrainConfig,
+    work_dir: Path,
+    force_head: bool = False,
+    say: Say = lambda text: None,
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Fit whitening and head on videos.
+
+    Args:
+        refs: videos to train on.
+        validation_refs: others to validate on; None takes a share of `refs`.
+        weights: the start model; its backbone is used as it is, a head of its own is not.
+        config: see `TrainConfig`.
+        work_dir: for cached features, checkpoint and log; the same folder goes on where a killed
+            run was.
+        force_head: keep the head also if plain Chamfer is as good.
+        say: told of steps; progress: of videos.
+
+    Raises:
+        InputError: too few usable videos.
+    """
+    deterministic()
+    if validation_refs is None:
+        refs, validation_refs = split(refs, config.validation_share, config.seed)
+    settings = CacheSettings(
+        config.copies, config.clip_seconds, config.clips_per_video, config.hosts, config.seed
+    )
+    cache = FeatureCache(work_dir / "features", weights, settings)
+    failures, sides = [], []
+    for name, some, least in (
+        ("training", refs, LEAST_CLIPS),
+        ("validation", validation_refs, LEAST_CLIPS // 2),
+    ):
+        if some:
+            say(f"features of clips and copies for {name}, {len(some)} videos")
+            failures += cache.fill(some, config.workers, progress)
+        sides.append(list(cache.read(some)))
+        if len(sides[-1]) < least:
+            raise InputError(
+                f"{len(sides[-1])} clips for {name}, expected {least} or more; list more videos"
+            )
+    clips, held = sides
+    fitted = replace(
+        weights,
+        whitening=_whitening(clips, weights.whitening, config),
+        attention=None,
+        comparator=None,
+        similarity_function=config.similarity_function or weights.similarity_function,
+        features_digest="",
+    )
+    symmetric = fitted.similarity_function == "symmetric_chamfer"
+    views, same = _views(clips, fitted.whitening, config)
+    _, validation = _validation(held, fitted.whitening, symmetric, config)
+    plain = before = validation(fitted)
+    if config.whitening != "keep":
+        old = replace(fitted, whitening=weights.whitening, features_digest="")
+        before = _validation(held, weights.whitening, symmetric, config)[1](old)
+    say(f"validation mAP without a head: {plain:.4f} (start model's whitening: {before:.4f})")
+    sampler = samples.Sampler(
+        views, same, config.batch_clips, config.batch_copies, config.window, config.clean_share
+    )
+    folder = work_dir / f"run-{_key(fitted, config, [*clips, *held])}"
+    fit = Fit(
+        fitted, sampler, validation, symmetric, config, folder, lambda e: say(_line(e, plain))
+    )
+    best = fit.run()
+    pays = fit.best > plain
+    if not pays:
+        say(
+            f"the head's best validation mAP is {fit.best:.4f}, without it {plain:.4f}: "
+            + ("kept as asked for" if force_head else "the model is written without it")
+        )
+    with_head = pays or force_head
+    return TrainReport(
+        weights=best if with_head else fitted,
+        with_head=with_head,
+        map_before=before,
+        map_plain=plain,
+        map_head=fit.best,
+        clips=len(clips),
+        validation_clips=len(held),
+        folder=folder,
+        failures=failures,
+    )
+
+
+def _whitening(clips: list[CachedClip], old: Whitening, config: TrainConfig) -> Whitening:
+    dims = config.dims or len(old.eigenvalues)
+    most, seed = config.whitening_frames, config.seed
+    if config.whitening == "pca":
+        return whitening.fit(whitening.frames_of(clips, most, seed), dims, config.shrinkage)
+    if config.whitening == "paired":
+        pairs = whitening.pairs_of(clips, most // 2, seed, old)
+        return whitening.fit_paired(*pairs, dims, config.shrinkage)
+    return old.first(dims) if dims < len(old.eigenvalues) else old
+
+
+def _views(
+    clips: list[CachedClip], fitted: Whitening, config: TrainConfig
+) -> tuple[list[samples.Views], np.ndarray]:
+    views = samples.whitened(clips, fitted)
+    return views, samples.alike(views, config.same_limit)
+
+
+def _validation(
+    clips: list[CachedClip], fitted: Whitening, symmetric: bool, config: TrainConfig
+) -> tuple[list[samples.Views], Validation]:
+    views, same = _views(clips, fitted, config)
+    return views, Validation(views, same, symmetric)
+
+
+def _key(weights: ModelWeights, config: TrainConfig, clips: list[CachedClip]) -> str:
+    """Of all that a head depends on: a checkpoint of anything else is not gone on from."""
+    settings: dict[str, Any] = asdict(config)
+    for name in ("epochs_limit", "workers", "patience", "validation_share"):
+        settings.pop(name, None)
+    listed = [(clip.video, clip.first, len(clip.clean)) for clip in clips]
+    text = json.dumps([weights.features_digest, settings, listed], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _line(entry: dict[str, Any], plain: float) -> str:
+    loss = "" if entry["loss"] is None else f"loss {entry['loss']:.4f}, "
+    best = "" if entry["best_epoch"] == entry["epoch"] else f", best: epoch {entry['best_epoch']}"
+    return (
+        f"epoch {entry['epoch']}: {loss}validation mAP {entry['validation_map']:.4f} "
+        f"(without a head {plain:.4f}{best})"
+    )

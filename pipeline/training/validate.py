@@ -1,0 +1,110 @@
+"""How well a head finds the copies of clips that it was not trained on; by stage two's own code."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.nets.pairs import PairScorer
+from pipeline.nets.weights import ModelWeights
+from pipeline.padding import padded_length, repeat_to_min
+from pipeline.training.samples import Views
+
+_PAIRS = 512  # in one run of the comparator
+_QUERIES = 32  # clips that are multiplied with all copies at once
+
+
+def mean_average_precision(scores: np.ndarray, relevant: np.ndarray, counted: np.ndarray) -> float:
+    """Mean over queries of the mean precision at each copy; where scores tie, copies come last.
+
+    Args:
+        scores: float [Q, D].
+        relevant, counted: bool [Q, D]; what does not count is left out of the ranking.
+    """
+    results = []
+    for row, right, used in zip(scores, relevant, counted, strict=True):
+        hits = right[used][np.lexsort((right[used], -row[used]))]
+        ranks = np.flatnonzero(hits) + 1
+        if len(ranks):
+            results.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return float(np.mean(results))
+
+
+def truth(views: list[Views], same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(relevant, counted), bool [clips, copies of all clips].
+
+    Copies of clips that look the same, and copies that are set in the query's own video, do not
+    count.
+    """
+    owner = np.repeat(np.arange(len(views)), [len(v.copies) for v in views])
+    hosts = np.array([host for view in views for host in view.hosts])
+    videos = np.array([view.video for view in views])
+    relevant = np.arange(len(views))[:, None] == owner
+    counted = relevant | ~(same[:, owner] | (videos[:, None] == hosts))
+    return relevant, counted
+
+
+class Validation:
+    """Clips as queries, copies of all of them as the database.
+
+    Args:
+        views: of the clips; same: bool [N, N] of `samples.alike`.
+        symmetric: see `PairScorer`.
+    """
+
+    def __init__(self, views: list[Views], same: np.ndarray, symmetric: bool) -> None:
+        self._queries = [repeat_to_min(view.clean) for view in views]
+        self._targets = [repeat_to_min(copy) for view in views for copy in view.copies]
+        self._truth = truth(views, same)
+        self._symmetric = symmetric
+
+    def __call__(self, weights: ModelWeights) -> float:
+        """mAP with this attention and comparator."""
+        return mean_average_precision(self.scores(weights), *self._truth)
+
+    def scores(self, weights: ModelWeights) -> np.ndarray:
+        """float32 [queries, copies]."""
+        scorer = PairScorer(weights, self._symmetric, "float32")
+        targets = scorer.place_targets(np.concatenate(self._targets))
+        columns = _halves(self._targets, weights)
+        table = np.empty((len(self._queries), len(self._targets)), np.float32)
+        for start in range(0, len(self._queries), _QUERIES):
+            part = self._queries[start : start + _QUERIES]
+            matrix = scorer.frame_matrix(scorer.place_queries(np.concatenate(part)), targets)
+            rows = _halves(part, weights)
+            for row, half in enumerate(rows):
+                for at in range(0, len(columns), _PAIRS):
+                    found = self._one(scorer, matrix, half, columns[at : at + _PAIRS], weights)
+                    table[start + row, at : at + _PAIRS] = found
+        return table
+
+    def _one(
+        self,
+        scorer: PairScorer,
+        matrix: object,
+        half: np.ndarray,
+        columns: np.ndarray,
+        weights: ModelWeights,
+    ) -> np.ndarray:
+        """Scores of one query with some copies."""
+        count = len(columns)
+        columns = columns[np.minimum(np.arange(_PAIRS), count - 1)]  # always the same shape
+        windows = np.concatenate([np.repeat(half[None], _PAIRS, axis=0), columns], axis=1)
+        longest = [-(-max(map(len, side)) // 4) * 4 for side in (self._queries, self._targets)]
+        by_row, by_column = scorer.fetched(scorer.maxima(matrix, windows, *longest))
+        scores = _means(by_row, windows[:, 3])
+        if by_column is not None:
+            scores = (scores + _means(by_column, windows[:, 7])) / 2
+        return scores[:count]
+
+
+def _halves(parts: list[np.ndarray], weights: ModelWeights) -> np.ndarray:
+    """[n, 4] int32: first frame, frames, first output, end of outputs (see `PairScorer.maxima`)."""
+    lengths = np.array([padded_length(len(part)) for part in parts])
+    outputs = lengths // 4 if weights.comparator else lengths
+    starts = np.cumsum(lengths) - lengths
+    return np.stack([starts, lengths, 0 * lengths, outputs], axis=1).astype(np.int32)
+
+
+def _means(best: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    counted = np.arange(best.shape[1]) < counts[:, None]
+    return np.where(counted, best, 0).sum(axis=1) / counts

@@ -1,0 +1,131 @@
+"""Whitening fitted on region vectors: by their variance, or by what copying does to them.
+
+The eigenvalues are shrunk towards their mean, d' = (1 - s) d + s mean(d) (Ledoit and Wolf, "A
+well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Analysis
+88, 2004), because small ones of few videos are mostly chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.nets.weights import Whitening
+from pipeline.training.cache import CachedClip
+
+WAYS = ("keep", "pca", "paired")
+
+
+def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
+    """PCA of region vectors.
+
+    Args:
+        vectors: float [N, D].
+        dims: n, components kept.
+        shrinkage: s of the formula above, 0 to 1.
+
+    Returns:
+        mean [D], eigenvectors [D, n], eigenvalues [n], descending; every eigenvector's largest
+        entry is positive, so that the signs do not depend on the linear algebra library.
+    """
+    centred = vectors.astype(np.float64)
+    mean = centred.mean(axis=0)
+    centred -= mean
+    values, columns = _axes(centred.T @ centred / (len(centred) - 1), dims)
+    shrunk = _shrunk(values, shrinkage)
+    return Whitening(
+        mean.astype(np.float32), columns.astype(np.float32), shrunk[:dims].astype(np.float32)
+    )
+
+
+def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: float) -> Whitening:
+    """Directions that copies disturb are made small, those that tell regions apart are kept.
+
+    Mikolajczyk and Matas, "Improving descriptors for fast tree matching by optimal linear
+    projection" (ICCV 2007); learned whitening in Radenovic et al. (TPAMI 2019): C_w is the
+    covariance of clean - degraded; after C_w^(-1/2) the principal axes of all vectors.
+
+    Args:
+        clean, degraded: float [N, D], the same region before and after.
+        dims: n, components kept.
+        shrinkage: of C_w's eigenvalues, as in `fit`.
+
+    Returns:
+        mean [D], C_w^(-1/2) V as eigenvectors [D, n], and their variances as eigenvalues [n].
+    """
+    both = np.concatenate([clean, degraded]).astype(np.float64)
+    mean = both.mean(axis=0)
+    both -= mean
+    apart = clean.astype(np.float64) - degraded
+    values, columns = _axes(apart.T @ apart / len(apart), len(mean))
+    within = columns / np.sqrt(_shrunk(values, shrinkage))
+    projected = both @ within
+    values, turn = _axes(projected.T @ projected / (len(projected) - 1), dims)
+    vectors = within @ turn
+    values = _shrunk(values, shrinkage)[:dims]
+    return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
+
+
+def frames_of(clips: Sequence[CachedClip], most: int, seed: int) -> np.ndarray:
+    """Region vectors of clean frames and of as many of copies: float32 [N, D].
+
+    Args:
+        most: frames, half of them of copies.
+    """
+    rng = np.random.default_rng(seed)
+    each = max(1, most // (2 * len(clips)))
+    parts = []
+    for clip in clips:
+        for frames in (clip.clean, np.concatenate(clip.copies)):
+            chosen = rng.choice(len(frames), min(each, len(frames)), replace=False)
+            parts.append(frames[np.sort(chosen)])
+    return np.concatenate(parts).reshape(-1, clips[0].clean.shape[2]).astype(np.float32)
+
+
+def pairs_of(
+    clips: Sequence[CachedClip], most: int, seed: int, like: Whitening
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regions of clean frames and the best match of each in a copy's frame of the same second.
+
+    Args:
+        most: frames of copies that are used.
+        like: whitening that says what matches best.
+
+    Returns:
+        two float32 [N, D].
+    """
+    rng = np.random.default_rng(seed)
+    each = max(1, most // len(clips))
+    clean, degraded = [], []
+    for clip in clips:
+        copies, seconds = np.concatenate(clip.copies), np.concatenate(clip.seconds)
+        shown = np.flatnonzero(np.isfinite(seconds))
+        if not len(shown):
+            continue
+        chosen = rng.choice(shown, min(each, len(shown)), replace=False)
+        rows = np.minimum(np.rint(seconds[chosen]).astype(int), len(clip.clean) - 1)
+        for before, after in zip(clip.clean[rows], copies[chosen], strict=True):
+            best = (_white(before, like) @ _white(after, like).T).argmax(axis=1)
+            clean.append(before)
+            degraded.append(after[best])
+    return np.concatenate(clean).astype(np.float32), np.concatenate(degraded).astype(np.float32)
+
+
+def _white(x: np.ndarray, whitening: Whitening) -> np.ndarray:
+    """[R, D] -> [R, n] of length 1."""
+    matrix = whitening.eigenvectors / np.sqrt(whitening.eigenvalues)
+    white = (x.astype(np.float32) - whitening.mean) @ matrix
+    return white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-6)
+
+
+def _axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
+    """All eigenvalues, descending, and the first eigenvectors with fixed signs."""
+    values, columns = np.linalg.eigh(covariance)
+    values, columns = np.maximum(values[::-1], 0), columns[:, ::-1][:, :dims]
+    largest = np.take_along_axis(columns, np.abs(columns).argmax(axis=0)[None], axis=0)
+    return values, columns * np.sign(largest)
+
+
+def _shrunk(values: np.ndarray, shrinkage: float) -> np.ndarray:
+    return (1 - shrinkage) * values + shrinkage * values.mean()
