@@ -335,7 +335,7 @@ def places(n: Any, sizes: Tensor, border: int) -> Tensor:
     Mirroring by one and repeating the edge are the same: -1 is 0, and `size` is `size - 1`.
     """
     place = ops.arange(n + 2 * border, dtype="int32")[None, :] - border
-    return ops.clip(place, 0, sizes - 1)
+    return ops.minimum(ops.maximum(place, 0), sizes - 1)
 
 
 def _whole_tiles(vectors: np.ndarray, size: int) -> np.ndarray:
