@@ -23,8 +23,12 @@ def attend(x: Any, context: Any) -> Any:
     Returns:
         float32 [..., C], no longer of length 1: a dull region counts for less.
     """
-    weights = ops.sum(x * context, axis=-1, keepdims=True) / 2 + 0.5
-    return x * weights
+    return x * weight_of(x, context)
+
+
+def weight_of(x: Any, context: Any) -> Any:
+    """The weights alone, float32 [..., 1]; arguments as in `attend`."""
+    return ops.sum(x * context, axis=-1, keepdims=True) / 2 + 0.5
 
 
 def content(x: Any, blank: Blank) -> Any:

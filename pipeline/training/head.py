@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import TrainConfig
-from pipeline.nets.attention import attend
+from pipeline.nets.attention import weight_of
 from pipeline.nets.backend import keras, ops
 from pipeline.nets.pairs import bordered
 from pipeline.training.start import comparator_start, context_start
@@ -60,7 +60,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
 
     def call(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scores [B, M], self-similarities [B], and [] for what lies beyond [-1, 1]."""
-        queries, targets = self._attended(inputs["queries"]), self._attended(inputs["targets"])
+        queries, targets = (ops.cast(inputs[k], "float32") for k in ("queries", "targets"))
         frames_q, frames_t = inputs["query_frames"], inputs["target_frames"]
         batch, copies, window = queries.shape[0], targets.shape[0], queries.shape[1]
         matrix = self._frame_matrix(queries, targets)
@@ -109,16 +109,18 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         length = ops.sqrt(ops.sum(ops.square(self.context)))
         return self.context / ops.maximum(length, 1e-6)
 
-    def _attended(self, x: Tensor) -> Tensor:
-        x = ops.cast(x, "float32")
-        return x if self.context is None else attend(x, self._unit_context())
-
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
         """[B, W, R, C], [M, W, R, C] -> [B W, M W]; as `PairScorer.frame_matrix`."""
         regions, channels = queries.shape[2:]
         rows = ops.reshape(queries, (-1, channels))
         columns = ops.reshape(ops.transpose(targets, (2, 0, 1, 3)), (-1, channels))
+        # Features are constants, so with attention behind the product its gradient needs none.
         products = ops.matmul(rows, ops.transpose(columns))
+        if self.context is not None:
+            context = self._unit_context()
+            products = (
+                products * weight_of(rows, context) * ops.transpose(weight_of(columns, context))
+            )
         products = ops.reshape(products, (-1, regions, regions, columns.shape[0] // regions))
         result = ops.mean(ops.max(products, axis=2), axis=1)
         if self._symmetric:
