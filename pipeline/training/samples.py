@@ -11,6 +11,7 @@ from pipeline.nets.weights import Whitening
 from pipeline.nets.whitening import projection
 from pipeline.padding import MINIMUM_FRAMES, repeat_to_min
 from pipeline.training.cache import CachedClip
+from pipeline.training.whitening import whitened as white
 
 SPREAD = 4  # frames of a clip by which it is asked whether two clips show the same
 
@@ -50,12 +51,13 @@ class Batch:
     negative: np.ndarray
 
 
-def whitened(clips: Iterable[CachedClip], whitening: Whitening) -> list[Views]:
+def whitened(clips: Iterable[CachedClip], fitted: Whitening) -> list[Views]:
     """Clips as the head sees them."""
-    matrix = projection(whitening)
+    matrix = projection(fitted)
     views = []
     for clip in clips:
-        clean, *copies = (_white(x, whitening.mean, matrix) for x in (clip.clean, *clip.copies))
+        parts = (clip.clean, *clip.copies)
+        clean, *copies = (white(x, fitted.mean, matrix).astype(np.float16) for x in parts)
         views.append(Views(clip.video, clean, copies, clip.seconds, clip.hosts))
     return views
 
@@ -186,10 +188,3 @@ def _packed(parts: list[np.ndarray], window: int) -> tuple[np.ndarray, np.ndarra
         part = repeat_to_min(part, MINIMUM_FRAMES)[:window]
         packed[row, : len(part)], frames[row] = part, len(part)
     return packed, frames
-
-
-def _white(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """float16 [..., D] -> [..., n], numpy's own `nets.whitening.whiten`."""
-    white = (x.reshape(-1, x.shape[-1]).astype(np.float32) - mean) @ matrix
-    white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-6)
-    return white.astype(np.float16).reshape(*x.shape[:-1], matrix.shape[1])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.nets.weights import Whitening
+from pipeline.nets.whitening import projection
 from pipeline.training.cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")
@@ -60,11 +61,22 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     apart = clean.astype(np.float64) - degraded
     values, columns = _axes(apart.T @ apart / len(apart), len(mean))
     within = columns / np.sqrt(_shrunk(values, shrinkage))
-    projected = both @ within
-    values, turn = _axes(projected.T @ projected / (len(projected) - 1), dims)
+    total = both.T @ both / (len(both) - 1)
+    values, turn = _axes(within.T @ total @ within, dims)
     vectors = within @ turn
     values = _shrunk(values, shrinkage)[:dims]
     return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
+
+
+def whitened(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """`nets.whitening.whiten` in numpy: float [..., D] -> float32 [..., n] of length 1.
+
+    Args:
+        x: region vectors; mean: [D]; matrix: [D, n] of `nets.whitening.projection`.
+    """
+    white = (x.reshape(-1, x.shape[-1]).astype(np.float32) - mean) @ matrix
+    white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-6)
+    return white.reshape(*x.shape[:-1], matrix.shape[1])
 
 
 def frames_of(clips: Sequence[CachedClip], most: int, seed: int) -> np.ndarray:
@@ -97,6 +109,7 @@ def pairs_of(
     """
     rng = np.random.default_rng(seed)
     each = max(1, most // len(clips))
+    matrix = projection(like)
     clean, degraded = [], []
     for clip in clips:
         copies, seconds = np.concatenate(clip.copies), np.concatenate(clip.seconds)
@@ -106,17 +119,11 @@ def pairs_of(
         chosen = rng.choice(shown, min(each, len(shown)), replace=False)
         rows = np.minimum(np.rint(seconds[chosen]).astype(int), len(clip.clean) - 1)
         for before, after in zip(clip.clean[rows], copies[chosen], strict=True):
-            best = (_white(before, like) @ _white(after, like).T).argmax(axis=1)
+            white = [whitened(x, like.mean, matrix) for x in (before, after)]
+            best = (white[0] @ white[1].T).argmax(axis=1)
             clean.append(before)
             degraded.append(after[best])
     return np.concatenate(clean).astype(np.float32), np.concatenate(degraded).astype(np.float32)
-
-
-def _white(x: np.ndarray, whitening: Whitening) -> np.ndarray:
-    """[R, D] -> [R, n] of length 1."""
-    matrix = whitening.eigenvectors / np.sqrt(whitening.eigenvalues)
-    white = (x.astype(np.float32) - whitening.mean) @ matrix
-    return white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-6)
 
 
 def _axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:

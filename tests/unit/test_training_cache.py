@@ -1,0 +1,93 @@
+"""The cache goes on where it was, knows what its numbers depend on, and survives bad videos."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import VideoRef
+from pipeline.training import cache as cache_module
+from pipeline.training.cache import CacheSettings, FeatureCache
+from tests.clips import clip
+from tests.features import model
+from tests.pixelnet import PixelNet
+
+SETTINGS = CacheSettings(copies=2, clip_seconds=4.0, clips_per_video=2, hosts=3, seed=0)
+
+
+@pytest.fixture(autouse=True)
+def pixels(monkeypatch):
+    monkeypatch.setattr(cache_module, "FeatureNet", lambda weights: PixelNet())
+
+
+@pytest.fixture(scope="module")
+def refs(tmp_path_factory):
+    """A clip of 2 s, one of 4 s, one of 12 s, and a file that is none."""
+    folder = tmp_path_factory.mktemp("videos")
+    paths = [clip(folder / f"{n}.mp4", n, options={"g": "25"}) for n in (50, 100, 300)]
+    (folder / "text.mp4").write_text("no video")
+    return [VideoRef(p.stem, str(p)) for p in [*paths, folder / "text.mp4"]]
+
+
+def cache(folder, settings=SETTINGS):
+    return FeatureCache(folder, model(), settings)
+
+
+@pytest.fixture(scope="module")
+def whole(refs, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "FeatureNet", lambda weights: PixelNet())
+        folder = tmp_path_factory.mktemp("whole")
+        failures = cache(folder).fill(refs, workers=1)
+    return folder, failures
+
+
+def content(folder, refs):
+    return [[c.clean, *c.copies, *c.seconds] for c in cache(folder).read(refs)]
+
+
+def test_clips_come_in_the_lists_order_and_bad_videos_are_reported(whole, refs):
+    folder, failures = whole
+    assert [(f.id, f.reason) for f in failures] == [("text", "not_a_video")]
+    clips = list(cache(folder).read(refs))
+    assert [(c.video, c.first) for c in clips] == [
+        ("50", 0.0), ("100", 0.0), ("300", 1.0), ("300", 7.0),
+    ]  # fmt: skip
+    assert [len(c.clean) for c in clips] == [2, 4, 4, 4]
+    for c in clips:
+        assert c.clean.dtype == np.float16 and len(c.copies) == len(c.hosts) == 2
+        assert all(len(a) == len(s) for a, s in zip(c.copies, c.seconds, strict=True))
+        assert c.video not in c.hosts
+
+
+def test_what_is_there_is_not_made_again(whole, refs, tmp_path):
+    first = cache(tmp_path)
+    first.fill(refs[1:3], workers=1)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    (tmp_path / "0123.npz.partial").write_bytes(b"left by a kill")
+    assert len(first.fill(refs, workers=1)) == 1
+    assert {n: (tmp_path / n).stat().st_mtime_ns for n in times} == times
+    assert len(content(tmp_path, refs)) == 4
+
+
+def test_numbers_depend_on_the_seed_alone(whole, refs, tmp_path):
+    cache(tmp_path).fill(refs, workers=2)
+    for one, other in zip(content(tmp_path, refs), content(whole[0], refs), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"copies": 3}, {"clip_seconds": 5.0}])
+def test_other_settings_are_another_cache(whole, refs, changed):
+    assert list(cache(whole[0], replace(SETTINGS, **changed)).read(refs)) == []
+
+
+def test_a_changed_video_is_another(whole, refs, tmp_path):
+    longer = clip(tmp_path / "50.mp4", 60)
+    assert list(cache(whole[0]).read([VideoRef("50", str(longer))])) == []
+
+
+def test_one_video_is_not_enough(refs, tmp_path):
+    with pytest.raises(InputError, match="two usable videos"):
+        cache(tmp_path).fill(refs[:1], workers=1)

@@ -1,0 +1,119 @@
+"""The head's numbers are stage two's; its losses are the formulas; its start is near plain."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.config import TrainConfig
+from pipeline.nets.backend import ops
+from pipeline.training.head import HeadModel, info_nce, triplets
+from pipeline.training.samples import Views
+from pipeline.training.validate import Validation, mean_average_precision
+from tests.features import DIMS, comparator_layers, model, region_vectors
+
+LENGTHS = [4, 7, 12, 10], [5, 12, 4]
+
+
+def head(symmetric=False, **changes):
+    config = TrainConfig(**changes)
+    return HeadModel(DIMS, symmetric, config, np.random.default_rng(0))
+
+
+def inputs():
+    sides = []
+    for seed, lengths in enumerate(LENGTHS):
+        packed = np.zeros((len(lengths), 12, 9, DIMS), np.float32)
+        for i, n in enumerate(lengths):
+            packed[i, :n] = region_vectors(n, [seed, i])
+        sides += [packed, np.array(lengths, np.int32)]
+    return dict(zip(["queries", "query_frames", "targets", "target_frames"], sides, strict=True))
+
+
+def views():
+    """One clip a query, and all targets as copies of the first."""
+    queries = [region_vectors(n, [0, i]) for i, n in enumerate(LENGTHS[0])]
+    copies = [region_vectors(n, [1, i]) for i, n in enumerate(LENGTHS[1])]
+    seconds = [np.arange(len(c)) for c in copies]
+    return [
+        Views(str(i), q, copies if i == 0 else [], seconds if i == 0 else [], [""] * 3 * (i == 0))
+        for i, q in enumerate(queries)
+    ]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("attention", [False, True])
+def test_scores_are_those_of_stage_two(symmetric, attention):
+    trained = head(symmetric, attention=attention)
+    for variables, values in zip(trained.layers_of_comparator, comparator_layers(), strict=True):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    context, layers = trained.head()
+    weights = replace(model(symmetric=symmetric), attention=context, comparator=layers)
+    expected = Validation(views(), np.eye(4, dtype=bool), symmetric).scores(weights)
+    found = ops.convert_to_numpy(trained(inputs())["scores"])
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert np.ptp(expected) > 0.05
+    if attention:
+        assert np.linalg.norm(context) == pytest.approx(1, abs=1e-5)
+
+
+def test_self_similarities_are_those_of_pairs_with_themselves():
+    trained = head(attention=True)
+    x = inputs()
+    own = ops.convert_to_numpy(trained(x)["selves"])
+    both = ops.convert_to_numpy(
+        trained(x | {"targets": x["queries"], "target_frames": x["query_frames"]})["scores"]
+    )
+    np.testing.assert_allclose(own, np.diag(both), atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_the_average_start_is_near_the_plain_similarity(attention):
+    frames = [region_vectors(12, i) for i in range(8)]
+    rng = np.random.default_rng(0)
+    noisy = [f + 0.3 * rng.standard_normal(f.shape) for f in frames]
+    noisy = [(n / np.linalg.norm(n, axis=2, keepdims=True)).astype(np.float32) for n in noisy]
+    lengths = np.full(8, 12, np.int32)
+    x = {"queries": np.stack(frames), "targets": np.stack(noisy)}
+    x |= {"query_frames": lengths, "target_frames": lengths}
+    scores = ops.convert_to_numpy(head(attention=attention)(x)["scores"])
+    assert scores.diagonal().min() > scores[~np.eye(8, dtype=bool)].max() + 0.05
+    own = ops.convert_to_numpy(head(attention=attention)(x)["selves"])
+    assert 0.6 < own.mean() < 1.4
+
+
+def test_info_nce_is_its_formula():
+    scores = np.random.default_rng(0).uniform(-1, 1, (3, 3)).astype(np.float32)
+    positive = np.eye(3, dtype=np.float32)
+    negative = 1 - positive
+    negative[0, 1] = 0  # neither
+    exp = np.exp(scores / 0.2)
+    rows = [-np.log(exp[i, i] / (exp[i, i] + (exp[i] * negative[i]).sum())) for i in range(3)]
+    down = [-np.log(exp[i, i] / (exp[i, i] + (exp[:, i] * negative[:, i]).sum())) for i in range(3)]
+    found = float(info_nce(scores, positive, negative, 0.2))
+    assert found == pytest.approx((np.mean(rows) + np.mean(down)) / 2, rel=1e-5)
+
+
+def test_triplets_count_only_what_is_too_near():
+    positive = np.eye(2, dtype=np.float32)
+    apart = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    assert float(triplets(apart, positive, 1 - positive, 0.5)) == 0
+    near = np.array([[0.9, 0.1], [0.7, 0.8]], np.float32)
+    # Rows: 0 and 0.5 - 0.8 + 0.7; columns: 0.5 - 0.9 + 0.7 and 0.
+    assert float(triplets(near, positive, 1 - positive, 0.5)) == pytest.approx(0.175, rel=1e-5)
+
+
+def test_what_lies_beyond_one_is_counted():
+    trained = head(attention=False)
+    _, bias = trained.layers_of_comparator[-1]
+    bias.assign(np.array([3.0], np.float32))
+    assert float(ops.convert_to_numpy(trained(inputs())["beyond"])) > 1
+
+
+def test_average_precision_by_hand():
+    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.5, 0.5, 0.5, 0.1]])
+    relevant = np.array([[True, False, True, False], [True, False, False, False]])
+    counted = np.array([[True] * 4, [True, True, False, True]])
+    expected = ((1 + 2 / 3) / 2 + 1 / 2) / 2
+    assert mean_average_precision(scores, relevant, counted) == pytest.approx(expected)
