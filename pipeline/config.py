@@ -144,8 +144,8 @@ class TrainConfig:
         clip_seconds, clips_per_video: a longer video gives several clips at spread places.
         hosts: videos that copies are set in (picture in picture, excerpts).
         validation_share: of the videos, where no list of others is given.
-        whitening: keep that of the start model, so that stores stay valid; or fit it anew, pca
-            or paired (what copies disturb is made small).
+        whitening: fit it anew, pca or paired (what copies disturb is made small), and take it
+            if it does better on validation; or keep the start model's, so that stores stay valid.
         whitening_frames: it is fitted on, at most.
         dims, shrinkage: of a whitening that is fitted; dims null takes as many as there were.
         similarity_function: chamfer or symmetric_chamfer; None takes the start model's.
@@ -172,7 +172,7 @@ class TrainConfig:
     clips_per_video: int = 4
     hosts: int = 24
     validation_share: float = 0.2
-    whitening: str = "keep"
+    whitening: str = "pca"
     whitening_frames: int = 3000
     dims: int | None = None
     shrinkage: float = 0.3

@@ -75,13 +75,11 @@ def train(
     target = Path(output_dir)
     _refuse_foreign(target)
     start = common.load_weights(model_dir)
-    line = common.ProgressLine
-    lines: list[common.ProgressLine] = []
+    # Several lists are worked through: each has a line of its own.
+    lines: dict[int, common.ProgressLine] = {}
 
     def progress(done: int, total: int) -> None:
-        if done <= 1 or not lines:
-            lines.append(line())
-        lines[-1].show(done, total, "videos")
+        lines.setdefault(total, common.ProgressLine()).show(done, total, "videos")
 
     report = train_model(
         refs,
@@ -97,13 +95,15 @@ def train(
     own_format.write(described(report, start, config), target, dtype)
     common.report_failures(report.failures, "could not be used")
     common.say(f"{target}: {_summary(report)}; log: {report.folder / 'log.jsonl'}")
+    if report.whitening != "keep":
+        common.say("its features are others than the start model's: extract stores anew with it")
     return common.PARTIAL_FAILURE if report.failures else 0
 
 
 def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> ModelWeights:
     """The model with the texts that tell where it comes from."""
     parts = {"keep": "", "pca": "PCA whitening, ", "paired": "paired whitening, "}
-    what = parts[config.whitening]
+    what = parts[report.whitening]
     if report.with_head:
         what += "attention and comparator" if config.attention else "comparator"
     else:

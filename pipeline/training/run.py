@@ -33,6 +33,7 @@ class TrainReport:
     Attributes:
         weights: the model to write: with the head if that pays, or if it was asked for.
         with_head: whether it has one.
+        whitening: way of the whitening in it; "keep" also where another did no better.
         map_before, map_plain, map_head: validation mAP of the start model's whitening with plain
             Chamfer, of the whitening in use with plain Chamfer, and with the head.
         failures: videos that could not be used, with reasons.
@@ -42,6 +43,7 @@ class TrainReport:
 
     weights: ModelWeights
     with_head: bool
+    whitening: str
     map_before: float
     map_plain: float
     map_head: float
@@ -117,13 +119,17 @@ def train_model(
         features_digest="",
     )
     symmetric = fitted.similarity_function == "symmetric_chamfer"
-    views, same = _views(clips, fitted.whitening, config)
-    _, validation = _validation(held, fitted.whitening, symmetric, config)
+    validation = _validation(held, fitted.whitening, symmetric, config)
     plain = before = validation(fitted)
     if config.whitening != "keep":
         old = replace(fitted, whitening=weights.whitening, features_digest="")
-        before = _validation(held, weights.whitening, symmetric, config)[1](old)
-    say(f"validation mAP without a head: {plain:.4f} (start model's whitening: {before:.4f})")
+        of_old = _validation(held, weights.whitening, symmetric, config)
+        before = of_old(old)
+        if before >= plain:
+            say(f"the {config.whitening} whitening has a validation mAP of {plain:.4f} only")
+            fitted, validation, plain = old, of_old, before
+    say(f"validation mAP without a head: {plain:.4f} (start model: {before:.4f})")
+    views, same = _views(clips, fitted.whitening, config)
     sampler = samples.Sampler(
         views, same, config.batch_clips, config.batch_copies, config.window, config.clean_share
     )
@@ -142,6 +148,7 @@ def train_model(
     return TrainReport(
         weights=best if with_head else fitted,
         with_head=with_head,
+        whitening="keep" if fitted.features_digest == weights.features_digest else config.whitening,
         map_before=before,
         map_plain=plain,
         map_head=fit.best,
@@ -172,16 +179,15 @@ def _views(
 
 def _validation(
     clips: list[CachedClip], fitted: Whitening, symmetric: bool, config: TrainConfig
-) -> tuple[list[samples.Views], Validation]:
-    views, same = _views(clips, fitted, config)
-    return views, Validation(views, same, symmetric)
+) -> Validation:
+    return Validation(*_views(clips, fitted, config), symmetric)
 
 
 def _key(weights: ModelWeights, config: TrainConfig, clips: list[CachedClip]) -> str:
     """Of all that a head depends on: a checkpoint of anything else is not gone on from."""
     settings: dict[str, Any] = asdict(config)
-    for name in ("epochs_limit", "workers", "patience", "validation_share"):
-        settings.pop(name, None)
+    for name in ("workers", "patience", "validation_share"):
+        settings.pop(name)
     listed = [(clip.video, clip.first, len(clip.clean)) for clip in clips]
     text = json.dumps([weights.features_digest, settings, listed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,95 @@
+"""The training command as a user types it, on real video with the shipped model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.nets.model_dir import load_model
+from pipeline.shipped import default_model_dir
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(ROOT.glob("examples/*.[mw][pe]*"))[:6]
+CONFIG = """
+train:
+  copies: 2
+  clip_seconds: 4
+  clips_per_video: 1
+  epochs: 1
+  steps: 2
+  batch_clips: 4
+  whitening: keep
+  whitening_frames: 200
+"""
+
+
+def train(folder, *options, code=3):
+    command = [
+        ROOT / "train_model.py", "--video_file", folder / "train.txt", "--validation_file",
+        folder / "validation.txt", "--config", folder / "c.yaml", *options,
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("train")
+    lines = [f"{p.stem}\t{p}" for p in EXAMPLES]
+    (path / "train.txt").write_text("\n".join([*lines[:4], f"gone\t{path / 'gone.mp4'}"]))
+    (path / "validation.txt").write_text("\n".join(lines[4:]))
+    (path / "c.yaml").write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """What the command said; the model is in `model`, with its head in any case."""
+    return train(folder, "--output_dir", "model", "--work_dir", "work", "--force_head")
+
+
+def test_a_model_with_a_head_is_written_and_keeps_the_features(folder, trained):
+    assert "gone: missing" in trained
+    assert "epoch 1: loss" in trained and "model: written with a head" in trained
+    model, shipped = load_model(folder / "model"), load_model(default_model_dir())
+    assert model.features_digest == shipped.features_digest
+    assert model.attention is not None and len(model.comparator) == 4
+    assert "trained on 4 clips x 2 copies (seed 0)" in model.description
+    (log,) = (folder / "work").glob("run-*/log.jsonl")
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["epoch"] for entry in entries] == [0, 1]
+    assert all(0 < entry["validation_map"] <= 1 for entry in entries)
+
+
+def test_again_gives_the_same_from_what_was_kept(folder, trained):
+    told = train(folder, "--output_dir", "again", "--work_dir", "work", "--force_head")
+    assert "epoch" not in told
+    first = (folder / "model" / "weights.npz").read_bytes()
+    assert (folder / "again" / "weights.npz").read_bytes() == first
+
+
+def test_whitening_can_be_fitted_anew_and_is_taken_if_better(folder, trained):
+    told = train(folder, "--output_dir", "pca", "--work_dir", "work", "--whitening", "pca")
+    model, shipped = load_model(folder / "pca"), load_model(default_model_dir())
+    better = "extract stores anew" in told
+    assert better != ("the pca whitening has a validation mAP of" in told)
+    assert (model.features_digest != shipped.features_digest) == better
+    assert (model.comparator is None) == ("the model is written without it" in told)
+
+
+def test_too_few_videos_are_an_error(folder):
+    (folder / "one.txt").write_text(f"a\t{EXAMPLES[0]}")
+    told = train(folder, "--output_dir", "x", "--video_file", folder / "one.txt", code=2)
+    assert "training needs two usable videos" in told
+    assert not (folder / "x").exists()
