@@ -72,7 +72,15 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
     identity = Whitening(
         np.zeros(size, np.float32), np.eye(size, dtype=np.float32), np.ones(size, np.float32)
     )
-    return replace(weights, whitening=identity, attention=None, comparator=None, features_digest="")
+    return replace(
+        weights,
+        whitening=identity,
+        soft=None if weights.soft is None else identity,
+        attention=None,
+        comparator=None,
+        blank=None,
+        features_digest="",
+    )
 
 
 class FeatureCache:
@@ -101,7 +109,7 @@ class FeatureCache:
         todo = [ref for ref in refs if self._entries(ref) is None]
         if not todo:
             return []
-        net = FeatureNet(self._weights)
+        net = FeatureNet(self._weights, as_queries=True)  # copies are queries, too
         settings = self._settings
         hosts = hosts_of(
             refs, net.preprocess, settings.clip_seconds, settings.hosts, workers, settings.seed

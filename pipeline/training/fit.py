@@ -49,7 +49,11 @@ class Fit:
         self._weights, self._sampler, self._validation = weights, sampler, validation
         self._config, self._folder, self._log = config, folder, log
         self._model = HeadModel(
-            weights.dims, symmetric, config, np.random.default_rng([config.seed, 1])
+            weights.dims,
+            weights.layout,
+            symmetric,
+            config,
+            np.random.default_rng([config.seed, 1]),
         )
         self._model.compile(optimizer=self._optimizer(), jit_compile=False)
         self._model.optimizer.build(self._model.trainable_variables)

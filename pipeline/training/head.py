@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.config import TrainConfig
 from pipeline.nets.attention import weight_of
 from pipeline.nets.backend import keras, ops
+from pipeline.nets.layout import Layout
 from pipeline.nets.pairs import bordered
 from pipeline.training.start import comparator_start, context_start
 
@@ -28,21 +29,28 @@ class HeadModel(keras.Model):  # type: ignore[misc]
     """Scores of all pairs of a batch.
 
     Args:
-        dims: C of the region vectors.
+        dims: C of the vectors.
+        layout: of the frames of queries; copies have as many vectors.
         symmetric: average both directions of Chamfer, over regions and over frames.
-        config: what is trained and how.
+        config: what is trained and how; attention is for models without further views only.
         rng: of what the weights begin with.
     """
 
     def __init__(
-        self, dims: int, symmetric: bool, config: TrainConfig, rng: np.random.Generator
+        self,
+        dims: int,
+        layout: Layout,
+        symmetric: bool,
+        config: TrainConfig,
+        rng: np.random.Generator,
     ) -> None:
         super().__init__()
-        self._symmetric, self._config = symmetric, config
+        self._layout, self._symmetric, self._config = layout, symmetric, config
         self.context = None
-        if config.attention:
+        attention = config.attention and layout.query == layout.regions
+        if attention:
             self.context = self._weight(context_start(dims, rng), "context")
-        scale = 4.0 if config.attention else 1.0
+        scale = 4.0 if attention else 1.0
         self.layers_of_comparator = [
             (self._weight(kernel, f"kernel_{i}"), self._weight(bias, f"bias_{i}"))
             for i, (kernel, bias) in enumerate(comparator_start(config.start, scale, rng))
@@ -111,9 +119,12 @@ class HeadModel(keras.Model):  # type: ignore[misc]
 
     def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
         """[B, W, R, C], [M, W, R, C] -> [B W, M W]; as `PairScorer.frame_matrix`."""
-        regions, channels = queries.shape[2:]
-        rows = ops.reshape(queries, (-1, channels))
-        columns = ops.reshape(ops.transpose(targets, (2, 0, 1, 3)), (-1, channels))
+        layout, channels = self._layout, queries.shape[3]
+        regions = layout.regions
+        asked = _without(queries, regions, layout.shared) if layout.soft else queries
+        rows = ops.reshape(asked, (-1, channels))
+        columns = ops.transpose(targets[:, :, :regions], (2, 0, 1, 3))
+        columns = ops.reshape(columns, (-1, channels))
         # Features are constants, so with attention behind the product its gradient needs none.
         products = ops.matmul(rows, ops.transpose(columns))
         if self.context is not None:
@@ -121,10 +132,18 @@ class HeadModel(keras.Model):  # type: ignore[misc]
             products = (
                 products * weight_of(rows, context) * ops.transpose(weight_of(columns, context))
             )
-        products = ops.reshape(products, (-1, regions, regions, columns.shape[0] // regions))
-        result = ops.mean(ops.max(products, axis=2), axis=1)
+        frames = columns.shape[0] // regions
+        products = ops.reshape(products, (-1, layout.query - layout.soft, regions, frames))
+        best = ops.max(products, axis=2)
+        result = ops.mean(best[:, :regions], axis=1)
         if self._symmetric:
-            result = (result + ops.mean(ops.max(products, axis=1), axis=1)) / 2
+            result = (result + ops.mean(ops.max(products[:, :regions], axis=1), axis=1)) / 2
+        if layout.soft:
+            soft = (ops.reshape(x[:, :, regions], (-1, channels)) for x in (queries, targets))
+            of_queries, of_targets = soft
+            result = ops.maximum(result, ops.matmul(of_queries, ops.transpose(of_targets)))
+        if layout.small:
+            result = ops.maximum(result, ops.max(best[:, regions:], axis=1))
         return result
 
     def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,6 +166,11 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         if self._symmetric:
             scores = (scores + _mean_where(ops.max(x, axis=1), column_counts)) / 2
         return scores, beyond
+
+
+def _without(x: Tensor, first: int, last: int) -> Tensor:
+    """[B, W, R, C] without the vectors from `first` up to `last`."""
+    return ops.concatenate([x[:, :, :first], x[:, :, last:]], axis=2)
 
 
 def info_nce(scores: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:

@@ -14,6 +14,8 @@ import numpy as np
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError
 from pipeline.nets.backend import deterministic
+from pipeline.nets.blank import blank_space
+from pipeline.nets.features import FeatureNet
 from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.records import Failure, VideoRef
 from pipeline.training import samples, whitening
@@ -110,26 +112,30 @@ def train_model(
                 f"{len(sides[-1])} clips for {name}, expected {least} or more; list more videos"
             )
     clips, held = sides
+    pca, soft = _whitenings(clips, weights, config)
     fitted = replace(
         weights,
-        whitening=_whitening(clips, weights.whitening, config),
+        whitening=pca,
+        soft=soft,
         attention=None,
         comparator=None,
+        blank=None,
+        calibration=None,
         similarity_function=config.similarity_function or weights.similarity_function,
         features_digest="",
     )
     symmetric = fitted.similarity_function == "symmetric_chamfer"
-    validation = _validation(held, fitted.whitening, symmetric, config)
+    validation = _validation(held, fitted, symmetric, config)
     plain = before = validation(fitted)
     if config.whitening != "keep":
-        old = replace(fitted, whitening=weights.whitening, features_digest="")
-        of_old = _validation(held, weights.whitening, symmetric, config)
+        old = replace(fitted, whitening=weights.whitening, soft=weights.soft, features_digest="")
+        of_old = _validation(held, old, symmetric, config)
         before = of_old(old)
         if before >= plain:
             say(f"the {config.whitening} whitening has a validation mAP of {plain:.4f} only")
             fitted, validation, plain = old, of_old, before
     say(f"validation mAP without a head: {plain:.4f} (start model: {before:.4f})")
-    views, same = _views(clips, fitted.whitening, config)
+    views, same = _views(clips, fitted, config)
     sampler = samples.Sampler(
         views, same, config.batch_clips, config.batch_copies, config.window, config.clean_share
     )
@@ -145,8 +151,12 @@ def train_model(
             + ("kept as asked for" if force_head else "the model is written without it")
         )
     with_head = pays or force_head
+    chosen = best if with_head else fitted
+    if weights.blank is not None:
+        say("the space of blank frames is found again")
+        chosen = replace(chosen, blank=blank_space(FeatureNet(chosen)))
     return TrainReport(
-        weights=best if with_head else fitted,
+        weights=chosen,
         with_head=with_head,
         whitening="keep" if fitted.features_digest == weights.features_digest else config.whitening,
         map_before=before,
@@ -159,26 +169,33 @@ def train_model(
     )
 
 
-def _whitening(clips: list[CachedClip], old: Whitening, config: TrainConfig) -> Whitening:
-    dims = config.dims or len(old.eigenvalues)
+def _whitenings(
+    clips: list[CachedClip], weights: ModelWeights, config: TrainConfig
+) -> tuple[Whitening, Whitening | None]:
+    """Of regions and of the soft vector."""
+    old = weights.whitening
+    dims = config.dims or old.dims
     most, seed = config.whitening_frames, config.seed
-    if config.whitening == "pca":
-        return whitening.fit(whitening.frames_of(clips, most, seed), dims, config.shrinkage)
+    if config.whitening == "keep":
+        kept = weights.with_dims(dims if dims < old.dims else None)
+        return kept.whitening, kept.soft
+    frames = whitening.frames_of(clips, most, seed)
+    fitted, soft = whitening.whitenings(frames, weights.layout, dims, config.shrinkage)
     if config.whitening == "paired":
-        pairs = whitening.pairs_of(clips, most // 2, seed, old)
-        return whitening.fit_paired(*pairs, dims, config.shrinkage)
-    return old.first(dims) if dims < len(old.eigenvalues) else old
+        pairs = whitening.pairs_of(clips, most // 2, seed, old, weights.layout.regions)
+        fitted = whitening.fit_paired(*pairs, dims, config.shrinkage)
+    return fitted, soft
 
 
 def _views(
-    clips: list[CachedClip], fitted: Whitening, config: TrainConfig
+    clips: list[CachedClip], fitted: ModelWeights, config: TrainConfig
 ) -> tuple[list[samples.Views], np.ndarray]:
     views = samples.whitened(clips, fitted)
-    return views, samples.alike(views, config.same_limit)
+    return views, samples.alike(views, config.same_limit, fitted.layout.regions)
 
 
 def _validation(
-    clips: list[CachedClip], fitted: Whitening, symmetric: bool, config: TrainConfig
+    clips: list[CachedClip], fitted: ModelWeights, symmetric: bool, config: TrainConfig
 ) -> Validation:
     return Validation(*_views(clips, fitted, config), symmetric)
 

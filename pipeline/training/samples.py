@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.nets.weights import Whitening
-from pipeline.nets.whitening import projection
+from pipeline.nets.weights import ModelWeights
 from pipeline.padding import MINIMUM_FRAMES, repeat_to_min
 from pipeline.training.cache import CachedClip
-from pipeline.training.whitening import whitened as white
+from pipeline.training.whitening import whitened_views
 
 SPREAD = 4  # frames of a clip by which it is asked whether two clips show the same
 
@@ -51,25 +50,24 @@ class Batch:
     negative: np.ndarray
 
 
-def whitened(clips: Iterable[CachedClip], fitted: Whitening) -> list[Views]:
+def whitened(clips: Iterable[CachedClip], fitted: ModelWeights) -> list[Views]:
     """Clips as the head sees them."""
-    matrix = projection(fitted)
     views = []
     for clip in clips:
         parts = (clip.clean, *clip.copies)
-        clean, *copies = (white(x, fitted.mean, matrix).astype(np.float16) for x in parts)
+        clean, *copies = (whitened_views(x, fitted).astype(np.float16) for x in parts)
         views.append(Views(clip.video, clean, copies, clip.seconds, clip.hosts))
     return views
 
 
-def alike(views: list[Views], limit: float) -> np.ndarray:
+def alike(views: list[Views], limit: float, regions: int) -> np.ndarray:
     """bool [N, N]: clips that show the same by plain Chamfer similarity in either direction.
 
     A few frames of each clip have to do. Such pairs are no negatives: a video that never changes,
     or the same video twice in the list.
     """
-    some = [v.clean[np.linspace(0, len(v.clean) - 1, SPREAD).astype(int)] for v in views]
-    regions, channels = some[0].shape[1:]
+    some = [v.clean[np.linspace(0, len(v.clean) - 1, SPREAD).astype(int), :regions] for v in views]
+    channels = some[0].shape[2]
     flat = np.concatenate(some).reshape(-1, channels).astype(np.float32)
     result = np.empty((len(views), len(views)), bool)
     for row, part in enumerate(some):

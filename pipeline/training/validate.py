@@ -64,7 +64,8 @@ class Validation:
     def scores(self, weights: ModelWeights) -> np.ndarray:
         """float32 [queries, copies]."""
         scorer = PairScorer(weights, self._symmetric, "float32")
-        targets = scorer.place_targets(np.concatenate(self._targets))
+        shared = weights.layout.shared
+        targets = scorer.place_targets(np.concatenate(self._targets)[:, :shared])
         columns = _halves(self._targets, weights)
         table = np.empty((len(self._queries), len(self._targets)), np.float32)
         for start in range(0, len(self._queries), _QUERIES):

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.nets.weights import Whitening
+from pipeline.nets.layout import Layout
+from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.nets.whitening import projection
 from pipeline.training.cache import CachedClip
 
@@ -30,14 +31,29 @@ def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
         mean [D], eigenvectors [D, n], eigenvalues [n], descending; every eigenvector's largest
         entry is positive, so that the signs do not depend on the linear algebra library.
     """
-    centred = vectors.astype(np.float64)
-    mean = centred.mean(axis=0)
-    centred -= mean
-    values, columns = _axes(centred.T @ centred / (len(centred) - 1), dims)
+    centred = vectors.astype(np.float32)
+    mean = centred.mean(axis=0, dtype=np.float64)
+    centred -= mean.astype(np.float32)
+    covariance = _product(centred) / (len(centred) - 1)
+    values, columns = _axes(covariance, dims)
     shrunk = _shrunk(values, shrinkage)
     return Whitening(
         mean.astype(np.float32), columns.astype(np.float32), shrunk[:dims].astype(np.float32)
     )
+
+
+def whitenings(
+    vectors: np.ndarray, layout: Layout, dims: int, shrinkage: float
+) -> tuple[Whitening, Whitening | None]:
+    """PCA of a model's regions and, if it has that, of its soft vector.
+
+    Args:
+        vectors: float [N, R, D] of frames, not whitened, laid out as `layout` says.
+        dims, shrinkage: see `fit`.
+    """
+    regions = vectors[:, : layout.regions].reshape(-1, vectors.shape[2])
+    soft = fit(vectors[:, layout.regions], dims, shrinkage) if layout.soft else None
+    return fit(regions, dims, shrinkage), soft
 
 
 def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: float) -> Whitening:
@@ -68,6 +84,16 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
 
 
+def whitened_views(x: np.ndarray, weights: ModelWeights) -> np.ndarray:
+    """All vectors of frames, each kind by its own whitening: float [T, R, D] -> [T, R, n]."""
+    result = whitened(x, weights.whitening.mean, projection(weights.whitening))
+    if weights.soft is not None:
+        place = weights.layout.regions
+        soft = whitened(x[:, place], weights.soft.mean, projection(weights.soft))
+        result[:, place] = soft
+    return result
+
+
 def whitened(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """`nets.whitening.whiten` in numpy: float [..., D] -> float32 [..., n] of length 1.
 
@@ -80,7 +106,7 @@ def whitened(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def frames_of(clips: Sequence[CachedClip], most: int, seed: int) -> np.ndarray:
-    """Region vectors of clean frames and of as many of copies: float32 [N, D].
+    """Vectors of clean frames and of as many of copies: float16 [N, R, D].
 
     Args:
         most: frames, half of them of copies.
@@ -92,17 +118,18 @@ def frames_of(clips: Sequence[CachedClip], most: int, seed: int) -> np.ndarray:
         for frames in (clip.clean, np.concatenate(clip.copies)):
             chosen = rng.choice(len(frames), min(each, len(frames)), replace=False)
             parts.append(frames[np.sort(chosen)])
-    return np.concatenate(parts).reshape(-1, clips[0].clean.shape[2]).astype(np.float32)
+    return np.concatenate(parts)
 
 
 def pairs_of(
-    clips: Sequence[CachedClip], most: int, seed: int, like: Whitening
+    clips: Sequence[CachedClip], most: int, seed: int, like: Whitening, regions: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Regions of clean frames and the best match of each in a copy's frame of the same second.
 
     Args:
         most: frames of copies that are used.
         like: whitening that says what matches best.
+        regions: of a frame.
 
     Returns:
         two float32 [N, D].
@@ -118,12 +145,22 @@ def pairs_of(
             continue
         chosen = rng.choice(shown, min(each, len(shown)), replace=False)
         rows = np.minimum(np.rint(seconds[chosen]).astype(int), len(clip.clean) - 1)
-        for before, after in zip(clip.clean[rows], copies[chosen], strict=True):
+        both = zip(clip.clean[rows, :regions], copies[chosen, :regions], strict=True)
+        for before, after in both:
             white = [whitened(x, like.mean, matrix) for x in (before, after)]
             best = (white[0] @ white[1].T).argmax(axis=1)
             clean.append(before)
             degraded.append(after[best])
     return np.concatenate(clean).astype(np.float32), np.concatenate(degraded).astype(np.float32)
+
+
+def _product(x: np.ndarray) -> np.ndarray:
+    """x.T @ x in float64, a part at a time: all of x in float64 would be too much memory."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), 8192):
+        part = x[start : start + 8192].astype(np.float64)
+        total += part.T @ part
+    return total
 
 
 def _axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tools.fit_whitening import SOURCES, fit, source_files
+from pipeline.training.whitening import fit
+from tools.fit_whitening import read_lists
 
 
 @pytest.fixture
@@ -32,12 +33,12 @@ def test_shrinkage_moves_eigenvalues_to_their_mean(vectors):
     np.testing.assert_allclose(half, (plain + plain.mean()) / 2, rtol=1e-5)
 
 
-def test_sources_are_listed_once_with_package_and_version():
-    lines = [line.split("\t") for line in SOURCES.read_text().splitlines()]
-    assert all(len(line) == 3 and all(line) for line in lines)
-    assert len({line[2] for line in lines}) == len(lines)
+def test_a_set_that_was_not_built_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"queries\.txt: build the set first"):
+        read_lists(tmp_path)
 
 
-def test_a_missing_source_is_named_with_its_package(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"unpack Debian's \S+ \S+"):
-        source_files(tmp_path)
+def test_all_videos_of_a_split_are_read(tmp_path):
+    (tmp_path / "queries.txt").write_text("a\tclips/a.mp4\n")
+    (tmp_path / "database.txt").write_text("b\tcopies/b.mp4\nc\tclips/c.mp4\n")
+    assert read_lists(tmp_path) == ["clips/a.mp4", "copies/b.mp4", "clips/c.mp4"]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +20,6 @@ from benchmarks.retrieval.sources import (
 from benchmarks.retrieval.transforms import KINDS
 from tools.clips import Clip as Pixels
 from tools.clips import read_clip, write_clip
-
-FITTED = Path(__file__).parents[2] / "tools" / "whitening_sources.txt"
 
 
 def source(name, suffix=".mp4", most_clips=1):
@@ -47,12 +44,10 @@ def encode(path, frames):
     write_clip(path, Pixels(frames, 10.0), "libx264", {"preset": "ultrafast"})
 
 
-def test_committed_sources_keep_parents_and_fitted_videos_apart():
+def test_committed_sources_keep_parents_apart():
     sources = read_sources()
     assert {s.split for s in sources} == set(SPLITS)
     assert len({s.name for s in sources}) == len(sources)
-    fitted = {line.split("\t")[2] for line in FITTED.read_text(encoding="utf-8").splitlines()}
-    assert not [s for s in sources if s.path in fitted and s.split != "train"]
 
 
 def test_a_parent_in_two_splits_is_refused(tmp_path):

@@ -18,7 +18,7 @@ SETTINGS = CacheSettings(copies=2, clip_seconds=4.0, clips_per_video=2, hosts=3,
 
 @pytest.fixture(autouse=True)
 def pixels(monkeypatch):
-    monkeypatch.setattr(cache_module, "FeatureNet", lambda weights: PixelNet())
+    monkeypatch.setattr(cache_module, "FeatureNet", lambda weights, as_queries: PixelNet())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def cache(folder, settings=SETTINGS):
 @pytest.fixture(scope="module")
 def whole(refs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache_module, "FeatureNet", lambda weights: PixelNet())
+        patch.setattr(cache_module, "FeatureNet", lambda weights, as_queries: PixelNet())
         folder = tmp_path_factory.mktemp("whole")
         failures = cache(folder).fill(refs, workers=1)
     return folder, failures

@@ -7,9 +7,11 @@ import pytest
 
 from pipeline.config import TrainConfig
 from pipeline.nets.backend import ops
+from pipeline.nets.layout import Layout
 from pipeline.training.head import HeadModel, info_nce, triplets
 from pipeline.training.samples import Views
 from pipeline.training.validate import Validation, mean_average_precision
+from tests import reference
 from tests.features import DIMS, comparator_layers, model, region_vectors
 
 LENGTHS = [4, 7, 12, 10], [5, 12, 4]
@@ -17,7 +19,7 @@ LENGTHS = [4, 7, 12, 10], [5, 12, 4]
 
 def head(symmetric=False, **changes):
     config = TrainConfig(**changes)
-    return HeadModel(DIMS, symmetric, config, np.random.default_rng(0))
+    return HeadModel(DIMS, Layout(9), symmetric, config, np.random.default_rng(0))
 
 
 def inputs():
@@ -117,3 +119,16 @@ def test_average_precision_by_hand():
     counted = np.array([[True] * 4, [True, True, False, True]])
     expected = ((1 + 2 / 3) / 2 + 1 / 2) / 2
     assert mean_average_precision(scores, relevant, counted) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("layout", [Layout(9, soft=True, small=2), Layout(9, small=1)], ids=str)
+def test_views_are_compared_as_in_stage_two(layout):
+    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0))
+    assert made.context is None, "attention was learned for regions alone"
+    sides = []
+    for seed in (3, 4):
+        parts = [region_vectors(12, [seed, k]) for k in range(2)]
+        sides.append(np.concatenate(parts, axis=1)[:, : layout.query])
+    found = made._frame_matrix(*(s.reshape(2, 6, *s.shape[1:]) for s in sides))
+    want = reference.best_of_views(*sides, False, None, layout)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), want, atol=1e-5)

@@ -1,11 +1,14 @@
 """Batches: which windows belong together, and which pairs are no negatives."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
+from pipeline.nets.layout import Layout
 from pipeline.nets.weights import Whitening
 from pipeline.training.cache import CachedClip
 from pipeline.training.samples import Sampler, Views, _overlapping, alike, whitened
-from pipeline.training.whitening import fit, fit_paired, frames_of, pairs_of
+from pipeline.training.whitening import fit, fit_paired, frames_of, pairs_of, whitenings
 from tests.features import region_vectors
 
 
@@ -69,7 +72,7 @@ def test_the_copys_window_shows_what_the_query_shows():
 def test_clips_that_show_the_same_are_found():
     views = [view("a", 0), view("b", 1), view("c", 2)]
     views.append(Views("d", views[1].clean[2:8], [], [], []))
-    assert np.argwhere(alike(views, 0.5)).tolist() == [
+    assert np.argwhere(alike(views, 0.5, 9)).tolist() == [
         [0, 0],
         [1, 1],
         [1, 3],
@@ -90,8 +93,8 @@ def cached(seed, noise):
 
 def test_paired_whitening_makes_small_what_copies_disturb():
     clips = [cached(i, 2.0) for i in range(20)]
-    plain = fit(frames_of(clips, 240, 0), 8, 0.0)
-    pairs = pairs_of(clips, 120, 0, plain)
+    plain = fit(frames_of(clips, 240, 0).reshape(-1, 8), 8, 0.0)
+    pairs = pairs_of(clips, 120, 0, plain, 9)
     assert pairs[0].shape == pairs[1].shape == (120 * 9, 8)
     sides = [c.clean for c in clips], [c.copies[0] for c in clips]
     exact = [np.concatenate(side).reshape(-1, 8).astype(np.float32) for side in sides]
@@ -103,7 +106,31 @@ def test_paired_whitening_makes_small_what_copies_disturb():
 
 def test_whitened_views_are_of_length_one():
     identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
-    (one,) = whitened([cached(0, 1.0)], identity)
+    (one,) = whitened([cached(0, 1.0)], SimpleNamespace(whitening=identity, soft=None))
     lengths = np.linalg.norm(one.clean.astype(np.float32), axis=2)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)
     assert one.copies[0].dtype == np.float16
+
+
+def test_the_soft_vector_has_a_whitening_of_its_own():
+    identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
+    turned = Whitening(np.ones(8, "f4"), np.eye(8, dtype="f4")[::-1].copy(), np.ones(8, "f4"))
+    clip = cached(0, 1.0)
+    model = SimpleNamespace(whitening=identity, soft=turned, layout=Layout(8, soft=True))
+    (one,) = whitened([clip], model)
+    (plain,) = whitened([clip], SimpleNamespace(whitening=identity, soft=None))
+    np.testing.assert_array_equal(one.clean[:, :8], plain.clean[:, :8])
+    want = (clip.clean[:, 8].astype(np.float32) - 1)[:, ::-1]
+    want /= np.linalg.norm(want, axis=1, keepdims=True)
+    np.testing.assert_allclose(one.clean[:, 8].astype(np.float32), want, atol=2e-3)
+
+
+def test_regions_and_soft_vectors_are_fitted_apart():
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((300, 5, 8)).astype(np.float16)
+    frames[:, 4] += 3
+    regions, soft = whitenings(frames, Layout(4, soft=True), 6, 0.0)
+    assert soft is not None and regions.dims == soft.dims == 6
+    np.testing.assert_allclose(regions.mean, 0, atol=0.15)
+    np.testing.assert_allclose(soft.mean, 3, atol=0.3)
+    assert whitenings(frames, Layout(5), 6, 0.0)[1] is None
