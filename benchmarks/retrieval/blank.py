@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.retrieval.evaluate import model_store, read_lists, to_stderr
+from benchmarks.retrieval.evaluate import model_stores, read_lists, to_stderr
 from benchmarks.retrieval.metrics import figures
 from benchmarks.retrieval.sources import SPLITS
 from pipeline.collection import Collection
@@ -102,17 +102,7 @@ def main() -> int:
     split = options.set_dir / options.split
     queries, database, kinds = read_lists(split)
     ids = [list(queries), list(database)]
-    stores = [
-        model_store(
-            videos,
-            split / "stores" / name,
-            options.model_dir,
-            ExtractConfig(),
-            to_stderr,
-            name == "queries",
-        )
-        for name, videos in (("queries", queries), ("database", database))
-    ]
+    stores = model_stores((queries, database), split, options.model_dir, ExtractConfig(), to_stderr)
     plain = replace(load_model(options.model_dir), blank=None)
     net = FeatureNet(plain, batch_size=SECONDS)
     own = load_model(options.model_dir).blank

@@ -24,7 +24,7 @@ from benchmarks.retrieval.evaluate import (
     add_options,
     configs,
     model_scores,
-    model_store,
+    model_stores,
     read_lists,
     to_stderr,
 )
@@ -71,14 +71,9 @@ def model_rows(
     split: Split, model_dir: Path, extract: ExtractConfig, compare: CompareConfig, log: Log
 ) -> dict[str, Row]:
     """The model, and one mean vector a video of it."""
-    sides = {"queries": split.queries, "database": split.database}
-    stores = [
-        model_store(
-            videos, split.folder / "stores" / name, model_dir, extract, log, name == "queries"
-        )
-        for name, videos in sides.items()
-    ]
-    lists = [list(videos) for videos in sides.values()]
+    sides = split.queries, split.database
+    stores = model_stores(sides, split.folder, model_dir, extract, log)
+    lists = [list(videos) for videos in sides]
     cost = np.nan
     if split.sample:
         log(f"model: timing {len(split.sample)} files")

@@ -77,6 +77,22 @@ def model_store(
     return store
 
 
+def model_stores(
+    sides: Sequence[Mapping[str, str]],
+    split_dir: Path,
+    model_dir: Path,
+    config: ExtractConfig,
+    log: Log,
+) -> list[Path]:
+    """Stores of queries and database; see `model_store`."""
+    folder = split_dir / "stores"
+    queries, database = sides
+    return [
+        model_store(queries, folder / "queries", model_dir, config, log, True),
+        model_store(database, folder / "database", model_dir, config, log, False),
+    ]
+
+
 def model_scores(
     stores: Sequence[Path],
     lists: Sequence[list[str]],
@@ -107,10 +123,7 @@ def evaluate(
     """
     queries, database, kinds = read_lists(split_dir)
     names, searched = list(queries), list(database)
-    stores = [
-        model_store(videos, split_dir / "stores" / name, model_dir, extract, log, name == "queries")
-        for name, videos in (("queries", queries), ("database", database))
-    ]
+    stores = model_stores((queries, database), split_dir, model_dir, extract, log)
     began = time.perf_counter()
     scores = {"model": model_scores(stores, (names, searched), model_dir, compare)}
     log(f"{len(names)} queries, {len(searched)} videos: {time.perf_counter() - began:.1f} s")

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from benchmarks.retrieval import ablation
 from benchmarks.retrieval.baselines import phash
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
 from benchmarks.retrieval.rules import mean_of_best, table
+from pipeline.nets.layout import Layout
+from tests import reference
+from tests.features import region_vectors
 
 
 def test_average_precision_is_the_mean_of_the_precision_at_each_hit():
@@ -69,3 +73,27 @@ def test_chamfer_takes_the_best_frame_of_each_video():
     query = np.float32([[1, 0], [0, 1]])
     videos = [np.float32([[1, 0]]), np.float32([[0.5, 0], [0, 1], [0, 0]])]
     assert table(mean_of_best, [query], videos) == pytest.approx(np.array([[0.5, 0.75]]))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_ablation_computes_what_stage_two_computes(symmetric):
+    layout = Layout(9, soft=True, small=2)
+    sides = []
+    for seed, vectors in ((0, layout.query), (1, layout.shared)):
+        parts = [region_vectors(n, [seed, n, k]) for n in (5, 7) for k in range(2)]
+        videos = [np.concatenate(parts[i : i + 2], axis=1)[:, :vectors] for i in (0, 2)]
+        sides.append(videos)
+    joined = [ablation.Side(np.concatenate(s), [len(v) for v in s]) for s in sides]
+    found = ablation.scores(*joined, layout, ablation.Variant("", symmetric=symmetric))
+    want = [
+        [reference.similarity(q, t, None, symmetric, None, layout) for t in sides[1]]
+        for q in sides[0]
+    ]
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
+def test_stored_values_of_fewer_bits_keep_directions():
+    x = region_vectors(6, 3)
+    assert (x * ablation.int8(x)).sum(axis=-1).min() > 0.999
+    assert np.unique(ablation.one_bit(x)).size == 2
+    np.testing.assert_allclose(np.linalg.norm(ablation.cut(0.5)(x), axis=-1), 1, rtol=1e-5)

@@ -1,0 +1,161 @@
+"""What each part of the shipped model is worth: views, dims, storage, both directions.
+
+    python -m benchmarks.retrieval.ablation SET_DIR --split validation [--model_dir model]
+
+Works on the stores that `evaluate` made, in plain numpy, without the weights of blank regions.
+Bytes are those of the database for an hour of video at one frame a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.retrieval.evaluate import model_stores, read_lists, to_stderr
+from benchmarks.retrieval.metrics import figures_by_kind
+from benchmarks.retrieval.sources import SPLITS
+from pipeline.config import ExtractConfig
+from pipeline.nets.layout import Layout
+from pipeline.nets.model_dir import load_model
+from pipeline.shipped import default_model_dir
+from pipeline.store import open_store
+
+CHUNK = 1024  # database frames at once
+HARD = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Vectors of all videos of one side: float32 [N, R, C], and frames of each."""
+
+    vectors: np.ndarray
+    frames: list[int]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: which parts count, what is done to all vectors, bits of a stored value."""
+
+    name: str
+    soft: bool = True
+    small: bool = True
+    change: Change = lambda x: x
+    dims: float = 1.0
+    bits: int = 16
+    symmetric: bool = False
+
+
+def cut(share: float) -> Change:
+    """The first values only, brought to length 1 again."""
+
+    def change(x: np.ndarray) -> np.ndarray:
+        return _unit(x[..., : int(x.shape[-1] * share)])
+
+    return change
+
+
+def int8(x: np.ndarray) -> np.ndarray:
+    """Rounded to 255 levels, the largest value of a vector being the last."""
+    scale = np.abs(x).max(axis=-1, keepdims=True) / 127
+    return _unit(np.rint(x / np.maximum(scale, 1e-9)) * scale)
+
+
+def one_bit(x: np.ndarray) -> np.ndarray:
+    """Signs alone."""
+    return _unit(np.where(x < 0, -1.0, 1.0).astype(np.float32))
+
+
+VARIANTS = (
+    Variant("regions alone (ViSiL_f)", soft=False, small=False),
+    Variant("and the soft vector", small=False),
+    Variant("and small views", soft=False),
+    Variant("**all views**"),
+    Variant("half of the dims", change=cut(0.5), dims=0.5),
+    Variant("a quarter of the dims", change=cut(0.25), dims=0.25),
+    Variant("int8", change=int8, bits=8),
+    Variant("1 bit", change=one_bit, bits=1),
+    Variant("symmetric Chamfer", symmetric=True),
+)
+
+
+def frame_matrix(query: np.ndarray, target: np.ndarray, layout: Layout, v: Variant) -> np.ndarray:
+    """As `nets.chamfer.best_of_views`: [Nq, Q, C], [Nt, R, C] -> float32 [Nq, Nt]."""
+    n, dims = layout.regions, query.shape[2]
+    dots = query[:, :n].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
+    dots = dots.reshape(len(query), n, len(target), n)
+    best = dots.max(axis=3).mean(axis=1)
+    if v.symmetric:
+        best = (best + dots.max(axis=1).mean(axis=2)) / 2
+    if v.soft and layout.soft:
+        best = np.maximum(best, query[:, n] @ target[:, n].T)
+    if v.small and layout.small:
+        small = query[:, layout.shared :].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
+        small = small.reshape(len(query), layout.small, len(target), n)
+        best = np.maximum(best, small.max(axis=(1, 3)))
+    return best
+
+
+def scores(queries: Side, database: Side, layout: Layout, variant: Variant) -> np.ndarray:
+    """float32 [queries, database]: Chamfer over frames."""
+    asked = variant.change(queries.vectors)
+    parts = [
+        frame_matrix(asked, variant.change(database.vectors[i : i + CHUNK]), layout, variant)
+        for i in range(0, len(database.vectors), CHUNK)
+    ]
+    matrix = np.concatenate(parts, axis=1)
+    rows, columns = (np.cumsum([0, *side.frames[:-1]]) for side in (queries, database))
+    best = np.maximum.reduceat(matrix, columns, axis=1)
+    there = np.add.reduceat(best, rows, axis=0) / np.array(queries.frames)[:, None]
+    if not variant.symmetric:
+        return there
+    best = np.maximum.reduceat(matrix, rows, axis=0)
+    return (there + np.add.reduceat(best, columns, axis=1) / np.array(database.frames)) / 2
+
+
+def read_side(path: Path, ids: list[str]) -> Side:
+    """All features of a store, in this order of videos."""
+    with open_store(path) as store:
+        parts = [store.read_vectors(i) for i in ids]
+    return Side(np.concatenate(parts).astype(np.float32), [len(p) for p in parts])
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("set_dir", type=Path)
+    parser.add_argument("--split", choices=SPLITS, default="validation")
+    parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
+    options = parser.parse_args()
+    split = options.set_dir / options.split
+    *sides, kinds = read_lists(split)
+    stores = model_stores(sides, split, options.model_dir, ExtractConfig(), to_stderr)
+    weights = load_model(options.model_dir)
+    queries, database = (
+        read_side(path, list(ids)) for path, ids in zip(stores, sides, strict=True)
+    )
+    layout = weights.layout
+    print("| | mAP | uAP | recall at 0.1 % |", " | ".join(HARD), "| bytes an hour |")
+    print("|---" * (len(HARD) + 5) + "|")
+    for v in VARIANTS:
+        found = figures_by_kind(scores(queries, database, layout, v), kinds)
+        whole = found["all"]
+        vectors = layout.regions + (layout.soft and v.soft)
+        size = 3600 * vectors * weights.dims * v.dims * v.bits / 8
+        cells = [f"{x:.3f}" for x in (whole.mean_ap, whole.micro_ap, whole.recall_01)]
+        cells += [f"{found[kind].mean_ap:.2f}" for kind in HARD]
+        print(f"| {v.name} |", " | ".join(cells), f"| {size / 1e6:.1f} M |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
