@@ -81,6 +81,10 @@ def test_the_originals_single_command_gives_the_same(folder, result):
 
 def test_stores_of_both_kinds_without_the_videos(folder, result, tmp_path):
     """Copied to another machine: the lists are not there, nor are the paths they name."""
+    run(
+        ROOT / "extract_features.py", "--video_file", folder / "queries.txt", "--as_queries",
+        "--store", tmp_path / "q.h5",
+    )  # fmt: skip
     run("-m", "pipeline", "copy", folder / "d.zarr", tmp_path / "all.h5")
     with open_store(tmp_path / "all.h5") as store:
         ids = store.ids
@@ -89,7 +93,7 @@ def test_stores_of_both_kinds_without_the_videos(folder, result, tmp_path):
         run("-m", "pipeline", "copy", tmp_path / "all.h5", part)
         run("-m", "pipeline", "remove", part, "--", *removed)
     run(
-        ROOT / "compute_similarity.py", "--query_store", tmp_path / "a.h5", "--database_store",
+        ROOT / "compute_similarity.py", "--query_store", tmp_path / "q.h5", "--database_store",
         parts[0], "--database_store", parts[1], "--output_file", "r.json", cwd=tmp_path,
     )  # fmt: skip
     assert json.loads((tmp_path / "r.json").read_text()) == result
@@ -123,7 +127,7 @@ def test_a_folder_of_videos(tmp_path):
 
 def test_info_and_verify(folder):
     text = run("-m", "pipeline", "info", folder / "d.zarr").stdout
-    assert "videos:       4 (1 failed)" in text and "9 regions x 512 float16" in text
+    assert "videos:       4 (1 failed)" in text and "10 vectors a frame x 512 float16" in text
     listed = run("-m", "pipeline", "info", "--failures", folder / "d.zarr").stdout
     assert listed.split("\t")[:2] == ["gone", "missing"]
     ids = run("-m", "pipeline", "info", "--ids", folder / "d.zarr").stdout.split()

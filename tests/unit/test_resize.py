@@ -95,3 +95,30 @@ def test_refuses_other_arrays(frame: np.ndarray) -> None:
 def test_refuses_unknown_method() -> None:
     with pytest.raises(InputError, match="lanczos"):
         resize_crop(image(8, 8), Preprocess(4, 4, "lanczos"))
+
+
+def test_stretch_shows_the_whole_picture():
+    stretch = Preprocess(32, 32, "stretch")
+    rows, columns = np.mgrid[:96, :160]
+    picture = np.stack([rows * 2, columns, rows + columns // 2], axis=2).astype(np.uint8)
+    found = resize_crop(picture, stretch).astype(int)
+    assert found.shape == (32, 32, 3)
+    np.testing.assert_allclose(found[:, 0, 0], (np.arange(32) + 0.5) * 6 - 1, atol=1.5)
+    np.testing.assert_allclose(found[0, :, 1], (np.arange(32) + 0.5) * 5 - 0.5, atol=1.5)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (64, 96), (100, 33), (1, 1), (97, 131), (31, 500)])
+def test_stretch_keeps_one_colour_whatever_the_size(shape):
+    picture = np.full((*shape, 3), (7, 130, 255), np.uint8)
+    found = resize_crop(picture, Preprocess(32, 32, "stretch"))
+    assert (found == (7, 130, 255)).all() and found.shape == (32, 32, 3)
+
+
+def test_stretch_takes_means_of_blocks_and_leaves_its_input_alone():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (64, 97, 3), dtype=np.uint8)
+    kept = picture.copy()
+    found = resize_crop(picture, Preprocess(32, 32, "stretch"))
+    wide = picture[:, :96].reshape(32, 2, 32, 3, 3).astype(float).mean(axis=(1, 3))
+    np.testing.assert_allclose(found, wide, atol=1.01)
+    assert np.array_equal(picture, kept)

@@ -1,0 +1,105 @@
+"""Further views of a frame: what they are made of, and that they find what regions miss."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import ViSiL, compute_similarity, extract_features
+from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.model_dir import load_model
+from pipeline.shipped import default_model_dir
+from pipeline.store import open_store
+from tools.clips import Clip, read_clip, scale, write_clip
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def clips():
+    names = "tree", "city", "cockatoo"
+    return {n: read_clip(EXAMPLES / f"{n}.mp4", 1.0, 240, duration=5.0).frames for n in names}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ViSiL(default_model_dir())
+
+
+def inside(guest, host):
+    """The guest at 30 % of the side near a corner of the host."""
+    count = min(len(guest), len(host))
+    frames = host[:count].copy()
+    small = scale(guest[:count], int(host.shape[2] * 0.3) // 2 * 2, host.shape[1] * 3 // 20 * 2)
+    frames[:, 10 : 10 + small.shape[1], 12 : 12 + small.shape[2]] = small
+    return frames
+
+
+def test_small_views_find_a_picture_in_a_picture(clips, model):
+    target = model.extract_features(inside(clips["tree"], clips["city"]))
+    plain = model.extract_features(clips["tree"])
+    with_views = model.extract_features(clips["tree"], as_query=True)
+    stranger = model.extract_features(clips["cockatoo"], as_query=True)
+    found = model.calculate_video_similarity(with_views, target)
+    assert found > model.calculate_video_similarity(plain, target) + 0.1
+    assert found > model.calculate_video_similarity(stranger, target) + 0.15
+
+
+def test_the_soft_vector_finds_what_has_lost_its_detail(clips, model):
+    frames = clips["tree"]
+    rng = np.random.default_rng(0)
+    tiny = scale(frames, 40, 30)
+    ruined = scale(tiny, frames.shape[2], frames.shape[1]) + rng.normal(0, 35, frames.shape)
+    ruined = np.clip(ruined, 0, 255).astype(np.uint8)
+    query, target = (model.extract_features(x) for x in (frames, ruined))
+    regions = replace(model.weights, soft=None)
+    alone = ViSiL(default_model_dir())
+    alone.weights = regions
+    without = alone.calculate_video_similarity(query[:, :9], target[:, :9])
+    assert model.calculate_video_similarity(query, target) > without + 0.1
+
+
+def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
+    weights = load_model(default_model_dir())
+    rng = np.random.default_rng(0)
+    frame = scale(clips["tree"][:1], 224, 224)
+    blocks = rng.integers(0, 8, (1, 112, 112, 3), dtype=np.uint8).repeat(2, 1).repeat(2, 2)
+    frame = frame // 16 * 8 + blocks  # so that means of 2 x 2 are not whole numbers
+    net = FeatureNet(weights, batch_size=1, as_queries=True)
+    vectors = net(frame)[0]
+    assert len(vectors) == net.vectors == 12
+    for place, divisor in ((10, 2), (11, 3)):
+        side = 224 // divisor
+        part = frame[:, : side * divisor, : side * divisor].astype(np.float32)
+        means = part.reshape(1, side, divisor, side, divisor, 3).mean(axis=(2, 4))
+        canvas = np.full((1, 224, 224, 3), 127, np.uint8)
+        first = (224 - side) // 2
+        canvas[:, first : first + side, first : first + side] = np.rint(means)
+        cosine = float(vectors[place] @ net(canvas)[0, 4])
+        assert cosine > 0.999, divisor
+    np.testing.assert_array_equal(FeatureNet(weights, batch_size=1)(frame)[0], vectors[:10])
+
+
+def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
+    paths = {}
+    for name, frames in (
+        ("tree", clips["tree"]),
+        ("inside", inside(clips["tree"], clips["city"])),
+    ):
+        paths[name] = str(tmp_path / f"{name}.mp4")
+        write_clip(paths[name], Clip(frames.repeat(5, axis=0), 5.0), "libx264", {"crf": "20"})
+    plain, queries = tmp_path / "plain.h5", tmp_path / "queries.h5"
+    extract_features(paths, plain)
+    extract_features(paths, queries, config=ExtractConfig(as_queries=True))
+    with open_store(plain) as a, open_store(queries) as b:
+        assert a.read("tree").vectors.shape[1] == 10 and b.read("tree").vectors.shape[1] == 12
+        assert "query_vectors" not in a.spec.as_json()
+    exact = CompareConfig(precision="float32")
+    without = compute_similarity(plain, plain, config=exact)
+    with_views = compute_similarity(queries, plain, config=exact)
+    assert with_views["tree"]["inside"] > without["tree"]["inside"] + 0.1
+    assert compute_similarity(queries, queries, config=exact) == with_views
+    swapped = compute_similarity(plain, queries, config=exact)
+    assert swapped == without
