@@ -22,6 +22,7 @@ from pipeline.training import samples, whitening
 from pipeline.training.cache import CachedClip, CacheSettings, FeatureCache, Progress
 from pipeline.training.clips import chance
 from pipeline.training.fit import Fit
+from pipeline.training.scale import scaled
 from pipeline.training.validate import Validation
 
 Say = Callable[[str], None]
@@ -143,7 +144,7 @@ def train_model(
     fit = Fit(
         fitted, sampler, validation, symmetric, config, folder, lambda e: say(_line(e, plain))
     )
-    best = fit.run()
+    best = scaled(fit.run(), *_views(held, fitted, config), symmetric)
     pays = fit.best > plain
     if not pays:
         say(

@@ -10,6 +10,8 @@ from pipeline.nets.backend import ops
 from pipeline.nets.layout import Layout
 from pipeline.training.head import HeadModel, info_nce, triplets
 from pipeline.training.samples import Views
+from pipeline.training.scale import scaled
+from pipeline.training.start import comparator_start
 from pipeline.training.validate import Validation, mean_average_precision
 from tests import reference
 from tests.features import DIMS, comparator_layers, model, region_vectors
@@ -132,3 +134,17 @@ def test_views_are_compared_as_in_stage_two(layout):
     found = made._frame_matrix(*(s.reshape(2, 6, *s.shape[1:]) for s in sides))
     want = reference.best_of_views(*sides, False, None, layout)
     np.testing.assert_allclose(ops.convert_to_numpy(found), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_comparator_is_scaled_to_strangers_at_0_and_equals_at_1(symmetric):
+    frames = [region_vectors(12, i) for i in range(12)]
+    clips = [Views(str(i), f, [], [], []) for i, f in enumerate(frames)]
+    same = np.eye(12, dtype=bool)
+    *hidden, (kernel, bias) = comparator_start("average", 1.0, np.random.default_rng(0))
+    weights = replace(model(symmetric=symmetric), comparator=(*hidden, (kernel, bias - 0.2)))
+    found = scaled(weights, clips, same, symmetric)
+    again = [Views(v.video, v.clean, [v.clean], [np.arange(12)], [""]) for v in clips]
+    table = Validation(again, same, symmetric).scores(found)
+    assert np.quantile(np.diag(table), 0.05) == pytest.approx(1, abs=0.05)
+    assert np.median(table[~same]) == pytest.approx(0, abs=0.05)

@@ -1,0 +1,40 @@
+"""Scores that begin at 0 and end at 1: the comparator's last layer, scaled.
+
+Losses look at differences, so a trained comparator puts strangers and equals wherever it likes. One
+factor and one summand, the same for all scores, change no order but above 1, where they are cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.nets.weights import ModelWeights
+from pipeline.training.samples import Views
+from pipeline.training.validate import Validation
+
+EQUAL = 0.05  # part of the clips that may score less than 1 against themselves
+
+
+def scaled(
+    weights: ModelWeights, views: list[Views], same: np.ndarray, symmetric: bool
+) -> ModelWeights:
+    """The model with a comparator by which half of unrelated clips score below 0, equal ones 1.
+
+    Args:
+        views: of clips that were not trained on; same: bool [N, N], which show the same.
+        symmetric: see `PairScorer`.
+    """
+    own = [
+        Views(v.video, v.clean, [v.clean], [np.arange(len(v.clean), dtype=np.float32)], [""])
+        for v in views
+    ]
+    table = Validation(own, same, symmetric).scores(weights)
+    stranger, equal = np.median(table[~same]), np.quantile(np.diag(table), EQUAL)
+    if weights.comparator is None or equal - stranger < 0.1:  # one that has learned nothing
+        return weights
+    factor = np.float32(1 / (equal - stranger))
+    *hidden, (kernel, bias) = weights.comparator
+    last = kernel * factor, bias * factor - np.float32(stranger) * factor
+    return replace(weights, comparator=(*hidden, last))
