@@ -24,6 +24,7 @@ import numpy as np
 
 from pipeline.blocks import COMPARATOR, plan_pieces
 from pipeline.compare import _BATCH_CELLS
+from pipeline.nets.layout import Layout
 from pipeline.scores import PairScores
 
 SHAPES = [(3, 3, 1, 32), (3, 3, 32, 64), (3, 3, 64, 128), (1, 1, 128, 1)]
@@ -39,7 +40,9 @@ def random_weights(dims: int) -> SimpleNamespace:
         )
         for s in SHAPES
     )
-    return SimpleNamespace(regions=9, dims=dims, comparator=layers, attention=None)
+    return SimpleNamespace(
+        layout=Layout(9), dims=dims, comparator=layers, attention=None, blank=None
+    )
 
 
 def vectors(frames: int, dims: int, seed: int) -> np.ndarray:
