@@ -242,4 +242,4 @@ def test_a_list_is_extracted_as_the_store_it_is_compared_with(folder, tmp_path):
         assert (store.spec.fps, store.spec.dims, len(store)) == (2.0, 64, 2)
         assert store.spec.sampling == "nearest-keyframe/1"
     read = json.loads((tmp_path / "r.json").read_text())
-    assert all(row[query] > 0.99 for query, row in read.items())
+    assert all(row[query] == max(row.values()) > 0.5 for query, row in read.items())
