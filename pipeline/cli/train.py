@@ -105,7 +105,7 @@ def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> 
     parts = {"keep": "", "pca": "PCA whitening, ", "paired": "paired whitening, "}
     what = parts[report.whitening]
     if report.with_head:
-        what += "attention and comparator" if config.attention else "comparator"
+        what += "comparator" if report.weights.attention is None else "attention and comparator"
     else:
         what += "no head, as plain Chamfer was as good"
     trained = (
@@ -115,7 +115,7 @@ def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> 
     )
     return replace(
         report.weights,
-        name=f"{start.name}-trained",
+        name=f"{start.name.removesuffix('-trained')}-trained",
         description=f"{start.description}; {trained}" if start.description else trained,
         provenance=f"{start.provenance or start.origin}; trained by train_model.py",
     )
