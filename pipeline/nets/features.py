@@ -70,8 +70,8 @@ class FeatureNet:
             variables = [*self._backbone.variables, *self._whitening]
             if weights.soft is not None:
                 # The same backbone for pictures of half the side.
-                half = replace(weights.input, resize=self.preprocess.crop // 2)
-                half = replace(half, crop=half.resize)
+                side = self.preprocess.crop // 2
+                half = replace(weights.input, resize=side, crop=side)
                 self._half = backbones.build(replace(weights, input=half), self.precision)
                 self._soft = _constants(weights.soft)
                 variables += [*self._half.variables, *self._soft]
