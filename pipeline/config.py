@@ -151,6 +151,8 @@ class TrainConfig:
         similarity_function: chamfer or symmetric_chamfer; None takes the start model's.
         attention: train it, or the comparator alone.
         start: average (near the plain similarity) or random weights of the comparator.
+        skip: share of the comparator's output that is the frame-to-frame matrix itself; none with
+            attention, which shortens vectors.
         loss: infonce or triplet.
         temperature, margin: of InfoNCE, of triplets.
         regularisation: weight of what the comparator gives beyond [-1, 1].
@@ -179,6 +181,7 @@ class TrainConfig:
     similarity_function: str | None = None
     attention: bool = True
     start: str = "average"
+    skip: float = 0.5
     loss: str = "infonce"
     temperature: float = 0.05
     margin: float = 0.5
@@ -222,6 +225,7 @@ class TrainConfig:
         for name in ("validation_share", "shrinkage", "clean_share", "warm_up"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"{name} is {value}, expected 0 to 1")
+        _require(0 <= self.skip < 1, f"skip is {self.skip}, expected 0 or more and less than 1")
         for name in ("margin", "regularisation", "self_weight", "seed", "workers"):
             _require(
                 getattr(self, name) >= 0, f"{name} is {getattr(self, name)}, expected 0 or more"

@@ -25,18 +25,25 @@ def f2f(
 def best_of_views(
     query: np.ndarray, target: np.ndarray, symmetric: bool, blank: Any, layout: Any
 ) -> np.ndarray:
-    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of regions, soft and small."""
+    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of regions, some of them, soft and small."""
     n = layout.regions
     matrix = f2f(query[:, :n], target[:, :n], symmetric, blank)
     q, t = query.astype(np.float64), target.astype(np.float64)
     v = content(target[:, :n], blank)
+    w = content(query[:, :n], blank)
+    if layout.partial:
+        s = np.einsum("qic,tjc->qitj", q[:, :n], t[:, :n])
+        s = (s * w[:, :, None, None] * v[None, None]).max(axis=3)
+        highest = -np.sort(-s, axis=1)[:, : layout.partial]
+        matrix = np.maximum(matrix, highest.mean(axis=1) + layout.partial_offset)
     if layout.soft:
         matrix = np.maximum(matrix, (q[:, n] @ t[:, n].T) * frame_weights(v)[None])
     weighted = (t[:, :n] * v[..., None]).reshape(-1, t.shape[2])
-    for i in range(n + layout.soft, n + layout.soft + layout.small):
+    offsets = layout.small_offsets or (0,) * layout.small
+    for i, offset in zip(range(n + layout.soft, query.shape[1]), offsets, strict=True):
         cosines = (q[:, i] @ weighted.T).reshape(len(q), len(t), n)
-        matrix = np.maximum(matrix, cosines.max(axis=2))
-    return matrix
+        matrix = np.maximum(matrix, cosines.max(axis=2) + offset)
+    return np.minimum(matrix, 1)
 
 
 def content(vectors: np.ndarray, blank: Any) -> np.ndarray:
@@ -54,8 +61,13 @@ def frame_weights(regions: np.ndarray) -> np.ndarray:
     return np.maximum(regions.mean(axis=1), 0.02)
 
 
-def comparator(matrix: np.ndarray, layers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped."""
+def comparator(
+    matrix: np.ndarray,
+    layers: list[tuple[np.ndarray, np.ndarray]],
+    skip: float = 0.0,
+    symmetric: bool = False,
+) -> np.ndarray:
+    """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; `skip` of it is the matrix in groups of 4 x 4."""
     x = matrix[:, :, None]
     for i, (kernel, bias) in enumerate(layers[:3]):
         x = np.pad(x, [(1, 1), (1, 1), (0, 0)], mode="symmetric")
@@ -65,7 +77,12 @@ def comparator(matrix: np.ndarray, layers: list[tuple[np.ndarray, np.ndarray]]) 
             h, w = x.shape[0] // 2, x.shape[1] // 2
             x = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1).max(axis=(1, 3))
     kernel, bias = layers[3]
-    return np.clip((x @ kernel[0, 0] + bias)[:, :, 0], -1, 1)
+    x = np.clip((x @ kernel[0, 0] + bias)[:, :, 0], -1, 1)
+    groups = matrix[: 4 * x.shape[0], : 4 * x.shape[1]].reshape(x.shape[0], 4, x.shape[1], 4)
+    past = groups.max(axis=3).mean(axis=1)
+    if symmetric:
+        past = (past + groups.max(axis=1).mean(axis=2)) / 2
+    return (1 - skip) * x + skip * past
 
 
 def chamfer(
@@ -88,6 +105,7 @@ def similarity(
     symmetric: bool = False,
     blank: Any = None,
     layout: Any = None,
+    skip: float = 0.0,
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
@@ -97,7 +115,7 @@ def similarity(
         matrix, n = best_of_views(query, target, symmetric, blank, layout), layout.regions
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
-        matrix = comparator(matrix, layers)
+        matrix = comparator(matrix, layers, skip, symmetric)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
     return chamfer(matrix, symmetric, *weights)
 

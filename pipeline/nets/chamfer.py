@@ -60,8 +60,8 @@ def best_of_views(
     Args:
         query: float [Tq, Q, C], laid out as `layout` says.
         target: float [Tt, R, C], the vectors that both sides have; more are ignored.
-        symmetric, weights: see `frame_to_frame`; for the regions. Small views ask the one way
-            only.
+        symmetric, weights: see `frame_to_frame`; for the regions. Partial and small views ask
+            the one way only.
 
     Returns:
         float [Tq, Tt].
@@ -69,12 +69,37 @@ def best_of_views(
     n = layout.regions
     regions = target[:, :n]
     best = frame_to_frame(query[:, :n], regions, symmetric, weights)
+    if layout.partial:
+        part = partial(query[:, :n], regions, layout.partial)
+        best = ops.maximum(best, part + layout.partial_offset)
     if layout.soft:
         soft = ops.matmul(query[:, n], ops.swapaxes(target[:, n], 0, 1))
         best = ops.maximum(best, soft)
-    for i in range(layout.shared, layout.shared + layout.small):
-        best = ops.maximum(best, frame_to_frame(query[:, i : i + 1], regions))
-    return best
+    for i in range(layout.small):
+        small = query[:, layout.shared + i : layout.shared + i + 1]
+        offset = layout.small_offsets[i] if layout.small_offsets else 0.0
+        best = ops.maximum(best, frame_to_frame(small, regions) + offset)
+    return ops.minimum(best, 1.0)
+
+
+def partial(query: Any, target: Any, count: int) -> Any:
+    """Mean over the `count` regions of q that match best, of the maximum over t's regions.
+
+    Ours, after the partial Hausdorff distance (Huttenlocher et al., PAMI 1993).
+
+    Args:
+        query: float [Tq, R, C].
+        target: float [Tt, R, C].
+
+    Returns:
+        float [Tq, Tt].
+    """
+    (frames_q, regions_q, channels), (frames_t, regions_t, _) = query.shape, target.shape
+    dots = ops.matmul(
+        ops.reshape(query, (-1, channels)), ops.transpose(ops.reshape(target, (-1, channels)))
+    )
+    dots = ops.reshape(dots, (frames_q, regions_q, frames_t, regions_t))
+    return ops.mean(ops.sort(ops.max(dots, axis=-1), axis=1)[:, -count:], axis=1)
 
 
 def video_to_video(similarity: Any, symmetric: bool = False, weights: Weights | None = None) -> Any:

@@ -15,12 +15,19 @@ from pipeline.nets.backend import ops
 SHRINK = 4  # rows and columns of the matrix per row and column of the output
 
 
-def compare(matrix: Any, layers: Sequence[tuple[Any, Any]]) -> Any:
+def compare(
+    matrix: Any,
+    layers: Sequence[tuple[Any, Any]],
+    skip: float = 0.0,
+    symmetric: bool = False,
+) -> Any:
     """Refined similarity of groups of 4 x 4 frames.
 
     Args:
-        matrix: float [..., Tq, Tt], at least 4 x 4 (see `padding.repeat_to_min`).
+        matrix: float [..., Tq, Tt] within [-1, 1], at least 4 x 4 (see `padding.repeat_to_min`).
         layers: four pairs of kernel [h, w, in, out] and bias [out].
+        skip: share of the output that passes the network by, see `passed_by`; not in the paper.
+        symmetric: for which Chamfer `passed_by` is.
 
     Returns:
         float [..., Tq // 4, Tt // 4] within [-1, 1]; frames beyond a multiple of 4 reach the
@@ -34,7 +41,39 @@ def compare(matrix: Any, layers: Sequence[tuple[Any, Any]]) -> Any:
             x = ops.max_pool(x, 2, 2, "valid", data_format="channels_last")
         x = ops.relu(_convolution(_pad(x), hidden_kernel, hidden_bias))
     x = ops.clip(_convolution(x, kernel, bias), -1.0, 1.0)
+    if skip:
+        whole = ops.reshape(matrix, (-1, rows, columns, 1))
+        x = (1 - skip) * x + skip * passed_by(whole, symmetric)
     return ops.reshape(x, (*batch, *x.shape[1:3]))
+
+
+def passed_by(x: Any, symmetric: bool) -> Any:
+    """The matrix itself at the size of the output: of 4 x 4 similarities the mean of row maxima.
+
+    The comparator knows the diagonals that it was trained on; what else the frames say is kept
+    by this. Chamfer of it is that of the matrix, as far as neighbours match neighbours.
+
+    Args:
+        x: float [B, P, Q, 1].
+        symmetric: mean with that of column maxima.
+
+    Returns:
+        float [B, P // 4, Q // 4, 1].
+    """
+    there = _mean_of_four(_max_of_four(x, 2), 1)
+    if not symmetric:
+        return there
+    return (there + _mean_of_four(_max_of_four(x, 1), 2)) / 2
+
+
+def _max_of_four(x: Any, axis: int) -> Any:
+    size = (4, 1) if axis == 1 else (1, 4)
+    return ops.max_pool(x, size, size, "valid", data_format="channels_last")
+
+
+def _mean_of_four(x: Any, axis: int) -> Any:
+    size = (4, 1) if axis == 1 else (1, 4)
+    return ops.average_pool(x, size, size, "valid", data_format="channels_last")
 
 
 def _pad(x: Any) -> Any:

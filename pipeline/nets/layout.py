@@ -9,29 +9,37 @@ A frame has up to three kinds of vectors, stored in this order:
   middle of an empty frame. It looks as the query does where it is a part of another picture, so it
   finds picture in picture, and pictures filmed off a screen, among the regions of the database.
 
-Two frames are as similar as the best of these says: regions against regions by Chamfer, soft
-against soft and small against the best region of the target by their dot product. The database
-pays for one vector more; what only queries have costs it nothing.
+Two frames are as similar as the best of these says: regions against regions by Chamfer; the same
+for a part of the regions, those of the query that find the best match (partial), so that a box
+over the others, or a crop that cut them off, does no harm; soft against soft and small against
+the best region of the target by their dot product. What is easier to reach by chance has an
+offset taken off. The database pays for one vector more; what only queries have costs it nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which vectors of a query frame are what.
+    """Which vectors of a query frame are what, and how frames are compared by them.
 
     Attributes:
         regions: of the picture as it is.
         soft: whether both sides have that vector.
         small: vectors of shrunken pictures.
+        partial: how many of the query's regions have to match, 0 for no such look.
+        partial_offset: added to the similarity of these.
+        small_offsets: added to the similarity of each small vector; empty for none.
     """
 
     regions: int
     soft: bool = False
     small: int = 0
+    partial: int = 0
+    partial_offset: float = 0.0
+    small_offsets: tuple[float, ...] = ()
 
     @property
     def shared(self) -> int:
@@ -50,7 +58,6 @@ class Layout:
             ValueError: no layout of this model has so many.
         """
         for small in {0, self.small}:
-            layout = Layout(self.regions, self.soft, small)
-            if layout.query == vectors:
-                return layout
+            if self.shared + small == vectors:
+                return replace(self, small=small, small_offsets=self.small_offsets[:small])
         raise ValueError(f"{vectors} vectors a frame, the model gives {self.shared} and more")

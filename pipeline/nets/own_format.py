@@ -24,6 +24,7 @@ WEIGHTS_FILE = "weights.npz"
 ORIGIN = "own format"
 COMPARATOR_LAYERS = 4
 _WHITENING = ("mean", "eigenvectors", "eigenvalues")
+_PARTIAL = ("regions", "offset")
 _REQUIRED: dict[str, type] = {
     "format_version": int,
     "name": str,
@@ -43,6 +44,9 @@ _OPTIONAL: dict[str, type] = {
     "description": str,
     "soft": bool,
     "small": list,
+    "small_offsets": list,
+    "partial": dict,
+    "skip": float,
     "blank": dict,
     "calibration": dict,
 }
@@ -141,6 +145,12 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["soft"] = True
     if weights.small:
         values["small"] = list(weights.small)
+    if weights.small_offsets:
+        values["small_offsets"] = list(weights.small_offsets)
+    if weights.partial is not None:
+        values["partial"] = dict(zip(_PARTIAL, weights.partial, strict=True))
+    if weights.comparator is not None and weights.skip:
+        values["skip"] = weights.skip
     if weights.blank is not None:
         values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
     if weights.calibration is not None:
@@ -227,6 +237,9 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
             else None
         ),
         small=tuple(values.get("small", ())),
+        small_offsets=tuple(float(x) for x in values.get("small_offsets", ())),
+        partial=_partial(**values["partial"]) if "partial" in values else None,
+        skip=values.get("skip", 0.0),
         attention=arrays["attention"] if values["attention"] else None,
         comparator=tuple(layers) or None,
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
@@ -236,3 +249,9 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         provenance=values.get("origin", ""),
         description=values.get("description", ""),
     )
+
+
+def _partial(regions: int, offset: float) -> tuple[int, float]:
+    if not isinstance(regions, int) or isinstance(regions, bool):
+        raise TypeError(f"partial: regions is {regions!r}, expected int")
+    return regions, float(offset)

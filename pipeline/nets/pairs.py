@@ -23,6 +23,7 @@ from pipeline.nets.backend import (
     ops,
     quiet_stderr,
 )
+from pipeline.nets.comparator import passed_by
 from pipeline.nets.layout import Layout
 from pipeline.nets.weights import ModelWeights
 
@@ -84,6 +85,7 @@ class PairScorer:
         self.precision = precision
         self.layout = weights.layout
         self.has_comparator = weights.comparator is not None
+        self._skip = weights.skip
         self._attention = weights.attention
         self._blank = weights.blank
         self._kernels = [
@@ -263,6 +265,9 @@ class PairScorer:
             if weights is not None:
                 back = back / weights[1][None, :]
             result = (result + back) / 2
+        if layout.partial:
+            part = best_sum(best[:, :regions], layout.partial) / layout.partial
+            result = ops.maximum(result, part + layout.partial_offset)
         if layout.soft:
             soft = others[0 if weights is None else 1]
             of_targets = targets[regions * frames :]
@@ -271,8 +276,11 @@ class PairScorer:
             )
         if layout.small:
             small = best[:, regions : regions + layout.small]
+            if layout.small_offsets:
+                small = small + np.array(layout.small_offsets, np.float32)[:, None]
             result = ops.maximum(result, ops.max(small, axis=1))
-        return result
+        # Offsets and rounding may lead beyond what a similarity is.
+        return ops.minimum(result, 1.0)
 
     def _pair_maxima(
         self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor
@@ -291,6 +299,7 @@ class PairScorer:
     def _comparator(self, x: Tensor, windows: Tensor) -> Tensor:
         """[B, P + 2, Q + 2] with borders -> [B, P / 4, Q / 4] float32 in [-1, 1]."""
         heights, widths = windows[:, 1], windows[:, 5]
+        whole = x[:, 1:-1, 1:-1, None]
         x = ops.cast(x[..., None], self.precision)
         for i, (kernel, bias) in enumerate(self._kernels[:3]):
             if i:
@@ -298,8 +307,10 @@ class PairScorer:
                 x = bordered(ops.max_pool(x, 2, 2, padding="valid"), heights, widths)
             x = ops.relu(ops.conv(x, kernel, padding="valid") + bias)
         kernel, bias = self._kernels[3]
-        x = ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32")
-        return ops.clip(x[..., 0], -1.0, 1.0)
+        x = ops.clip(ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32"), -1.0, 1.0)
+        if self._skip:
+            x = (1 - self._skip) * x + self._skip * passed_by(whole, self.symmetric)
+        return x[..., 0]
 
 
 def _cut(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, border: int) -> Tensor:
@@ -336,6 +347,24 @@ def places(n: Any, sizes: Tensor, border: int) -> Tensor:
     """
     place = ops.arange(n + 2 * border, dtype="int32")[None, :] - border
     return ops.minimum(ops.maximum(place, 0), sizes - 1)
+
+
+def best_sum(x: Tensor, count: int) -> Tensor:
+    """Sum of the `count` highest along axis 1, [n, R, m] -> [n, m].
+
+    By maxima and minima of whole slices: next to nothing beside the product that x comes from,
+    where sorting nine values at a time costs a sixth of it on a CPU (benchmarks/NOTES.md).
+    """
+    rest = [x[:, i] for i in range(x.shape[1])]
+    total = None
+    for _ in range(count):
+        highest, left = rest[0], []
+        for other in rest[1:]:
+            left.append(ops.minimum(highest, other))
+            highest = ops.maximum(highest, other)
+        total = highest if total is None else total + highest
+        rest = left
+    return total
 
 
 def _whole_tiles(vectors: np.ndarray, size: int) -> np.ndarray:

@@ -215,7 +215,9 @@ class ViSiL:
             for start in range(0, len(matrix) - MINIMUM_FRAMES + 1, STRIP_ROWS):
                 first = max(0, start - HALO_ROWS)
                 strip = ops.convert_to_tensor(matrix[first : start + STRIP_ROWS + HALO_ROWS])
-                output: Any = ops.convert_to_numpy(comparator.compare(strip, layers))
+                output: Any = ops.convert_to_numpy(
+                    comparator.compare(strip, layers, self.weights.skip, self._symmetric)
+                )
                 skip = (start - first) // comparator.SHRINK
                 parts.append(output[skip : skip + STRIP_ROWS // comparator.SHRINK])
         return np.concatenate(parts)

@@ -94,8 +94,12 @@ class ModelWeights:
         whitening: PCA of the concatenated regions.
         soft: PCA of the whole softened picture's vector, or None: there is no such vector.
         small: divisors of the small views that queries have.
+        small_offsets: added to the similarity of each small view; empty for none.
+        partial: of a query's regions so many are enough, and what is added to the similarity of
+            these; None: all count. See `layout`.
         attention: context vector [dims], or None.
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
+        skip: share of the comparator's output that is the matrix itself; see `comparator.compare`.
         blank: what nearly empty regions look like, or None: they count as the others do.
         similarity_function: the one the model was made for.
         features_digest: SHA-256 (hex) of all that changes features, of the full dims.
@@ -113,8 +117,11 @@ class ModelWeights:
     whitening: Whitening
     soft: Whitening | None = None
     small: tuple[int, ...] = ()
+    small_offsets: tuple[float, ...] = ()
+    partial: tuple[int, float] | None = None
     attention: np.ndarray | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    skip: float = 0.0
     blank: Blank | None = None
     similarity_function: str = "chamfer"
     calibration: Calibration | None = None
@@ -148,6 +155,19 @@ class ModelWeights:
             raise ValueError(f"small is {self.small}, expected whole numbers of 2 or more")
         if self.small and self.grid % 2 == 0:
             raise ValueError(f"grid is {self.grid}: small views need one with a middle region")
+        if self.small_offsets and len(self.small_offsets) != len(self.small):
+            raise ValueError(f"small_offsets is {self.small_offsets} for small {self.small}")
+        if self.partial is not None and not 0 < self.partial[0] <= self.grid * self.grid:
+            raise ValueError(
+                f"partial asks for {self.partial[0]} regions, expected 1 to {self.grid**2}"
+            )
+        if any(abs(x) > 1 for x in (*self.small_offsets, *(self.partial or (0, 0))[1:])):
+            raise ValueError(
+                f"partial {self.partial} and small_offsets {self.small_offsets}: offsets are of "
+                "similarities, expected -1 to 1"
+            )
+        if not 0 <= self.skip < 1:
+            raise ValueError(f"skip is {self.skip}, expected 0 or more and less than 1")
         if self.comparator is not None:
             _check_comparator(self.comparator)
         if not self.features_digest:
@@ -166,7 +186,13 @@ class ModelWeights:
     @property
     def layout(self) -> Layout:
         """What a frame's vectors are, with all that queries have."""
-        return Layout(self.grid * self.grid, self.soft is not None, len(self.small))
+        return Layout(
+            self.grid * self.grid,
+            self.soft is not None,
+            len(self.small),
+            *(self.partial or (0, 0.0)),
+            self.small_offsets,
+        )
 
     def with_dims(self, dims: int | None) -> ModelWeights:
         """The model cut to the first `dims` whitened values; None leaves it whole.
@@ -191,8 +217,8 @@ class ModelWeights:
 def features_digest(weights: ModelWeights) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
 
-    Attention, comparator and blank directions are left out: they act on stored features. File
-    format and the names inside a file have no part in it, so a converted model keeps its digest.
+    Attention, comparator, offsets and blank directions are left out: they act on stored features.
+    File format and the names inside a file have no part in it: a converted model keeps its digest.
     """
     description = {
         "backbone": weights.backbone,

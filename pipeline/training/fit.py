@@ -106,7 +106,8 @@ class Fit:
 
     def _headed(self) -> ModelWeights:
         attention, comparator = self._model.head()
-        return replace(self._weights, attention=attention, comparator=comparator)
+        skip = self._model.skip
+        return replace(self._weights, attention=attention, comparator=comparator, skip=skip)
 
     def _optimizer(self) -> Any:
         config = self._config

@@ -15,8 +15,9 @@ import numpy as np
 from pipeline.config import TrainConfig
 from pipeline.nets.attention import weight_of
 from pipeline.nets.backend import keras, ops
+from pipeline.nets.comparator import passed_by
 from pipeline.nets.layout import Layout
-from pipeline.nets.pairs import bordered
+from pipeline.nets.pairs import best_sum, bordered
 from pipeline.training.start import comparator_start, context_start
 
 _FAR = -2.0  # below every similarity
@@ -34,6 +35,9 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         symmetric: average both directions of Chamfer, over regions and over frames.
         config: what is trained and how; attention is for models without further views only.
         rng: of what the weights begin with.
+
+    Attributes:
+        skip: share of the output that passes the comparator by; 0 with attention.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         self._layout, self._symmetric, self._config = layout, symmetric, config
         self.context = None
         attention = config.attention and layout.query == layout.regions
+        # Attention shortens vectors, so equals would no longer reach 1 beside the comparator.
+        self.skip = 0.0 if attention else config.skip
         if attention:
             self.context = self._weight(context_start(dims, rng), "context")
         scale = 4.0 if attention else 1.0
@@ -138,17 +144,24 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         result = ops.mean(best[:, :regions], axis=1)
         if self._symmetric:
             result = (result + ops.mean(ops.max(products[:, :regions], axis=1), axis=1)) / 2
+        if layout.partial:
+            part = best_sum(best[:, :regions], layout.partial) / layout.partial
+            result = ops.maximum(result, part + layout.partial_offset)
         if layout.soft:
             soft = (ops.reshape(x[:, :, regions], (-1, channels)) for x in (queries, targets))
             of_queries, of_targets = soft
             result = ops.maximum(result, ops.matmul(of_queries, ops.transpose(of_targets)))
         if layout.small:
-            result = ops.maximum(result, ops.max(best[:, regions:], axis=1))
-        return result
+            small = best[:, regions:]
+            if layout.small_offsets:
+                small = small + np.array(layout.small_offsets, np.float32)[:, None]
+            result = ops.maximum(result, ops.max(small, axis=1))
+        return ops.minimum(result, 1.0)
 
     def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """[P, W, W, 1] with [P] frames that count -> scores [P], mean excess over [-1, 1]."""
         *hidden, (kernel, bias) = self.layers_of_comparator
+        whole = x
         for number, (hidden_kernel, hidden_bias) in enumerate(hidden):
             if number:
                 x = ops.max_pool(x, 2, 2, padding="valid")
@@ -161,7 +174,10 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         counted = ops.logical_and(row_counts[:, :, None], column_counts[:, None, :])
         excess = ops.relu(ops.abs(x) - 1.0) * ops.cast(counted, x.dtype)
         beyond = ops.sum(excess) / ops.sum(ops.cast(counted, x.dtype))
-        x = ops.where(counted, ops.clip(x, -1.0, 1.0), _FAR)
+        x = ops.clip(x, -1.0, 1.0)
+        if self.skip:
+            x = (1 - self.skip) * x + self.skip * passed_by(whole, self._symmetric)[..., 0]
+        x = ops.where(counted, x, _FAR)
         scores = _mean_where(ops.max(x, axis=2), row_counts)
         if self._symmetric:
             scores = (scores + _mean_where(ops.max(x, axis=1), column_counts)) / 2

@@ -120,6 +120,7 @@ def train_model(
         soft=soft,
         attention=None,
         comparator=None,
+        skip=0.0,
         blank=None,
         calibration=None,
         similarity_function=config.similarity_function or weights.similarity_function,
@@ -207,7 +208,8 @@ def _key(weights: ModelWeights, config: TrainConfig, clips: list[CachedClip]) ->
     for name in ("workers", "patience", "validation_share"):
         settings.pop(name)
     listed = [(clip.video, clip.first, len(clip.clean)) for clip in clips]
-    text = json.dumps([weights.features_digest, settings, listed], sort_keys=True)
+    looks = asdict(weights.layout)
+    text = json.dumps([weights.features_digest, looks, settings, listed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

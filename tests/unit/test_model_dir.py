@@ -45,8 +45,9 @@ MODEL = ModelWeights(
 )
 BLANK = Blank(np.eye(1, 5, dtype=np.float32), 0.2, 0.6)
 FULL = replace(
-    MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer"
-)
+    MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer",
+    skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     found = load_model(tmp_path)
     assert found.origin == "own format"
     for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
-                 "provenance", "description", "features_digest"):  # fmt: skip
+                 "provenance", "description", "features_digest", "skip", "small",
+                 "small_offsets", "partial", "layout"):  # fmt: skip
         assert getattr(found, name) == getattr(model, name), name
     assert found.arrays.keys() == model.arrays.keys()
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
@@ -111,6 +113,7 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
         return replace(MODEL, **changes, features_digest="").features_digest
 
     heads = {"attention": FULL.attention, "comparator": FULL.comparator, "blank": BLANK}
+    heads |= {"skip": 0.5, "partial": (4, 0.0)}
     assert digest() == digest(**heads) == digest(name="other", origin="elsewhere")
     bias = MODEL.arrays["conv1/bias"].copy()
     bias[0] = np.nextafter(bias[0], np.float32(2))
@@ -165,6 +168,13 @@ def test_no_model(tmp_path: Path) -> None:
         ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
         ({"blank": {"low": 0.6}}, "high"),
         ({"calibration": {"pairs": 5}}, "similarity_function"),
+        ({"skip": 1.0}, "skip is 1.0, expected 0 or more and less than 1"),
+        ({"skip": "half"}, "skip is 'half', expected float"),
+        ({"partial": {"regions": 10, "offset": 0.0}}, "partial asks for 10 regions"),
+        ({"partial": {"regions": 4, "offset": 2}}, "expected -1 to 1"),
+        ({"partial": {"regions": 4.5, "offset": 0}}, "regions is 4.5, expected int"),
+        ({"partial": {"regions": 4}}, "offset"),
+        ({"small_offsets": [0.1]}, r"small_offsets is \(0.1,\) for small \(2, 3\)"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),
         ({"weights_sha256": "0" * 64}, r"weights\.npz: SHA-256 is .*copy both files again"),

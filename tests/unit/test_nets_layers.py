@@ -10,6 +10,7 @@ import pytest
 from pipeline.nets import chamfer, comparator, whitening
 from pipeline.nets.attention import attend
 from pipeline.nets.backend import keras, ops
+from pipeline.nets.layout import Layout
 from pipeline.nets.published import fold_batch_norm
 from pipeline.nets.regions import l2_normalize, pooling_for, region_vectors
 from pipeline.nets.weights import Whitening
@@ -133,6 +134,13 @@ def test_frame_chamfer_by_hand() -> None:
     assert np.allclose(numpy(chamfer.frame_to_frame(QUERY, TARGET, True)), [[0.75, 0.75]])
 
 
+def test_a_part_of_the_regions_is_enough() -> None:
+    # maxima as above: 1 and 0.8 to frame 0, 0 and 1 to frame 1
+    assert np.allclose(numpy(chamfer.partial(QUERY, TARGET, 1)), [[1, 1]])
+    layout = Layout(2, partial=1, partial_offset=-0.25)
+    assert np.allclose(numpy(chamfer.best_of_views(QUERY, TARGET[:, :2], layout)), [[0.9, 0.75]])
+
+
 def test_video_chamfer_by_hand() -> None:
     matrix = f32([[0.1, 0.9, 0.2], [0.3, 0.7, 0.4]])
     assert float(numpy(chamfer.video_to_video(matrix))) == pytest.approx(0.8)
@@ -179,6 +187,15 @@ def test_comparator_by_hand() -> None:
     assert numpy(comparator.compare(matrix, layers(-2.0))) == -1.0
     # with zeros at the edge the corner would be 54 = 11 + 12 + 15 + 16, not 129
     assert numpy(comparator.compare(-matrix, layers(0.25))) == 0.25  # ReLU leaves the bias
+
+
+def test_a_share_passes_the_comparator_by() -> None:
+    matrix = f32(np.arange(1, 17).reshape(4, 4) / 16)  # row maxima 4, 8, 12, 16: mean 10
+    past = 10 / 16
+    assert numpy(comparator.compare(matrix, layers(2.0), 0.25)) == pytest.approx(0.75 + past / 4)
+    both = (past + 14.5 / 16) / 2  # column maxima 13 to 16
+    found = numpy(comparator.compare(matrix, layers(2.0), 0.25, symmetric=True))
+    assert found == pytest.approx(0.75 + both / 4)
 
 
 def test_comparator_shrinks_by_four_and_takes_batches() -> None:

@@ -41,10 +41,13 @@ def score_all(
     shapes=None,
     blank=None,
     layout=PLAIN,
+    skip=0.0,
 ):
     from pipeline.nets.pairs import PairScorer
 
-    weights = SimpleNamespace(layout=layout, comparator=comparator, attention=None, blank=blank)
+    weights = SimpleNamespace(
+        layout=layout, comparator=comparator, skip=skip, attention=None, blank=blank
+    )
     scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
     geometry = COMPARATOR if comparator else CHAMFER_ONLY
@@ -76,10 +79,13 @@ def score_all(
     return table
 
 
-def expected(queries, targets, comparator, symmetric, blank=None, layout=PLAIN):
+def expected(queries, targets, comparator, symmetric, blank=None, layout=PLAIN, skip=0.0):
     return np.array(
         [
-            [reference.similarity(q, t, comparator, symmetric, blank, layout) for t in targets]
+            [
+                reference.similarity(q, t, comparator, symmetric, blank, layout, skip)
+                for t in targets
+            ]
             for q in queries
         ]
     )
@@ -194,6 +200,8 @@ def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
         Layout(9, small=2),
         Layout(9, soft=True, small=2),
         Layout(9, soft=True, small=1),
+        Layout(9, partial=4),
+        Layout(9, soft=True, small=2, partial=3, partial_offset=-0.02, small_offsets=(0.05, -0.1)),
     ],
     ids=str,
 )
@@ -209,8 +217,27 @@ def test_views_equal_the_plain_network(layout, with_blank, symmetric):
     assert np.abs(want - expected(*plain, comparator, symmetric, blank)).max() > 0.01
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("max_frames", [8, 64])
+def test_what_passes_the_comparator_by(max_frames, symmetric):
+    queries, targets = videos([5, 30, 70], 11), videos([9, 66, 4, 43], 12)
+    comparator = comparator_layers(2)
+    got = score_all(queries, targets, comparator, symmetric, max_frames=max_frames, skip=0.4)
+    want = expected(queries, targets, comparator, symmetric, skip=0.4)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert np.abs(want - expected(queries, targets, comparator, symmetric)).max() > 0.01
+
+
+def test_similarity_never_exceeds_1_by_offsets():
+    layout = Layout(9, small=1, small_offsets=(0.5,))
+    video = videos([6], 15, 10)
+    video[0][:, 9] = video[0][:, 4]
+    got = score_all(video, [video[0][:, :9]], None, False, layout=layout)
+    np.testing.assert_allclose(got, 1, atol=1e-6)
+
+
 def test_queries_without_small_views_are_compared_by_what_they_have():
-    layout = Layout(9, soft=True, small=2)
+    layout = Layout(9, soft=True, small=2, small_offsets=(0.1, 0.2))
     queries, targets = videos([8, 21], 13, 10), videos([12, 40], 14, 10)
     got = score_all(queries, targets, None, False, layout=layout)
     want = expected(queries, targets, None, False, layout=Layout(9, soft=True))
