@@ -54,12 +54,11 @@ def row_of(
 
 def tables_of(rows: Mapping[str, Row]) -> str:
     """Markdown: figures and costs of each method, then mAP of each kind of copy."""
-    heads = ["mAP", "uAP", "recall at 0.1 %", "at its own threshold"]
+    heads = ["mAP", "uAP", "recall at 0.1 %", "hard mAP", "at its own threshold"]
     heads += ["bytes an hour", "s an hour", "s a query"]
     lines = [markdown_row("", *heads), markdown_row("---", *("---:" for _ in heads))]
     for name, row in rows.items():
-        whole = row.figures["all"]
-        cells = [f"{value:.3f}" for value in (whole.mean_ap, whole.micro_ap, whole.recall_01)]
+        cells = overall(row.figures)
         cells.append(f"{row.yes[0]:.3f}, {row.yes[1]:.3%}" if row.yes else "")
         seconds = [f"{row.processor:.0f}", f"{row.query:.2g}"]
         lines.append(markdown_row(name, *cells, f"{row.bytes:,.0f}", *seconds))
@@ -77,15 +76,17 @@ def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
     heads = list(columns)
     lines = [markdown_row("", *heads), markdown_row("---", *("---:" for _ in heads))]
     whole = {
-        "mAP": "mean_ap",
-        "uAP": "micro_ap",
-        "recall at 1 %": "recall_1",
-        "recall at 0.1 %": "recall_01",
+        "mAP": ("all", "mean_ap"),
+        "uAP": ("all", "micro_ap"),
+        "recall at 1 %": ("all", "recall_1"),
+        "recall at 0.1 %": ("all", "recall_01"),
+        "hard mAP": ("hard", "mean_ap"),
+        "hard uAP": ("hard", "micro_ap"),
+        "hard recall at 0.1 %": ("hard", "recall_01"),
     }
-    for name, field in whole.items():
-        lines.append(
-            markdown_row(name, *(f"{getattr(columns[h]['all'], field):.3f}" for h in heads))
-        )
+    for name, (part, field) in whole.items():
+        cells = (f"{getattr(columns[head][part], field):.3f}" for head in heads)
+        lines.append(markdown_row(name, *cells))
     lines += ["", markdown_row("mAP / uAP / recall at 0.1 %", *heads, "copies")]
     lines.append(markdown_row("---", *("---:" for _ in [*heads, ""])))
     for kind, first in columns[heads[0]].items():
@@ -93,6 +94,13 @@ def table_of(columns: Mapping[str, dict[str, Figures]]) -> str:
         cells = (f"{p.mean_ap:.2f} / {p.micro_ap:.2f} / {p.recall_01:.2f}" for p in parts)
         lines.append(markdown_row(kind, *cells, str(first.pairs)))
     return "\n".join(lines)
+
+
+def overall(found: Mapping[str, Figures]) -> list[str]:
+    """Cells of one method: mAP, uAP and recall at 0.1 % of all kinds, mAP of the hard ones."""
+    whole = found["all"]
+    values = whole.mean_ap, whole.micro_ap, whole.recall_01, found["hard"].mean_ap
+    return [f"{value:.3f}" for value in values]
 
 
 def markdown_row(*cells: str) -> str:

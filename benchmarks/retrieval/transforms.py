@@ -156,3 +156,18 @@ KINDS: dict[str, Kind] = {
     "reordered": Kind(_reordered, share=EASY),
     "chain_3": Kind(_chain, 250_000, chained=False, share=2 * HARD),
 }
+
+# Chosen by what they do, before any figure was known: much of the picture is cut away, covered,
+# shrunk, beside another one, or its detail is gone.
+HARD_KINDS = (
+    "crop_60_80",
+    "crop_40_50",
+    "overlay",
+    "edges",
+    "crushed",
+    "camera",
+    "pip_25_35",
+    "pip_50",
+    "split_screen",
+    "chain_3",
+)

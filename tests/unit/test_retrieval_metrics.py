@@ -7,6 +7,7 @@ from benchmarks.retrieval import ablation
 from benchmarks.retrieval.baselines import phash
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
 from benchmarks.retrieval.rules import mean_of_best, table
+from benchmarks.retrieval.transforms import HARD_KINDS, KINDS
 from pipeline.nets.layout import Layout
 from tests import reference
 from tests.features import region_vectors
@@ -55,10 +56,26 @@ def test_pairs_that_do_not_count_are_ignored():
 def test_a_kind_is_scored_without_the_copies_of_other_kinds():
     kinds = np.array([["crop", "blur", "", ""]])
     result = figures_by_kind(np.array([[0.9, 0.3, 0.5, 0.1]]), kinds)
-    assert set(result) == {"all", "crop", "blur"}
+    assert set(result) == {"all", "hard", "crop", "blur"}
     assert result["all"].mean_ap == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert result["crop"].mean_ap == 1.0
     assert result["blur"].mean_ap == 0.5  # only the stranger of 0.5 is before it
+
+
+def test_hard_kinds_are_ranked_together_and_without_the_copies_of_other_kinds():
+    kinds = np.array([["mirror", "edges", "", "crushed", ""], ["mirror", "", "", "", "grey"]])
+    scores = np.array([[0.3, 0.9, 0.8, 0.7, 0.1], [0.9, 0.85, 0.2, 0.1, 0.0]])
+    hard = figures_by_kind(scores, kinds)["hard"]
+    # The second query has no hard copy, but its strangers are in the ranking of all pairs.
+    assert hard.mean_ap == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert hard.micro_ap == pytest.approx((1 / 1 + 2 / 4) / 2)
+    assert hard.pairs == 2
+    without = np.array([["mirror", ""]])
+    assert np.isnan(figures_by_kind(np.array([[0.9, 0.1]]), without)["hard"].mean_ap)
+
+
+def test_hard_kinds_are_some_of_the_kinds():
+    assert set(HARD_KINDS) < set(KINDS)
 
 
 def test_phash_is_the_same_for_another_size_and_another_for_the_mirror_image():

@@ -195,12 +195,16 @@ def test_a_methods_row_holds_its_figures_and_the_bytes_of_an_hour(files, tmp_pat
 
 
 def test_table_of_methods():
-    kinds = np.array([["crop", ""]])
-    row = row_of(np.array([[1.0, 0.0]]), kinds, 12345.6, 7.4, 0.0123)
+    kinds = np.array([["grey", "edges", ""]])
+    row = row_of(np.array([[1.0, 0.0, 0.5]]), kinds, 12345.6, 7.4, 0.0123)
     lines = tables_of({"model": row, "other": replace(row, yes=(0.25, 0.001))}).splitlines()
-    assert lines[2] == "| model | 1.000 | 1.000 | 1.000 |  | 12,346 | 7 | 0.012 |"
-    assert "| 1.000 | 0.250, 0.100% | 12,346 |" in lines[3]
-    assert lines[-1] == "| crop | 1.00 | 1.00 | 1 |"
+    assert lines[2] == "| model | 0.833 | 0.833 | 0.500 | 0.500 |  | 12,346 | 7 | 0.012 |"
+    assert "| 0.500 | 0.250, 0.100% | 12,346 |" in lines[3]
+    assert lines[-3:] == [
+        "| hard | 0.50 | 0.50 | 1 |",
+        "| grey | 1.00 | 1.00 | 1 |",
+        "| edges | 0.50 | 0.50 | 1 |",
+    ]
 
 
 def test_all_methods_have_their_own_names():
