@@ -39,7 +39,7 @@ Videos = dict[str, np.ndarray]
 
 
 def intros(net: FeatureNet, folder: Path, rng: np.random.Generator) -> list[np.ndarray]:
-    """Region vectors [T, R, C] of `EACH` intros of every kind."""
+    """Vectors [T, Q, C] of `EACH` intros of every kind, as queries have them."""
     width, height = SIZE
     made = []
     for kind in ("black", "white", "colour", "noise"):
@@ -59,11 +59,16 @@ def intros(net: FeatureNet, folder: Path, rng: np.random.Generator) -> list[np.n
 
 
 def with_intros(store: Path, target: Path, ids: list[str], fronts: list[np.ndarray], seed: int):
-    """A store of the same videos, each with one of the intros in front."""
+    """A store of the same videos, each with one of the intros in front.
+
+    Of the intros' vectors it takes the first, as many as the store has: what only queries have
+    comes last.
+    """
     rng = np.random.default_rng(seed)
     with open_store(store) as source, create_or_append(target, source.spec, "float16") as writer:
         for video_id in ids:
             front = fronts[rng.integers(len(fronts))]
+            front = front[:, : source.spec.vectors]
             vectors = np.concatenate([front, source.read_vectors(video_id)])
             video = writer.begin(video_id, SourceInfo(""))
             video.append(vectors.astype(np.float16), np.arange(len(vectors), dtype=np.float64))
@@ -104,7 +109,7 @@ def main() -> int:
     ids = [list(queries), list(database)]
     stores = model_stores((queries, database), split, options.model_dir, ExtractConfig(), to_stderr)
     plain = replace(load_model(options.model_dir), blank=None)
-    net = FeatureNet(plain, batch_size=SECONDS)
+    net = FeatureNet(plain, batch_size=SECONDS, as_queries=True)
     own = load_model(options.model_dir).blank
     weighted = replace(plain, blank=own or blank_space(FeatureNet(plain)))
     print("|  | mAP | uAP | recall at 0.1 % | least self-similarity | unrelated, median | 99 % |")
