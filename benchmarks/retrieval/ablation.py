@@ -2,7 +2,8 @@
 
     python -m benchmarks.retrieval.ablation SET_DIR --split validation [--model_dir model]
 
-Works on the stores that `evaluate` made, in plain numpy, without the weights of blank regions.
+Works on the stores that `evaluate` made, in plain numpy, without comparator and without the weights
+of blank regions; `stages` runs the two real stages.
 Bytes are those of the database for an hour of video at one frame a second.
 """
 
@@ -10,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.retrieval.evaluate import model_stores, read_lists, to_stderr
-from benchmarks.retrieval.metrics import figures_by_kind
+from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
+from benchmarks.retrieval.tables import markdown_row, overall
 from pipeline.config import ExtractConfig
 from pipeline.nets.layout import Layout
 from pipeline.nets.model_dir import load_model
@@ -26,7 +28,8 @@ from pipeline.shipped import default_model_dir
 from pipeline.store import open_store
 
 CHUNK = 1024  # database frames at once
-HARD = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
+SHOWN = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
+HEADS = ["", "mAP", "uAP", "recall at 0.1 %", "hard mAP", *SHOWN]
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -118,6 +121,12 @@ def scores(queries: Side, database: Side, layout: Layout, variant: Variant) -> n
     return (there + np.add.reduceat(best, columns, axis=1) / np.array(database.frames)) / 2
 
 
+def cells_of(found: Mapping[str, Figures]) -> list[str]:
+    """Cells of one row under `HEADS` but for its name; empty for a kind that has no copies."""
+    alone = (f"{found[kind].mean_ap:.2f}" if kind in found else "" for kind in SHOWN)
+    return [*overall(found), *alone]
+
+
 def read_side(path: Path, ids: list[str]) -> Side:
     """All features of a store, in this order of videos."""
     with open_store(path) as store:
@@ -144,16 +153,13 @@ def main() -> int:
         read_side(path, list(ids)) for path, ids in zip(stores, sides, strict=True)
     )
     layout = weights.layout
-    print("| | mAP | uAP | recall at 0.1 % |", " | ".join(HARD), "| bytes an hour |")
-    print("|---" * (len(HARD) + 5) + "|")
+    print(markdown_row(*HEADS, "bytes an hour"))
+    print(markdown_row(*("---" for _ in [*HEADS, ""])))
     for v in VARIANTS:
         found = figures_by_kind(scores(queries, database, layout, v), kinds)
-        whole = found["all"]
         vectors = layout.regions + (layout.soft and v.soft)
         size = 3600 * vectors * weights.dims * v.dims * v.bits / 8
-        cells = [f"{x:.3f}" for x in (whole.mean_ap, whole.micro_ap, whole.recall_01)]
-        cells += [f"{found[kind].mean_ap:.2f}" for kind in HARD]
-        print(f"| {v.name} |", " | ".join(cells), f"| {size / 1e6:.1f} M |", flush=True)
+        print(markdown_row(v.name, *cells_of(found), f"{size / 1e6:.1f} M"), flush=True)
     return 0
 
 

@@ -25,7 +25,7 @@ from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
 from benchmarks.retrieval.tables import table_of
 from pipeline import compute_similarity, extract_features
-from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.config import SAMPLINGS, CompareConfig, ExtractConfig
 from pipeline.extract import ExtractReport
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
@@ -67,6 +67,8 @@ def model_store(
     config = replace(config, as_queries=as_queries)
     digest = load_model(model_dir, config.dims).features_digest
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
+    if config.sampling != ExtractConfig.sampling:
+        setting += f" {config.sampling}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
     report = extract_features(videos, store, model_dir, config, progress=_Progress(log))
@@ -169,6 +171,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dims", type=int)
     parser.add_argument("--dtype", choices=("float16", "float32"))
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
     parser.add_argument("--similarity_function", choices=("chamfer", "symmetric_chamfer"))
     parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
                         help="the model with score normalisation as well")  # fmt: skip
@@ -181,6 +184,7 @@ def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
     extract = ExtractConfig(
         fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
     )
+    extract = replace(extract, sampling=options.sampling)
     compare = CompareConfig(
         similarity_function=options.similarity_function,
         background_weight=options.background_weight,
