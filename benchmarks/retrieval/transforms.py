@@ -157,8 +157,8 @@ KINDS: dict[str, Kind] = {
     "chain_3": Kind(_chain, 250_000, chained=False, share=2 * HARD),
 }
 
-# Chosen by what they do, before any figure was known: much of the picture is cut away, covered,
-# shrunk, beside another one, or its detail is gone.
+# Chosen by what they do, not by how anything fares on them: much of the picture is cut away,
+# covered, shrunk, beside another one, or its detail is gone.
 HARD_KINDS = (
     "crop_60_80",
     "crop_40_50",
