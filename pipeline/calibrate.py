@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.calibration import Calibration, fit
+from pipeline.calibration import CONFIDENCE, Calibration, fit
 from pipeline.collection import Collection
 from pipeline.compare import score_table
 from pipeline.config import CompareConfig
@@ -31,11 +31,17 @@ def calibrate(
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     folder: str | Path | None = None,
+    groups: Mapping[str, str] | None = None,
+    confidence: float = CONFIDENCE,
 ) -> tuple[Calibration, list[tuple[float, str, str]]]:
     """What scores unrelated pairs reach.
 
     Args:
         related: (query id, database id) of pairs that are left out, in this order of sides.
+        groups: id -> group, for both sides: videos of one group (one film and what was made of
+            it) come or stay away together where another collection is imagined. What is not
+            listed is a group of its own; equal ids are one video.
+        confidence: see `fit`.
         folder: see `score_table`; the other arguments are those of `compute_similarity`.
 
     Returns:
@@ -52,9 +58,12 @@ def calibrate(
     for query, video in (*same, *related):
         if query in rows and video in columns:
             table[rows[query], columns[video]] = np.nan
-    scores = np.concatenate([row[~np.isnan(row)] for row in table])
     function = config.similarity_function or model.similarity_function
-    calibration = fit(scores, _manner(database, function))
+    rows_of, columns_of = (
+        [groups[v] + "\t" if groups and v in groups else v for v in side.ids]
+        for side in (queries, database)
+    )  # no id holds a tab, so no group is mistaken for an id
+    calibration = fit(table, _manner(database, function), rows_of, columns_of, confidence)
     best = [
         (float(row[i]), query, database.ids[i])
         for query, row in zip(queries.ids, np.nan_to_num(table, nan=-np.inf), strict=True)

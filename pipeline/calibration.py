@@ -1,22 +1,27 @@
 """What a score means: how often unrelated videos reach it. Pure numpy.
 
 Scores of pairs known to be unrelated, sorted, tell for every false positive rate the score that
-this part of them reaches. A model carries a few of these points; between them the score is
-interpolated linearly over the logarithm of the rate, as tails of scores are nearly straight there.
+this part of them reaches. In another collection more may reach it, so the score is raised to what
+was enough in most resamples of groups of videos (`resampling`). A model carries a few of these
+points; between them the score is interpolated linearly over the logarithm of the rate, as tails of
+scores are nearly straight there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.resampling import LEAST_GROUPS, fewest_groups, upper_scores
 
 LEAST_PAIRS = 100
+CONFIDENCE = 0.99
+_LEAST_COUNT = 5  # pairs that reach a score; fewer say nothing of other collections
 _STEPS = (5, 2, 1)  # rates 0.5, 0.2, 0.1, 0.05, ...
 
 
@@ -28,8 +33,11 @@ class Calibration:
         similarity_function, dims, fps, sampling: how the scores were made; for others they mean
             nothing.
         pairs: number of unrelated pairs.
-        rates: descending from 1 to 1 / pairs.
-        scores: what that part of the pairs reaches, ascending.
+        rates: descending from 1 to 5 / pairs (to 1 / pairs where there is no confidence).
+        scores: what at most that part of the pairs reaches, ascending.
+        confidence: part of the resamples in which they are high enough; None for the quantiles of
+            the pairs themselves, as earlier versions wrote them.
+        groups: number of groups of videos that were resampled, on the side that has fewer.
     """
 
     similarity_function: str
@@ -39,6 +47,8 @@ class Calibration:
     pairs: int
     rates: tuple[float, ...]
     scores: tuple[float, ...]
+    confidence: float | None = None
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("rates", "scores"):
@@ -54,7 +64,7 @@ class Calibration:
             raise ValueError("calibration scores do not ascend")
 
     def threshold(self, rate: float) -> float:
-        """The score that at most this part of unrelated pairs reaches.
+        """The score that at most this part of unrelated pairs reaches, by the calibration.
 
         Raises:
             InputError: not between 0 and 1, or rarer than the pairs can tell.
@@ -80,30 +90,51 @@ class Calibration:
         ]
 
 
-def fit(unrelated: np.ndarray, made: Mapping[str, Any]) -> Calibration:
+def fit(
+    table: np.ndarray,
+    made: Mapping[str, Any],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    confidence: float = CONFIDENCE,
+) -> Calibration:
     """A calibration of the scores of unrelated pairs.
 
     Args:
-        unrelated: float [N], at least `LEAST_PAIRS`.
+        table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
         made: similarity_function, dims, fps and sampling.
+        rows, columns: group of each query and of each database video, see `upper_scores`.
+        confidence: part of the resamples in which no more than a rate may reach its score.
 
     Raises:
-        InputError: too few pairs.
+        InputError: too few pairs or groups, or the confidence is not between 0 and 1.
     """
-    pairs = len(unrelated)
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence:g}, expected more than 0 and less than 1")
+    descending = -np.sort(-table[~np.isnan(table)].astype(np.float64))
+    pairs, groups = len(descending), fewest_groups(rows, columns)
     if pairs < LEAST_PAIRS:
         raise InputError(
             f"{pairs} unrelated pairs are too few to calibrate, expected {LEAST_PAIRS} or more: "
             "give larger stores"
         )
-    descending = np.sort(unrelated.astype(np.float64))[::-1]
+    if groups < LEAST_GROUPS:
+        raise InputError(
+            f"{groups} groups of videos on one side are too few to calibrate, expected "
+            f"{LEAST_GROUPS} or more: give more different queries and database videos (what is "
+            "in the database may be a query as well)"
+        )
     counts = [pairs]
     for exponent in range(1, math.ceil(math.log10(pairs)) + 1):
         counts += [round(step * pairs / 10**exponent) for step in _STEPS]
-    counts = sorted({n for n in (*counts, 1) if n >= 1}, reverse=True)
+    counts = sorted({n for n in (*counts, _LEAST_COUNT) if n >= _LEAST_COUNT}, reverse=True)
+    rates = [n / pairs for n in counts]
+    plain = descending[np.array(counts) - 1]
+    scores = np.maximum(plain, upper_scores(table, rows, columns, rates, confidence))
     return Calibration(
         **made,
         pairs=pairs,
-        rates=tuple(n / pairs for n in counts),
-        scores=tuple(float(descending[n - 1]) for n in counts),
+        rates=tuple(rates),
+        scores=tuple(scores.tolist()),
+        confidence=confidence,
+        groups=groups,
     )

@@ -42,8 +42,10 @@ def read_list(path: str | Path) -> list[VideoRef]:
     return refuse_duplicates(refs, path)
 
 
-def read_related(path: str | Path) -> set[tuple[str, str]]:
+def read_related(path: str | Path, columns: str = "query<TAB>database") -> set[tuple[str, str]]:
     """Pairs of (query id, database id) of a list; what follows the second column is ignored.
+
+    `columns` is what an error says that a line should hold.
 
     Raises:
         InputError: the file is missing or not UTF-8, or a line has no two ids. The message names
@@ -56,11 +58,22 @@ def read_related(path: str | Path) -> set[tuple[str, str]]:
         query, _, rest = line.removesuffix("\r").partition("\t")
         database = rest.partition("\t")[0]
         if not query or not database:
-            raise InputError(
-                f"{path}, line {number}: expected `query<TAB>database`, found {line[:80]!r}"
-            )
+            raise InputError(f"{path}, line {number}: expected `{columns}`, found {line[:80]!r}")
         pairs.add((query, database))
     return pairs
+
+
+def read_groups(path: str | Path) -> dict[str, str]:
+    """Video id -> group, from a list of `id<TAB>group`.
+
+    Raises:
+        InputError: as `read_related`, or an id has two groups.
+    """
+    groups: dict[str, str] = {}
+    for video, group in sorted(read_related(path, "id<TAB>group")):
+        if groups.setdefault(video, group) != group:
+            raise InputError(f"{path}: {video!r} has two groups, {groups[video]!r} and {group!r}")
+    return groups
 
 
 def scan_folder(path: str | Path) -> list[VideoRef]:

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     "--max_fpr",
     type=float,
     help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
-    "reaches (0.001: one in a thousand), as the model was calibrated.",
+    "reaches (0.001: one in a thousand), with the confidence the model was calibrated with.",
 )
 @common.sampling_option
 @common.batch_option
@@ -219,10 +219,12 @@ def _threshold(
 
     weights = common.load_weights(model_dir)
     threshold = threshold_for(rate, database, weights, config.compare, mirrored)
-    assert weights.calibration is not None
+    made = weights.calibration
+    assert made is not None
+    sure = f" with confidence {made.confidence:g}" if made.confidence is not None else ""
     common.say(
         f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
-        f"{weights.calibration.pairs} unrelated pairs"
+        f"{made.pairs} unrelated pairs{sure}"
     )
     return threshold
 

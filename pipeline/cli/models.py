@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import click
 
+from pipeline.calibration import CONFIDENCE
 from pipeline.cli import common
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
 
@@ -32,6 +33,21 @@ def convert_model(source: str, target: str) -> None:
     "Equal ids are left out in any case.",
 )
 @click.option(
+    "--groups",
+    "group_file",
+    help="Videos of either side that belong together (one film, its parts and copies), one "
+    "`id<TAB>group` a line. Without it each id is a group, and a false positive rate is promised "
+    "for collections that hold the same.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=CONFIDENCE,
+    show_default=True,
+    help="In this part of other collections, imagined by drawing groups anew, no more than the "
+    "rate asked for may get through. Higher gives higher thresholds.",
+)
+@click.option(
     "-s",
     "--similarity_function",
     type=click.Choice(SIMILARITY_FUNCTIONS),
@@ -44,6 +60,8 @@ def calibrate(
     query_store: tuple[str, ...],
     database_store: tuple[str, ...],
     related: str | None,
+    group_file: str | None,
+    confidence: float,
     similarity_function: str | None,
     gpu_id: int,
 ) -> None:
@@ -54,11 +72,12 @@ def calibrate(
     """
     from pipeline.calibrate import calibrate as run
     from pipeline.collection import Collection
-    from pipeline.inputs import read_related
+    from pipeline.inputs import read_groups, read_related
     from pipeline.nets import model_dir as models
     from pipeline.store import open_store
 
     known = read_related(related) if related else set()
+    groups = read_groups(group_file) if group_file else None
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
@@ -75,13 +94,21 @@ def calibrate(
             gpu_id,
             lambda done, total: line.show(done, total, "database videos"),
             model_dir,
+            groups,
+            confidence,
         )
         left_out = len(queries) * len(database) - calibration.pairs
     models.calibrate(model_dir, calibration)
-    click.echo(f"{model_dir}: calibrated on {calibration.pairs} pairs, {left_out} left out")
+    click.echo(
+        f"{model_dir}: calibrated on {calibration.pairs} pairs of {calibration.groups} groups or "
+        f"more, {left_out} left out"
+    )
     for rate in (0.1, 0.01, 0.001, 0.0001, 0.00001):
         if rate >= calibration.rates[-1]:
-            click.echo(f"  {calibration.threshold(rate):.3f} is reached by {rate:g} of them")
+            click.echo(
+                f"  {calibration.threshold(rate):.3f} for --max_fpr {rate:g}, "
+                f"with confidence {confidence:g}"
+            )
     common.say("highest of them; if one is a copy, list it in --related and calibrate again:")
     for score, query, video in best:
         common.say(f"  {score:.3f}  {query}\t{video}")

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "errors",
     "records",
-    "config padding resize shipped calibration",
+    "config padding resize shipped resampling",
+    "calibration",
     "inputs",
     "video",
     "decode",
