@@ -1,0 +1,84 @@
+"""All clips as queries: what is related to them, and calibrations on halves."""
+
+import numpy as np
+import pytest
+
+from benchmarks.retrieval import held, strangers
+from benchmarks.retrieval.sources import read_sources
+
+
+@pytest.fixture
+def split_dir(tmp_path):
+    """Two parents, three clips: a query, and two parts of one film as distractors."""
+    one, two = read_sources()[0], next(s for s in read_sources() if s.parent != "realshort")
+    assert one.parent != two.parent
+    query, film, other = f"{one.name}_0", f"{two.name}_0", f"{two.name}_1"
+    (tmp_path / "copies").mkdir()
+    made = [(f"{query}-pip_50-0", film), (f"{film}-mirror-0", other), (f"{film}-pip_50-0", other)]
+    (tmp_path / "copies" / "plan.tsv").write_text(
+        "".join(f"{name}\t0\t9\t{host}\n" for name, host in made)
+    )
+    (tmp_path / "queries.txt").write_text(f"{query}\tq.mp4\n")
+    database = [name for name, _ in made] + [film, other]
+    (tmp_path / "database.txt").write_text("".join(f"{v}\t{v}.mp4\n" for v in database))
+    (tmp_path / "truth.tsv").write_text(f"{query}\t{made[0][0]}\tpip_50\n")
+    return tmp_path
+
+
+def test_clips_copies_and_hosts_are_related(split_dir):
+    found = strangers.read_strangers(split_dir)
+    query, film, other = found.queries
+    assert found.asked.tolist() == [True, False, False]
+    assert found.unrelated.tolist() == [
+        [False, True, True, True, True],
+        [False, False, False, False, True],  # the host of the first copy; another part of its film
+        [True, False, False, True, False],
+    ]
+    assert found.parents[film] == found.parents[other] != found.parents[query]
+    assert found.parents[f"{film}-mirror-0"] == found.parents[film]
+
+
+def test_lists_for_calibrate(split_dir):
+    from pipeline.inputs import read_groups, read_list, read_related
+
+    found = strangers.read_strangers(split_dir)
+    before = (split_dir / "queries.txt").read_text()
+    folder = strangers.write_strangers(found, split_dir)
+    assert [v.id for v in read_list(folder / "queries.txt")] == list(found.queries)
+    assert read_groups(folder / "groups.tsv") == found.parents
+    assert len(read_related(folder / "related.tsv")) == (~found.unrelated).sum() == 8
+    assert (split_dir / "queries.txt").read_text() == before
+
+
+def test_truth_that_contradicts_is_noticed(split_dir):
+    film = list(strangers.read_strangers(split_dir).queries)[1]
+    query = (split_dir / "queries.txt").read_text().split("\t")[0]
+    with (split_dir / "truth.tsv").open("a") as file:
+        file.write(f"{query}\t{film}-mirror-0\tmirror\n")
+    with pytest.raises(AssertionError, match="not related"):
+        strangers.read_strangers(split_dir)
+
+
+def test_halves_never_meet_and_show_what_does_not_hold():
+    """30 parents; a few are alike to everything, so plain quantiles often do not hold."""
+    rng = np.random.default_rng(0)
+    names = [f"c{i}" for i in range(30)]
+    scores = 0.1 * rng.standard_normal((30, 30)) + rng.standard_exponential((30, 1))
+    made = strangers.Strangers(
+        queries=dict.fromkeys(names, ""),
+        database=dict.fromkeys(names, ""),
+        unrelated=~np.eye(30, dtype=bool),
+        parents={name: name for name in names},
+        asked=np.arange(30) % 3 == 0,
+    )
+    ratios = held.halves(made, scores, 20, [0.99])
+    sure = ratios["confidence 0.99"]
+    assert sure.shape == (20, 3)
+    assert (sure[:, 0] <= 1).mean() > (ratios[held.ALL][:, 0] <= 1).mean() + 0.2
+    assert "confidence 0.99" in held.table_of_halves(ratios)
+
+
+def test_thresholds_on_another_split():
+    scores, copies = np.array([[0.9, 0.1], [0.3, 0.4]]), np.array([[True, False], [False, False]])
+    text = held.table_of_other({"way": np.array([0.35, 0.35, 0.95])}, scores, copies)
+    assert "| way | 0.350, 0.33, 1.000 | 0.350, 0.33, 1.000 | 0.950, 0, 0.000 |" in text
