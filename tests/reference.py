@@ -38,9 +38,12 @@ def best_of_views(
         matrix = np.maximum(matrix, highest.mean(axis=1) + layout.partial_offset)
     if layout.soft:
         matrix = np.maximum(matrix, (q[:, n] @ t[:, n].T) * frame_weights(v)[None])
+    if layout.framed:
+        cosines = (q[:, -1] @ t[:, n].T) * frame_weights(v)[None]
+        matrix = np.maximum(matrix, cosines + layout.framed_offset)
     weighted = (t[:, :n] * v[..., None]).reshape(-1, t.shape[2])
     offsets = layout.small_offsets or (0,) * layout.small
-    for i, offset in zip(range(n + layout.soft, query.shape[1]), offsets, strict=True):
+    for i, offset in enumerate(offsets, n + layout.soft):
         cosines = (q[:, i] @ weighted.T).reshape(len(q), len(t), n)
         matrix = np.maximum(matrix, cosines.max(axis=2) + offset)
     return np.minimum(matrix, 1)

@@ -52,7 +52,7 @@ def content_of_views(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> 
     """`content` of all vectors of frames, and the frames' weights.
 
     The soft vector lies in a space of its own: that of a target counts as much as the frame does.
-    A query's soft and small vectors keep their length, since its frames are weighted afterwards.
+    A query's other vectors keep their length, since its frames are weighted afterwards.
 
     Args:
         x: float32 [N, R, C], laid out as `layout` says; of targets the shared vectors only.
@@ -65,8 +65,8 @@ def content_of_views(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> 
     parts = [regions]
     if layout.soft:
         parts.append(ops.ones_like(weights)[:, None] if of_queries else weights[:, None])
-    if of_queries and layout.small:
-        parts.append(ops.ones_like(regions[:, : layout.small]))
+    if of_queries and layout.query > layout.shared:
+        parts.append(ops.ones_like(x[:, layout.shared : layout.query, 0]))
     return (parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)), weights
 
 

@@ -72,9 +72,9 @@ def best_of_views(
     if layout.partial:
         part = partial(query[:, :n], regions, layout.partial)
         best = ops.maximum(best, part + layout.partial_offset)
-    if layout.soft:
-        soft = ops.matmul(query[:, n], ops.swapaxes(target[:, n], 0, 1))
-        best = ops.maximum(best, soft)
+    for place in layout.soft_places:
+        soft = ops.matmul(query[:, place], ops.swapaxes(target[:, n], 0, 1))
+        best = ops.maximum(best, soft + (layout.framed_offset if place > n else 0.0))
     for i in range(layout.small):
         small = query[:, layout.shared + i : layout.shared + i + 1]
         offset = layout.small_offsets[i] if layout.small_offsets else 0.0

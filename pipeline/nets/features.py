@@ -10,7 +10,6 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.nets import backbones, views, whitening
 from pipeline.nets.backend import compiled, device_scope, keras, ops, resolve_precision
-from pipeline.nets.layout import Layout
 from pipeline.nets.regions import region_vectors
 from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.records import FeatureSpec
@@ -52,8 +51,9 @@ class FeatureNet:
         self.name = weights.name
         self.digest = weights.features_digest
         layout = weights.layout
+        self.layout = layout if as_queries else layout.of_database
         self._small = weights.small if as_queries else ()
-        self.layout = Layout(layout.regions, layout.soft, len(self._small))
+        self._framed = weights.framed if as_queries else None
         self.vectors = self.layout.query
         self.dims = weights.dims
         self.preprocess = weights.input.preprocess
@@ -128,12 +128,19 @@ class FeatureNet:
         x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
         vectors = [self._regions(x)]
         if self.layout.soft:
-            whole = region_vectors(_maps(self._half, views.softened(x)), 1)
-            vectors.append(whitening.whiten(whole, *self._soft))
+            vectors.append(self._whole(x))
         middle = self.layout.regions // 2
         for divisor in self._small:
             vectors.append(self._regions(views.shrunken(x, divisor))[:, middle : middle + 1])
+        if self._framed:
+            black = -np.array(self._input.mean) * np.array(self._input.scale)
+            vectors.append(self._whole(views.framed(x, self._framed[0], black.tolist())))
         return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=1)
+
+    def _whole(self, x: Any) -> Any:
+        """float32 [B, S, S, 3] -> whitened [B, 1, C] of the softened picture."""
+        found = region_vectors(_maps(self._half, views.softened(x)), 1)
+        return whitening.whiten(found, *self._soft)
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""

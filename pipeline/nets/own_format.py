@@ -25,6 +25,7 @@ ORIGIN = "own format"
 COMPARATOR_LAYERS = 4
 _WHITENING = ("mean", "eigenvectors", "eigenvalues")
 _PARTIAL = ("regions", "offset")
+_FRAMED = ("share", "offset")
 _REQUIRED: dict[str, type] = {
     "format_version": int,
     "name": str,
@@ -45,6 +46,7 @@ _OPTIONAL: dict[str, type] = {
     "soft": bool,
     "small": list,
     "small_offsets": list,
+    "framed": dict,
     "partial": dict,
     "skip": float,
     "blank": dict,
@@ -147,6 +149,8 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["small"] = list(weights.small)
     if weights.small_offsets:
         values["small_offsets"] = list(weights.small_offsets)
+    if weights.framed is not None:
+        values["framed"] = dict(zip(_FRAMED, weights.framed, strict=True))
     if weights.partial is not None:
         values["partial"] = dict(zip(_PARTIAL, weights.partial, strict=True))
     if weights.comparator is not None and weights.skip:
@@ -238,6 +242,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         ),
         small=tuple(values.get("small", ())),
         small_offsets=tuple(float(x) for x in values.get("small_offsets", ())),
+        framed=_framed(**values["framed"]) if "framed" in values else None,
         partial=_partial(**values["partial"]) if "partial" in values else None,
         skip=values.get("skip", 0.0),
         attention=arrays["attention"] if values["attention"] else None,
@@ -249,6 +254,10 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         provenance=values.get("origin", ""),
         description=values.get("description", ""),
     )
+
+
+def _framed(share: float, offset: float) -> tuple[float, float]:
+    return float(share), float(offset)
 
 
 def _partial(regions: int, offset: float) -> tuple[int, float]:

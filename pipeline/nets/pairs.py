@@ -43,8 +43,8 @@ class Placed:
 
     Attributes:
         tiles: in the scorer's precision, weighted; of queries each [n * (Q - s), C], of targets
-            [R * n, C]: Q and R vectors of a frame, s of them soft.
-        soft: per tile [n, C], the soft vectors of queries; empty where there are none.
+            [R * n, C]: Q and R vectors of a frame, s of them soft or framed.
+        soft: per tile [s * n, C], these of queries; empty where there are none.
         weights: per tile float32 [n], how much each frame counts; None where all count alike.
     """
 
@@ -114,8 +114,8 @@ class PairScorer:
             x = ops.convert_to_tensor(vectors[start : start + size])
             x, weight = self._weighted(x, layout, regions_axis=1)
             if layout.soft:
-                soft.append(x[:, layout.regions])
-                rest = x[:, : layout.regions], x[:, layout.shared :]
+                soft.append(_joined([x[:, place] for place in layout.soft_places], axis=0))
+                rest = x[:, : layout.regions], x[:, layout.shared : layout.shared + layout.small]
                 x = _joined([part for part in rest if part.shape[1]], axis=1)
             tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
             weights.append(weight)
@@ -248,14 +248,14 @@ class PairScorer:
         """[n * (Q - s), C], [R * Nt, C] -> [n, Nt].
 
         Args:
-            others: weights of query frames [n], soft query vectors [n, C], weights of target
+            others: weights of query frames [n], soft query vectors [s * n, C], weights of target
                 frames [Nt], as far as there are such.
         """
         regions = layout.regions
         frames = ops.shape(targets)[0] // layout.shared
         weights = (others[0], others[-1]) if self._blank is not None else None
         dots = ops.einsum("qc,tc->qt", queries, targets[: regions * frames])
-        dots = ops.reshape(dots, (-1, layout.query - layout.soft, regions, frames))
+        dots = ops.reshape(dots, (-1, len(layout.region_places), regions, frames))
         best = ops.cast(ops.max(dots, axis=2), "float32")
         result = ops.mean(best[:, :regions], axis=1)
         if weights is not None:
@@ -271,9 +271,11 @@ class PairScorer:
         if layout.soft:
             soft = others[0 if weights is None else 1]
             of_targets = targets[regions * frames :]
-            result = ops.maximum(
-                result, ops.cast(ops.einsum("qc,tc->qt", soft, of_targets), "float32")
-            )
+            dots = ops.cast(ops.einsum("qc,tc->qt", soft, of_targets), "float32")
+            if layout.framed:
+                dots = ops.reshape(dots, (2, -1, frames))
+                dots = ops.maximum(dots[0], dots[1] + layout.framed_offset)
+            result = ops.maximum(result, dots)
         if layout.small:
             small = best[:, regions : regions + layout.small]
             if layout.small_offsets:

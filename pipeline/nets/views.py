@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,37 @@ def softened(x: Any) -> Any:
         ]
         x = sum(parts[1:], parts[0])
     return x
+
+
+def framed(x: Any, share: float, colour: Sequence[float]) -> Any:
+    """The picture at `share` of its side, in the middle of one colour.
+
+    Args:
+        x: float32 [B, S, S, 3].
+        share: more than 0 and less than 1.
+        colour: 3 values, of the same kind as x.
+
+    Returns:
+        float32 of the same shape.
+    """
+    side = x.shape[1]
+    size = round(side * share)
+    x = ops.convert_to_tensor(x) - np.array(colour, np.float32)
+    before = (side - size) // 2
+    shrink = np.zeros((side, side), np.float32)
+    shrink[before : before + size] = _area_weights(side, size)
+    x = ops.einsum("ty,byxc->btxc", shrink, x)
+    x = ops.einsum("ux,btxc->btuc", shrink, x)
+    return x + np.array(colour, np.float32)
+
+
+def _area_weights(old: int, new: int) -> np.ndarray:
+    """[new, old]: how much of each old pixel a new one is made of, by the area that they share."""
+    edges = np.arange(new + 1) * old / new
+    first, last = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(old)
+    shared = np.minimum(last, pixels + 1) - np.maximum(first, pixels)
+    return (np.maximum(shared, 0) * new / old).astype(np.float32)
 
 
 def shrunken(x: Any, divisor: int) -> Any:

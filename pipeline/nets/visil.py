@@ -92,7 +92,11 @@ class ViSiL:
         """
         if len(frames) == 0:
             raise InputError("no frames given, expected uint8 [T, H, W, 3] with T of at least 1")
-        net = self._query_net if as_query and self.weights.small else self._net
+        net = (
+            self._query_net
+            if as_query and self.weights.layout.query > self.weights.regions
+            else self._net
+        )
         shape = (len(frames), net.vectors, self.weights.dims)
         features = np.empty(shape, np.float32)
         for start in range(0, len(frames), BATCH_FRAMES):

@@ -95,6 +95,8 @@ class ModelWeights:
         soft: PCA of the whole softened picture's vector, or None: there is no such vector.
         small: divisors of the small views that queries have.
         small_offsets: added to the similarity of each small view; empty for none.
+        framed: side of the picture in its black frame as a share of the whole, and what is added to
+            the similarity of that view of queries; None: there is none.
         partial: of a query's regions so many are enough, and what is added to the similarity of
             these; None: all count. See `layout`.
         attention: context vector [dims], or None.
@@ -118,6 +120,7 @@ class ModelWeights:
     soft: Whitening | None = None
     small: tuple[int, ...] = ()
     small_offsets: tuple[float, ...] = ()
+    framed: tuple[float, float] | None = None
     partial: tuple[int, float] | None = None
     attention: np.ndarray | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
@@ -161,10 +164,16 @@ class ModelWeights:
             raise ValueError(
                 f"partial asks for {self.partial[0]} regions, expected 1 to {self.grid**2}"
             )
-        if any(abs(x) > 1 for x in (*self.small_offsets, *(self.partial or (0, 0))[1:])):
+        looks = self.partial or (0, 0.0), self.framed or (0, 0.0)
+        if any(abs(x) > 1 for x in (*self.small_offsets, *(offset for _, offset in looks))):
             raise ValueError(
-                f"partial {self.partial} and small_offsets {self.small_offsets}: offsets are of "
-                "similarities, expected -1 to 1"
+                f"partial {self.partial}, framed {self.framed}, small_offsets "
+                f"{self.small_offsets}: offsets are of similarities, expected -1 to 1"
+            )
+        if self.framed is not None and not (0 < self.framed[0] < 1 and self.soft is not None):
+            raise ValueError(
+                f"framed has a share of {self.framed[0]}, expected more than 0 and less than 1, "
+                "and a soft vector beside it"
             )
         if not 0 <= self.skip < 1:
             raise ValueError(f"skip is {self.skip}, expected 0 or more and less than 1")
@@ -192,6 +201,8 @@ class ModelWeights:
             len(self.small),
             *(self.partial or (0, 0.0)),
             self.small_offsets,
+            self.framed is not None,
+            self.framed[1] if self.framed else 0.0,
         )
 
     def with_dims(self, dims: int | None) -> ModelWeights:
@@ -228,6 +239,8 @@ def features_digest(weights: ModelWeights) -> str:
     }
     if weights.small:
         description["small"] = list(weights.small)
+    if weights.framed:
+        description["framed"] = weights.framed[0]
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     arrays = {f"backbone/{name}": array for name, array in weights.arrays.items()}
     arrays |= {f"whitening/{name}": array for name, array in vars(weights.whitening).items()}

@@ -127,7 +127,9 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         """[B, W, R, C], [M, W, R, C] -> [B W, M W]; as `PairScorer.frame_matrix`."""
         layout, channels = self._layout, queries.shape[3]
         regions = layout.regions
-        asked = _without(queries, regions, layout.shared) if layout.soft else queries
+        asked = queries[:, :, : layout.shared + layout.small]
+        if layout.soft:
+            asked = _without(asked, regions, layout.shared)
         rows = ops.reshape(asked, (-1, channels))
         columns = ops.transpose(targets[:, :, :regions], (2, 0, 1, 3))
         columns = ops.reshape(columns, (-1, channels))
@@ -139,7 +141,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
                 products * weight_of(rows, context) * ops.transpose(weight_of(columns, context))
             )
         frames = columns.shape[0] // regions
-        products = ops.reshape(products, (-1, layout.query - layout.soft, regions, frames))
+        products = ops.reshape(products, (-1, len(layout.region_places), regions, frames))
         best = ops.max(products, axis=2)
         result = ops.mean(best[:, :regions], axis=1)
         if self._symmetric:
@@ -147,10 +149,12 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         if layout.partial:
             part = best_sum(best[:, :regions], layout.partial) / layout.partial
             result = ops.maximum(result, part + layout.partial_offset)
-        if layout.soft:
-            soft = (ops.reshape(x[:, :, regions], (-1, channels)) for x in (queries, targets))
-            of_queries, of_targets = soft
-            result = ops.maximum(result, ops.matmul(of_queries, ops.transpose(of_targets)))
+        for place in layout.soft_places:
+            of_queries = ops.reshape(queries[:, :, place], (-1, channels))
+            of_targets = ops.reshape(targets[:, :, regions], (-1, channels))
+            dots = ops.matmul(of_queries, ops.transpose(of_targets))
+            offset = layout.framed_offset if place > regions else 0.0
+            result = ops.maximum(result, dots + offset)
         if layout.small:
             small = best[:, regions:]
             if layout.small_offsets:

@@ -88,9 +88,10 @@ def whitened_views(x: np.ndarray, weights: ModelWeights) -> np.ndarray:
     """All vectors of frames, each kind by its own whitening: float [T, R, D] -> [T, R, n]."""
     result = whitened(x, weights.whitening.mean, projection(weights.whitening))
     if weights.soft is not None:
-        place = weights.layout.regions
-        soft = whitened(x[:, place], weights.soft.mean, projection(weights.soft))
-        result[:, place] = soft
+        # Copies have no further vectors, and neither has a database.
+        places = [place for place in weights.layout.soft_places if place < x.shape[1]]
+        soft = whitened(x[:, places], weights.soft.mean, projection(weights.soft))
+        result[:, places] = soft
     return result
 
 

@@ -63,6 +63,21 @@ def test_the_soft_vector_finds_what_has_lost_its_detail(clips, model):
     assert model.calculate_video_similarity(query, target) > without + 0.1
 
 
+def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
+    frames = clips["cockatoo"]
+    rng = np.random.default_rng(0)
+    filmed = np.zeros_like(frames)
+    height, width = frames.shape[1] * 3 // 4, frames.shape[2] * 3 // 4
+    filmed[:, 20 : 20 + height, 30 : 30 + width] = scale(frames, width, height)
+    filmed = np.clip(filmed + rng.normal(0, 25, frames.shape), 0, 255).astype(np.uint8)
+    target = model.extract_features(filmed)
+    query = model.extract_features(frames, as_query=True)
+    alone = ViSiL(default_model_dir())
+    alone.weights = replace(model.weights, framed=None)
+    without = alone.calculate_video_similarity(query[:, :12], target)
+    assert model.calculate_video_similarity(query, target) > without + 0.05
+
+
 def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     weights = load_model(default_model_dir())
     rng = np.random.default_rng(0)
@@ -71,7 +86,7 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     frame = frame // 16 * 8 + blocks  # so that means of 2 x 2 are not whole numbers
     net = FeatureNet(weights, batch_size=1, as_queries=True)
     vectors = net(frame)[0]
-    assert len(vectors) == net.vectors == 12
+    assert len(vectors) == net.vectors == 13
     for place, divisor in ((10, 2), (11, 3)):
         side = 224 // divisor
         part = frame[:, : side * divisor, : side * divisor].astype(np.float32)
@@ -81,6 +96,11 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
         canvas[:, first : first + side, first : first + side] = np.rint(means)
         cosine = float(vectors[place] @ net(canvas)[0, 4])
         assert cosine > 0.999, divisor
+    # 3/4 of the side by areas: every pixel three times, then means of four by four.
+    finer = frame[0].repeat(3, axis=0).repeat(3, axis=1).astype(np.float32)
+    canvas = np.zeros((1, 224, 224, 3), np.uint8)
+    canvas[0, 28:196, 28:196] = np.rint(finer.reshape(168, 4, 168, 4, 3).mean(axis=(1, 3)))
+    assert float(vectors[12] @ net(canvas)[0, 9]) > 0.999
     np.testing.assert_array_equal(FeatureNet(weights, batch_size=1)(frame)[0], vectors[:10])
 
 
@@ -96,7 +116,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     extract_features(paths, plain)
     extract_features(paths, queries, config=ExtractConfig(as_queries=True))
     with open_store(plain) as a, open_store(queries) as b:
-        assert a.read("hello").vectors.shape[1] == 10 and b.read("hello").vectors.shape[1] == 12
+        assert a.read("hello").vectors.shape[1] == 10 and b.read("hello").vectors.shape[1] == 13
         assert "query_vectors" not in a.spec.as_json()
     exact = CompareConfig(precision="float32")
     without = compute_similarity(plain, plain, config=exact)

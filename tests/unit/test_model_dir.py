@@ -46,6 +46,7 @@ MODEL = ModelWeights(
 BLANK = Blank(np.eye(1, 5, dtype=np.float32), 0.2, 0.6)
 FULL = replace(
     MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer",
+    soft=Whitening(f32(6), f32(6, 5), f32(5)), framed=(0.75, -0.03),
     skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
 )  # fmt: skip
 
@@ -79,7 +80,7 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     assert found.origin == "own format"
     for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
                  "provenance", "description", "features_digest", "skip", "small",
-                 "small_offsets", "partial", "layout"):  # fmt: skip
+                 "small_offsets", "framed", "partial", "layout"):  # fmt: skip
         assert getattr(found, name) == getattr(model, name), name
     assert found.arrays.keys() == model.arrays.keys()
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
@@ -174,6 +175,8 @@ def test_no_model(tmp_path: Path) -> None:
         ({"partial": {"regions": 4, "offset": 2}}, "expected -1 to 1"),
         ({"partial": {"regions": 4.5, "offset": 0}}, "regions is 4.5, expected int"),
         ({"partial": {"regions": 4}}, "offset"),
+        ({"framed": {"share": 1, "offset": 0}}, "framed has a share of 1.0, expected more than 0"),
+        ({"framed": {"share": 0.5, "offset": -3}}, "expected -1 to 1"),
         ({"small_offsets": [0.1]}, r"small_offsets is \(0.1,\) for small \(2, 3\)"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),

@@ -201,6 +201,8 @@ def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
         Layout(9, soft=True, small=2),
         Layout(9, soft=True, small=1),
         Layout(9, partial=4),
+        Layout(9, soft=True, framed=True, framed_offset=0.04),
+        Layout(9, soft=True, small=1, partial=2, framed=True, framed_offset=-0.02),
         Layout(9, soft=True, small=2, partial=3, partial_offset=-0.02, small_offsets=(0.05, -0.1)),
     ],
     ids=str,

@@ -130,6 +130,7 @@ def test_average_precision_by_hand():
     [
         Layout(9, soft=True, small=2),
         Layout(9, small=1),
+        Layout(9, soft=True, small=1, framed=True, framed_offset=-0.02),
         Layout(9, soft=True, small=2, partial=5, partial_offset=-0.01, small_offsets=(0.0, 0.1)),
     ],
     ids=str,
