@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.encoding import decoded_dtype, stored_values
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.records import FeatureSpec
@@ -24,6 +25,8 @@ class Collection:
     Attributes:
         ids: list of video ids.
         path, spec: of the first store, for messages; all specs are compatible.
+        dtype: of what `read` gives: that of the stores if all keep the same, else a float.
+        binary: some of the stores keep signs alone.
         lengths: [V] int64, frames of each video after short ones are repeated.
 
     Raises:
@@ -53,7 +56,8 @@ class Collection:
             raise InputError(f"{stores[0].path}: holds no video, run extract_features.py first")
         self.path = stores[0].path
         self.spec: FeatureSpec = stores[0].spec
-        self.dtype = np.result_type(*[s.dtype for s in stores])
+        self.dtype = _common_dtype([s.dtype for s in stores])
+        self.binary = any(s.encoding == "binary" for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
         self._frames = [s.frames(i) for s, i in zip(self._stores, self.ids, strict=True)]
         self.lengths = np.array([padded_length(n) for n in self._frames], np.int64)
@@ -68,22 +72,38 @@ class Collection:
         joined._stores = self._stores + others._stores
         joined._frames = self._frames + others._frames
         joined.lengths = np.concatenate([self.lengths, others.lengths])
-        joined.dtype = np.result_type(self.dtype, others.dtype)
+        joined.dtype = _common_dtype([self.dtype, others.dtype])
+        joined.binary = self.binary or others.binary
         return joined
 
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """Of one frame's vectors, as `read` gives them."""
+        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
+
     def read(self, video: int, start: int, stop: int, out: np.ndarray) -> None:
-        """Fill `out` [stop - start, R, C] with frames of a video, short videos repeated.
+        """Fill `out` [stop - start, *row_shape] with frames of a video, short videos repeated.
+
+        They are as stored, or floats if the stores do not all keep the same.
 
         Raises:
             StoreError: the video is damaged or was removed since the store was opened.
         """
         store, video_id = self._stores[video], self.ids[video]
+        same = out.dtype == store.dtype
+        read = store.read_stored if same else store.read_vectors
         if self._frames[video] != self.lengths[video]:
-            out[:] = repeat_to_min(store.read_vectors(video_id))[start:stop]
-        elif out.dtype == store.dtype:
-            store.read_vectors(video_id, start, stop, out=out)
+            out[:] = repeat_to_min(read(video_id))[start:stop]
+        elif same:
+            store.read_stored(video_id, start, stop, out=out)
         else:
             out[:] = store.read_vectors(video_id, start, stop)
+
+
+def _common_dtype(dtypes: Sequence[np.dtype]) -> np.dtype:
+    if len(set(dtypes)) == 1:
+        return dtypes[0]
+    return np.result_type(*[decoded_dtype(dtype) for dtype in dtypes])
 
 
 def require_mirrored(queries: Collection, mirrored: Collection) -> None:

@@ -199,7 +199,9 @@ def _fill_table(
 
 
 def _frames_in(megabytes: int, videos: Collection) -> int:
-    frame_bytes = videos.spec.vectors * videos.spec.dims * videos.dtype.itemsize
+    # On the device int8 and signs are floats again: no more of them at once than of float16.
+    value_bytes = max(2, videos.dtype.itemsize)
+    frame_bytes = videos.spec.vectors * videos.spec.dims * value_bytes
     most = _MATRIX_CELLS // _QUERY_BLOCK_FRAMES
     return max(1, min((megabytes << 20) // frame_bytes, most))
 
@@ -271,10 +273,9 @@ class _Side:
         self.blocks = plan_blocks(self.pieces, budget)
 
     def read(self, block: Sequence[Piece]) -> np.ndarray:
-        """[frames of the block, `vectors`, C], the pieces one behind the other."""
-        spec = self.videos.spec
+        """[frames of the block, `vectors`, C] as stored, the pieces one behind the other."""
         total = sum(p.frames for p in block)
-        vectors = np.empty((total, spec.vectors, spec.dims), self.videos.dtype)
+        vectors = np.empty((total, *self.videos.row_shape), self.videos.dtype)
         at = 0
         for piece in block:
             self.videos.read(piece.video, piece.start, piece.stop, vectors[at : at + piece.frames])

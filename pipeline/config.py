@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.encoding import ENCODINGS
 from pipeline.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SIMILARITY_FUNCTIONS = ("chamfer", "symmetric_chamfer")
-DTYPES = ("float16", "float32")
+DTYPES = tuple(ENCODINGS)
 SAMPLINGS = ("frames", "keyframes")
 WHITENINGS = ("keep", "pca", "paired")
 LOSSES = ("infonce", "triplet")
@@ -40,8 +41,8 @@ class ExtractConfig:
         as_queries: store what only queries have as well, see `nets.layout`; such a store can still
             be searched.
         dims: values kept of each whitened region vector; None keeps all the model has.
-        dtype: float16 or float32, how the store keeps them; None takes that of the store,
-            float16 for a new one.
+        dtype: float16, float32, int8 or binary (signs alone), how the store keeps them, see
+            `encoding`; None takes that of the store, float16 for a new one.
         batch_size: frames in one run of the network.
         precision: auto, float32, bfloat16 or float16 (of the network).
         workers: decoding processes; 0 takes one per processor core.
@@ -103,7 +104,8 @@ class CompareConfig:
         similarity_function: chamfer or symmetric_chamfer; None takes the model's own.
         precision: auto, float32, bfloat16 or float16 (of the similarity network).
         batch_size: pairs in one run of the comparator, at most; long videos make it fewer.
-        block_mb: memory for one block of database features, in MiB.
+        block_mb: memory for one block of database features, in MiB, of int8 and binary ones as
+            if they were float16.
         load_queries: keep the query features on the device for the whole run.
         background_weight, background_top_k: with a background set, so much of the mean of a
             query's best scores in it is taken off its scores, and of how many; chosen on

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     help="The videos will be queries: store the small views that find them inside other pictures.",
 )
 @click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
-@click.option("--dtype", type=click.Choice(DTYPES), help="How the store keeps them.")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    help="How the store keeps them: float16 is the default, int8 takes half of it, binary (signs "
+    "alone) a sixteenth.",
+)
 @common.batch_option
 @common.precision_option
 @common.workers_option

@@ -48,6 +48,10 @@ class Sources:
                     f"note: {len(store.failures)} videos failed when {store.path} was made and "
                     "are not compared (visil-index info --failures)"
                 )
+        if len({store.encoding == "binary" for store in stores}) > 1:
+            common.say(
+                "note: some stores are binary and some are not: scores of the binary ones are lower"
+            )
         return Collection(stores)
 
     def mirrored(

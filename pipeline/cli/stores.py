@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from pipeline.cli import common
+from pipeline.config import DTYPES
 from pipeline.errors import InputError
 
 
@@ -37,11 +38,12 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
         else:
             frames = int(opened.lengths.sum())
             spec = opened.spec
-            row = spec.vectors * spec.dims * opened.dtype.itemsize
             click.echo(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
             click.echo(f"frames:       {frames} at {spec.fps:g} a second")
-            click.echo(f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.dtype}")
-            click.echo(f"size:         {frames * row / 1e6:.1f} MB of features")
+            click.echo(
+                f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.encoding}"
+            )
+            click.echo(f"size:         {frames * opened.frame_bytes / 1e6:.1f} MB of features")
             click.echo(f"model:        {spec.model} ({spec.digest[:16]})")
             click.echo(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")
             click.echo(f"sampling:     {spec.sampling}{', mirrored' * spec.mirrored}")
@@ -85,10 +87,14 @@ def remove(store: str, ids: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("source")
 @click.argument("target")
+@click.option("--dtype", type=click.Choice(DTYPES), help="Keep features coarser than SOURCE does.")
 @common.handled()
-def copy(source: str, target: str) -> None:
-    """Copy SOURCE to TARGET: from HDF5 to Zarr or back, and without what was removed."""
+def copy(source: str, target: str, dtype: str | None) -> None:
+    """Copy SOURCE to TARGET: from HDF5 to Zarr or back, and without what was removed.
+
+    With --dtype int8 or binary TARGET takes a half or a sixteenth of a float16 SOURCE.
+    """
     from pipeline.store import copy_store
 
-    count = copy_store(source, target)
+    count = copy_store(source, target, dtype=dtype)
     click.echo(f"{target}: {count} videos copied")

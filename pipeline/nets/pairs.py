@@ -25,6 +25,7 @@ from pipeline.nets.backend import (
 )
 from pipeline.nets.comparator import passed_by
 from pipeline.nets.layout import Layout
+from pipeline.nets.stored import as_floats
 from pipeline.nets.weights import ModelWeights
 
 # Frames of queries and of targets in one product of region vectors: 2304 x 4608 float32 are 40
@@ -88,6 +89,7 @@ class PairScorer:
         self._skip = weights.skip
         self._attention = weights.attention
         self._blank = weights.blank
+        self._dims = weights.dims
         self._kernels = [
             (ops.cast(kernel, precision), ops.cast(bias, precision))
             for kernel, bias in weights.comparator or ()
@@ -102,8 +104,8 @@ class PairScorer:
         """Move query vectors to the device, weighted by attention and content.
 
         Args:
-            vectors: [N, R, C] float16 or float32, as stored; with `few_shapes` N is rounded up
-                to whole tiles, by zeros.
+            vectors: [N, R, C] as stored, see `encoding`; with `few_shapes` N is rounded up to
+                whole tiles, by zeros.
         """
         size = self.tile[0]
         layout = self.layout.of_query(vectors.shape[1])
@@ -117,7 +119,7 @@ class PairScorer:
                 soft.append(_joined([x[:, place] for place in layout.soft_places], axis=0))
                 rest = x[:, : layout.regions], x[:, layout.shared : layout.shared + layout.small]
                 x = _joined([part for part in rest if part.shape[1]], axis=1)
-            tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
+            tiles.append(ops.reshape(x, (-1, self._dims)))
             weights.append(weight)
         return Placed(tiles, None if self._blank is None else weights, soft, layout)
 
@@ -128,7 +130,7 @@ class PairScorer:
         memory.
 
         Args:
-            vectors: [N, R, C] float16 or float32, as stored; with `few_shapes` the last tile is
+            vectors: [N, R, C] as stored, see `encoding`; with `few_shapes` the last tile is
                 filled up with zeros.
         """
         tiles, weights, size = [], [], self.tile[1]
@@ -138,7 +140,7 @@ class PairScorer:
             x = ops.convert_to_tensor(vectors[start : start + size])
             x = ops.transpose(x, (1, 0, 2))
             x, weight = self._weighted(x, self.layout, regions_axis=0)
-            tiles.append(ops.reshape(x, (-1, vectors.shape[2])))
+            tiles.append(ops.reshape(x, (-1, self._dims)))
             weights.append(weight)
         return Placed(tiles, None if self._blank is None else weights, [], self.layout)
 
@@ -214,6 +216,7 @@ class PairScorer:
         self, x: Tensor, layout: Layout, regions_axis: int
     ) -> tuple[Tensor, Tensor | None]:
         """[..., C] in the scorer's precision, weighted, and the weights of the frames."""
+        x = as_floats(x, self._dims)
         if self._attention is None and self._blank is None:
             return ops.cast(x, self.precision), None
         x, scale, weights = ops.cast(x, "float32"), None, None

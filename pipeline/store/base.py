@@ -11,6 +11,7 @@ from typing import Any, Self
 import google_crc32c
 import numpy as np
 
+from pipeline.encoding import decode, decoded_dtype
 from pipeline.errors import StoreError
 from pipeline.records import Failure, FeatureSpec, VideoFeatures, VideoRecord
 from pipeline.store.header import Header
@@ -25,7 +26,9 @@ class FeatureStore(ABC):
     Attributes:
         path: of the store.
         spec: everything that changes the numbers.
-        dtype: of the vectors, little-endian float16 or float32.
+        encoding: how vectors are kept: float16, float32, int8 or binary, see `pipeline.encoding`.
+        dtype: of the stored array: `<f2`, `<f4`, int8 or uint8.
+        frame_bytes: of one frame's vectors, as stored.
         format_version: of the layout.
         provenance: what the store's maker recorded, any JSON.
     """
@@ -34,11 +37,13 @@ class FeatureStore(ABC):
         self.path = path
         self.spec: FeatureSpec = header.spec
         self.dtype: np.dtype = header.dtype
+        self.encoding: str = header.encoding
+        self.frame_bytes: int = header.row_bytes
         self.format_version: int = header.format_version
         self.provenance: dict[str, Any] = header.provenance
         self._header = header
         self._index = index
-        self._frame_shape = (header.spec.vectors, header.spec.dims)
+        self._frame_shape = header.row_shape
 
     @property
     def ids(self) -> list[str]:
@@ -85,29 +90,53 @@ class FeatureStore(ABC):
     def read(self, video_id: str) -> VideoFeatures:
         """One whole video with its times, checked against its checksum.
 
+        Returns:
+            Its vectors are floats, as those of `read_vectors`.
+
         Raises:
             StoreError: not there, or damaged.
         """
         entry = self._entry(video_id)
-        vectors = self.read_vectors(video_id)
+        stored = self.read_stored(video_id)
         seconds = self._seconds(video_id, entry)
-        if crc32c(seconds, crc32c(vectors)) != int(entry.crc32c, 16):
+        if crc32c(seconds, crc32c(stored)) != int(entry.crc32c, 16):
             raise self._damaged(video_id, "its checksum does not fit")
-        return VideoFeatures(video_id, vectors, seconds)
+        return VideoFeatures(video_id, decode(stored, self.spec.dims), seconds)
 
     def read_vectors(
         self, video_id: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Region vectors of frames start..stop of one video, straight from the file.
+        """Region vectors of frames start..stop of one video as floats, whatever the store keeps.
+
+        Arguments and errors are those of `read_stored`, but `out` is of the dtype returned.
+
+        Returns:
+            [t, R, C] float16 from a float16 store, else float32; from int8 and binary stores of
+            length 1. `out` where that was given.
+        """
+        if self.dtype.kind == "f":
+            return self.read_stored(video_id, start, stop, out)
+        vectors = decode(self.read_stored(video_id, start, stop), self.spec.dims)
+        if out is None:
+            return vectors
+        _require_fit(out, vectors.shape, decoded_dtype(self.dtype))
+        out[:] = vectors
+        return out
+
+    def read_stored(
+        self, video_id: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What the store keeps of frames start..stop of one video, straight from the file.
 
         Checksums are left to `verify` and `read`: they cover whole videos.
 
         Args:
             start, stop: as in a slice; negative or beyond the end means the same as there.
-            out: C-contiguous [t, R, C] of the store's dtype to read into; None makes one.
+            out: C-contiguous array of the returned shape and dtype to read into; None makes one.
 
         Returns:
-            [t, R, C] of the store's dtype; `out` where that was given.
+            [t, R, C] of the store's dtype, of a binary store [t, R, ceil(C / 8)]; `out` where
+            that was given.
 
         Raises:
             StoreError: not there, or the file is damaged.
@@ -118,10 +147,8 @@ class FeatureStore(ABC):
         shape = (max(0, last - first), *self._frame_shape)
         if out is None:
             out = np.empty(shape, self.dtype)
-        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
-            raise ValueError(
-                f"out is {out.dtype} {out.shape}, expected C-contiguous {self.dtype} {shape}"
-            )
+        else:
+            _require_fit(out, shape, self.dtype)
         if out.size:
             buffer = memoryview(out.data).cast("B")
             try:
@@ -200,7 +227,7 @@ class FeatureStore(ABC):
         rows = self._header.slab_rows
         crc = 0
         for start in range(0, entry.frames, rows):
-            crc = crc32c(self.read_vectors(video_id, start, start + rows), crc)
+            crc = crc32c(self.read_stored(video_id, start, start + rows), crc)
         return crc32c(self._seconds(video_id, entry), crc)
 
     def _damaged(self, video_id: str, what: str) -> StoreError:
@@ -208,6 +235,11 @@ class FeatureStore(ABC):
             f"{self.path}: video {video_id!r} cannot be read: {what}; open the store again if it "
             "was changed meanwhile, else copy it again or extract this video again"
         )
+
+
+def _require_fit(out: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise ValueError(f"out is {out.dtype} {out.shape}, expected C-contiguous {dtype} {shape}")
 
 
 def crc32c(values: np.ndarray, crc: int = 0) -> int:

@@ -1,13 +1,17 @@
-"""From store to store: conversion, merging, and getting rid of what was replaced or removed."""
+"""From store to store: conversion, coarser dtypes, merging, dropping of what was removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
+from pipeline.encoding import ENCODINGS, convert, is_coarser
 from pipeline.errors import InputError, StoreError
-from pipeline.store.base import FeatureStore
+from pipeline.store.base import FeatureStore, crc32c
 from pipeline.store.factory import create_or_append, open_store
+from pipeline.store.header import SLAB_BYTES
 from pipeline.store.writer import StoreWriter
 
 COMMIT_BYTES = 256 << 20
@@ -17,6 +21,7 @@ def copy_store(
     source: str | Path,
     target: str | Path,
     progress: Callable[[int, int], None] | None = None,
+    dtype: str | None = None,
 ) -> int:
     """Copy all videos and failures of `source` into `target`, of the same back end or the other.
 
@@ -25,19 +30,26 @@ def copy_store(
 
     Args:
         progress: called with (videos looked at, videos in all) after each video.
+        dtype: how the target keeps the vectors, see `pipeline.encoding`; None: as the source.
 
     Returns:
         Number of videos copied.
 
     Raises:
+        InputError: a finer dtype than that of the source, or the target is the source.
         StoreError: the target holds another video under the same id, or a store cannot be
             read or written; all that `open_store` and `create_or_append` raise.
     """
     if Path(source).resolve() == Path(target).resolve():
         raise InputError(f"{source}: cannot copy a store onto itself; name another target")
     with open_store(source) as old:
-        made = create_or_append(target, old.spec, old.dtype.name, old.provenance)
-        with made as new:
+        kept = dtype or old.encoding
+        if kept in ENCODINGS and is_coarser(old.encoding, than=kept):
+            raise InputError(
+                f"{source}: holds {old.encoding}, and {kept} would not bring back what that "
+                "rounded away; leave out --dtype, or extract the videos again"
+            )
+        with create_or_append(target, old.spec, kept, old.provenance) as new:
             return _copy(old, new, progress)
 
 
@@ -62,23 +74,41 @@ def _copy(old: FeatureStore, new: StoreWriter, progress: Callable[[int, int], No
 def _is_there(old: FeatureStore, new: StoreWriter, video_id: str) -> bool:
     if video_id not in new:
         return False
-    if old.checksum(video_id) != new.checksum(video_id):
+    if _checksum_in(old, new, video_id) != new.checksum(video_id):
         raise StoreError(
             f"{new.path}: holds another video {video_id!r} than {old.path}; remove one of them"
         )
     return True
 
 
+def _checksum_in(old: FeatureStore, new: StoreWriter, video_id: str) -> str:
+    """What the checksum of the old store's video is in the new one."""
+    if old.dtype == new.dtype:
+        return old.checksum(video_id)
+    crc = 0
+    for _, rows in _slabs(old, video_id):
+        crc = crc32c(convert(rows, old.spec.dims, new.dtype), crc)
+    return f"{crc32c(old.seconds(video_id), crc):08x}"
+
+
 def _copy_video(old: FeatureStore, new: StoreWriter, video_id: str) -> int:
     """Copies one video, checked against its checksum; returns its bytes."""
     record, seconds = old.record(video_id), old.seconds(video_id)
     video = new.begin(video_id, record.source)
-    step = new.header.slab_rows
-    for start in range(0, record.frames, step):
-        stop = start + step
-        video.append(old.read_vectors(video_id, start, stop), seconds[start:stop])
-    video.finish(record.note)
-    if old.checksum(video_id) != new.checksum(video_id):
-        new.remove(video_id)
+    crc = 0
+    for start, rows in _slabs(old, video_id):
+        crc = crc32c(rows, crc)
+        times = seconds[start : start + len(rows)]
+        video.append_stored(convert(rows, old.spec.dims, new.dtype), times)
+    if crc32c(seconds, crc) != int(old.checksum(video_id), 16):
+        video.abandon()
         raise StoreError(f"{old.path}: video {video_id!r} is damaged; extract it again")
+    video.finish(record.note)
     return record.frames * new.header.row_bytes
+
+
+def _slabs(store: FeatureStore, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
+    """(first frame, stored rows) over a whole video."""
+    step = max(1, SLAB_BYTES // store.frame_bytes)
+    for start in range(0, store.frames(video_id), step):
+        yield start, store.read_stored(video_id, start, start + step)

@@ -59,8 +59,8 @@ def create_or_append(
     Args:
         path: .h5, .hdf5 or .zarr.
         spec: what the features to be added are made with.
-        dtype: float16 or float32, of the stored vectors; None takes an existing store's, and
-            float16 for a new one.
+        dtype: float16, float32, int8 or binary, see `pipeline.encoding`; None takes an existing
+            store's, and float16 for a new one.
         provenance: kept with a new store; an existing one keeps its own.
         disk: the file operations; tests pass one that fails.
 

@@ -2,7 +2,7 @@
 
     /             attribute "store": the header as JSON
     /manifest     uint8 [bytes], the log of `manifest.py`
-    /features/KEY float16 or float32 [T, R, C], contiguous; attribute "id"
+    /features/KEY vectors as `pipeline.encoding` keeps them, contiguous; attribute "id"
     /seconds/KEY  float64 [T], contiguous
     /removed/...  the same two groups for what was replaced or removed
 
@@ -134,7 +134,7 @@ class Hdf5Writer(StoreWriter):
         return cls(path, lock, disk)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
-        shape = (video.frames, self.spec.vectors, self.spec.dims)
+        shape = (video.frames, *self.header.row_shape)
         vectors = self._file["features"].create_dataset(key, shape, self.dtype)
         vectors.attrs["id"] = printable(video.id)
         for start, slab in video.slabs(self.header.slab_rows):

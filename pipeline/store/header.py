@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.encoding import ENCODINGS, encoding_of, stored_values
 from pipeline.errors import FingerprintMismatchError, StoreError
 from pipeline.records import FORMAT_VERSION, FeatureSpec
 
 FORMAT = "visil-index feature store"
-DTYPES: dict[str, np.dtype] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 SLAB_BYTES = 8 << 20
 
 
@@ -25,20 +25,31 @@ class Header:
 
     Attributes:
         spec: all that changes the numbers.
-        dtype: of the region vectors, little-endian float16 or float32.
-        format_version: of this layout.
+        dtype: of the stored region vectors; `encoding` names what it means.
+        format_version: of this layout, the oldest that knows the encoding.
         provenance: what else its maker wanted to be known; any JSON.
     """
 
     spec: FeatureSpec
     dtype: np.dtype
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> str:
+        """How vectors are kept, see `pipeline.encoding`."""
+        return encoding_of(self.dtype)
+
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """Of one frame's vectors, as stored."""
+        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one frame's vectors."""
-        return self.spec.vectors * self.spec.dims * self.dtype.itemsize
+        vectors, values = self.row_shape
+        return vectors * values * self.dtype.itemsize
 
     @property
     def slab_rows(self) -> int:
@@ -49,7 +60,7 @@ class Header:
         return {
             "format": FORMAT,
             "format_version": self.format_version,
-            "dtype": self.dtype.name,
+            "dtype": self.encoding,
             "spec": self.spec.as_json(),
             "fingerprint": self.spec.fingerprint,
             "provenance": self.provenance,
@@ -70,8 +81,8 @@ class Header:
             )
         if self.dtype != other.dtype and not any_dtype:
             raise StoreError(
-                f"{path}: holds {other.dtype.name}, not {self.dtype.name}; "
-                f"add with dtype {other.dtype.name}, or write to another store"
+                f"{path}: holds {other.encoding}, not {self.encoding}; "
+                f"add with dtype {other.encoding}, or write to another store"
             )
 
 
@@ -79,15 +90,17 @@ def make_header(spec: FeatureSpec, dtype: str, provenance: dict[str, Any] | None
     """A header for a new store.
 
     Raises:
-        StoreError: a dtype other than float16 and float32, or provenance that is not JSON.
+        StoreError: a dtype that is none of `ENCODINGS`, or provenance that is not JSON.
     """
-    if str(dtype) not in DTYPES:
-        raise StoreError(f"a store keeps float16 or float32, not {dtype}")
+    if str(dtype) not in ENCODINGS:
+        raise StoreError(f"a store keeps {', '.join(ENCODINGS)}, not {dtype}")
     try:
         clean = json.loads(json.dumps(provenance or {}, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise StoreError(f"the provenance of a store must be plain JSON: {error}") from error
-    return Header(spec, DTYPES[str(dtype)], provenance=clean)
+    kept = ENCODINGS[str(dtype)]
+    # Programs of before int8 and binary read version 1, and refuse later ones by name.
+    return Header(spec, kept, 1 if kept.kind == "f" else 2, clean)
 
 
 def read_header(value: Any, path: str) -> Header:
@@ -108,7 +121,7 @@ def read_header(value: Any, path: str) -> Header:
         known = {f.name for f in fields(FeatureSpec)}
         spec = FeatureSpec(**{k: v for k, v in value["spec"].items() if k in known})
         return Header(
-            spec, DTYPES[value["dtype"]], int(value["format_version"]), value["provenance"]
+            spec, ENCODINGS[value["dtype"]], int(value["format_version"]), value["provenance"]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.encoding import decoded_dtype, encode
 from pipeline.errors import StoreError
 from pipeline.records import SourceInfo, VideoRecord
 from pipeline.store.base import crc32c
@@ -64,20 +65,37 @@ class VideoWriter:
         """Add frames.
 
         Args:
-            vectors: [n, R, C], finite; converted to the store's dtype.
+            vectors: [n, R, C] floats, finite; kept as the store's dtype says.
             seconds: [n] times since the start of the video, never descending.
 
         Raises:
             StoreError: wrong shapes or values, or no room for the temporary file.
         """
         self._require_open()
-        vectors = np.asarray(vectors)
-        times = np.array(seconds, "<f8")
-        self._check(vectors, times)
+        spec, dtype = self._header.spec, self._header.dtype
         with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(vectors, self._header.dtype)
-        if not np.isfinite(rows).all():
-            raise self._refused(f"vectors are not finite numbers in {rows.dtype}")
+            floats = np.asarray(vectors, decoded_dtype(dtype))
+        times = np.array(seconds, "<f8")
+        self._check(floats, (spec.vectors, spec.dims), times)
+        if not np.isfinite(floats).all():
+            raise self._refused(f"vectors are not finite numbers in {floats.dtype}")
+        self._write(encode(floats, dtype), times)
+
+    def append_stored(self, rows: np.ndarray, seconds: np.ndarray) -> None:
+        """Add frames as a store of the same dtype keeps them (`FeatureStore.read_stored`).
+
+        Args:
+            rows: [n, R, `encoding.stored_values`] of the store's dtype.
+            seconds, errors: as in `append`.
+        """
+        self._require_open()
+        times = np.array(seconds, "<f8")
+        self._check(rows, self._header.row_shape, times)
+        if rows.dtype != self._header.dtype:
+            raise self._refused(f"vectors are {rows.dtype}, expected {self._header.dtype}")
+        self._write(np.ascontiguousarray(rows), times)
+
+    def _write(self, rows: np.ndarray, times: np.ndarray) -> None:
         try:
             self._spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
         except OSError as error:
@@ -115,18 +133,17 @@ class VideoWriter:
                 self._spool.close()
 
     def slabs(self, rows: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(first frame, [n, R, C]) over the whole video, `rows` frames at a time."""
+        """(first frame, stored rows of n frames) over the whole video, `rows` frames at a time."""
         self._spool.seek(0)
         for start in range(0, self.frames, rows):
             data = self._spool.read(min(rows, self.frames - start) * self._header.row_bytes)
-            shape = (-1, self._header.spec.vectors, self._header.spec.dims)
+            shape = (-1, *self._header.row_shape)
             yield start, np.frombuffer(data, self._header.dtype).reshape(shape)
 
-    def _check(self, vectors: np.ndarray, times: np.ndarray) -> None:
-        spec = self._header.spec
-        if vectors.ndim != 3 or vectors.shape[1:] != (spec.vectors, spec.dims):
+    def _check(self, vectors: np.ndarray, row: tuple[int, int], times: np.ndarray) -> None:
+        if vectors.ndim != 3 or vectors.shape[1:] != row:
             raise self._refused(
-                f"vectors are {vectors.shape}, expected (frames, {spec.vectors}, {spec.dims})"
+                f"vectors are {vectors.shape}, expected (frames, {row[0]}, {row[1]})"
             )
         if times.shape != vectors.shape[:1]:
             raise self._refused(f"{times.shape} times for {len(vectors)} frames")

@@ -1,7 +1,7 @@
 """Feature store in a Zarr v3 directory; each array lies in as few files as can be.
 
     zarr.json              root group; attribute "store": the header
-    features/KEY/zarr.json array float16 or float32 [T, R, C]; attributes "id", "seconds"
+    features/KEY/zarr.json array as `pipeline.encoding` keeps it; attributes "id", "seconds"
     features/KEY/c.K.0.0   its K-th chunk, raw little-endian bytes; a short video has one
     manifest/zarr.json     an empty array, so that Zarr tools take the folder for their own
     manifest/log.jsonl     the log of `manifest.py`
@@ -132,7 +132,7 @@ class ZarrWriter(StoreWriter):
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         rows = _chunk_rows(video.frames, self.header.row_bytes)
-        tail = (self.spec.vectors, self.spec.dims)
+        tail = self.header.row_shape
         array = self._group.create_array(
             key,
             shape=(video.frames, *tail),

@@ -497,8 +497,8 @@ def test_other_settings_are_refused_by_name(path: Path) -> None:
     create_or_append(path, replace(SPEC, model="another name")).close()
     with pytest.raises(StoreError, match="holds float16, not float32"):
         create_or_append(path, SPEC, "float32")
-    with pytest.raises(StoreError, match="float16 or float32, not int8"):
-        create_or_append(path, SPEC, "int8")
+    with pytest.raises(StoreError, match="float16, int8, binary, not int4"):
+        create_or_append(path, SPEC, "int4")
     open_writer(path).close()
 
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "errors",
     "records",
+    "encoding",
     "config padding resize shipped resampling",
     "calibration",
     "inputs",

@@ -34,7 +34,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
         ("extract:\n  fps: true", "expected a number"),
         ("extract:\n  batch_size: 1.5", "expected a whole number"),
         ("extract:\n  dims: x", "dims is 'x'"),
-        ("extract:\n  dtype: int8", "dtype is 'int8'"),
+        ("extract:\n  dtype: int4", "dtype is 'int4'"),
         ("extract:\n  sampling: all", "sampling is 'all'"),
         ("extract:\n  hwaccel: gpu", "hwaccel is 'gpu'"),
         ("extract:\n  hwaccel: cuda:x", "hwaccel is 'cuda:x'"),

@@ -46,7 +46,7 @@ def score_all(
     from pipeline.nets.pairs import PairScorer
 
     weights = SimpleNamespace(
-        layout=layout, comparator=comparator, skip=skip, attention=None, blank=blank
+        layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank
     )
     scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
