@@ -114,7 +114,9 @@ def compute_similarity(
         if max_fpr is not None:
             from pipeline.calibrate import threshold_for
 
-            threshold = threshold_for(max_fpr, searched, weights, config, mirrored is not None)
+            threshold = threshold_for(
+                max_fpr, asked, searched, weights, config, mirrored is not None
+            )
         if output_file is not None:
             compare.compute_similarity(
                 asked, searched, output_file, weights, config, top_k, threshold, gpu_id,

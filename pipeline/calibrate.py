@@ -63,7 +63,7 @@ def calibrate(
         [groups[v] + "\t" if groups and v in groups else v for v in side.ids]
         for side in (queries, database)
     )  # no id holds a tab, so no group is mistaken for an id
-    calibration = fit(table, _manner(database, function), rows_of, columns_of, confidence)
+    calibration = fit(table, _manner(queries, database, function), rows_of, columns_of, confidence)
     best = [
         (float(row[i]), query, database.ids[i])
         for query, row in zip(queries.ids, np.nan_to_num(table, nan=-np.inf), strict=True)
@@ -74,7 +74,8 @@ def calibrate(
 
 def threshold_for(
     rate: float,
-    videos: Collection,
+    queries: Collection,
+    database: Collection,
     model: ModelWeights,
     config: CompareConfig,
     mirrored: bool = False,
@@ -91,7 +92,7 @@ def threshold_for(
     """
     calibration = calibration_of(model)
     function = config.similarity_function or model.similarity_function
-    differences = calibration.differences(**_manner(videos, function))
+    differences = calibration.differences(**_manner(queries, database, function))
     if differences:
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
@@ -111,11 +112,14 @@ def calibration_of(model: ModelWeights) -> Calibration:
     return model.calibration
 
 
-def _manner(videos: Collection, similarity_function: str) -> dict[str, Any]:
-    spec = videos.spec
+def _manner(queries: Collection, database: Collection, similarity_function: str) -> dict[str, Any]:
+    spec = database.spec
+    sides = {"queries": queries.binary, "database": database.binary}
+    binary = [side for side, signs in sides.items() if signs]
     return {
         "similarity_function": similarity_function,
         "dims": spec.dims,
         "fps": spec.fps,
         "sampling": spec.sampling,
+        "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
     }

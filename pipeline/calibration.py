@@ -38,6 +38,8 @@ class Calibration:
         confidence: part of the resamples in which they are high enough; None for the quantiles of
             the pairs themselves, as earlier versions wrote them.
         groups: number of groups of videos that were resampled, on the side that has fewer.
+        binary: which side's stores kept signs alone, which lowers scores: "none", "queries",
+            "database" or "both".
     """
 
     similarity_function: str
@@ -49,6 +51,7 @@ class Calibration:
     scores: tuple[float, ...]
     confidence: float | None = None
     groups: int | None = None
+    binary: str = "none"
 
     def __post_init__(self) -> None:
         for key in ("rates", "scores"):
@@ -101,7 +104,7 @@ def fit(
 
     Args:
         table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
-        made: similarity_function, dims, fps and sampling.
+        made: similarity_function, dims, fps, sampling and binary.
         rows, columns: group of each query and of each database video, see `upper_scores`.
         confidence: part of the resamples in which no more than a rate may reach its score.
 

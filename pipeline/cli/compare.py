@@ -175,7 +175,7 @@ def compare(
             mirrored = sources.mirrored(queries, query_list, mirrored_query_store)
         background = sources.stored(background_store) if background_store else None
         if max_fpr is not None:
-            threshold = _threshold(max_fpr, database, model_dir, config, mirror)
+            threshold = _threshold(max_fpr, queries, database, model_dir, config, mirror)
         _run(
             queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list,
             mirrored,
@@ -213,12 +213,17 @@ def _check_mirrored(
 
 
 def _threshold(
-    rate: float, database: Collection, model_dir: str | None, config: Config, mirrored: bool
+    rate: float,
+    queries: Collection,
+    database: Collection,
+    model_dir: str | None,
+    config: Config,
+    mirrored: bool,
 ) -> float:
     from pipeline.calibrate import threshold_for
 
     weights = common.load_weights(model_dir)
-    threshold = threshold_for(rate, database, weights, config.compare, mirrored)
+    threshold = threshold_for(rate, queries, database, weights, config.compare, mirrored)
     made = weights.calibration
     assert made is not None
     sure = f" with confidence {made.confidence:g}" if made.confidence is not None else ""

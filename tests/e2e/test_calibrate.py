@@ -123,6 +123,23 @@ def test_other_dims_are_refused(folder):
     assert "dims: 16 calibrated, 8 here" in said
 
 
+def test_a_calibration_of_floats_is_not_for_signs(folder):
+    """Scores of binary stores are lower, so that a threshold of others would hide copies."""
+    small = folder / "small.h5"
+    run("copy", folder / "d.h5", small, "--dtype", "binary")
+    out = ("-o", folder / "r.json", "--max_fpr", "0.1")
+    run("calibrate", *sides(folder))
+    said = run("compare", *sides(folder, "small.h5"), *out, code=2)
+    assert "binary: none calibrated, database here" in said
+    run("calibrate", *sides(folder, "small.h5"))
+    assert load_model(folder / "model").calibration.binary == "database"
+    run("compare", *sides(folder, "small.h5"), *out)
+    assert "binary: database calibrated, none here" in run("compare", *sides(folder), *out, code=2)
+    run("copy", folder / "d.h5", folder / "int8.h5", "--dtype", "int8")
+    run("calibrate", *sides(folder))
+    run("compare", *sides(folder, "int8.h5"), *out)
+
+
 def test_bad_lists_and_models(folder):
     (folder / "bad.tsv").write_text("q0\td0\nq1\n")
     said = run("calibrate", *sides(folder), "--related", folder / "bad.tsv", code=2)
@@ -137,5 +154,6 @@ def test_two_chances_are_allowed_for(folder):
     run("calibrate", *sides(folder))
     model = load_model(folder / "model")
     with open_store(folder / "d.h5") as store:
-        found = threshold_for(0.02, Collection([store]), model, CompareConfig(), mirrored=True)
+        videos = Collection([store])
+        found = threshold_for(0.02, videos, videos, model, CompareConfig(), mirrored=True)
     assert found == model.calibration.threshold(0.01)
