@@ -25,10 +25,11 @@ from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
 from benchmarks.retrieval.tables import table_of
 from pipeline import compute_similarity, extract_features
-from pipeline.config import SAMPLINGS, CompareConfig, ExtractConfig
+from pipeline.config import DTYPES, SAMPLINGS, CompareConfig, ExtractConfig
 from pipeline.extract import ExtractReport
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
+from pipeline.store import copy_store
 
 PROGRESS_SECONDS = 10.0
 
@@ -71,6 +72,10 @@ def model_store(
         setting += f" {config.sampling}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
+    if config.dtype in ("int8", "binary"):  # as extracting so would give, up to float16's rounding
+        made = model_store(videos, name, model_dir, replace(config, dtype=None), log, as_queries)
+        copy_store(made, store, dtype=config.dtype)
+        return store
     report = extract_features(videos, store, model_dir, config, progress=_Progress(log))
     if not report.complete:
         raise RuntimeError(f"{store}: {report.failures or report.known_failures}")
@@ -169,7 +174,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
     parser.add_argument("--fps", type=float, default=1.0)
     parser.add_argument("--dims", type=int)
-    parser.add_argument("--dtype", choices=("float16", "float32"))
+    parser.add_argument("--dtype", choices=DTYPES)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
     parser.add_argument("--similarity_function", choices=("chamfer", "symmetric_chamfer"))
