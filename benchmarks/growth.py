@@ -40,14 +40,16 @@ def spec() -> FeatureSpec:
     )  # fmt: skip
 
 
-def make(path: Path, videos: int, frames: int, made_with: FeatureSpec) -> Path:
+def make(
+    path: Path, videos: int, frames: int, made_with: FeatureSpec, dtype: str = "float16"
+) -> Path:
     """A store of `videos` videos of unit vectors; kept from an earlier run if it fits."""
     if path.exists():
         with open_store(path) as store:
             if len(store) == videos:
                 return path
     rng = np.random.default_rng(0)
-    with create_or_append(path, made_with) as writer:
+    with create_or_append(path, made_with, dtype) as writer:
         for i in range(videos):
             x = rng.standard_normal((frames, made_with.regions, made_with.dims), np.float32)
             video = writer.begin(f"v{i}", SourceInfo(f"v{i}.mp4"))

@@ -1,11 +1,12 @@
 """Stage two's overlap: reading, placing on the device and comparing, each alone and all at once.
 
     python benchmarks/streaming.py FOLDER [--database 1000] [--queries 1 10] [--kind h5 zarr]
-        [--precision float32] [--comparator] [--block_mb 32]
+        [--dtype float16 int8 binary] [--precision float32] [--comparator] [--block_mb 32]
 
 Made-up features of 60 frames (`growth.py` makes the stores). For each store and number of queries,
 medians of `--rounds` in turn: all blocks read; all blocks placed; all blocks compared, placed
-beforehand; and the stage as it runs. The bar is 1.15 of the slowest of the three alone. As the
+beforehand; and the stage as it runs. Of int8 and binary stores also placing what was decoded
+in numpy: in stage two the device decodes. The bar is 1.15 of the slowest of the three alone. As the
 three share the processor where there is no GPU, its seconds are printed as well: their sum
 over the cores is the other floor.
 """
@@ -13,6 +14,7 @@ over the cores is the other floor.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from pipeline.blocks import CHAMFER_ONLY, COMPARATOR
 from pipeline.collection import Collection
 from pipeline.config import CompareConfig
 from pipeline.decode.pool import available_cores
+from pipeline.encoding import ENCODINGS, decode
 from pipeline.nets.backend import ops
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.pairs import PairScorer
@@ -61,9 +64,10 @@ def parts(
         for block in searched.blocks:
             searched.read(block)
 
-    def place() -> None:
+    def place(on_host: bool = False) -> None:
         for i in range(len(searched.blocks)):
-            side = scorer.place_targets(vectors[i % len(vectors)])
+            block = vectors[i % len(vectors)]
+            side = scorer.place_targets(decode(block, database.spec.dims) if on_host else block)
             ops.convert_to_numpy(ops.cast(side.tiles[-1][0, 0], "float32"))
 
     def work() -> None:
@@ -77,7 +81,10 @@ def parts(
                     config.batch_size,
                 )  # fmt: skip
 
-    return {"read": read, "place": place, "compare": work}
+    steps = {"read": read, "place": place, "compare": work}
+    if database.dtype.kind != "f":
+        steps["decoded on the host, placed"] = lambda: place(on_host=True)
+    return steps
 
 
 def main() -> None:
@@ -86,6 +93,7 @@ def main() -> None:
     parser.add_argument("--database", type=int, default=1000)
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--kind", nargs="+", choices=("h5", "zarr"), default=["h5", "zarr"])
+    parser.add_argument("--dtype", nargs="+", choices=tuple(ENCODINGS), default=["float16"])
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--comparator", action="store_true", help="of random weights")
     parser.add_argument("--block_mb", type=int, default=CompareConfig.block_mb)
@@ -95,8 +103,9 @@ def main() -> None:
     made_with, weights = spec(), load_model(default_model_dir())
     if o.comparator:
         object.__setattr__(weights, "comparator", random_weights(made_with.dims).comparator)
-    for kind in o.kind:
-        database = make(o.folder / f"d{o.database}.{kind}", o.database, 60, made_with)
+    for kind, dtype in itertools.product(o.kind, o.dtype):
+        ending = f"{dtype}.{kind}"
+        database = make(o.folder / f"d{o.database}.{ending}", o.database, 60, made_with, dtype)
         for count in o.queries:
             queries = make(o.folder / f"q{count}.{kind}", count, 60, made_with)
             with open_store(queries) as q, open_store(database) as d:
@@ -107,21 +116,29 @@ def main() -> None:
                     run()
                 times = [{name: timed(run) for name, run in runs.items()} for _ in range(o.rounds)]
                 size = sum(p.frames for p in compare._Side(sides[1], COMPARATOR, 1).pieces)
-            gigabytes = size * made_with.regions * made_with.dims * 2 / 1e9
-            report(f"{kind}, {count} queries", gigabytes, times)
+                gigabytes = size * d.frame_bytes / 1e9
+            report(f"{kind}, {dtype}, {count} queries", gigabytes, size, times)
 
 
-def report(name: str, gigabytes: float, times: list[dict[str, tuple[float, float]]]) -> None:
+def report(
+    name: str, gigabytes: float, frames: int, times: list[dict[str, tuple[float, float]]]
+) -> None:
+    """Seconds of each step; GB/s are of stored bytes."""
     wall = {k: float(np.median([t[k][0] for t in times])) for k in times[0]}
     cpu = {k: float(np.median([t[k][1] for t in times])) for k in times[0]}
-    alone = max(wall[k] for k in wall if k != "whole")
-    shared = sum(cpu[k] for k in cpu if k != "whole") / available_cores()
-    print(f"{name}, {gigabytes:.2f} GB")
+    steps = ("read", "place", "compare")
+    alone = max(wall[k] for k in steps)
+    shared = sum(cpu[k] for k in steps) / available_cores()
+    print(f"{name}, {gigabytes:.3f} GB")
     for k in wall:
-        print(f"  {k:8} {wall[k]:7.2f} s wall {cpu[k]:7.2f} s cpu {gigabytes / wall[k]:7.2f} GB/s")
+        print(
+            f"  {k:28} {wall[k]:7.3f} s wall {cpu[k]:7.3f} s cpu {gigabytes / wall[k]:7.2f} GB/s "
+            f"{frames / wall[k] / 1e6:7.3f} M frames/s"
+        )
     print(
         f"  whole / slowest alone {wall['whole'] / alone:.2f}, / processor seconds over cores "
-        f"{wall['whole'] / shared:.2f}"
+        f"{wall['whole'] / shared:.2f}",
+        flush=True,
     )
 
 
