@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from pipeline.store import open_store
 CHUNK = 1024  # database frames at once
 SHOWN = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
 HEADS = ["", "mAP", "uAP", "recall at 0.1 %", "hard mAP", *SHOWN]
+LOOKS = ("partial", "soft", "small", "framed")  # beside the regions
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -43,11 +44,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: which parts count, what is done to all vectors, bits of a stored value."""
+    """One row: looks at a frame that count, what is done to all vectors, bits of a stored value."""
 
     name: str
-    soft: bool = True
-    small: bool = True
+    looks: Collection[str] = LOOKS
     change: Change = lambda x: x
     dims: float = 1.0
     bits: int = 16
@@ -75,10 +75,13 @@ def one_bit(x: np.ndarray) -> np.ndarray:
 
 
 VARIANTS = (
-    Variant("regions alone (ViSiL_f)", soft=False, small=False),
-    Variant("and the soft vector", small=False),
-    Variant("and small views", soft=False),
-    Variant("**all views**"),
+    Variant("regions alone (ViSiL_f)", ()),
+    Variant("and the best of them (partial)", ("partial",)),
+    Variant("regions and the soft vector", ("soft",)),
+    Variant("regions, soft and framed", ("soft", "framed")),
+    Variant("regions and small views", ("small",)),
+    Variant("all but partial", ("soft", "small", "framed")),
+    Variant("**all**"),
     Variant("half of the dims", change=cut(0.5), dims=0.5),
     Variant("a quarter of the dims", change=cut(0.25), dims=0.25),
     Variant("int8", change=int8, bits=8),
@@ -92,16 +95,24 @@ def frame_matrix(query: np.ndarray, target: np.ndarray, layout: Layout, v: Varia
     n, dims = layout.regions, query.shape[2]
     dots = query[:, :n].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
     dots = dots.reshape(len(query), n, len(target), n)
-    best = dots.max(axis=3).mean(axis=1)
+    each = dots.max(axis=3)
+    best = each.mean(axis=1)
     if v.symmetric:
         best = (best + dots.max(axis=1).mean(axis=2)) / 2
-    if v.soft and layout.soft:
+    if "partial" in v.looks and layout.partial:
+        highest = np.sort(each, axis=1)[:, n - layout.partial :]
+        best = np.maximum(best, highest.mean(axis=1) + layout.partial_offset)
+    if "soft" in v.looks and layout.soft:
         best = np.maximum(best, query[:, n] @ target[:, n].T)
-    if v.small and layout.small:
-        small = query[:, layout.shared :].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
-        small = small.reshape(len(query), layout.small, len(target), n)
-        best = np.maximum(best, small.max(axis=(1, 3)))
-    return best
+    if "framed" in v.looks and layout.framed:
+        best = np.maximum(best, query[:, -1] @ target[:, n].T + layout.framed_offset)
+    if "small" in v.looks and layout.small:
+        small = query[:, layout.shared : layout.shared + layout.small].reshape(-1, dims)
+        small = small @ target[:, :n].reshape(-1, dims).T
+        small = small.reshape(len(query), layout.small, len(target), n).max(axis=3)
+        offsets = np.array(layout.small_offsets or (0.0,) * layout.small, np.float32)
+        best = np.maximum(best, (small + offsets[:, None]).max(axis=1))
+    return np.minimum(best, 1)
 
 
 def scores(queries: Side, database: Side, layout: Layout, variant: Variant) -> np.ndarray:
@@ -157,7 +168,7 @@ def main() -> int:
     print(markdown_row(*("---" for _ in [*HEADS, ""])))
     for v in VARIANTS:
         found = figures_by_kind(scores(queries, database, layout, v), kinds)
-        vectors = layout.regions + (layout.soft and v.soft)
+        vectors = layout.regions + (layout.soft and "soft" in v.looks)
         size = 3600 * vectors * weights.dims * v.dims * v.bits / 8
         print(markdown_row(v.name, *cells_of(found), f"{size / 1e6:.1f} M"), flush=True)
     return 0

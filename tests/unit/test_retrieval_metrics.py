@@ -94,7 +94,9 @@ def test_chamfer_takes_the_best_frame_of_each_video():
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_ablation_computes_what_stage_two_computes(symmetric):
-    layout = Layout(9, soft=True, small=2)
+    layout = Layout(
+        9, True, 2, partial=4, partial_offset=-0.02, small_offsets=(0.0, 0.04), framed=True
+    )
     sides = []
     for seed, vectors in ((0, layout.query), (1, layout.shared)):
         parts = [region_vectors(n, [seed, n, k]) for n in (5, 7) for k in range(2)]
