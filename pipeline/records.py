@@ -68,7 +68,7 @@ class FeatureSpec:
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
         mirrored: frames were mirrored, left for right; such features are for queries only.
         query_vectors: further vectors of a frame, behind those; only queries have them (small
-            views of the frame, see `nets.layout`), and what they are compared with has none.
+            and framed views, see `nets.layout`), and what they are compared with has none.
     """
 
     model: str

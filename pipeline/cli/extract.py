@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--as_queries",
     is_flag=True,
-    help="The videos will be queries: store the small views that find them inside other pictures.",
+    help="The videos will be queries: store the views that find them in other pictures as well.",
 )
 @click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
 @click.option(

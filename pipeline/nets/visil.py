@@ -81,7 +81,7 @@ class ViSiL:
         Args:
             frames: uint8 RGB [T, H, W, 3], or T arrays [H, W, 3]; any size. The shorter side
                 is scaled to the model's size unless it has it, then the centre is cut out.
-            as_query: with the small views that only a query has, see `layout`.
+            as_query: with the views that only a query has, see `layout`.
 
         Returns:
             float32 [T', R, C] after whitening, L2 norm and attention. T' is T, or for fewer
