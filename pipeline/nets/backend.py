@@ -57,6 +57,8 @@ with quiet_stderr():
         tensorflow.config.list_physical_devices()  # complains here, once, where no GPU is
         # A GPU would else round the inputs of float32 products to 10 bits.
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+        # Training makes stage two anew for each epoch's comparator: that this costs is no news.
+        tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     elif BACKEND == "jax":
         import jax
 

@@ -58,7 +58,7 @@ def test_the_soft_vector_finds_what_has_lost_its_detail(clips, model):
     ruined = np.clip(ruined, 0, 255).astype(np.uint8)
     query, target = (model.extract_features(x) for x in (frames, ruined))
     alone = ViSiL(default_model_dir())
-    alone.weights = replace(model.weights, soft=None)
+    alone.weights = replace(model.weights, soft=None, framed=None)
     without = alone.calculate_video_similarity(query[:, :9], target[:, :9])
     assert model.calculate_video_similarity(query, target) > without + 0.1
 
