@@ -79,11 +79,11 @@ def test_an_intro_makes_no_likeness(videos, intros, scorers, kind):
 def test_a_copy_is_still_found_and_a_video_is_itself(videos, intros, scorers, kind):
     plain, weighted = scorers
     with_intro = np.concatenate([intros[kind], videos["cockatoo"]])
-    # One output of the comparator sees both, the end of the intro and the begin of the clip.
+    # One of the two outputs that count sees both, the end of the intro and the begin of the clip.
     assert weighted(with_intro, with_intro) > 0.9
     clean = plain(videos["cockatoo"], videos["copy"])
     assert clean > 0.4
-    assert weighted(with_intro, videos["copy"]) > clean - 0.1
+    assert weighted(with_intro, videos["copy"]) > clean - 0.2
     assert weighted(videos["copy"], with_intro) > clean - 0.1
     assert weighted(intros[kind], intros[kind]) < 0.3
 
