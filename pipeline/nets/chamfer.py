@@ -31,12 +31,21 @@ def frame_to_frame(
     Returns:
         float [..., Tq, Tt].
     """
+    return _chamfer_of(_products(query, target), symmetric, weights)
+
+
+def _products(query: Any, target: Any) -> Any:
+    """Dot products of all regions: [..., Tq, R, C], [..., Tt, R, C] -> [..., Tq, R, Tt, R]."""
     *batch, frames_q, regions_q, channels = query.shape
     frames_t, regions_t = target.shape[-3:-1]
     rows = ops.reshape(query, (*batch, frames_q * regions_q, channels))
     columns = ops.reshape(target, (*batch, frames_t * regions_t, channels))
     dots = ops.matmul(rows, ops.swapaxes(columns, -1, -2))
-    dots = ops.reshape(dots, (*batch, frames_q, regions_q, frames_t, regions_t))
+    return ops.reshape(dots, (*batch, frames_q, regions_q, frames_t, regions_t))
+
+
+def _chamfer_of(dots: Any, symmetric: bool, weights: Weights | None) -> Any:
+    """`frame_to_frame` of `_products`."""
     there = ops.mean(ops.max(dots, axis=-1), axis=-2)
     if weights is not None:
         there = there / weights[0][:, None]
@@ -68,10 +77,10 @@ def best_of_views(
     """
     n = layout.regions
     regions = target[:, :n]
-    best = frame_to_frame(query[:, :n], regions, symmetric, weights)
+    dots = _products(query[:, :n], regions)
+    best = _chamfer_of(dots, symmetric, weights)
     if layout.partial:
-        part = partial(query[:, :n], regions, layout.partial)
-        best = ops.maximum(best, part + layout.partial_offset)
+        best = ops.maximum(best, _partial_of(dots, layout.partial) + layout.partial_offset)
     for place in layout.soft_places:
         soft = ops.matmul(query[:, place], ops.swapaxes(target[:, n], 0, 1))
         best = ops.maximum(best, soft + (layout.framed_offset if place > n else 0.0))
@@ -82,23 +91,11 @@ def best_of_views(
     return ops.minimum(best, 1.0)
 
 
-def partial(query: Any, target: Any, count: int) -> Any:
+def _partial_of(dots: Any, count: int) -> Any:
     """Mean over the `count` regions of q that match best, of the maximum over t's regions.
 
     Ours, after the partial Hausdorff distance (Huttenlocher et al., PAMI 1993).
-
-    Args:
-        query: float [Tq, R, C].
-        target: float [Tt, R, C].
-
-    Returns:
-        float [Tq, Tt].
     """
-    (frames_q, regions_q, channels), (frames_t, regions_t, _) = query.shape, target.shape
-    dots = ops.matmul(
-        ops.reshape(query, (-1, channels)), ops.transpose(ops.reshape(target, (-1, channels)))
-    )
-    dots = ops.reshape(dots, (frames_q, regions_q, frames_t, regions_t))
     return ops.mean(ops.sort(ops.max(dots, axis=-1), axis=1)[:, -count:], axis=1)
 
 

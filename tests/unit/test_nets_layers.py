@@ -136,7 +136,8 @@ def test_frame_chamfer_by_hand() -> None:
 
 def test_a_part_of_the_regions_is_enough() -> None:
     # maxima as above: 1 and 0.8 to frame 0, 0 and 1 to frame 1
-    assert np.allclose(numpy(chamfer.partial(QUERY, TARGET, 1)), [[1, 1]])
+    alone = Layout(2, partial=1)
+    assert np.allclose(numpy(chamfer.best_of_views(QUERY, TARGET, alone)), [[1, 1]])
     layout = Layout(2, partial=1, partial_offset=-0.25)
     assert np.allclose(numpy(chamfer.best_of_views(QUERY, TARGET[:, :2], layout)), [[0.9, 0.75]])
 
