@@ -41,7 +41,7 @@ def random_weights(dims: int) -> SimpleNamespace:
         for s in SHAPES
     )
     return SimpleNamespace(
-        layout=Layout(9), dims=dims, comparator=layers, attention=None, blank=None
+        layout=Layout(9), dims=dims, comparator=layers, skip=0.0, attention=None, blank=None
     )
 
 
@@ -104,8 +104,9 @@ def batched(
         matrix = scorer.frame_matrix(resident, placed)
         ops.convert_to_numpy(matrix[0, 0])
         times.append(time.perf_counter())
-        for batch in scores.batches(*sides, 10**6, _BATCH_CELLS, scorer.few_shapes):
-            found = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
+        weights = scorer.fetched_weights(resident), scorer.fetched_weights(placed)
+        for batch in scores.batches(*sides, 10**6, _BATCH_CELLS, scorer.few_shapes, weights):
+            found = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
             scores.add(batch, *scorer.fetched(found), table)
         times.append(time.perf_counter())
         spent.update(zip(spent, np.diff(times).tolist(), strict=True))

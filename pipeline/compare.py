@@ -223,7 +223,8 @@ def _score_block(
         query_block, block, batch_size, _BATCH_CELLS, scorer.few_shapes, weights
     )
     for batch in batches:
-        ahead.append((batch, scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)))
+        maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
+        ahead.append((batch, maxima))
         if len(ahead) > 1:  # a GPU works on the next batch while this one is fetched
             _fetch(scorer, scores, table, *ahead.popleft())
     while ahead:

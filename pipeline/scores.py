@@ -156,7 +156,7 @@ class PairScores:
             whole = pieces_of[videos] == 1
             weights = None
             if frame_weights is not None:
-                weights = _output_weights(windows, padded, self._stride, frame_weights)
+                weights = output_weights(windows, padded, self._stride, frame_weights)
             own = [piece for _, piece in members]
             found.append(_Group(padded, windows, videos, whole, own, weights))
         return found
@@ -248,10 +248,19 @@ def _filled(windows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([windows, np.repeat(windows[-1:], missing, axis=0)])
 
 
-def _output_weights(
+def output_weights(
     windows: np.ndarray, padded: int, stride: int, frame_weights: np.ndarray
 ) -> np.ndarray:
-    """[n, padded / stride] float32: means of the weights of each output's own frames."""
+    """Means of the weights of each output's own frames.
+
+    Args:
+        windows: [n, 4] int32, halves of windows as `nets.pairs.PairScorer.maxima` takes them.
+        padded: rows that they are padded to; stride: rows of an output.
+        frame_weights: float32 [frames of the block or more].
+
+    Returns:
+        float32 [n, padded / stride]; 0 for outputs that do not count.
+    """
     sums = np.concatenate([[0.0], np.cumsum(frame_weights, dtype=np.float64)])
     place = np.arange(padded // stride)[None, :]
     first = np.minimum(windows[:, :1] + place * stride, len(frame_weights))

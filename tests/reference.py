@@ -69,8 +69,13 @@ def comparator(
     layers: list[tuple[np.ndarray, np.ndarray]],
     skip: float = 0.0,
     symmetric: bool = False,
+    rows: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
 ) -> np.ndarray:
-    """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; `skip` of it is the matrix in groups of 4 x 4."""
+    """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; `skip` of it is the matrix in groups of 4 x 4.
+
+    In that part rows and columns count by their weights, [Tq] and [Tt].
+    """
     x = matrix[:, :, None]
     for i, (kernel, bias) in enumerate(layers[:3]):
         x = np.pad(x, [(1, 1), (1, 1), (0, 0)], mode="symmetric")
@@ -81,10 +86,14 @@ def comparator(
             x = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1).max(axis=(1, 3))
     kernel, bias = layers[3]
     x = np.clip((x @ kernel[0, 0] + bias)[:, :, 0], -1, 1)
-    groups = matrix[: 4 * x.shape[0], : 4 * x.shape[1]].reshape(x.shape[0], 4, x.shape[1], 4)
-    past = groups.max(axis=3).mean(axis=1)
+    h, w = x.shape
+    groups = matrix[: 4 * h, : 4 * w].reshape(h, 4, w, 4)
+    of_rows = (np.ones(4 * h) if rows is None else rows[: 4 * h]).reshape(h, 4, 1)
+    past = (groups.max(axis=3) * of_rows).sum(axis=1) / of_rows.sum(axis=1)
     if symmetric:
-        past = (past + groups.max(axis=1).mean(axis=2)) / 2
+        of_columns = (np.ones(4 * w) if columns is None else columns[: 4 * w]).reshape(1, w, 4)
+        back = (groups.max(axis=1) * of_columns).sum(axis=2) / of_columns.sum(axis=2)
+        past = (past + back) / 2
     return (1 - skip) * x + skip * past
 
 
@@ -118,7 +127,7 @@ def similarity(
         matrix, n = best_of_views(query, target, symmetric, blank, layout), layout.regions
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
-        matrix = comparator(matrix, layers, skip, symmetric)
+        matrix = comparator(matrix, layers, skip, symmetric, *weights)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
     return chamfer(matrix, symmetric, *weights)
 

@@ -95,9 +95,13 @@ class PairScorer:
             for kernel, bias in weights.comparator or ()
         ]
         self._products: dict[Layout, Callable[..., Tensor]] = {}
-        index = ((None,), "int32")
+        # Weights of frames count in what passes the comparator by; without either, none are sent.
+        self._weighs = self.has_comparator and bool(self._skip) and self._blank is not None
+        index, weight = ((None,), "int32"), ((None,), "float32")
         self._maxima = compiled_for_shapes(
-            self._pair_maxima, [((None, None), "float32"), ((None, 8), "int32"), index, index]
+            self._pair_maxima,
+            [((None, None), "float32"), ((None, 8), "int32"), index, index]
+            + [weight] * (2 * self._weighs),
         )
 
     def place_queries(self, vectors: np.ndarray) -> Placed:
@@ -176,7 +180,12 @@ class PairScorer:
         return _joined(rows, axis=0)
 
     def maxima(
-        self, matrix: Tensor, windows: np.ndarray, rows: int, columns: int
+        self,
+        matrix: Tensor,
+        windows: np.ndarray,
+        rows: int,
+        columns: int,
+        weights: tuple[np.ndarray | None, np.ndarray | None],
     ) -> tuple[Tensor, Tensor]:
         """Run the comparator on windows of the matrix and take the maxima Chamfer needs.
 
@@ -186,6 +195,7 @@ class PairScorer:
                 matrix, number of frames (at most `rows`, `columns`), first output that counts,
                 end of the outputs that count. The others are halo, right for no pair.
             rows, columns: shape that the batch is padded to; multiples of 4.
+            weights: of all rows and columns of the matrix, as `fetched_weights` gives them.
 
         Returns:
             Tensors for `fetched`; the device may still be at work on them.
@@ -193,8 +203,9 @@ class PairScorer:
         # The batch's shape travels as the lengths of two index vectors: every backend then
         # compiles by shape, and none needs to know the number itself.
         offsets = [ops.arange(n, dtype="int32") for n in (rows, columns)]
+        sent = [ops.convert_to_tensor(w) for w in weights] if self._weighs else []
         found: tuple[Tensor, Tensor] = self._maxima(
-            matrix, ops.convert_to_tensor(windows), *offsets
+            matrix, ops.convert_to_tensor(windows), *offsets, *sent
         )
         return found
 
@@ -288,10 +299,11 @@ class PairScorer:
         return ops.minimum(result, 1.0)
 
     def _pair_maxima(
-        self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor
+        self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         if self.has_comparator:
-            x = self._comparator(_cut(matrix, windows, rows, columns, 1), windows)
+            cut = _cut(matrix, windows, rows, columns, 1)
+            x = self._comparator(cut, windows, _cut_weights(weights, windows, rows, columns))
         else:
             x = _cut(matrix, windows, rows, columns, 0)  # [B, P, Q]
         counted = _between(ops.shape(x)[2], windows[:, 6:7], windows[:, 7:8])
@@ -301,7 +313,9 @@ class PairScorer:
         counted = _between(ops.shape(x)[1], windows[:, 2:3], windows[:, 3:4])
         return by_row, ops.max(ops.where(counted[:, :, None], x, _FAR), axis=1)
 
-    def _comparator(self, x: Tensor, windows: Tensor) -> Tensor:
+    def _comparator(
+        self, x: Tensor, windows: Tensor, weights: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
         """[B, P + 2, Q + 2] with borders -> [B, P / 4, Q / 4] float32 in [-1, 1]."""
         heights, widths = windows[:, 1], windows[:, 5]
         whole = x[:, 1:-1, 1:-1, None]
@@ -314,7 +328,7 @@ class PairScorer:
         kernel, bias = self._kernels[3]
         x = ops.clip(ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32"), -1.0, 1.0)
         if self._skip:
-            x = (1 - self._skip) * x + self._skip * passed_by(whole, self.symmetric)
+            x = (1 - self._skip) * x + self._skip * passed_by(whole, self.symmetric, weights)
         return x[..., 0]
 
 
@@ -326,10 +340,28 @@ def _cut(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, border:
         border: 0, or 1 for symmetric padding at the window's own edge. What lies beyond repeats
             the window's last row or column.
     """
-    r = windows[:, 0:1] + places(ops.shape(rows)[0], windows[:, 1:2], border)
-    c = windows[:, 4:5] + places(ops.shape(columns)[0], windows[:, 5:6], border)
+    r, c = _cut_places(windows, rows, columns, border)
     width = ops.shape(matrix)[1]
     return ops.take(ops.reshape(matrix, (-1,)), r[:, :, None] * width + c[:, None, :])
+
+
+def _cut_weights(
+    weights: Sequence[Tensor], windows: Tensor, rows: Tensor, columns: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Of rows [Nq] and columns [Nt] those of the windows, [B, P] and [B, Q]; None of none."""
+    if not weights:
+        return None
+    r, c = _cut_places(windows, rows, columns, 0)
+    return ops.take(weights[0], r), ops.take(weights[1], c)
+
+
+def _cut_places(
+    windows: Tensor, rows: Tensor, columns: Tensor, border: int
+) -> tuple[Tensor, Tensor]:
+    """Where in the matrix the rows and columns of the windows lie; arguments as of `_cut`."""
+    r = windows[:, 0:1] + places(ops.shape(rows)[0], windows[:, 1:2], border)
+    c = windows[:, 4:5] + places(ops.shape(columns)[0], windows[:, 5:6], border)
+    return r, c
 
 
 def bordered(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ TILE_FRAMES = 256  # side of a tile of the f2f matrix: 2304 x 2304 region produc
 STRIP_ROWS = 256  # of the f2f matrix that the comparator takes at once
 HALO_ROWS = 8  # of its neighbours; it looks 7 rows far, and strips start at multiples of 4
 
+Weights = tuple[np.ndarray, np.ndarray]  # of query and database frames
+
 
 class ViSiL:
     """ViSiL (Kordopatis-Zilos et al., ICCV 2019) with the weights of a model directory.
@@ -143,12 +145,13 @@ class ViSiL:
 
         Returns:
             float32 [Tq // 4, Tt // 4] within [-1, 1]; for a model without comparator (ViSiL_f
-            in the paper) the frame-to-frame matrix [Tq, Tt] itself.
+            in the paper) the frame-to-frame matrix [Tq, Tt] itself. Blank frames count for less
+            in what passes the comparator by, see `comparator.passed_by`.
 
         Raises:
             InputError: not features of this model.
         """
-        return self._compared(self.calculate_f2f_matrix(query, target))
+        return self._output(query, target)[0]
 
     def calculate_video_similarity(self, query: np.ndarray, target: np.ndarray) -> float:
         """Similarity of two videos, Chamfer over the output of `calculate_visil_output`.
@@ -163,10 +166,9 @@ class ViSiL:
         Raises:
             InputError: not features of this model.
         """
-        output = self.calculate_visil_output(query, target)
-        weights = None
-        if self.weights.blank is not None:
-            weights = self._output_weights(query), self._output_weights(target)
+        output, weights = self._output(query, target)
+        if weights is not None:
+            weights = self._of_outputs(weights[0]), self._of_outputs(weights[1])
         with device_scope(self._gpu_id):
             tensor = ops.convert_to_tensor(output)
             score = chamfer.video_to_video(tensor, self._symmetric, weights)
@@ -200,16 +202,26 @@ class ViSiL:
         scale, weights = content_of_views(l2_normalize(x), layout, blank, of_queries)
         return x * scale[..., None], weights
 
-    def _output_weights(self, features: np.ndarray) -> np.ndarray:
-        """Weight of each row of the output: the mean of its frames'."""
+    def _output(self, query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, Weights | None]:
+        """`calculate_visil_output`, and the weights of both sides' frames or None."""
+        matrix, weights = self.calculate_f2f_matrix(query, target), None
+        if self.weights.blank is not None:
+            weights = self._frame_weights(query), self._frame_weights(target)
+        return self._compared(matrix, weights), weights
+
+    def _frame_weights(self, features: np.ndarray) -> np.ndarray:
+        """How much each frame counts: float32 [T]."""
         with device_scope(self._gpu_id):
             shared = self._checked(features, "query")[:, : self.weights.layout.shared]
             layout = self.weights.layout.of_query(shared.shape[1])
-            weights = ops.convert_to_numpy(self._weighted(shared, layout, True)[1])
+            return np.asarray(ops.convert_to_numpy(self._weighted(shared, layout, True)[1]))
+
+    def _of_outputs(self, weights: np.ndarray) -> np.ndarray:
+        """Weight of each row of the output: the mean of its frames'."""
         stride = 1 if self.weights.comparator is None else comparator.SHRINK
         return np.asarray(weights[: len(weights) // stride * stride].reshape(-1, stride).mean(1))
 
-    def _compared(self, matrix: np.ndarray) -> np.ndarray:
+    def _compared(self, matrix: np.ndarray, weights: Weights | None) -> np.ndarray:
         """Comparator over strips of rows with enough of their neighbours to be exact."""
         layers = self.weights.comparator
         if layers is None:
@@ -218,9 +230,11 @@ class ViSiL:
         with device_scope(self._gpu_id):
             for start in range(0, len(matrix) - MINIMUM_FRAMES + 1, STRIP_ROWS):
                 first = max(0, start - HALO_ROWS)
-                strip = ops.convert_to_tensor(matrix[first : start + STRIP_ROWS + HALO_ROWS])
+                rows = slice(first, start + STRIP_ROWS + HALO_ROWS)
+                strip = ops.convert_to_tensor(matrix[rows])
+                of_strip = weights and (weights[0][rows], weights[1])
                 output: Any = ops.convert_to_numpy(
-                    comparator.compare(strip, layers, self.weights.skip, self._symmetric)
+                    comparator.compare(strip, layers, self.weights.skip, self._symmetric, of_strip)
                 )
                 skip = (start - first) // comparator.SHRINK
                 parts.append(output[skip : skip + STRIP_ROWS // comparator.SHRINK])

@@ -180,6 +180,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         beyond = ops.sum(excess) / ops.sum(ops.cast(counted, x.dtype))
         x = ops.clip(x, -1.0, 1.0)
         if self.skip:
+            # Frames weigh alike: the space of blank regions is found when training is over.
             x = (1 - self.skip) * x + self.skip * passed_by(whole, self._symmetric)[..., 0]
         x = ops.where(counted, x, _FAR)
         scores = _mean_where(ops.max(x, axis=2), row_counts)

@@ -7,10 +7,13 @@ import numpy as np
 from pipeline.nets.pairs import PairScorer
 from pipeline.nets.weights import ModelWeights
 from pipeline.padding import padded_length, repeat_to_min
+from pipeline.scores import output_weights
 from pipeline.training.samples import Views
 
 _PAIRS = 512  # in one run of the comparator
 _QUERIES = 32  # clips that are multiplied with all copies at once
+
+FrameWeights = tuple[np.ndarray | None, np.ndarray | None]
 
 
 def mean_average_precision(scores: np.ndarray, relevant: np.ndarray, counted: np.ndarray) -> float:
@@ -70,11 +73,13 @@ class Validation:
         table = np.empty((len(self._queries), len(self._targets)), np.float32)
         for start in range(0, len(self._queries), _QUERIES):
             part = self._queries[start : start + _QUERIES]
-            matrix = scorer.frame_matrix(scorer.place_queries(np.concatenate(part)), targets)
+            queries = scorer.place_queries(np.concatenate(part))
+            matrix = scorer.frame_matrix(queries, targets)
+            of_frames = scorer.fetched_weights(queries), scorer.fetched_weights(targets)
             rows = _halves(part, weights)
             for row, half in enumerate(rows):
                 for at in range(0, len(columns), _PAIRS):
-                    found = self._one(scorer, matrix, half, columns[at : at + _PAIRS], weights)
+                    found = self._one(scorer, matrix, half, columns[at : at + _PAIRS], of_frames)
                     table[start + row, at : at + _PAIRS] = found
         return table
 
@@ -84,17 +89,18 @@ class Validation:
         matrix: object,
         half: np.ndarray,
         columns: np.ndarray,
-        weights: ModelWeights,
+        weights: FrameWeights,
     ) -> np.ndarray:
         """Scores of one query with some copies."""
         count = len(columns)
         columns = columns[np.minimum(np.arange(_PAIRS), count - 1)]  # always the same shape
         windows = np.concatenate([np.repeat(half[None], _PAIRS, axis=0), columns], axis=1)
-        longest = [-(-max(map(len, side)) // 4) * 4 for side in (self._queries, self._targets)]
-        by_row, by_column = scorer.fetched(scorer.maxima(matrix, windows, *longest))
-        scores = _means(by_row, windows[:, 3])
+        rows, cols = (-(-max(map(len, s)) // 4) * 4 for s in (self._queries, self._targets))
+        by_row, by_column = scorer.fetched(scorer.maxima(matrix, windows, rows, cols, weights))
+        scores = _means(by_row, windows[:, :4], rows, weights[0])
         if by_column is not None:
-            scores = (scores + _means(by_column, windows[:, 7])) / 2
+            back = _means(by_column, windows[:, 4:], cols, weights[1])
+            scores = (scores + back) / 2
         return scores[:count]
 
 
@@ -106,6 +112,12 @@ def _halves(parts: list[np.ndarray], weights: ModelWeights) -> np.ndarray:
     return np.stack([starts, lengths, 0 * lengths, outputs], axis=1).astype(np.int32)
 
 
-def _means(best: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    counted = np.arange(best.shape[1]) < counts[:, None]
-    return np.where(counted, best, 0).sum(axis=1) / counts
+def _means(
+    best: np.ndarray, halves: np.ndarray, padded: int, frame_weights: np.ndarray | None
+) -> np.ndarray:
+    """Means over the outputs that count, weighted where frames are; `padded` frames a clip."""
+    counted = np.arange(best.shape[1]) < halves[:, 3:]
+    if frame_weights is None:
+        return np.asarray(np.where(counted, best, 0).sum(axis=1) / halves[:, 3])
+    of_outputs = output_weights(halves, padded, padded // best.shape[1], frame_weights)
+    return np.asarray(np.where(counted, best * of_outputs, 0).sum(axis=1) / of_outputs.sum(axis=1))

@@ -79,11 +79,13 @@ def test_an_intro_makes_no_likeness(videos, intros, scorers, kind):
 def test_a_copy_is_still_found_and_a_video_is_itself(videos, intros, scorers, kind):
     plain, weighted = scorers
     with_intro = np.concatenate([intros[kind], videos["cockatoo"]])
-    # One of the two outputs that count sees both, the end of the intro and the begin of the clip.
-    assert weighted(with_intro, with_intro) > 0.9
+    assert weighted(with_intro, with_intro) > 0.95
     clean = plain(videos["cockatoo"], videos["copy"])
     assert clean > 0.4
-    assert weighted(with_intro, videos["copy"]) > clean - 0.2
+    # Of 5 s, one frame shares its group of four with the clip, and takes next to nothing.
+    assert weighted(with_intro[1:], videos["copy"]) > clean - 0.05
+    # 6 s shift the groups of two alike videos against each other, which costs the same both ways.
+    assert weighted(with_intro, videos["copy"]) > clean - 0.11
     assert weighted(videos["copy"], with_intro) > clean - 0.1
     assert weighted(intros[kind], intros[kind]) < 0.3
 

@@ -199,6 +199,42 @@ def test_a_share_passes_the_comparator_by() -> None:
     assert found == pytest.approx(0.75 + both / 4)
 
 
+def past(matrix: np.ndarray, symmetric: bool = False, weights: Any = None) -> np.ndarray:
+    """What passes a comparator by that gives 0 whatever it sees."""
+    silent = [*layers(0.0)[:3], (np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))]
+    return numpy(comparator.compare(matrix, silent, 0.5, symmetric, weights)) * 2
+
+
+def test_rows_that_count_for_less_take_less_from_their_group() -> None:
+    matrix = f32(np.arange(1, 17).reshape(4, 4) / 16)  # row maxima 4 8 12 16, columns 13 to 16
+    rows, columns = f32([0, 0.5, 1, 0.5]), f32([1, 0.2, 0.2, 0.2])
+    there = (0.5 * 8 + 12 + 0.5 * 16) / 2 / 16
+    back = (13 + 0.2 * (14 + 15 + 16)) / 1.6 / 16
+    assert past(matrix, False, (rows, columns)) == pytest.approx(there)
+    assert past(matrix, True, (rows, columns)) == pytest.approx((there + back) / 2)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_equal_weights_change_nothing(symmetric: bool) -> None:
+    matrix = f32(np.random.default_rng(5).uniform(-1, 1, (2, 11, 9)))
+    ones = np.ones(11, np.float32), np.ones(9, np.float32)
+    plain = past(matrix, symmetric)
+    assert np.array_equal(past(matrix, symmetric, ones), plain)
+    for least in (0.02, 1e-7, 0.0):
+        weights = ones[0] * np.float32(least), ones[1] * np.float32(least)
+        assert past(matrix, symmetric, weights) == pytest.approx(plain, abs=1e-5)
+
+
+def test_each_pair_of_a_batch_may_have_weights_of_its_own() -> None:
+    rng = np.random.default_rng(6)
+    matrix = f32(rng.uniform(-1, 1, (3, 11, 9)))
+    rows, columns = f32(rng.uniform(0, 1, (3, 11))), f32(rng.uniform(0, 1, (3, 9)))
+    found = past(matrix, True, (rows, columns))
+    for i, one in enumerate(found):
+        assert one == pytest.approx(past(matrix[i], True, (rows[i], columns[i])), abs=1e-6)
+    assert np.abs(found - past(matrix, True, (rows[0], columns[0]))).max() > 0.01
+
+
 def test_comparator_shrinks_by_four_and_takes_batches() -> None:
     rng = np.random.default_rng(3)
     matrices = f32(rng.uniform(-1, 1, (2, 11, 9)))

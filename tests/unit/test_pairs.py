@@ -73,7 +73,7 @@ def score_all(
             for batch in scores.batches(q_block, t_block, pairs, cells, few_shapes, weights):
                 if shapes is not None:
                     shapes.add((matrix.shape, batch.windows.shape, batch.rows, batch.columns))
-                maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns)
+                maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
                 scores.add(batch, *scorer.fetched(maxima), table)
     assert not scores._unfinished
     return table
@@ -228,6 +228,51 @@ def test_what_passes_the_comparator_by(max_frames, symmetric):
     want = expected(queries, targets, comparator, symmetric, skip=0.4)
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert np.abs(want - expected(queries, targets, comparator, symmetric)).max() > 0.01
+
+
+@pytest.mark.parametrize("few_shapes", [False, True])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("max_frames", [8, 64])
+def test_blank_frames_beside_the_comparator(max_frames, symmetric, few_shapes):
+    """Weights inside groups of four: whole videos, cut ones, windows within a larger matrix."""
+    queries, targets = partly_blank([5, 30, 70], 16), partly_blank([9, 66, 4, 43], 17)
+    comparator = comparator_layers(6)
+    want = expected(queries, targets, comparator, symmetric, BLANK, skip=0.6)
+    settings = {"max_frames": max_frames, "few_shapes": few_shapes}
+    got = score_all(queries, targets, comparator, symmetric, blank=BLANK, skip=0.6, **settings)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    weighing = reference.comparator
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "comparator", lambda *given: weighing(*given[:4]))
+        plain = expected(queries, targets, comparator, symmetric, BLANK, skip=0.6)
+    assert np.abs(want - plain).max() > 0.01, "the case must tell weights from none"
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_groups_of_blank_frames_alone_give_numbers(symmetric):
+    some = partly_blank([12, 5, 20], 18)
+    for video in some:
+        video[:4, :, 2:] = 0
+        video[:4] /= np.linalg.norm(video[:4], axis=2, keepdims=True)
+    comparator = comparator_layers(7)
+    got = score_all(some, some, comparator, symmetric, blank=BLANK, skip=0.5)
+    assert np.isfinite(got).all()
+    want = expected(some, some, comparator, symmetric, BLANK, skip=0.5)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_blank_space_that_holds_nothing_changes_nothing(symmetric):
+    """Every weight is 1, so the scores are those of the model without one."""
+    queries, targets = videos([5, 30, 70], 19), videos([9, 66, 4], 20)
+    for video in (*queries, *targets):
+        video[..., :2] = 0
+        video /= np.linalg.norm(video, axis=2, keepdims=True)
+    both = [
+        score_all(queries, targets, comparator_layers(8), symmetric, blank=blank, skip=0.5)
+        for blank in (BLANK, None)
+    ]
+    np.testing.assert_allclose(*both, atol=1e-6)
 
 
 def test_similarity_never_exceeds_1_by_offsets():

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config import TrainConfig
 from pipeline.nets.backend import ops
+from pipeline.nets.blank import Blank
 from pipeline.nets.layout import Layout
 from pipeline.training.head import HeadModel, info_nce, triplets
 from pipeline.training.samples import Views
@@ -62,6 +63,28 @@ def test_scores_are_those_of_stage_two(symmetric, attention, skip):
     assert np.ptp(expected) > 0.03
     if attention:
         assert np.linalg.norm(context) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_validation_weighs_frames_as_stage_two_does(symmetric):
+    some = views()
+    rng = np.random.default_rng(7)
+    for vectors in (*(v.clean for v in some), *some[0].copies):
+        vectors[..., :2] *= rng.choice([1, 5, 50], size=(len(vectors), 1, 1))
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    blank = Blank(np.eye(2, DIMS, dtype=np.float32), 0.2, 0.7)
+    weights = replace(model(attention=False, symmetric=symmetric), blank=blank, skip=0.5)
+    found = Validation(some, np.eye(4, dtype=bool), symmetric).scores(weights)
+    expected = [
+        [
+            reference.similarity(v.clean, c, weights.comparator, symmetric, blank, None, 0.5)
+            for c in some[0].copies
+        ]
+        for v in some
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    plain = Validation(some, np.eye(4, dtype=bool), symmetric).scores(replace(weights, blank=None))
+    assert np.abs(found - plain).max() > 0.01
 
 
 def test_self_similarities_are_those_of_pairs_with_themselves():

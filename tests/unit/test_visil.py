@@ -11,11 +11,14 @@ import pytest
 from pipeline import ViSiL
 from pipeline.errors import InputError, ModelError
 from pipeline.nets import own_format, resnet50_layout
+from pipeline.nets.blank import Blank
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.regions import l2_normalize
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 from pipeline.records import FeatureSpec, Preprocess
 from pipeline.resize import resize_crop
+from tests import reference
+from tests.features import comparator_layers, region_vectors
 
 SIZES = Preprocess(72, 64)
 
@@ -121,6 +124,31 @@ def test_similarity_asks_whether_the_target_covers_the_query(
     assert there == pytest.approx(both.calculate_video_similarity(whole, part), abs=1e-6)
     assert there < 0.99
     assert isinstance(there, float)
+
+
+@pytest.mark.parametrize("function", ["chamfer", "symmetric_chamfer"])
+def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str) -> None:
+    """More rows than the comparator takes at once; weights are cut as rows are."""
+    video, other = (region_vectors(n, [8, n], 32) for n in (283, 70))
+    for side in (video, other):
+        side[..., :2] *= np.random.default_rng(8).choice([1, 5, 50], size=(len(side), 1, 1))
+        side /= np.linalg.norm(side, axis=2, keepdims=True)
+    network = ViSiL(model_dir, similarity_function=function)
+    blank = Blank(np.eye(2, 32, dtype=np.float32), 0.2, 0.7)
+    network.weights = replace(
+        network.weights, comparator=comparator_layers(9), skip=0.5, blank=blank
+    )
+    symmetric = function == "symmetric_chamfer"
+    want = reference.similarity(video, other, comparator_layers(9), symmetric, blank, None, 0.5)
+    assert network.calculate_video_similarity(video, other) == pytest.approx(want, abs=1e-5)
+    matrix = network.calculate_f2f_matrix(video, other)
+    weights = [reference.frame_weights(reference.content(v, blank)) for v in (video, other)]
+    rows = reference.comparator(matrix, comparator_layers(9), 0.5, symmetric, *weights)
+    output = network.calculate_visil_output(video, other)
+    assert output.shape == (70, 17)
+    np.testing.assert_allclose(output, rows, atol=1e-5)
+    plain = reference.comparator(matrix, comparator_layers(9), 0.5, symmetric)
+    assert np.abs(rows - plain).max() > 0.01
 
 
 def test_spec(weights: ModelWeights) -> None:
