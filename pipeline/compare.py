@@ -133,6 +133,7 @@ def score_table(
         require_background(queries, background, config.background_top_k)
     require_comparable(queries, database)
     require_model(database, model)
+    _require_views(queries, model)
     from pipeline.nets.backend import device_scope
 
     model = model.with_dims(database.spec.dims)
@@ -259,6 +260,16 @@ def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> Non
         raise ModelError(
             f"{videos.path} holds {spec.dims} values a region, but the attention of "
             f"{model.name!r} was learned for {len(model.attention)}: extract without --dims"
+        )
+
+
+def _require_views(queries: Collection, model: ModelWeights) -> None:
+    """Refuse queries whose further vectors were made of other pictures than the model's are."""
+    spec = queries.spec
+    if spec.query_vectors and spec.views != model.views_digest:
+        raise FingerprintMismatchError(
+            f"{queries.path} holds further vectors of queries, made of other pictures than "
+            f"those of {model.name!r}: give --model_dir of the store's model, or extract them again"
         )
 
 

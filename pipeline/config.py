@@ -20,6 +20,7 @@ SAMPLINGS = ("frames", "keyframes")
 WHITENINGS = ("keep", "pca", "paired")
 LOSSES = ("infonce", "triplet")
 STARTS = ("average", "random")
+EPOCHS = ("best", "last")
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
@@ -165,6 +166,8 @@ class TrainConfig:
         same_limit: clips with a plain similarity above it are no negatives of each other.
         epochs, steps: at most so many epochs of so many batches.
         patience: epochs without a better validation mAP, after which training ends.
+        chosen_epoch: best (by validation mAP) or last, which never ends early: learning rates have
+            come down to 0 by then, while the best of few validation clips is chosen by chance.
         learning_rate: highest of Adam; warm_up: share of all steps until it is reached, then it
             falls as a cosine.
         seed: same seed, same videos, same machine: same model.
@@ -197,6 +200,7 @@ class TrainConfig:
     epochs: int = 30
     steps: int = 40
     patience: int = 8
+    chosen_epoch: str = "best"
     learning_rate: float = 0.001
     warm_up: float = 0.05
     seed: int = 0
@@ -207,6 +211,7 @@ class TrainConfig:
             ("whitening", WHITENINGS),
             ("loss", LOSSES),
             ("start", STARTS),
+            ("chosen_epoch", EPOCHS),
             ("similarity_function", (None, *SIMILARITY_FUNCTIONS)),
         ):
             value = getattr(self, name)

@@ -68,7 +68,8 @@ class FeatureSpec:
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
         mirrored: frames were mirrored, left for right; such features are for queries only.
         query_vectors: further vectors of a frame, behind those; only queries have them (small
-            and framed views, see `nets.layout`), and what they are compared with has none.
+            and other views, see `nets.layout`), and what they are compared with has none.
+        views: digest of the pictures that these are made of; empty if there are none.
     """
 
     model: str
@@ -82,6 +83,7 @@ class FeatureSpec:
     sampling: str
     mirrored: bool = False
     query_vectors: int = 0
+    views: str = ""
 
     @property
     def vectors(self) -> int:
@@ -91,11 +93,11 @@ class FeatureSpec:
     @property
     def as_database(self) -> FeatureSpec:
         """Of what these features can be compared with."""
-        return replace(self, query_vectors=0)
+        return replace(self, query_vectors=0, views="")
 
     def as_json(self) -> dict[str, str | int | float | bool]:
-        """The fields; of the last two only what is true, as stores were described before them."""
-        later = ("mirrored", "query_vectors")
+        """The fields; of the last three only what is set, as stores were described before them."""
+        later = ("mirrored", "query_vectors", "views")
         return {k: v for k, v in asdict(self).items() if k not in later or v}
 
     @property

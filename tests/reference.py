@@ -23,9 +23,14 @@ def f2f(
 
 
 def best_of_views(
-    query: np.ndarray, target: np.ndarray, symmetric: bool, blank: Any, layout: Any
+    query: np.ndarray,
+    target: np.ndarray,
+    symmetric: bool,
+    blank: Any,
+    layout: Any,
+    hubs: np.ndarray | None = None,
 ) -> np.ndarray:
-    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of regions, some of them, soft and small."""
+    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of regions, some of them, soft, views, small."""
     n = layout.regions
     matrix = f2f(query[:, :n], target[:, :n], symmetric, blank)
     q, t = query.astype(np.float64), target.astype(np.float64)
@@ -38,9 +43,16 @@ def best_of_views(
         matrix = np.maximum(matrix, highest.mean(axis=1) + layout.partial_offset)
     if layout.soft:
         matrix = np.maximum(matrix, (q[:, n] @ t[:, n].T) * frame_weights(v)[None])
-    if layout.framed:
-        cosines = (q[:, -1] @ t[:, n].T) * frame_weights(v)[None]
-        matrix = np.maximum(matrix, cosines + layout.framed_offset)
+    place = n + layout.soft + layout.small
+    for view in layout.views:
+        for _ in range({"zoomed": view.parts**2, "turned": 2}.get(view.kind, 1)):
+            cosines = (q[:, place] @ t[:, n].T) * frame_weights(v)[None]
+            if view.hubness:
+                near = -np.sort(-q[:, place] @ hubs.T, axis=1)[:, : max(1, round(len(hubs) / 100))]
+                cosines = cosines - view.hubness * near.mean(axis=1)[:, None]
+            matrix = np.maximum(matrix, cosines + view.offset)
+            place += 1
+    assert place in (q.shape[1], n + layout.soft + layout.small)
     weighted = (t[:, :n] * v[..., None]).reshape(-1, t.shape[2])
     offsets = layout.small_offsets or (0,) * layout.small
     for i, offset in enumerate(offsets, n + layout.soft):
@@ -118,13 +130,15 @@ def similarity(
     blank: Any = None,
     layout: Any = None,
     skip: float = 0.0,
+    hubs: np.ndarray | None = None,
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
     if layout is None:
         matrix, n = f2f(query, target, symmetric, blank), query.shape[1]
     else:
-        matrix, n = best_of_views(query, target, symmetric, blank, layout), layout.regions
+        matrix = best_of_views(query, target, symmetric, blank, layout, hubs)
+        n = layout.regions
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
         matrix = comparator(matrix, layers, skip, symmetric, *weights)

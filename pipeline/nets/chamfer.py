@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.nets.backend import ops
+from pipeline.nets.hubness import view_offsets
 from pipeline.nets.layout import Layout
 
 Weights = tuple[Any, Any]
@@ -63,6 +66,7 @@ def best_of_views(
     layout: Layout,
     symmetric: bool = False,
     weights: Weights | None = None,
+    hubs: np.ndarray | None = None,
 ) -> Any:
     """Frame-to-frame similarity with all views of a frame: the best of what each says.
 
@@ -71,6 +75,7 @@ def best_of_views(
         target: float [Tt, R, C], the vectors that both sides have; more are ignored.
         symmetric, weights: see `frame_to_frame`; for the regions. Partial and small views ask
             the one way only.
+        hubs: of the model, see `hubness`.
 
     Returns:
         float [Tq, Tt].
@@ -81,9 +86,11 @@ def best_of_views(
     best = _chamfer_of(dots, symmetric, weights)
     if layout.partial:
         best = ops.maximum(best, _partial_of(dots, layout.partial) + layout.partial_offset)
-    for place in layout.soft_places:
-        soft = ops.matmul(query[:, place], ops.swapaxes(target[:, n], 0, 1))
-        best = ops.maximum(best, soft + (layout.framed_offset if place > n else 0.0))
+    if layout.soft:
+        asked = ops.stack([query[:, place] for place in layout.soft_places], axis=1)
+        dots = ops.matmul(asked, ops.swapaxes(target[:, n], 0, 1))  # [Tq, s, Tt]
+        offsets = view_offsets(asked, layout, hubs)
+        best = ops.maximum(best, ops.max(dots + offsets[..., None], axis=1))
     for i in range(layout.small):
         small = query[:, layout.shared + i : layout.shared + i + 1]
         offset = layout.small_offsets[i] if layout.small_offsets else 0.0

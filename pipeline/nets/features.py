@@ -20,6 +20,7 @@ class FeatureNet:
 
     Attributes:
         name, digest: of the model; see `ModelWeights`.
+        views_digest: of what only queries have; empty for a database.
         layout: what the vectors of a frame are.
         vectors, dims: R and C of the vectors.
         preprocess: how frames are to be resized and cropped.
@@ -50,10 +51,10 @@ class FeatureNet:
         """
         self.name = weights.name
         self.digest = weights.features_digest
+        self.views_digest = weights.views_digest if as_queries else ""
         layout = weights.layout
         self.layout = layout if as_queries else layout.of_database
         self._small = weights.small if as_queries else ()
-        self._framed = weights.framed if as_queries else None
         self.vectors = self.layout.query
         self.dims = weights.dims
         self.preprocess = weights.input.preprocess
@@ -112,6 +113,7 @@ class FeatureNet:
             resize_method=self.preprocess.method,
             sampling=sampling,
             query_vectors=self.layout.query - self.layout.shared,
+            views=self.views_digest,
         )
 
     def _filled(self, batch: np.ndarray) -> np.ndarray:
@@ -128,19 +130,23 @@ class FeatureNet:
         x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
         vectors = [self._regions(x)]
         if self.layout.soft:
-            vectors.append(self._whole(x))
+            vectors.append(self._whole([views.softened(x)]))
         middle = self.layout.regions // 2
         for divisor in self._small:
             vectors.append(self._regions(views.shrunken(x, divisor))[:, middle : middle + 1])
-        if self._framed:
+        if self.layout.views:
             black = -np.array(self._input.mean) * np.array(self._input.scale)
-            vectors.append(self._whole(views.framed(x, self._framed[0], black.tolist())))
+            white = black + 255 * np.array(self._input.scale)
+            vectors.append(self._whole(views.pictures(x, self.layout.views, black, white)))
         return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=1)
 
-    def _whole(self, x: Any) -> Any:
-        """float32 [B, S, S, 3] -> whitened [B, 1, C] of the softened picture."""
-        found = region_vectors(_maps(self._half, views.softened(x)), 1)
-        return whitening.whiten(found, *self._soft)
+    def _whole(self, pictures: list[Any]) -> Any:
+        """s of float32 [B, S / 2, S / 2, 3] -> whitened [B, s, C], by one run of the backbone."""
+        joined = pictures[0] if len(pictures) == 1 else ops.concatenate(pictures, axis=0)
+        found = region_vectors(_maps(self._half, joined), 1)
+        whitened = whitening.whiten(found, *self._soft)
+        apart = ops.reshape(whitened, (len(pictures), -1, whitened.shape[-1]))
+        return ops.transpose(apart, (1, 0, 2))
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""

@@ -8,13 +8,12 @@ A frame has up to four kinds of vectors, stored in this order:
 * small (queries only): one for every divisor k of the model, of the picture shrunk to 1 / k in the
   middle of an empty frame. It looks as the query does where it is a part of another picture, so it
   finds picture in picture among the regions of the database.
-* framed (queries only): one made as the soft vector is, of the picture shrunk to a part of its side
-  in the middle of black. It looks as the query does when it is filmed off a screen, tilted, or
-  has black around it.
+* views (queries only): made as the soft vector is, of what may have become of the picture: shrunk
+  in black, its parts, turned, its outlines; see `View`.
 
 Two frames are as similar as the best of these says: regions against regions by Chamfer; the same
 for a part of the regions, those of the query that find the best match (partial), so that a box
-over the others, or a crop that cut them off, does no harm; soft and framed against soft, and
+over the others, or a crop that cut them off, does no harm; soft and views against soft, and
 small against the best region of the target, by their dot product. What is easier to reach by
 chance has an offset taken off. The database pays for one vector more; what only queries have costs
 it nothing.
@@ -23,6 +22,54 @@ it nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+# Kinds of views, and what `amount` means.
+VIEWS = {
+    "framed": "share of the side that the picture takes up in black, less than 1",
+    "zoomed": "share of the side of each part, 0.5 to less than 1",
+    "turned": "degrees, both ways",
+    "outlined": "factor of the gradient that is shown",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """What may have become of a query's picture; one soft vector of each result.
+
+    Attributes:
+        kind: of `VIEWS`; amount: what it says there.
+        offset: added to the similarity.
+        hubness: how much of the vector's hubness is taken off, see `nets.hubness`.
+        parts: of a zoomed view, along one side; they lie evenly and may overlap.
+    """
+
+    kind: str
+    amount: float
+    offset: float = 0.0
+    hubness: float = 0.0
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in VIEWS:
+            raise ValueError(f"a view of kind {self.kind!r}, expected one of {', '.join(VIEWS)}")
+        low, high = {"framed": (0, 1), "zoomed": (0.5, 1), "turned": (0, 90)}.get(
+            self.kind, (0, float("inf"))
+        )
+        least_included = self.kind == "zoomed"
+        if not (low < self.amount < high or (least_included and self.amount == low)):
+            raise ValueError(f"{self.kind} view of {self.amount}, expected {VIEWS[self.kind]}")
+        if self.parts < 1 or (self.parts > 1 and self.kind != "zoomed"):
+            raise ValueError(f"{self.kind} view of {self.parts} parts, only zoomed ones have parts")
+        if abs(self.offset) > 1 or not 0 <= self.hubness <= 2:
+            raise ValueError(
+                f"{self.kind} view: offset {self.offset}, hubness {self.hubness}: offsets are of "
+                "similarities, expected -1 to 1; of hubness 0 to 2 times may be taken off"
+            )
+
+    @property
+    def vectors(self) -> int:
+        """How many of a frame."""
+        return {"zoomed": self.parts**2, "turned": 2}.get(self.kind, 1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +83,7 @@ class Layout:
         partial: how many of the query's regions have to match, 0 for no such look.
         partial_offset: added to the similarity of these.
         small_offsets: added to the similarity of each small vector; empty for none.
-        framed: whether queries have that vector; framed_offset: added to its similarity.
+        views: of queries, compared with the soft vector.
     """
 
     regions: int
@@ -45,8 +92,7 @@ class Layout:
     partial: int = 0
     partial_offset: float = 0.0
     small_offsets: tuple[float, ...] = ()
-    framed: bool = False
-    framed_offset: float = 0.0
+    views: tuple[View, ...] = ()
 
     @property
     def shared(self) -> int:
@@ -56,12 +102,22 @@ class Layout:
     @property
     def query(self) -> int:
         """Vectors of a query's frame."""
-        return self.shared + self.small + self.framed
+        return self.shared + self.small + sum(view.vectors for view in self.views)
 
     @property
     def soft_places(self) -> list[int]:
         """Where the vectors lie that are compared with the soft one, and whitened as it is."""
-        return [self.regions] * self.soft + [self.query - 1] * self.framed
+        return [self.regions] * self.soft + [*range(self.shared + self.small, self.query)]
+
+    @property
+    def soft_offsets(self) -> list[float]:
+        """Of each of these what is added to its similarity."""
+        return [0.0] * self.soft + [v.offset for v in self.views for _ in range(v.vectors)]
+
+    @property
+    def soft_hubness(self) -> list[float]:
+        """Of each of these how much of its hubness is taken off."""
+        return [0.0] * self.soft + [v.hubness for v in self.views for _ in range(v.vectors)]
 
     @property
     def region_places(self) -> list[int]:
@@ -71,7 +127,7 @@ class Layout:
     @property
     def of_database(self) -> Layout:
         """Without what only queries have."""
-        return replace(self, small=0, small_offsets=(), framed=False)
+        return replace(self, small=0, small_offsets=(), views=())
 
     def of_query(self, vectors: int) -> Layout:
         """The layout of query frames that have so many vectors.

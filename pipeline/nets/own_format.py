@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.calibration import Calibration
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
+from pipeline.nets.layout import View
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
 FORMAT_VERSION = 1
@@ -25,7 +26,6 @@ ORIGIN = "own format"
 COMPARATOR_LAYERS = 4
 _WHITENING = ("mean", "eigenvectors", "eigenvalues")
 _PARTIAL = ("regions", "offset")
-_FRAMED = ("share", "offset")
 _REQUIRED: dict[str, type] = {
     "format_version": int,
     "name": str,
@@ -46,7 +46,7 @@ _OPTIONAL: dict[str, type] = {
     "soft": bool,
     "small": list,
     "small_offsets": list,
-    "framed": dict,
+    "views": list,
     "partial": dict,
     "skip": float,
     "blank": dict,
@@ -97,6 +97,8 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
     if weights.soft is not None:
         arrays |= {f"soft/{k}": getattr(weights.soft, k) for k in _WHITENING}
+    if weights.hubs is not None:
+        arrays["hubs"] = weights.hubs.astype(np.float16)
     if weights.attention is not None:
         arrays["attention"] = weights.attention
     if weights.blank is not None:
@@ -149,8 +151,8 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["small"] = list(weights.small)
     if weights.small_offsets:
         values["small_offsets"] = list(weights.small_offsets)
-    if weights.framed is not None:
-        values["framed"] = dict(zip(_FRAMED, weights.framed, strict=True))
+    if weights.views:
+        values["views"] = [asdict(view) for view in weights.views]
     if weights.partial is not None:
         values["partial"] = dict(zip(_PARTIAL, weights.partial, strict=True))
     if weights.comparator is not None and weights.skip:
@@ -242,7 +244,8 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         ),
         small=tuple(values.get("small", ())),
         small_offsets=tuple(float(x) for x in values.get("small_offsets", ())),
-        framed=_framed(**values["framed"]) if "framed" in values else None,
+        views=tuple(_view(view) for view in values.get("views", ())),
+        hubs=arrays.get("hubs"),
         partial=_partial(**values["partial"]) if "partial" in values else None,
         skip=values.get("skip", 0.0),
         attention=arrays["attention"] if values["attention"] else None,
@@ -256,8 +259,11 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
     )
 
 
-def _framed(share: float, offset: float) -> tuple[float, float]:
-    return float(share), float(offset)
+def _view(values: Any) -> View:
+    if not isinstance(values, dict):
+        raise TypeError(f"views: {values!r}, expected an object of keys and values")
+    numbers = {k: float(values[k]) for k in ("amount", "offset", "hubness") if k in values}
+    return View(**(values | numbers))
 
 
 def _partial(regions: int, offset: float) -> tuple[int, float]:

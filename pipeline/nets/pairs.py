@@ -24,6 +24,7 @@ from pipeline.nets.backend import (
     quiet_stderr,
 )
 from pipeline.nets.comparator import passed_by
+from pipeline.nets.hubness import view_offsets
 from pipeline.nets.layout import Layout
 from pipeline.nets.stored import as_floats
 from pipeline.nets.weights import ModelWeights
@@ -44,14 +45,16 @@ class Placed:
 
     Attributes:
         tiles: in the scorer's precision, weighted; of queries each [n * (Q - s), C], of targets
-            [R * n, C]: Q and R vectors of a frame, s of them soft or framed.
+            [R * n, C]: Q and R vectors of a frame, s of them soft or views.
         soft: per tile [s * n, C], these of queries; empty where there are none.
+        offsets: per tile float32 [s * n], what is added to their similarities.
         weights: per tile float32 [n], how much each frame counts; None where all count alike.
     """
 
     tiles: list[Tensor]
     weights: list[Tensor] | None
     soft: list[Tensor]
+    offsets: list[Tensor]
     layout: Layout
 
 
@@ -89,6 +92,7 @@ class PairScorer:
         self._skip = weights.skip
         self._attention = weights.attention
         self._blank = weights.blank
+        self._hubs = weights.hubs
         self._dims = weights.dims
         self._kernels = [
             (ops.cast(kernel, precision), ops.cast(bias, precision))
@@ -115,17 +119,21 @@ class PairScorer:
         layout = self.layout.of_query(vectors.shape[1])
         if self.few_shapes:
             vectors = _whole_tiles(vectors, size)
-        tiles, weights, soft = [], [], []
+        tiles, weights, soft, offsets = [], [], [], []
         for start in range(0, len(vectors), size):
             x = ops.convert_to_tensor(vectors[start : start + size])
             x, weight = self._weighted(x, layout, regions_axis=1)
             if layout.soft:
-                soft.append(_joined([x[:, place] for place in layout.soft_places], axis=0))
+                asked = [x[:, place] for place in layout.soft_places]
+                soft.append(_joined(asked, axis=0))
+                whole = ops.cast(ops.stack(asked, axis=0), "float32")
+                each = view_offsets(ops.transpose(whole, (1, 0, 2)), layout, self._hubs)
+                offsets.append(ops.reshape(ops.transpose(each), (-1,)))
                 rest = x[:, : layout.regions], x[:, layout.shared : layout.shared + layout.small]
                 x = _joined([part for part in rest if part.shape[1]], axis=1)
             tiles.append(ops.reshape(x, (-1, self._dims)))
             weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, soft, layout)
+        return Placed(tiles, None if self._blank is None else weights, soft, offsets, layout)
 
     def place_targets(self, vectors: np.ndarray) -> Placed:
         """Move database vectors to the device, weighted by attention and content.
@@ -146,7 +154,7 @@ class PairScorer:
             x, weight = self._weighted(x, self.layout, regions_axis=0)
             tiles.append(ops.reshape(x, (-1, self._dims)))
             weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, [], self.layout)
+        return Placed(tiles, None if self._blank is None else weights, [], [], self.layout)
 
     def fetched_weights(self, placed: Placed) -> np.ndarray | None:
         """How much each placed frame counts, float32 [N] on the host; None where all do alike."""
@@ -171,7 +179,8 @@ class PairScorer:
         product = self._product(queries.layout)
         rows = []
         for i, tile in enumerate(queries.tiles):
-            of_query = ([queries.weights[i]] if queries.weights else []) + queries.soft[i : i + 1]
+            of_query = [queries.weights[i]] if queries.weights else []
+            of_query += queries.soft[i : i + 1] + queries.offsets[i : i + 1]
             row = []
             for k, target in enumerate(targets.tiles):
                 of_target = [targets.weights[k]] if targets.weights else []
@@ -248,7 +257,8 @@ class PairScorer:
         if layout not in self._products:
             matrix, weight = ((None, None), self.precision), ((None,), "float32")
             weights = [weight] * (self._blank is not None)
-            signature = [matrix, matrix, *weights, *[matrix] * layout.soft, *weights]
+            soft = [matrix, weight] * layout.soft
+            signature = [matrix, matrix, *weights, *soft, *weights]
 
             def run(queries: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
                 return self._frame_matrix(layout, queries, targets, others)
@@ -262,8 +272,8 @@ class PairScorer:
         """[n * (Q - s), C], [R * Nt, C] -> [n, Nt].
 
         Args:
-            others: weights of query frames [n], soft query vectors [s * n, C], weights of target
-                frames [Nt], as far as there are such.
+            others: weights of query frames [n], soft query vectors [s * n, C] and their offsets
+                [s * n], weights of target frames [Nt], as far as there are such.
         """
         regions = layout.regions
         frames = ops.shape(targets)[0] // layout.shared
@@ -283,12 +293,12 @@ class PairScorer:
             part = best_sum(best[:, :regions], layout.partial) / layout.partial
             result = ops.maximum(result, part + layout.partial_offset)
         if layout.soft:
-            soft = others[0 if weights is None else 1]
+            soft, offsets = others[0 if weights is None else 1 :][:2]
             of_targets = targets[regions * frames :]
             dots = ops.cast(ops.einsum("qc,tc->qt", soft, of_targets), "float32")
-            if layout.framed:
-                dots = ops.reshape(dots, (2, -1, frames))
-                dots = ops.maximum(dots[0], dots[1] + layout.framed_offset)
+            if layout.views:
+                dots = ops.reshape(dots + offsets[:, None], (len(layout.soft_places), -1, frames))
+                dots = ops.max(dots, axis=0)
             result = ops.maximum(result, dots)
         if layout.small:
             small = best[:, regions : regions + layout.small]

@@ -131,7 +131,9 @@ class ViSiL:
                     part = target[column : column + TILE_FRAMES, : layout.shared]
                     columns, of_columns = self._weighted(part, layout, False)
                     weights = None if self.weights.blank is None else (of_rows, of_columns)
-                    tile = chamfer.best_of_views(rows, columns, layout, self._symmetric, weights)
+                    tile = chamfer.best_of_views(
+                        rows, columns, layout, self._symmetric, weights, self.weights.hubs
+                    )
                     matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
                         ops.convert_to_numpy(tile)
                     )

@@ -13,7 +13,7 @@ from pipeline.calibration import Calibration
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout
+from pipeline.nets.layout import Layout, View
 from pipeline.records import Preprocess
 
 
@@ -95,8 +95,9 @@ class ModelWeights:
         soft: PCA of the whole softened picture's vector, or None: there is no such vector.
         small: divisors of the small views that queries have.
         small_offsets: added to the similarity of each small view; empty for none.
-        framed: side of the picture in its black frame as a share of the whole, and what is added to
-            the similarity of that view of queries; None: there is none.
+        views: further soft vectors that queries have, see `layout`.
+        hubs: soft vectors of other videos [M, dims], of length 1, by which `hubness` is measured;
+            None if no view asks for it.
         partial: of a query's regions so many are enough, and what is added to the similarity of
             these; None: all count. See `layout`.
         attention: context vector [dims], or None.
@@ -120,7 +121,8 @@ class ModelWeights:
     soft: Whitening | None = None
     small: tuple[int, ...] = ()
     small_offsets: tuple[float, ...] = ()
-    framed: tuple[float, float] | None = None
+    views: tuple[View, ...] = ()
+    hubs: np.ndarray | None = None
     partial: tuple[int, float] | None = None
     attention: np.ndarray | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
@@ -164,17 +166,17 @@ class ModelWeights:
             raise ValueError(
                 f"partial asks for {self.partial[0]} regions, expected 1 to {self.grid**2}"
             )
-        looks = self.partial or (0, 0.0), self.framed or (0, 0.0)
-        if any(abs(x) > 1 for x in (*self.small_offsets, *(offset for _, offset in looks))):
+        if any(abs(x) > 1 for x in (*self.small_offsets, (self.partial or (0, 0.0))[1])):
             raise ValueError(
-                f"partial {self.partial}, framed {self.framed}, small_offsets "
-                f"{self.small_offsets}: offsets are of similarities, expected -1 to 1"
+                f"partial {self.partial}, small_offsets {self.small_offsets}: offsets are of "
+                "similarities, expected -1 to 1"
             )
-        if self.framed is not None and not (0 < self.framed[0] < 1 and self.soft is not None):
-            raise ValueError(
-                f"framed has a share of {self.framed[0]}, expected more than 0 and less than 1, "
-                "and a soft vector beside it"
-            )
+        if self.views and self.soft is None:
+            raise ValueError("views are compared with the soft vector, but soft is not true")
+        if self.hubs is None and any(view.hubness for view in self.views):
+            raise ValueError("a view has hubness taken off, but there are no hubs to measure it by")
+        if self.hubs is not None and self.hubs.shape[1:] != (self.whitening.dims,):
+            raise ValueError(f"hubs are {self.hubs.shape}, expected [M, {self.whitening.dims}]")
         if not 0 <= self.skip < 1:
             raise ValueError(f"skip is {self.skip}, expected 0 or more and less than 1")
         if self.comparator is not None:
@@ -201,9 +203,19 @@ class ModelWeights:
             len(self.small),
             *(self.partial or (0, 0.0)),
             self.small_offsets,
-            self.framed is not None,
-            self.framed[1] if self.framed else 0.0,
+            self.views,
         )
+
+    @property
+    def views_digest(self) -> str:
+        """SHA-256 (hex) of the pictures that queries' further vectors are made of; "" for none.
+
+        A database does not depend on them: its store serves all models that differ in these alone.
+        """
+        if not self.small and not self.views:
+            return ""
+        shown = [[view.kind, view.amount, view.parts] for view in self.views]
+        return hashlib.sha256(json.dumps([list(self.small), shown]).encode()).hexdigest()
 
     def with_dims(self, dims: int | None) -> ModelWeights:
         """The model cut to the first `dims` whitened values; None leaves it whole.
@@ -222,14 +234,18 @@ class ModelWeights:
             )
         blank = self.blank.first(dims) if self.blank else None
         soft = self.soft.first(dims) if self.soft else None
-        return replace(self, whitening=self.whitening.first(dims), soft=soft, blank=blank)
+        hubs = None if self.hubs is None else _unit(self.hubs[:, :dims])
+        return replace(
+            self, whitening=self.whitening.first(dims), soft=soft, blank=blank, hubs=hubs
+        )
 
 
 def features_digest(weights: ModelWeights) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
 
     Attention, comparator, offsets and blank directions are left out: they act on stored features.
-    File format and the names inside a file have no part in it: a converted model keeps its digest.
+    So are small and other views, which only queries have, see `ModelWeights.views_digest`. File
+    format and the names inside a file have no part in it: a converted model keeps its digest.
     """
     description = {
         "backbone": weights.backbone,
@@ -237,10 +253,6 @@ def features_digest(weights: ModelWeights) -> str:
         "taps": weights.taps,
         "grid": weights.grid,
     }
-    if weights.small:
-        description["small"] = list(weights.small)
-    if weights.framed:
-        description["framed"] = weights.framed[0]
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     arrays = {f"backbone/{name}": array for name, array in weights.arrays.items()}
     arrays |= {f"whitening/{name}": array for name, array in vars(weights.whitening).items()}
@@ -251,6 +263,10 @@ def features_digest(weights: ModelWeights) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
 
 
 def _check_comparator(layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> None:

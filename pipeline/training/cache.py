@@ -76,6 +76,8 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
         weights,
         whitening=identity,
         soft=None if weights.soft is None else identity,
+        views=tuple(replace(view, hubness=0.0) for view in weights.views),
+        hubs=None,
         attention=None,
         comparator=None,
         blank=None,
@@ -95,7 +97,8 @@ class FeatureCache:
     def __init__(self, folder: Path, weights: ModelWeights, settings: CacheSettings) -> None:
         self._folder, self._weights, self._settings = folder, unwhitened(weights), settings
         known = {"version": augment.VERSION, "rate": augment.RATE, **asdict(settings)}
-        self._key = features_digest(self._weights) + json.dumps(known, sort_keys=True)
+        made = features_digest(self._weights) + self._weights.views_digest
+        self._key = made + json.dumps(known, sort_keys=True)
         folder.mkdir(parents=True, exist_ok=True)
 
     def fill(

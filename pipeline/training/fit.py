@@ -54,6 +54,7 @@ class Fit:
             symmetric,
             config,
             np.random.default_rng([config.seed, 1]),
+            weights.hubs,
         )
         self._model.compile(optimizer=self._optimizer(), jit_compile=False)
         self._model.optimizer.build(self._model.trainable_variables)
@@ -63,16 +64,22 @@ class Fit:
         self._restore()
 
     def run(self) -> ModelWeights:
-        """Train to the end, or on from the checkpoint; the model of the best epoch."""
+        """Train to the end, or on from the checkpoint; the model of the best or the last epoch."""
         config = self._config
         if not self.epoch:
             self._judge(0, math.nan, 0.0)
-        while self.epoch < config.epochs and self.epoch - self.best_epoch < config.patience:
+        last = config.chosen_epoch == "last"
+        while self.epoch < config.epochs and (
+            last or self.epoch - self.best_epoch < config.patience
+        ):
             begin = time.perf_counter()
             losses = [self._step(step) for step in range(config.steps)]
             self.epoch += 1
             self._judge(self.epoch, float(np.mean(losses)), time.perf_counter() - begin)
-        self._assign(self._model.trainable_variables, self._best_values)
+        if last:
+            self.best, self.best_epoch = self._validation(self._headed()), self.epoch
+        else:
+            self._assign(self._model.trainable_variables, self._best_values)
         return self._headed()
 
     def _step(self, step: int) -> float:

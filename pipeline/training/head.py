@@ -16,6 +16,7 @@ from pipeline.config import TrainConfig
 from pipeline.nets.attention import weight_of
 from pipeline.nets.backend import keras, ops
 from pipeline.nets.comparator import passed_by
+from pipeline.nets.hubness import view_offsets
 from pipeline.nets.layout import Layout
 from pipeline.nets.pairs import best_sum, bordered
 from pipeline.training.start import comparator_start, context_start
@@ -35,6 +36,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         symmetric: average both directions of Chamfer, over regions and over frames.
         config: what is trained and how; attention is for models without further views only.
         rng: of what the weights begin with.
+        hubs: of the model, see `nets.hubness`.
 
     Attributes:
         skip: share of the output that passes the comparator by; 0 with attention.
@@ -47,8 +49,10 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         symmetric: bool,
         config: TrainConfig,
         rng: np.random.Generator,
+        hubs: np.ndarray | None = None,
     ) -> None:
         super().__init__()
+        self._hubs = hubs
         self._layout, self._symmetric, self._config = layout, symmetric, config
         self.context = None
         attention = config.attention and layout.query == layout.regions
@@ -149,12 +153,13 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         if layout.partial:
             part = best_sum(best[:, :regions], layout.partial) / layout.partial
             result = ops.maximum(result, part + layout.partial_offset)
-        for place in layout.soft_places:
-            of_queries = ops.reshape(queries[:, :, place], (-1, channels))
-            of_targets = ops.reshape(targets[:, :, regions], (-1, channels))
-            dots = ops.matmul(of_queries, ops.transpose(of_targets))
-            offset = layout.framed_offset if place > regions else 0.0
-            result = ops.maximum(result, dots + offset)
+        if layout.soft:
+            of_targets = ops.transpose(ops.reshape(targets[:, :, regions], (-1, channels)))
+            soft = ops.stack([queries[:, :, place] for place in layout.soft_places], axis=2)
+            soft = ops.reshape(soft, (-1, len(layout.soft_places), channels))
+            offsets = view_offsets(soft, layout, self._hubs)
+            dots = ops.matmul(soft, of_targets) + offsets[..., None]
+            result = ops.maximum(result, ops.max(dots, axis=1))
         if layout.small:
             small = best[:, regions:]
             if layout.small_offsets:

@@ -113,11 +113,12 @@ def train_model(
                 f"{len(sides[-1])} clips for {name}, expected {least} or more; list more videos"
             )
     clips, held = sides
-    pca, soft = _whitenings(clips, weights, config)
+    pca, soft, hubs = _whitenings(clips, weights, config)
     fitted = replace(
         weights,
         whitening=pca,
         soft=soft,
+        hubs=hubs,
         attention=None,
         comparator=None,
         skip=0.0,
@@ -130,7 +131,13 @@ def train_model(
     validation = _validation(held, fitted, symmetric, config)
     plain = before = validation(fitted)
     if config.whitening != "keep":
-        old = replace(fitted, whitening=weights.whitening, soft=weights.soft, features_digest="")
+        old = replace(
+            fitted,
+            whitening=weights.whitening,
+            soft=weights.soft,
+            hubs=weights.hubs,
+            features_digest="",
+        )
         of_old = _validation(held, old, symmetric, config)
         before = of_old(old)
         if before >= plain:
@@ -149,7 +156,7 @@ def train_model(
     pays = fit.best > plain
     if not pays:
         say(
-            f"the head's best validation mAP is {fit.best:.4f}, without it {plain:.4f}: "
+            f"the head's validation mAP is {fit.best:.4f}, without it {plain:.4f}: "
             + ("kept as asked for" if force_head else "the model is written without it")
         )
     with_head = pays or force_head
@@ -173,20 +180,23 @@ def train_model(
 
 def _whitenings(
     clips: list[CachedClip], weights: ModelWeights, config: TrainConfig
-) -> tuple[Whitening, Whitening | None]:
-    """Of regions and of the soft vector."""
+) -> tuple[Whitening, Whitening | None, np.ndarray | None]:
+    """Of regions and of the soft vector, and the hubs of the latter."""
     old = weights.whitening
     dims = config.dims or old.dims
     most, seed = config.whitening_frames, config.seed
     if config.whitening == "keep":
         kept = weights.with_dims(dims if dims < old.dims else None)
-        return kept.whitening, kept.soft
+        return kept.whitening, kept.soft, kept.hubs
     frames = whitening.frames_of(clips, most, seed)
     fitted, soft = whitening.whitenings(frames, weights.layout, dims, config.shrinkage)
     if config.whitening == "paired":
         pairs = whitening.pairs_of(clips, most // 2, seed, old, weights.layout.regions)
         fitted = whitening.fit_paired(*pairs, dims, config.shrinkage)
-    return fitted, soft
+    hubs = None
+    if weights.hubs is not None and soft is not None:
+        hubs = whitening.hubs_of(frames[:, weights.layout.regions], soft)
+    return fitted, soft, hubs
 
 
 def _views(
@@ -205,11 +215,12 @@ def _validation(
 def _key(weights: ModelWeights, config: TrainConfig, clips: list[CachedClip]) -> str:
     """Of all that a head depends on: a checkpoint of anything else is not gone on from."""
     settings: dict[str, Any] = asdict(config)
-    for name in ("workers", "patience", "validation_share"):
+    for name in ("workers", "patience", "chosen_epoch", "validation_share"):
         settings.pop(name)
     listed = [(clip.video, clip.first, len(clip.clean)) for clip in clips]
     looks = asdict(weights.layout)
-    text = json.dumps([weights.features_digest, looks, settings, listed], sort_keys=True)
+    made = [weights.features_digest, weights.views_digest]
+    text = json.dumps([made, looks, settings, listed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

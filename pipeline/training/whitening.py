@@ -17,6 +17,7 @@ from pipeline.nets.whitening import projection
 from pipeline.training.cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")
+HUBS = 1024  # enough that one in a hundred is a mean of ten
 
 
 def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
@@ -54,6 +55,20 @@ def whitenings(
     regions = vectors[:, : layout.regions].reshape(-1, vectors.shape[2])
     soft = fit(vectors[:, layout.regions], dims, shrinkage) if layout.soft else None
     return fit(regions, dims, shrinkage), soft
+
+
+def hubs_of(vectors: np.ndarray, soft: Whitening) -> np.ndarray:
+    """Soft vectors by which hubness is measured, see `nets.hubness`.
+
+    Args:
+        vectors: float [N, D] of frames of many videos, not whitened; evenly many are taken.
+
+    Returns:
+        float32 [up to `HUBS`, n], rounded as float16 is, as models are stored.
+    """
+    chosen = np.linspace(0, len(vectors) - 1, min(HUBS, len(vectors))).astype(int)
+    found = whitened(vectors[chosen], soft.mean, projection(soft))
+    return found.astype(np.float16).astype(np.float32)
 
 
 def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: float) -> Whitening:

@@ -12,6 +12,7 @@ from pipeline.nets.features import FeatureNet
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
 from pipeline.store import open_store
+from pipeline.training.geometry import warped
 from tools.clips import Clip, read_clip, scale, write_clip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -58,7 +59,7 @@ def test_the_soft_vector_finds_what_has_lost_its_detail(clips, model):
     ruined = np.clip(ruined, 0, 255).astype(np.uint8)
     query, target = (model.extract_features(x) for x in (frames, ruined))
     alone = ViSiL(default_model_dir())
-    alone.weights = replace(model.weights, soft=None, framed=None)
+    alone.weights = replace(model.weights, soft=None, views=())
     without = alone.calculate_video_similarity(query[:, :9], target[:, :9])
     assert model.calculate_video_similarity(query, target) > without + 0.1
 
@@ -71,11 +72,49 @@ def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
     filmed[:, 20 : 20 + height, 30 : 30 + width] = scale(frames, width, height)
     filmed = np.clip(filmed + rng.normal(0, 25, frames.shape), 0, 255).astype(np.uint8)
     target = model.extract_features(filmed)
+    assert gain(model, frames, target, "framed") > 0.05
+
+
+def gain(model, frames, target, kind):
+    """How much more similar frames are to the target by a kind of view."""
+    kinds = model.weights.views
+    places = np.cumsum([12, *(view.vectors for view in kinds)])
+    at = [view.kind for view in kinds].index(kind)
     query = model.extract_features(frames, as_query=True)
     alone = ViSiL(default_model_dir())
-    alone.weights = replace(model.weights, framed=None)
-    without = alone.calculate_video_similarity(query[:, :12], target)
-    assert model.calculate_video_similarity(query, target) > without + 0.05
+    alone.weights = replace(model.weights, views=kinds[:at] + kinds[at + 1 :])
+    rest = np.concatenate([query[:, : places[at]], query[:, places[at + 1] :]], axis=1)
+    without = alone.calculate_video_similarity(rest, target)
+    return model.calculate_video_similarity(query, target) - without
+
+
+def test_the_outlined_view_finds_outlines(clips, model):
+    frames = clips["cockatoo"].astype(np.float32)
+    inner = frames[:, 2:-2, 2:-2]
+    around = [frames[:, a : a + inner.shape[1], b : b + inner.shape[2]]
+              for a, b in ((0, 2), (4, 2), (2, 0), (2, 4))]  # fmt: skip
+    lines = np.clip(1.5 * np.abs(4 * inner - sum(around)), 0, 255)  # another operator than Sobel's
+    target = model.extract_features(lines.astype(np.uint8))
+    assert gain(model, clips["cockatoo"], target, "outlined") > 0.05
+
+
+def test_the_zoomed_view_finds_a_part(clips, model):
+    frames = clips["cockatoo"]
+    height, width = frames.shape[1] * 9 // 20 // 2 * 2, frames.shape[2] * 9 // 20 // 2 * 2
+    part = scale(frames[:, 20 : 20 + height, 30 : 30 + width], frames.shape[2], frames.shape[1])
+    blurred = scale(scale(part, 80, 60), frames.shape[2], frames.shape[1])
+    target = model.extract_features(blurred)
+    assert gain(model, frames, target, "zoomed") > 0.05
+
+
+def test_the_turned_view_finds_what_is_turned_and_blurred(clips, model):
+    frames = clips["cockatoo"]
+    angle, (height, width) = np.radians(11), frames.shape[1:3]
+    matrix = np.eye(3)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turned = scale(scale(warped(frames, matrix, height, width), 60, 44), width, height)
+    target = model.extract_features(turned)
+    assert gain(model, frames, target, "turned") > 0.03
 
 
 def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
@@ -86,7 +125,7 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     frame = frame // 16 * 8 + blocks  # so that means of 2 x 2 are not whole numbers
     net = FeatureNet(weights, batch_size=1, as_queries=True)
     vectors = net(frame)[0]
-    assert len(vectors) == net.vectors == 13
+    assert len(vectors) == net.vectors == 25
     for place, divisor in ((10, 2), (11, 3)):
         side = 224 // divisor
         part = frame[:, : side * divisor, : side * divisor].astype(np.float32)
@@ -101,6 +140,10 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     canvas = np.zeros((1, 224, 224, 3), np.uint8)
     canvas[0, 28:196, 28:196] = np.rint(finer.reshape(168, 4, 168, 4, 3).mean(axis=(1, 3)))
     assert float(vectors[12] @ net(canvas)[0, 9]) > 0.999
+    # Parts of half the side, three in a row and column: no resampling but the doubling here.
+    for place, (top, left) in ((14, (0, 0)), (16, (0, 112)), (18, (56, 56)), (22, (112, 112))):
+        part = frame[:, top : top + 112, left : left + 112].repeat(2, axis=1).repeat(2, axis=2)
+        assert float(vectors[place] @ net(part)[0, 9]) > 0.999, place
     np.testing.assert_array_equal(FeatureNet(weights, batch_size=1)(frame)[0], vectors[:10])
 
 
@@ -116,8 +159,10 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     extract_features(paths, plain)
     extract_features(paths, queries, config=ExtractConfig(as_queries=True))
     with open_store(plain) as a, open_store(queries) as b:
-        assert a.read("hello").vectors.shape[1] == 10 and b.read("hello").vectors.shape[1] == 13
-        assert "query_vectors" not in a.spec.as_json()
+        assert a.read("hello").vectors.shape[1] == 10 and b.read("hello").vectors.shape[1] == 25
+        assert not {"query_vectors", "views"} & a.spec.as_json().keys()
+        assert b.spec.views == load_model(default_model_dir()).views_digest
+        assert a.spec.fingerprint == b.spec.as_database.fingerprint
     exact = CompareConfig(precision="float32")
     without = compute_similarity(plain, plain, config=exact)
     with_views = compute_similarity(queries, plain, config=exact)

@@ -15,6 +15,7 @@ from pipeline.errors import ModelError
 from pipeline.nets import own_format
 from pipeline.nets.backbones import build
 from pipeline.nets.blank import Blank
+from pipeline.nets.layout import View
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
@@ -46,7 +47,8 @@ MODEL = ModelWeights(
 BLANK = Blank(np.eye(1, 5, dtype=np.float32), 0.2, 0.6)
 FULL = replace(
     MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer",
-    soft=Whitening(f32(6), f32(6, 5), f32(5)), framed=(0.75, -0.03),
+    soft=Whitening(f32(6), f32(6, 5), f32(5)), hubs=f32(7, 5).astype(np.float16).astype(np.float32),
+    views=(View("framed", 0.75, -0.03), View("zoomed", 0.5, hubness=1.0, parts=3)),
     skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
 )  # fmt: skip
 
@@ -80,7 +82,7 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     assert found.origin == "own format"
     for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
                  "provenance", "description", "features_digest", "skip", "small",
-                 "small_offsets", "framed", "partial", "layout"):  # fmt: skip
+                 "small_offsets", "views", "views_digest", "partial", "layout"):  # fmt: skip
         assert getattr(found, name) == getattr(model, name), name
     assert found.arrays.keys() == model.arrays.keys()
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
@@ -90,6 +92,8 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     if model.blank and found.blank:
         assert np.array_equal(found.blank.directions, model.blank.directions)
         assert (found.blank.low, found.blank.high) == (model.blank.low, model.blank.high)
+    assert (found.hubs is None) == (model.hubs is None)
+    assert model.hubs is None or np.array_equal(found.hubs, model.hubs)
     if model.comparator and found.comparator:
         for (a, b), (c, d) in zip(found.comparator, model.comparator, strict=True):
             assert np.array_equal(a, c) and np.array_equal(b, d)
@@ -129,6 +133,43 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
         digest(),
     ]
     assert len(set(others)) == len(others)
+
+
+def test_views_have_a_digest_of_their_own_so_that_databases_outlive_them() -> None:
+    def digests(*views: View, small: tuple[int, ...] = ()) -> tuple[str, str]:
+        changed = {"views": views, "small": small, "small_offsets": (), "features_digest": ""}
+        found = replace(FULL, **changed)
+        return found.features_digest, found.views_digest
+
+    framed = View("framed", 0.5)
+    others = [
+        digests(),
+        digests(framed),
+        digests(View("framed", 0.6)),
+        digests(View("zoomed", 0.5)),
+        digests(View("zoomed", 0.5, parts=2)),
+        digests(framed, small=(2,)),
+        digests(small=(2,)),
+    ]
+    assert len({features for features, _ in others}) == 1
+    assert len({views for _, views in others}) == len(others)
+    assert digests()[1] == "", "stores without views are described as ever"
+    assert digests(framed) == digests(View("framed", 0.5, offset=-0.1, hubness=1))
+
+
+def test_hubs_are_cut_with_the_rest(tmp_path: Path) -> None:
+    own_format.write(replace(FULL, attention=None, comparator=None, skip=0.0), tmp_path)
+    found = load_model(tmp_path, dims=2).hubs
+    assert found is not None and FULL.hubs is not None
+    want = FULL.hubs[:, :2] / np.linalg.norm(FULL.hubs[:, :2], axis=1, keepdims=True)
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+
+
+def test_hubness_needs_hubs() -> None:
+    with pytest.raises(ValueError, match="no hubs to measure it by"):
+        replace(FULL, hubs=None)
+    with pytest.raises(ValueError, match=r"hubs are \(7, 4\), expected \[M, 5\]"):
+        replace(FULL, hubs=f32(7, 4))
 
 
 def test_dims_keep_the_digest_and_cut_the_whitening(tmp_path: Path) -> None:
@@ -175,8 +216,15 @@ def test_no_model(tmp_path: Path) -> None:
         ({"partial": {"regions": 4, "offset": 2}}, "expected -1 to 1"),
         ({"partial": {"regions": 4.5, "offset": 0}}, "regions is 4.5, expected int"),
         ({"partial": {"regions": 4}}, "offset"),
-        ({"framed": {"share": 1, "offset": 0}}, "framed has a share of 1.0, expected more than 0"),
-        ({"framed": {"share": 0.5, "offset": -3}}, "expected -1 to 1"),
+        ({"views": [{"kind": "framed", "amount": 1}]}, "framed view of 1.0, expected share of the"),
+        ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]}, "expected -1 to 1"),
+        ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "zoomed view of 0.4, expected .* 0.5 to"),
+        ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, "only zoomed ones have parts"),
+        ({"views": [{"kind": "blurred", "amount": 5}]}, "kind 'blurred', expected one of framed"),
+        ({"views": [{"kind": "turned"}]}, "amount"),
+        ({"views": [{"kind": "turned", "amount": "far"}]}, "far"),
+        ({"views": ["turned"]}, "views: 'turned', expected an object"),
+        ({"soft": False}, "views are compared with the soft vector"),
         ({"small_offsets": [0.1]}, r"small_offsets is \(0.1,\) for small \(2, 3\)"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),

@@ -7,13 +7,15 @@ import pytest
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
 from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout
+from pipeline.nets.layout import Layout, View
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.scores import PairScores
 from tests import reference
 from tests.features import DIMS, comparator_layers, region_vectors
 
 PLAIN = Layout(9)
+HUBS = region_vectors(150, 5)[:, 0]
+VIEWS = View("turned", 8, -0.01), View("zoomed", 0.6, 0.03, hubness=0.5, parts=2)
 
 
 def videos(lengths: list[int], seed: int, vectors: int = 9) -> list[np.ndarray]:
@@ -46,8 +48,9 @@ def score_all(
     from pipeline.nets.pairs import PairScorer
 
     weights = SimpleNamespace(
-        layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank
-    )
+        layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank,
+        hubs=HUBS,
+    )  # fmt: skip
     scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
     geometry = COMPARATOR if comparator else CHAMFER_ONLY
@@ -83,7 +86,7 @@ def expected(queries, targets, comparator, symmetric, blank=None, layout=PLAIN, 
     return np.array(
         [
             [
-                reference.similarity(q, t, comparator, symmetric, blank, layout, skip)
+                reference.similarity(q, t, comparator, symmetric, blank, layout, skip, HUBS)
                 for t in targets
             ]
             for q in queries
@@ -201,8 +204,8 @@ def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
         Layout(9, soft=True, small=2),
         Layout(9, soft=True, small=1),
         Layout(9, partial=4),
-        Layout(9, soft=True, framed=True, framed_offset=0.04),
-        Layout(9, soft=True, small=1, partial=2, framed=True, framed_offset=-0.02),
+        Layout(9, soft=True, views=(View("framed", 0.75, 0.04),)),
+        Layout(9, soft=True, small=1, partial=2, views=(View("outlined", 2, -0.02), *VIEWS)),
         Layout(9, soft=True, small=2, partial=3, partial_offset=-0.02, small_offsets=(0.05, -0.1)),
     ],
     ids=str,

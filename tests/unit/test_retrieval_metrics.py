@@ -8,7 +8,7 @@ from benchmarks.retrieval.baselines import phash
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
 from benchmarks.retrieval.rules import mean_of_best, table
 from benchmarks.retrieval.transforms import HARD_KINDS, KINDS
-from pipeline.nets.layout import Layout
+from pipeline.nets.layout import Layout, View
 from tests import reference
 from tests.features import region_vectors
 
@@ -94,18 +94,18 @@ def test_chamfer_takes_the_best_frame_of_each_video():
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_ablation_computes_what_stage_two_computes(symmetric):
-    layout = Layout(
-        9, True, 2, partial=4, partial_offset=-0.02, small_offsets=(0.0, 0.04), framed=True
-    )
+    views = View("framed", 0.5, -0.01), View("zoomed", 0.5, parts=2, hubness=0.5)
+    layout = Layout(9, True, 2, 4, -0.02, (0.0, 0.04), views)
+    hubs = region_vectors(12, 9)[:, 0]
     sides = []
     for seed, vectors in ((0, layout.query), (1, layout.shared)):
         parts = [region_vectors(n, [seed, n, k]) for n in (5, 7) for k in range(2)]
         videos = [np.concatenate(parts[i : i + 2], axis=1)[:, :vectors] for i in (0, 2)]
         sides.append(videos)
     joined = [ablation.Side(np.concatenate(s), [len(v) for v in s]) for s in sides]
-    found = ablation.scores(*joined, layout, ablation.Variant("", symmetric=symmetric))
+    found = ablation.scores(*joined, layout, ablation.Variant("", symmetric=symmetric), hubs)
     want = [
-        [reference.similarity(q, t, None, symmetric, None, layout) for t in sides[1]]
+        [reference.similarity(q, t, None, symmetric, None, layout, hubs=hubs) for t in sides[1]]
         for q in sides[0]
     ]
     np.testing.assert_allclose(found, want, atol=1e-5)

@@ -104,3 +104,17 @@ def test_it_stops_when_nothing_gets_better(tmp_path):
     trained = fit(tmp_path, config)
     trained.run()
     assert trained.epoch < 30
+
+
+def test_the_last_epoch_if_it_is_asked_for(whole, tmp_path):
+    config = TrainConfig(**{**vars(CONFIG), "chosen_epoch": "last", "patience": 1})
+    trained = fit(tmp_path, config)
+    found = trained.run()
+    assert (trained.epoch, trained.best_epoch) == (CONFIG.epochs, CONFIG.epochs)
+    values = trained._values()
+    assert_equal(found, trained._headed())
+    assert_equal(fit(tmp_path, config).run(), found)
+    # The undisturbed run went the same way, whichever of its epochs it chose.
+    with np.load(whole[0] / "checkpoint.npz") as file:
+        for i, value in enumerate(values):
+            np.testing.assert_array_equal(file[f"now_{i}"], value)

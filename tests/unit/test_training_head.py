@@ -8,7 +8,7 @@ import pytest
 from pipeline.config import TrainConfig
 from pipeline.nets.backend import ops
 from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout
+from pipeline.nets.layout import Layout, View
 from pipeline.training.head import HeadModel, info_nce, triplets
 from pipeline.training.samples import Views
 from pipeline.training.scale import scaled
@@ -153,20 +153,22 @@ def test_average_precision_by_hand():
     [
         Layout(9, soft=True, small=2),
         Layout(9, small=1),
-        Layout(9, soft=True, small=1, framed=True, framed_offset=-0.02),
+        Layout(9, soft=True, small=1, views=(View("framed", 0.75, -0.02),)),
+        Layout(9, soft=True, views=(View("zoomed", 0.6, 0.01, hubness=0.7, parts=2),)),
         Layout(9, soft=True, small=2, partial=5, partial_offset=-0.01, small_offsets=(0.0, 0.1)),
     ],
     ids=str,
 )
 def test_views_are_compared_as_in_stage_two(layout):
-    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0))
+    hubs = region_vectors(120, 8)[:, 3]
+    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0), hubs)
     assert made.context is None, "attention was learned for regions alone"
     sides = []
     for seed in (3, 4):
         parts = [region_vectors(12, [seed, k]) for k in range(2)]
         sides.append(np.concatenate(parts, axis=1)[:, : layout.query])
     found = made._frame_matrix(*(s.reshape(2, 6, *s.shape[1:]) for s in sides))
-    want = reference.best_of_views(*sides, False, None, layout)
+    want = reference.best_of_views(*sides, False, None, layout, hubs)
     np.testing.assert_allclose(ops.convert_to_numpy(found), want, atol=1e-5)
 
 
