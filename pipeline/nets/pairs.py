@@ -1,8 +1,7 @@
 """The similarity network over many pairs at once; equals the per-pair functions of this package.
 
-Pairs of different shapes share a batch by padding to a common one. The video comparator pads its
-input symmetrically at the *pair's own* edge, which then lies inside the batch; before each
-convolution one gather (`bordered`) puts the right values there, so padding changes no number.
+Vectors come to the device (`placed`), all products of a tile are taken at once (`looks`), and the
+comparator runs over windows of the matrix (`windows`).
 
 Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 to 3.4.
 """
@@ -10,12 +9,10 @@ Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.nets.attention import attend, content_of_views
 from pipeline.nets.backend import (
     COMPILES_BY_SHAPE,
     compiled_for_shapes,
@@ -24,10 +21,11 @@ from pipeline.nets.backend import (
     quiet_stderr,
 )
 from pipeline.nets.comparator import passed_by
-from pipeline.nets.hubness import view_offsets
 from pipeline.nets.layout import Layout
-from pipeline.nets.stored import as_floats
+from pipeline.nets.looks import best_look
+from pipeline.nets.placed import Placed, Placer, joined
 from pipeline.nets.weights import ModelWeights
+from pipeline.nets.windows import between, bordered, cut, cut_weights
 
 # Frames of queries and of targets in one product of region vectors: 2304 x 4608 float32 are 40
 # MiB, and large enough to run at the pace of one large product (benchmarks/NOTES.md). A GPU wants
@@ -37,25 +35,6 @@ _GPU_TILE = 512, 2048
 _FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
 
 Tensor = Any
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Vectors of one side on the device.
-
-    Attributes:
-        tiles: in the scorer's precision, weighted; of queries each [n * (Q - s), C], of targets
-            [R * n, C]: Q and R vectors of a frame, s of them soft or views.
-        soft: per tile [s * n, C], these of queries; empty where there are none.
-        offsets: per tile float32 [s * n], what is added to their similarities.
-        weights: per tile float32 [n], how much each frame counts; None where all count alike.
-    """
-
-    tiles: list[Tensor]
-    weights: list[Tensor] | None
-    soft: list[Tensor]
-    offsets: list[Tensor]
-    layout: Layout
 
 
 class PairScorer:
@@ -90,17 +69,15 @@ class PairScorer:
         self.layout = weights.layout
         self.has_comparator = weights.comparator is not None
         self._skip = weights.skip
-        self._attention = weights.attention
-        self._blank = weights.blank
-        self._hubs = weights.hubs
-        self._dims = weights.dims
+        self._weighted = weights.blank is not None
+        self._placer = Placer(weights, precision)
         self._kernels = [
             (ops.cast(kernel, precision), ops.cast(bias, precision))
             for kernel, bias in weights.comparator or ()
         ]
         self._products: dict[Layout, Callable[..., Tensor]] = {}
         # Weights of frames count in what passes the comparator by; without either, none are sent.
-        self._weighs = self.has_comparator and bool(self._skip) and self._blank is not None
+        self._weighs = self.has_comparator and bool(self._skip) and self._weighted
         index, weight = ((None,), "int32"), ((None,), "float32")
         self._maxima = compiled_for_shapes(
             self._pair_maxima,
@@ -115,46 +92,11 @@ class PairScorer:
             vectors: [N, R, C] as stored, see `encoding`; with `few_shapes` N is rounded up to
                 whole tiles, by zeros.
         """
-        size = self.tile[0]
-        layout = self.layout.of_query(vectors.shape[1])
-        if self.few_shapes:
-            vectors = _whole_tiles(vectors, size)
-        tiles, weights, soft, offsets = [], [], [], []
-        for start in range(0, len(vectors), size):
-            x = ops.convert_to_tensor(vectors[start : start + size])
-            x, weight = self._weighted(x, layout, regions_axis=1)
-            if layout.soft:
-                asked = [x[:, place] for place in layout.soft_places]
-                soft.append(_joined(asked, axis=0))
-                whole = ops.cast(ops.stack(asked, axis=0), "float32")
-                each = view_offsets(ops.transpose(whole, (1, 0, 2)), layout, self._hubs)
-                offsets.append(ops.reshape(ops.transpose(each), (-1,)))
-                rest = x[:, : layout.regions], x[:, layout.shared : layout.shared + layout.small]
-                x = _joined([part for part in rest if part.shape[1]], axis=1)
-            tiles.append(ops.reshape(x, (-1, self._dims)))
-            weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, soft, offsets, layout)
+        return self._placer.queries(vectors, self.tile[0], self.few_shapes)
 
     def place_targets(self, vectors: np.ndarray) -> Placed:
-        """Move database vectors to the device, weighted by attention and content.
-
-        Regions lie outside of frames, so that the maximum over them runs along whole rows of
-        memory.
-
-        Args:
-            vectors: [N, R, C] as stored, see `encoding`; with `few_shapes` the last tile is
-                filled up with zeros.
-        """
-        tiles, weights, size = [], [], self.tile[1]
-        if self.few_shapes:
-            vectors = _whole_tiles(vectors, size)
-        for start in range(0, len(vectors), size):
-            x = ops.convert_to_tensor(vectors[start : start + size])
-            x = ops.transpose(x, (1, 0, 2))
-            x, weight = self._weighted(x, self.layout, regions_axis=0)
-            tiles.append(ops.reshape(x, (-1, self._dims)))
-            weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, [], [], self.layout)
+        """Move database vectors to the device; as `place_queries`."""
+        return self._placer.targets(vectors, self.tile[1], self.few_shapes)
 
     def fetched_weights(self, placed: Placed) -> np.ndarray | None:
         """How much each placed frame counts, float32 [N] on the host; None where all do alike."""
@@ -185,8 +127,8 @@ class PairScorer:
             for k, target in enumerate(targets.tiles):
                 of_target = [targets.weights[k]] if targets.weights else []
                 row.append(product(tile, target, *of_query, *of_target))
-            rows.append(_joined(row, axis=1))
-        return _joined(rows, axis=0)
+            rows.append(joined(row, axis=1))
+        return joined(rows, axis=0)
 
     def maxima(
         self,
@@ -232,31 +174,11 @@ class PairScorer:
             ops.convert_to_numpy(by_column) if self.symmetric else None,
         )
 
-    def _weighted(
-        self, x: Tensor, layout: Layout, regions_axis: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """[..., C] in the scorer's precision, weighted, and the weights of the frames."""
-        x = as_floats(x, self._dims)
-        if self._attention is None and self._blank is None:
-            return ops.cast(x, self.precision), None
-        x, scale, weights = ops.cast(x, "float32"), None, None
-        if self._blank is not None:
-            of_queries = regions_axis == 1
-            scale, weights = content_of_views(
-                x if of_queries else ops.transpose(x, (1, 0, 2)), layout, self._blank, of_queries
-            )
-            scale = scale if of_queries else ops.transpose(scale)
-        if self._attention is not None:
-            x = attend(x, ops.convert_to_tensor(self._attention))
-        if scale is not None:
-            x = x * scale[..., None]
-        return ops.cast(x, self.precision), weights
-
     def _product(self, layout: Layout) -> Callable[..., Tensor]:
         """The compiled product for queries of a layout."""
         if layout not in self._products:
             matrix, weight = ((None, None), self.precision), ((None,), "float32")
-            weights = [weight] * (self._blank is not None)
+            weights = [weight] * (self._weighted)
             soft = [matrix, weight] * layout.soft
             signature = [matrix, matrix, *weights, *soft, *weights]
 
@@ -277,50 +199,30 @@ class PairScorer:
         """
         regions = layout.regions
         frames = ops.shape(targets)[0] // layout.shared
-        weights = (others[0], others[-1]) if self._blank is not None else None
+        weights = (others[0], others[-1]) if self._weighted else None
         dots = ops.einsum("qc,tc->qt", queries, targets[: regions * frames])
         dots = ops.reshape(dots, (-1, len(layout.region_places), regions, frames))
-        best = ops.cast(ops.max(dots, axis=2), "float32")
-        result = ops.mean(best[:, :regions], axis=1)
-        if weights is not None:
-            result = result / weights[0][:, None]
-        if self.symmetric:
-            back = ops.mean(ops.cast(ops.max(dots[:, :regions], axis=1), "float32"), axis=1)
-            if weights is not None:
-                back = back / weights[1][None, :]
-            result = (result + back) / 2
-        if layout.partial:
-            part = best_sum(best[:, :regions], layout.partial) / layout.partial
-            result = ops.maximum(result, part + layout.partial_offset)
+        soft = None
         if layout.soft:
-            soft, offsets = others[0 if weights is None else 1 :][:2]
-            of_targets = targets[regions * frames :]
-            dots = ops.cast(ops.einsum("qc,tc->qt", soft, of_targets), "float32")
-            if layout.views:
-                dots = ops.reshape(dots + offsets[:, None], (len(layout.soft_places), -1, frames))
-                dots = ops.max(dots, axis=0)
-            result = ops.maximum(result, dots)
-        if layout.small:
-            small = best[:, regions : regions + layout.small]
-            if layout.small_offsets:
-                small = small + np.array(layout.small_offsets, np.float32)[:, None]
-            result = ops.maximum(result, ops.max(small, axis=1))
-        # Offsets and rounding may lead beyond what a similarity is.
-        return ops.minimum(result, 1.0)
+            asked, offsets = others[0 if weights is None else 1 :][:2]
+            soft = ops.einsum("qc,tc->qt", asked, targets[regions * frames :])
+            soft = ops.cast(soft, "float32") + offsets[:, None]
+            soft = ops.reshape(soft, (len(layout.soft_places), -1, frames))
+        return best_look(dots, soft, layout, self.symmetric, weights)
 
     def _pair_maxima(
         self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         if self.has_comparator:
-            cut = _cut(matrix, windows, rows, columns, 1)
-            x = self._comparator(cut, windows, _cut_weights(weights, windows, rows, columns))
+            whole = cut(matrix, windows, rows, columns, 1)
+            x = self._comparator(whole, windows, cut_weights(weights, windows, rows, columns))
         else:
-            x = _cut(matrix, windows, rows, columns, 0)  # [B, P, Q]
-        counted = _between(ops.shape(x)[2], windows[:, 6:7], windows[:, 7:8])
+            x = cut(matrix, windows, rows, columns, 0)  # [B, P, Q]
+        counted = between(ops.shape(x)[2], windows[:, 6:7], windows[:, 7:8])
         by_row = ops.max(ops.where(counted[:, None, :], x, _FAR), axis=2)
         if not self.symmetric:
             return by_row, by_row
-        counted = _between(ops.shape(x)[1], windows[:, 2:3], windows[:, 3:4])
+        counted = between(ops.shape(x)[1], windows[:, 2:3], windows[:, 3:4])
         return by_row, ops.max(ops.where(counted[:, :, None], x, _FAR), axis=1)
 
     def _comparator(
@@ -340,91 +242,3 @@ class PairScorer:
         if self._skip:
             x = (1 - self._skip) * x + self._skip * passed_by(whole, self.symmetric, weights)
         return x[..., 0]
-
-
-def _cut(matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, border: int) -> Tensor:
-    """Cut windows out of [Nq, Nt]: [B, P + 2 border, Q + 2 border].
-
-    Args:
-        rows, columns: 0 to P - 1 and 0 to Q - 1.
-        border: 0, or 1 for symmetric padding at the window's own edge. What lies beyond repeats
-            the window's last row or column.
-    """
-    r, c = _cut_places(windows, rows, columns, border)
-    width = ops.shape(matrix)[1]
-    return ops.take(ops.reshape(matrix, (-1,)), r[:, :, None] * width + c[:, None, :])
-
-
-def _cut_weights(
-    weights: Sequence[Tensor], windows: Tensor, rows: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor] | None:
-    """Of rows [Nq] and columns [Nt] those of the windows, [B, P] and [B, Q]; None of none."""
-    if not weights:
-        return None
-    r, c = _cut_places(windows, rows, columns, 0)
-    return ops.take(weights[0], r), ops.take(weights[1], c)
-
-
-def _cut_places(
-    windows: Tensor, rows: Tensor, columns: Tensor, border: int
-) -> tuple[Tensor, Tensor]:
-    """Where in the matrix the rows and columns of the windows lie; arguments as of `_cut`."""
-    r = windows[:, 0:1] + places(ops.shape(rows)[0], windows[:, 1:2], border)
-    c = windows[:, 4:5] + places(ops.shape(columns)[0], windows[:, 5:6], border)
-    return r, c
-
-
-def bordered(x: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
-    """Symmetric padding by 1 at each pair's own edge: [B, H, W, C] -> [B, H + 2, W + 2, C].
-
-    One gather of whole channel vectors; a fifth to a third faster on a CPU than padding the batch
-    and then correcting rows and columns (benchmarks/NOTES.md).
-    """
-    batch, height, width = (ops.shape(x)[i] for i in range(3))
-    r = ops.arange(batch, dtype="int32")[:, None] * height + places(height, heights[:, None], 1)
-    c = places(width, widths[:, None], 1)
-    flat = ops.reshape(x, (-1, x.shape[3]))
-    return ops.take(flat, r[:, :, None] * width + c[:, None, :], axis=0)
-
-
-def places(n: Any, sizes: Tensor, border: int) -> Tensor:
-    """[B, n + 2 border] int32: where each row of a window is taken from, sizes [B, 1].
-
-    Mirroring by one and repeating the edge are the same: -1 is 0, and `size` is `size - 1`.
-    """
-    place = ops.arange(n + 2 * border, dtype="int32")[None, :] - border
-    return ops.minimum(ops.maximum(place, 0), sizes - 1)
-
-
-def best_sum(x: Tensor, count: int) -> Tensor:
-    """Sum of the `count` highest along axis 1, [n, R, m] -> [n, m].
-
-    By maxima and minima of whole slices: next to nothing beside the product that x comes from,
-    where sorting nine values at a time costs a sixth of it on a CPU (benchmarks/NOTES.md).
-    """
-    rest = [x[:, i] for i in range(x.shape[1])]
-    total = None
-    for _ in range(count):
-        highest, left = rest[0], []
-        for other in rest[1:]:
-            left.append(ops.minimum(highest, other))
-            highest = ops.maximum(highest, other)
-        total = highest if total is None else total + highest
-        rest = left
-    return total
-
-
-def _whole_tiles(vectors: np.ndarray, size: int) -> np.ndarray:
-    """[N, R, C] with N rounded up to a multiple of `size` by zeros."""
-    missing = -len(vectors) % size
-    return np.concatenate([vectors, np.zeros((missing, *vectors.shape[1:]), vectors.dtype)])
-
-
-def _joined(parts: list[Tensor], axis: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
-
-
-def _between(n: Any, first: Tensor, end: Tensor) -> Tensor:
-    """[B, n] bool: which of 0 to n - 1 lie in [first, end) of each pair; both are [B, 1]."""
-    position = ops.arange(n, dtype="int32")[None, :]
-    return ops.logical_and(position >= first, position < end)

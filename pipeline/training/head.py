@@ -1,9 +1,9 @@
 """Attention and comparator as a Keras model of a batch: every query against every copy.
 
-The numbers are those of `nets.pairs`: borders lie at each pair's own edge. Losses: InfoNCE (S2VS,
-arXiv 2304.03378, section 3.3) or triplets (ViSiL, ICCV 2019, section 3.5), the similarity
-regularisation of both (what the comparator gives beyond [-1, 1]), and self-similarity towards 1
-with the hardest negative towards 0 (S2VS).
+The numbers are those of `nets.pairs`. Losses: InfoNCE (S2VS, arXiv 2304.03378, section 3.3) or
+triplets (ViSiL, ICCV 2019, section 3.5), the similarity regularisation of both (what the
+comparator gives beyond [-1, 1]), and self-similarity towards 1 with the hardest negative towards 0
+(S2VS).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pipeline.nets.backend import keras, ops
 from pipeline.nets.comparator import passed_by
 from pipeline.nets.hubness import view_offsets
 from pipeline.nets.layout import Layout
-from pipeline.nets.pairs import best_sum, bordered
+from pipeline.nets.looks import best_look
+from pipeline.nets.windows import bordered
 from pipeline.training.start import comparator_start, context_start
 
 _FAR = -2.0  # below every similarity
@@ -146,26 +147,14 @@ class HeadModel(keras.Model):  # type: ignore[misc]
             )
         frames = columns.shape[0] // regions
         products = ops.reshape(products, (-1, len(layout.region_places), regions, frames))
-        best = ops.max(products, axis=2)
-        result = ops.mean(best[:, :regions], axis=1)
-        if self._symmetric:
-            result = (result + ops.mean(ops.max(products[:, :regions], axis=1), axis=1)) / 2
-        if layout.partial:
-            part = best_sum(best[:, :regions], layout.partial) / layout.partial
-            result = ops.maximum(result, part + layout.partial_offset)
+        soft = None
         if layout.soft:
             of_targets = ops.transpose(ops.reshape(targets[:, :, regions], (-1, channels)))
-            soft = ops.stack([queries[:, :, place] for place in layout.soft_places], axis=2)
-            soft = ops.reshape(soft, (-1, len(layout.soft_places), channels))
-            offsets = view_offsets(soft, layout, self._hubs)
-            dots = ops.matmul(soft, of_targets) + offsets[..., None]
-            result = ops.maximum(result, ops.max(dots, axis=1))
-        if layout.small:
-            small = best[:, regions:]
-            if layout.small_offsets:
-                small = small + np.array(layout.small_offsets, np.float32)[:, None]
-            result = ops.maximum(result, ops.max(small, axis=1))
-        return ops.minimum(result, 1.0)
+            asked = ops.stack([queries[:, :, place] for place in layout.soft_places], axis=2)
+            asked = ops.reshape(asked, (-1, len(layout.soft_places), channels))
+            offsets = view_offsets(asked, layout, self._hubs)
+            soft = ops.transpose(ops.matmul(asked, of_targets) + offsets[..., None], (1, 0, 2))
+        return best_look(products, soft, layout, self._symmetric)
 
     def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """[P, W, W, 1] with [P] frames that count -> scores [P], mean excess over [-1, 1]."""
