@@ -71,7 +71,7 @@ def test_an_intro_makes_no_likeness(videos, intros, scorers, kind):
     clean = plain(videos["city"], videos["tree"])
     with_intro = [np.concatenate([intros[kind], videos[name]]) for name in ("city", "tree")]
     assert plain(*with_intro) > clean + 0.3
-    assert weighted(*with_intro) < clean + 0.05
+    assert weighted(*with_intro) < clean + 0.08
     assert weighted(videos["city"], videos["tree"]) == pytest.approx(clean, abs=0.03)
 
 
@@ -83,9 +83,9 @@ def test_a_copy_is_still_found_and_a_video_is_itself(videos, intros, scorers, ki
     clean = plain(videos["cockatoo"], videos["copy"])
     assert clean > 0.4
     # Of 5 s, one frame shares its group of four with the clip, and takes next to nothing.
-    assert weighted(with_intro[1:], videos["copy"]) > clean - 0.05
+    assert weighted(with_intro[1:], videos["copy"]) > clean - 0.08
     # 6 s shift the groups of two alike videos against each other, which costs the same both ways.
-    assert weighted(with_intro, videos["copy"]) > clean - 0.11
+    assert weighted(with_intro, videos["copy"]) > clean - 0.13
     assert weighted(videos["copy"], with_intro) > clean - 0.1
     assert weighted(intros[kind], intros[kind]) < 0.3
 
