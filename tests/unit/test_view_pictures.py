@@ -1,0 +1,76 @@
+"""Pictures of views, on ramps: what becomes of those can be said in a formula."""
+
+import numpy as np
+import pytest
+
+from pipeline.nets.backend import ops
+from pipeline.nets.layout import View
+from pipeline.nets.views import pictures
+
+SIDE = 64
+BLACK, WHITE = np.array([-1.0, -2.0, 0.0]), np.array([1.0, 2.0, 4.0])
+SLOPES = np.array([[0.010, 0.004], [-0.005, 0.002], [0.003, -0.008]])  # per row and column
+INNER = slice(6, -6)  # the filter mirrors what lies beyond the edge
+
+
+def ramp(rows, columns):
+    """[..., 3] at places that may lie between pixels, measured from the middle."""
+    return rows[..., None] * SLOPES[:, 0] + columns[..., None] * SLOPES[:, 1]
+
+
+@pytest.fixture(scope="module")
+def picture():
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    return ramp(y, x)[None].astype(np.float32)
+
+
+def shown(picture, view):
+    found = [ops.convert_to_numpy(p) for p in pictures(picture, [view], BLACK, WHITE)]
+    assert len(found) == view.vectors
+    assert all(p.shape == (1, SIDE // 2, SIDE // 2, 3) for p in found)
+    return [p[0] for p in found]
+
+
+@pytest.mark.parametrize(("share", "parts"), [(0.5, 1), (0.5, 3), (0.75, 2), (0.6, 1)])
+def test_zoomed_views_are_parts_from_edge_to_edge(picture, share, parts):
+    found = shown(picture, View("zoomed", share, parts=parts))
+    size = round(SIDE * share)
+    place = (np.arange(SIDE // 2) + 0.5) * size / (SIDE // 2) - 0.5  # by area
+    left = [round((SIDE - size) * i / (parts - 1)) for i in range(parts)] if parts > 1 else None
+    firsts = left or [(SIDE - size) // 2]
+    for number, part in enumerate(found):
+        top, left = firsts[number // parts], firsts[number % parts]
+        rows, columns = (first + place - (SIDE - 1) / 2 for first in (top, left))
+        want = ramp(*np.meshgrid(rows, columns, indexing="ij"))
+        # Means over parts of pixels ripple by less than a tenth of one.
+        np.testing.assert_allclose(part[INNER, INNER], want[INNER, INNER], atol=5e-4)
+
+
+def test_turned_views_go_both_ways(picture):
+    one, other = shown(picture, View("turned", 12))
+    y, x = 2 * (np.mgrid[: SIDE // 2, : SIDE // 2] - (SIDE // 2 - 1) / 2)
+    inside = (slice(10, -10), slice(10, -10))
+    for found, degrees in ((one, -12), (other, 12)):
+        sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
+        want = ramp(cosine * y - sine * x, sine * y + cosine * x)
+        np.testing.assert_allclose(found[inside], want[inside], atol=1e-5)
+    # What comes in at the corners is black.
+    assert np.abs(one[0, 0] - BLACK).max() < np.abs(one[0, 0] - picture[0, 0, 0]).max()
+
+
+def test_outlined_views_show_the_gradient_up_to_white(picture):
+    (found,) = shown(picture, View("outlined", 5))
+    steepness = np.hypot(*(2 * SLOPES.T))  # from pixel to pixel at half the size
+    np.testing.assert_allclose(
+        found[INNER, INNER], np.broadcast_to(BLACK + 5 * steepness, (20, 20, 3)), atol=1e-5
+    )
+    (bright,) = shown(picture, View("outlined", 1e4))
+    np.testing.assert_allclose(bright[INNER, INNER], np.broadcast_to(WHITE, (20, 20, 3)), atol=1e-5)
+
+
+def test_framed_views_are_black_around(picture):
+    (found,) = shown(picture, View("framed", 0.5))
+    np.testing.assert_allclose(found[:4], np.broadcast_to(BLACK, (4, 32, 3)), atol=1e-5)
+    place = 4 * (np.arange(SIDE // 2) - (SIDE // 2 - 1) / 2)
+    want = ramp(*np.meshgrid(place, place, indexing="ij"))
+    np.testing.assert_allclose(found[13:-13, 13:-13], want[13:-13, 13:-13], atol=1e-5)
