@@ -24,7 +24,8 @@ def best_look(
     Args:
         dots: [n, P, R, m], products of n query frames' regions and small vectors, P together,
             with m target frames' R regions.
-        soft: float32 [s, n, m], products of soft vectors with their offsets; None without.
+        soft: float32 [n, m], the best of the soft vectors' products with their offsets; None
+            without.
         layout: of the query frames.
         symmetric: average both directions of Chamfer over regions.
         weights: of query and of target frames, float32 [n] and [m], where regions are scaled.
@@ -46,7 +47,7 @@ def best_look(
         part = best_sum(best[:, :regions], layout.partial) / layout.partial
         result = ops.maximum(result, part + layout.partial_offset)
     if soft is not None:
-        result = ops.maximum(result, ops.max(soft, axis=0))
+        result = ops.maximum(result, soft)
     if layout.small:
         small = best[:, regions : regions + layout.small]
         if layout.small_offsets:

@@ -207,7 +207,7 @@ class PairScorer:
             asked, offsets = others[0 if weights is None else 1 :][:2]
             soft = ops.einsum("qc,tc->qt", asked, targets[regions * frames :])
             soft = ops.cast(soft, "float32") + offsets[:, None]
-            soft = ops.reshape(soft, (len(layout.soft_places), -1, frames))
+            soft = ops.max(ops.reshape(soft, (len(layout.soft_places), -1, frames)), axis=0)
         return best_look(dots, soft, layout, self.symmetric, weights)
 
     def _pair_maxima(

@@ -153,7 +153,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
             asked = ops.stack([queries[:, :, place] for place in layout.soft_places], axis=2)
             asked = ops.reshape(asked, (-1, len(layout.soft_places), channels))
             offsets = view_offsets(asked, layout, self._hubs)
-            soft = ops.transpose(ops.matmul(asked, of_targets) + offsets[..., None], (1, 0, 2))
+            soft = ops.max(ops.matmul(asked, of_targets) + offsets[..., None], axis=1)
         return best_look(products, soft, layout, self._symmetric)
 
     def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
