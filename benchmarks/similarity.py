@@ -41,7 +41,13 @@ def random_weights(dims: int) -> SimpleNamespace:
         for s in SHAPES
     )
     return SimpleNamespace(
-        layout=Layout(9), dims=dims, comparator=layers, skip=0.0, attention=None, blank=None
+        layout=Layout(9),
+        dims=dims,
+        comparator=layers,
+        skip=0.0,
+        attention=None,
+        blank=None,
+        hubs=None,
     )
 
 
