@@ -139,6 +139,7 @@ class Hdf5Writer(StoreWriter):
         vectors.attrs["id"] = printable(video.id)
         for start, slab in video.slabs(self.header.slab_rows):
             vectors[start : start + len(slab)] = slab
+            self._transaction.check()  # else a full disk's rest of a long video goes to memory
         seconds = self._file["seconds"].create_dataset(key, data=video.seconds)
         self._transaction.check()
         return video.frames, (vectors.id.get_offset(), seconds.id.get_offset())

@@ -48,10 +48,10 @@ class KeyMaker:
         self._used: dict[str, int] = {}
 
     def note(self, key: str) -> None:
-        """Count a key found in the manifest, current or not."""
+        """Count a key found in the manifest or in the store, current or not."""
         name, _, version = key.partition("~")
-        name = name.casefold()
-        self._used[name] = max(self._used.get(name, 0), int(version or 1))
+        name, number = name.casefold(), int(version) if version.isdecimal() else 1
+        self._used[name] = max(self._used.get(name, 0), number)
 
     def new(self, video_id: str) -> str:
         name = escape(video_id)

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import StoreError, StoreLockedError
@@ -32,8 +33,9 @@ class WriterLock:
     def __init__(self, store: Path) -> None:
         self.path = store.with_name(store.name + ".lock")
         self._fd = self._acquire(store)
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        with suppress(OSError):  # of a full disk: the text only tells others who it is
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, f"{os.getpid()} {socket.gethostname()}\n".encode())
 
     def _acquire(self, store: Path) -> int:
         while True:

@@ -115,6 +115,9 @@ class ZarrWriter(StoreWriter):
         self._unsynced: list[str] = []
         super().__init__(path, lock, header, index)
         self._collect_garbage()
+        # What a killed writer left is still there if a reader is: its names are not free.
+        for name in os.listdir(path / "features"):
+            self._keys.note(name)
 
     @classmethod
     def create(cls, path: Path, lock: WriterLock, header: Header, disk: Disk) -> Self:

@@ -193,6 +193,20 @@ def test_a_disk_that_fills_up_within_a_commit(tmp_path: Path, kind: str) -> None
     assert nth > 1
 
 
+def test_a_full_disk_keeps_little_of_a_long_video_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.store.header.SLAB_BYTES", 10_000)
+    writer, disk = create_or_append(tmp_path / "s.h5", SPEC), FullDisk()
+    writer._transaction.disk = disk  # type: ignore[attr-defined]
+    disk.left = 1
+    with pytest.raises(StoreError, match="No space left on device"):
+        add(writer, "long", seed=1, frames=20_000, piece=1000)  # 960 kB
+    pages = writer._transaction.pages.values()  # type: ignore[attr-defined]
+    assert sum(map(len, pages)) < 100_000
+    writer.close()
+
+
 def test_no_room_for_the_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 10_000)
     path = tmp_path / "store.h5"
@@ -247,6 +261,24 @@ def test_zarr_clears_up_after_a_killed_writer(tmp_path: Path) -> None:
     ]
     assert sorted(p.name for p in (path / "features").iterdir()) == ["a", "zarr.json"]
     assert sorted(p.name for p in (path / "manifest").iterdir()) == ["log.jsonl", "zarr.json"]
+
+
+def test_zarr_takes_other_names_where_a_killed_writer_left_some(tmp_path: Path) -> None:
+    """A reader keeps them from being deleted, and the killed run begins again meanwhile."""
+    path = tmp_path / "store.zarr"
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    for name in ("b", "B~x"):
+        shutil.copytree(path / "features" / "a", path / "features" / name)
+    with open_store(path) as reader:
+        with create_or_append(path, SPEC) as writer:
+            add(writer, "b", seed=2)
+        assert_holds(reader, "a", seed=1)
+    create_or_append(path, SPEC).close()
+    with open_store(path) as store:
+        assert store.ids == ["a", "b"] and store.verify() == []
+        assert_holds(store, "b", seed=2)
+    assert sorted(plain(path)) == ["a", "b"]
 
 
 def test_a_reader_looks_through_a_waiting_journal(tmp_path: Path) -> None:
