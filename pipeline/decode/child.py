@@ -41,7 +41,11 @@ class ChildDiedError(Exception):
 
 
 class Child:
-    """A running decoding process; starting it does not wait for its imports."""
+    """A running decoding process; starting it does not wait for its imports.
+
+    Raises:
+        PipelineError: the system starts no more processes.
+    """
 
     def __init__(self) -> None:
         # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
@@ -49,13 +53,19 @@ class Child:
         # This package first: relative entries are wrong once the working directory has changed.
         path = [_ROOT, *(os.path.abspath(entry) for entry in sys.path)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, json.dumps(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+            )
+        except OSError as error:
+            self._stderr.close()
+            raise PipelineError(
+                f"cannot start a decoding process: {error}; use fewer (--workers)"
+            ) from error
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
         self._stalled = 0.0

@@ -174,7 +174,7 @@ class _Worker(threading.Thread):
         source = file_info(ref.path)
         try:
             child.give(self._jobs.job | {"path": ref.path})
-            while True:
+            while not self._outbox.closed:  # closed while it started, it was not there to be killed
                 kind, meta, data = child.receive()
                 if kind is Kind.STARTED:
                     source = SourceInfo(**meta["source"])
@@ -183,6 +183,7 @@ class _Worker(threading.Thread):
                     self._outbox.put(Frames(index, *unpack_frames(meta, data)))
                 elif kind is Kind.ENDED:
                     return self._ended(index, ref, source, meta)
+            return Ended(index)
         except ChildDiedError as error:
             reason, detail = error.reason, error.detail
         except Exception as error:

@@ -30,7 +30,11 @@ SEND_SECONDS = 1.0  # at least so often a sign of life
 
 def main() -> None:
     """Decode the jobs on standard input, one JSON line each, until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's to handle
+    # What stops all processes of a group is the pool's to handle: a process that dies of it first
+    # would make a failure of its video.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     # Whatever a library prints must not end up between the messages.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -1,5 +1,6 @@
 """Decoding processes: one end for every video, whatever happens to its process."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -167,6 +168,26 @@ def test_a_killed_idle_process_is_replaced() -> None:
     assert len(found) == 3 and Counter(map(outcome, found.values()))[""] >= 2
 
 
+def test_signals_for_the_whole_group_are_left_to_the_pool() -> None:
+    """A video must not count as failed because a decoder was told to stop before its pool was."""
+    with pool_of("slow:40", workers=1) as pool:
+        events = [next(pool)]
+        for pid in pool.pids:
+            for signal_ in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                os.kill(pid, signal_)
+        events += list(pool)
+    assert outcome(ends(events)[0]) == "" and len(frames_of(events, 0)) == 40
+
+
+def test_a_video_begun_while_the_pool_closes_is_not_decoded_to_its_end() -> None:
+    threads = threading.active_count()
+    pool = pool_of("endless:0", workers=1)
+    next(pool)
+    pool._outbox.close()  # without killing, as where the process was not yet there to be killed
+    assert wait_until(lambda: threading.active_count() <= threads)
+    pool.close()
+
+
 @pytest.mark.parametrize("how", ["close", "break", "raise", "forget"])
 def test_nothing_is_left_behind(how: str) -> None:
     threads = threading.active_count()
@@ -229,6 +250,15 @@ def test_a_script_without_a_guard_can_decode(tmp_path: Path) -> None:
 def test_processes_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/nonexistent")
     with pytest.raises(PipelineError, match="cannot start a decoding process"):
+        list(pool_of("end:1"))
+
+
+def test_a_system_without_room_for_processes_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(PipelineError, match="Cannot allocate memory; use fewer"):
         list(pool_of("end:1"))
 
 
