@@ -170,7 +170,8 @@ def _fill_table(
     from pipeline.nets.pairs import PairScorer
 
     symmetric = (config.similarity_function or model.similarity_function) == "symmetric_chamfer"
-    scorer = PairScorer(model, symmetric, resolve_similarity_precision(config.precision))
+    precision = resolve_similarity_precision(config.precision, gpu_id)
+    scorer = PairScorer(model, symmetric, precision, gpu_id=gpu_id)
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
     database_side = _Side(

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.errors import InputError
 _NOISE = re.compile(
     rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |To enable the foll"
 )
+_stderr_lock = threading.RLock()
 
 
 @contextmanager
@@ -29,9 +31,13 @@ def quiet_stderr() -> Iterator[None]:
 
     They are written by C++ before its log level is read, so no variable silences them.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
+    if sys.stderr is None:  # the program was started without one; 2 may be any file by now
+        yield
+        return
+    # One thread at a time: of two, the second would keep the first one's file for stderr.
+    with _stderr_lock, tempfile.TemporaryFile() as captured:
+        sys.stderr.flush()
+        kept = os.dup(2)
         os.dup2(captured.fileno(), 2)
         try:
             yield
@@ -77,6 +83,7 @@ __all__ = [
     "dtype_scope",
     "gpu_count",
     "keras",
+    "on_gpu",
     "ops",
     "quiet_stderr",
     "resolve_precision",
@@ -159,10 +166,7 @@ def device_scope(gpu_id: int | str | None) -> AbstractContextManager[Any]:
     Raises:
         InputError: not a number, or the machine has GPUs but not that one.
     """
-    try:
-        number = None if gpu_id is None else int(gpu_id)
-    except ValueError:
-        raise InputError(f"gpu_id is {gpu_id!r}, expected one number; -1 for the CPU") from None
+    number = _number(gpu_id)
     if number is None:
         return nullcontext()
     count = gpu_count()
@@ -172,7 +176,26 @@ def device_scope(gpu_id: int | str | None) -> AbstractContextManager[Any]:
     return keras.device("cpu:0" if on_cpu else f"gpu:{number}")
 
 
-def resolve_precision(precision: str, close_in_bfloat16: bool = True) -> str:
+def on_gpu(gpu_id: int | str | None) -> bool:
+    """Whether what runs in `device_scope(gpu_id)` runs on a GPU.
+
+    Raises:
+        InputError: not a number.
+    """
+    number = _number(gpu_id)
+    return (number is None or number >= 0) and gpu_count() > 0
+
+
+def _number(gpu_id: int | str | None) -> int | None:
+    try:
+        return None if gpu_id is None else int(gpu_id)
+    except ValueError:
+        raise InputError(f"gpu_id is {gpu_id!r}, expected one number; -1 for the CPU") from None
+
+
+def resolve_precision(
+    precision: str, close_in_bfloat16: bool = True, gpu_id: int | str | None = None
+) -> str:
     """What "auto" means here: the fastest arithmetic whose features stay close to float32's.
 
     float16 on a GPU; bfloat16 on a processor that multiplies it natively, if the network bears
@@ -181,23 +204,24 @@ def resolve_precision(precision: str, close_in_bfloat16: bool = True) -> str:
     Args:
         precision: one of `config.PRECISIONS`; all but "auto" are returned as they are.
         close_in_bfloat16: see `backbones.CLOSE_IN_BFLOAT16`.
+        gpu_id: see `device_scope`.
 
     Raises:
-        InputError: not one of `config.PRECISIONS`.
+        InputError: not one of `config.PRECISIONS`, or `gpu_id` is not a number.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}, expected one of {PRECISIONS}")
     if precision != "auto":
         return precision
-    if gpu_count():
+    if on_gpu(gpu_id):
         return "float16"
     return "bfloat16" if close_in_bfloat16 and _cpu_has_bfloat16() else "float32"
 
 
-def resolve_similarity_precision(precision: str) -> str:
+def resolve_similarity_precision(precision: str, gpu_id: int | str | None = None) -> str:
     """As `resolve_precision`, but "auto" is float32 on a CPU: there scores are to be exact."""
     if precision == "auto":
-        return "float16" if gpu_count() else "float32"
+        return "float16" if on_gpu(gpu_id) else "float32"
     return resolve_precision(precision)
 
 

@@ -59,7 +59,7 @@ class FeatureNet:
         self.dims = weights.dims
         self.preprocess = weights.input.preprocess
         close = weights.backbone in backbones.CLOSE_IN_BFLOAT16
-        self.precision = resolve_precision(precision, close)
+        self.precision = resolve_precision(precision, close, gpu_id)
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = weights.input

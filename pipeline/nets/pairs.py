@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.nets.backend import (
     COMPILES_BY_SHAPE,
     compiled_for_shapes,
-    gpu_count,
+    on_gpu,
     ops,
     quiet_stderr,
 )
@@ -46,6 +46,7 @@ class PairScorer:
         precision: "float32", "bfloat16" or "float16" of products and convolutions; sums of
             Chamfer are always float32.
         tile: frames of queries and of targets in one product; None takes what suits the device.
+        gpu_id: of the device scope that it is used in.
 
     Attributes:
         few_shapes: every new shape costs a compilation, so inputs are filled up to few of them.
@@ -57,13 +58,14 @@ class PairScorer:
         symmetric: bool,
         precision: str,
         tile: tuple[int, int] | None = None,
+        gpu_id: int | None = None,
     ) -> None:
         with quiet_stderr():
             # TensorFlow says once that it has no fast float16 products on this processor; that
             # is no news to the user, since stored float16 is only ever converted here.
             ops.cast(ops.convert_to_tensor(np.zeros(1, np.float16)), "float32")
         self.few_shapes = COMPILES_BY_SHAPE
-        self.tile = tile or (_GPU_TILE if gpu_count() else _TILE)
+        self.tile = tile or (_GPU_TILE if on_gpu(gpu_id) else _TILE)
         self.symmetric = symmetric
         self.precision = precision
         self.layout = weights.layout

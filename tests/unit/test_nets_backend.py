@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -55,6 +56,28 @@ def test_quiet_stderr_keeps_other_lines(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().err == "something else went wrong\nafter\n"
 
 
+def test_quiet_stderr_of_many_threads_gives_it_back() -> None:
+    def work() -> None:
+        for _ in range(50):
+            with backend.quiet_stderr():
+                pass
+
+    before = os.fstat(2)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert os.path.samestat(os.fstat(2), before)
+
+
+def test_quiet_stderr_without_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    before = os.fstat(2)
+    with backend.quiet_stderr():
+        assert os.path.samestat(os.fstat(2), before)
+
+
 def test_precision() -> None:
     assert backend.resolve_precision("float16") == "float16"
     assert backend.resolve_precision("auto") in ("float32", "bfloat16", "float16")
@@ -73,6 +96,10 @@ def test_auto_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "gpu_count", lambda: 1)
     assert backend.resolve_precision("auto") == "float16"
     assert backend.resolve_similarity_precision("auto") == "float16"
+    # The machine has a GPU, but the processor is asked for.
+    assert backend.resolve_precision("auto", gpu_id=-1) == "float32"
+    assert backend.resolve_similarity_precision("auto", gpu_id=-1) == "float32"
+    assert backend.resolve_similarity_precision("auto", gpu_id=0) == "float16"
 
 
 def test_device_choice(monkeypatch: pytest.MonkeyPatch) -> None:
