@@ -83,8 +83,7 @@ def threshold_for(
     """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
 
     Args:
-        mirrored: the better of two scores counts. Each may then reach it half as often, which
-            is enough whether the two are alike or not.
+        mirrored: the better of two scores counts.
 
     Raises:
         InputError: the model has no calibration, or one for another way of comparing, or the
@@ -98,7 +97,7 @@ def threshold_for(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
             f"({'; '.join(differences)}): {_REMEDY}"
         )
-    return calibration.threshold(rate / 2 if mirrored else rate)
+    return calibration.threshold(rate, 1 + mirrored)
 
 
 def calibration_of(model: ModelWeights) -> Calibration:
@@ -122,4 +121,5 @@ def _manner(queries: Collection, database: Collection, similarity_function: str)
         "fps": spec.fps,
         "sampling": spec.sampling,
         "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
+        "query_vectors": queries.spec.query_vectors,
     }

@@ -40,6 +40,8 @@ class Calibration:
         groups: number of groups of videos that were resampled, on the side that has fewer.
         binary: which side's stores kept signs alone, which lowers scores: "none", "queries",
             "database" or "both".
+        query_vectors: further vectors of the queries' frames, which raise scores; None where an
+            earlier version did not say.
     """
 
     similarity_function: str
@@ -52,6 +54,7 @@ class Calibration:
     confidence: float | None = None
     groups: int | None = None
     binary: str = "none"
+    query_vectors: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("rates", "scores"):
@@ -66,22 +69,28 @@ class Calibration:
         if not (np.diff(scores) >= 0).all():  # false for NaN as well
             raise ValueError("calibration scores do not ascend")
 
-    def threshold(self, rate: float) -> float:
+    def threshold(self, rate: float, chances: int = 1) -> float:
         """The score that at most this part of unrelated pairs reaches, by the calibration.
+
+        Args:
+            rate: more than 0 and less than 1.
+            chances: scores of each pair, of which the best counts. Each may then reach it so much
+                more seldom, which is enough whether they are alike or not.
 
         Raises:
             InputError: not between 0 and 1, or rarer than the pairs can tell.
         """
         if not 0 < rate < 1:
             raise InputError(f"max_fpr is {rate:g}, expected more than 0 and less than 1")
-        if rate < self.rates[-1] * (1 - 1e-9):
+        least = self.rates[-1] * chances
+        if rate < least * (1 - 1e-9):
             raise InputError(
                 f"max_fpr is {rate:g}, but the model was calibrated on {self.pairs} unrelated "
-                f"pairs, which tell nothing below {self.rates[-1]:.2g}: ask for more, or calibrate "
+                f"pairs, which tell nothing below {least:.2g}: ask for more, or calibrate "
                 "it on a larger collection (visil-index calibrate)"
             )
         logs = np.log10(self.rates[::-1])
-        return float(np.interp(math.log10(rate), logs, self.scores[::-1]))
+        return float(np.interp(math.log10(rate / chances), logs, self.scores[::-1]))
 
     def differences(self, **used: Any) -> list[str]:
         """What is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`."""
@@ -89,7 +98,7 @@ class Calibration:
         return [
             f"{key}: {own[key]} calibrated, {value} here"
             for key, value in used.items()
-            if own[key] != value
+            if own[key] != value and (key, own[key]) != ("query_vectors", None)
         ]
 
 
@@ -104,7 +113,7 @@ def fit(
 
     Args:
         table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
-        made: similarity_function, dims, fps, sampling and binary.
+        made: similarity_function, dims, fps, sampling, binary and query_vectors.
         rows, columns: group of each query and of each database video, see `upper_scores`.
         confidence: part of the resamples in which no more than a rate may reach its score.
 

@@ -132,7 +132,7 @@ def compare(
     if max_fpr is not None:  # refused before any video is decoded
         from pipeline.calibrate import calibration_of
 
-        calibration_of(common.load_weights(model_dir)).threshold(max_fpr / 2 if mirror else max_fpr)
+        calibration_of(common.load_weights(model_dir)).threshold(max_fpr, 1 + mirror)
     config = load_config(config_file)
     config = Config(
         override(

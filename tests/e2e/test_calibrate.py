@@ -1,6 +1,7 @@
 """`calibrate`, then `--max_fpr`: the commands on stores of made-up features."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,8 @@ def test_refusals(folder):
     run("calibrate", *sides(folder), "--related", folder / "related.tsv")
     assert "expected more than 0" in run(*asked, "--max_fpr", "0", code=2)
     assert "618 unrelated pairs" in run(*asked, "--max_fpr", "0.0001", code=2)
+    mirrored = run(*asked, "--max_fpr", "1.5", "--mirrored_query_store", folder / "q.h5", code=2)
+    assert "max_fpr is 1.5, expected more than 0 and less than 1" in mirrored
     both = run(*asked, "--max_fpr", "0.01", "--threshold", "0.5", code=2)
     assert "not both" in both
     other = run(*asked, "--max_fpr", "0.01", "-s", "symmetric_chamfer", code=2)
@@ -138,6 +141,22 @@ def test_a_calibration_of_floats_is_not_for_signs(folder):
     run("copy", folder / "d.h5", folder / "int8.h5", "--dtype", "int8")
     run("calibrate", *sides(folder))
     run("compare", *sides(folder, "int8.h5"), *out)
+
+
+def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
+    """By the best of many looks unrelated videos score higher."""
+    model = load_model(folder / "model")
+    made_with = features.spec(model.features_digest, query_vectors=15, views="of another test")
+    run("calibrate", *sides(folder))
+    calibration = load_model(folder / "model").calibration
+    with_views = features.fill(folder / "views.h5", made_with, {"q": np.ones((4, 24, 16))})
+    with open_store(with_views) as q, open_store(folder / "d.h5") as d:
+        pair = Collection([q]), Collection([d])
+        model = replace(model, calibration=calibration)
+        with pytest.raises(InputError, match="query_vectors: 0 calibrated, 15 here"):
+            threshold_for(0.1, *pair, model, CompareConfig())
+        told_nothing = replace(model, calibration=replace(calibration, query_vectors=None))
+        threshold_for(0.1, *pair, told_nothing, CompareConfig())
 
 
 def test_bad_lists_and_models(folder):

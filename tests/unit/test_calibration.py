@@ -102,6 +102,14 @@ def test_a_rate_rarer_than_the_pairs_can_tell():
         FITTED.threshold(0.002)
 
 
+def test_of_several_scores_each_may_reach_it_more_seldom():
+    assert FITTED.threshold(0.02, chances=2) == FITTED.threshold(0.01)
+    with pytest.raises(InputError, match=r"max_fpr is 0\.004, .*nothing below 0\.005:"):
+        FITTED.threshold(0.004, chances=2)
+    with pytest.raises(InputError, match=r"max_fpr is 1\.5, expected"):
+        FITTED.threshold(1.5, chances=2)
+
+
 def test_too_few_pairs():
     with pytest.raises(InputError, match="99 unrelated pairs are too few"):
         fit(SCORES[:1, :99], MADE, ROWS[:1], COLUMNS[:99])
@@ -152,7 +160,8 @@ def test_lists_as_json_has_them():
 
 def test_calibrations_of_earlier_versions_are_read():
     values = asdict(FITTED)
-    del values["confidence"], values["groups"]
+    del values["confidence"], values["groups"], values["query_vectors"]
     old = Calibration(**values)
     assert old.confidence is None and old.groups is None
+    assert old.differences(**MADE, query_vectors=15) == []
     assert old.threshold(0.01) == FITTED.threshold(0.01)
