@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import InputError
-from pipeline.inputs import read_list, scan_folder
+from pipeline.inputs import read_list, refuse_duplicates, scan_folder
 from pipeline.records import VideoRef
 from pipeline.shipped import default_model_dir
 
 if TYPE_CHECKING:
     from pipeline.extract import ExtractReport, Progress
 
-Videos = str | Path | Mapping[str, str] | Sequence[VideoRef]
+Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path]
 
 
@@ -89,7 +90,7 @@ def compute_similarity(
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
-        InputError: both threshold and max_fpr.
+        InputError: both threshold and max_fpr, or a top_k or threshold that is none.
     """
     if threshold is not None and max_fpr is not None:
         raise InputError("give threshold or max_fpr, not both")
@@ -98,8 +99,10 @@ def compute_similarity(
     from pipeline import compare
     from pipeline.collection import Collection
     from pipeline.nets.model_dir import load_model
-    from pipeline.results import select
+    from pipeline.results import check_selection, select
     from pipeline.store import open_store
+
+    check_selection(top_k, threshold)
 
     config = config or CompareConfig()
     with ExitStack() as stack:
@@ -135,10 +138,10 @@ def compute_similarity(
 
 def _refs(videos: Videos) -> Sequence[VideoRef]:
     if isinstance(videos, Mapping):
-        return [VideoRef(video_id, path) for video_id, path in videos.items()]
+        return [VideoRef(video_id, os.fspath(path)) for video_id, path in videos.items()]
     if isinstance(videos, (str, Path)):
         return scan_folder(videos) if Path(videos).is_dir() else read_list(videos)
-    return videos
+    return refuse_duplicates(list(videos), "videos")
 
 
 def _paths(stores: Stores) -> Sequence[str | Path]:

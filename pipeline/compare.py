@@ -131,6 +131,7 @@ def score_table(
     """
     if background is not None:
         require_background(queries, background, config.background_top_k)
+        require_comparable(queries, background)
     require_comparable(queries, database)
     require_model(database, model)
     _require_views(queries, model)

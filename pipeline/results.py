@@ -7,6 +7,7 @@ it sees the old one or the whole new one.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,12 +68,24 @@ def check_output_file(path: str | Path) -> None:
         raise InputError(f"{path}: no permission to write into {path.parent}")
 
 
+def check_selection(top_k: int | None, threshold: float | None) -> None:
+    """Fail before the work if `select` could choose nothing.
+
+    Raises:
+        InputError: naming the value.
+    """
+    if top_k is not None and top_k < 1:
+        raise InputError(f"top_k is {top_k}, expected 1 or more")
+    if threshold is not None and math.isnan(threshold):
+        raise InputError("threshold is not a number")
+
+
 def select(row: np.ndarray, top_k: int | None, threshold: float | None) -> np.ndarray:
     """Indices of the scores to write.
 
     Args:
         row: [D] float32, one query's scores.
-        top_k: keep so many, best first, ties as listed; None keeps all in listed order.
+        top_k: keep so many, 1 or more, best first, ties as listed; None keeps all in listed order.
         threshold: keep those of at least this score.
 
     Returns:

@@ -6,7 +6,6 @@ kept if `--database_store` names one and temporary otherwise.
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -119,11 +118,10 @@ def compare(
     Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
     listed videos could not be scored.
     """
-    from pipeline.results import check_output_file
+    from pipeline.results import check_output_file, check_selection
 
     check_output_file(output_file)
-    if threshold is not None and math.isnan(threshold):
-        raise InputError("--threshold is not a number")
+    check_selection(top_k, threshold)
     if threshold is not None and max_fpr is not None:
         raise InputError("give --threshold or --max_fpr, not both")
     mirror = mirrored_queries or bool(mirrored_query_store)

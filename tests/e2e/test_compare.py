@@ -199,13 +199,21 @@ def test_an_id_in_two_stores_is_refused(tmp_path, stores, query_vectors):
         Collection([a, b])
 
 
+@pytest.mark.parametrize("choice", [{"top_k": 0}, {"top_k": -1}, {"threshold": float("nan")}])
+def test_a_choice_of_nothing_is_refused_before_the_work(choice):
+    with pytest.raises(InputError, match=r"top_k is -?[01], expected|threshold is not a number"):
+        compute_from_paths("q.h5", "d.h5", **choice)
+
+
 def test_an_empty_store_is_refused(tmp_path):
     path = features.fill(tmp_path / "e.h5", features.spec("0"), {})
     with open_store(path) as store, pytest.raises(InputError, match="holds no video"):
         Collection([store])
 
 
-def test_background_normalisation(tmp_path, opened, stores, query_vectors, database_vectors):
+def test_background_normalisation(
+    tmp_path, monkeypatch, opened, stores, query_vectors, database_vectors
+):
     """Off each query's scores goes a part of the mean of its best ones among unrelated videos."""
     model = features.model(comparator=False, attention=False)
     unrelated = vectors_of({"u1": 9, "u2": 300, "u3": 5, "u4": 20}, 3)
@@ -222,6 +230,15 @@ def test_background_normalisation(tmp_path, opened, stores, query_vectors, datab
         np.testing.assert_allclose(table, want, atol=1e-5)
         with pytest.raises(InputError, match=r"u\.h5: 4 background videos, expected 5 or more"):
             score_table(*opened, model, FLOAT32, background=background)
+    other = features.spec(features.model().features_digest, fps=2.0)
+    with open_store(features.fill(tmp_path / "fps.h5", other, unrelated)) as store:
+
+        def never(*arguments):
+            raise AssertionError("the long work had begun")
+
+        with monkeypatch.context() as patch, pytest.raises(FingerprintMismatchError, match="fps"):
+            patch.setattr("pipeline.compare._fill_table", never)
+            score_table(*opened, model, config, background=Collection([store]))
     with pytest.raises(InputError, match="'-q2' is a query; a background holds only"):
         score_table(*opened, model, replace(config, background_top_k=1), background=opened[0])
     with pytest.raises(InputError, match="without a background"):
