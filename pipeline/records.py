@@ -85,6 +85,9 @@ class FeatureSpec:
     query_vectors: int = 0
     views: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fps", float(self.fps))  # 1 and 1.0 are one fingerprint
+
     @property
     def vectors(self) -> int:
         """R, vectors of a frame in all."""
