@@ -219,8 +219,10 @@ class PairScores:
             pair = self._unfinished[key] = _Unfinished(
                 int(self._query_pieces[key[0]] * self._target_pieces[key[1]]),
                 np.full(self._query_frames[key[0]] // self._stride, -np.inf, np.float32),
-                np.full(self._target_frames[key[1]] // self._stride, -np.inf, np.float32),
             )
+            if self._symmetric:  # a long video against many queries: most of the memory
+                outputs = self._target_frames[key[1]] // self._stride
+                pair.columns = np.full(outputs, -np.inf, np.float32)
         _raise_to(pair.rows, query, by_row, self._stride)
         if by_column is not None:
             _raise_to(pair.columns, target, by_column, self._stride)

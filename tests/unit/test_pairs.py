@@ -119,6 +119,22 @@ def test_cutting_long_videos_changes_nothing(max_frames, with_comparator, symmet
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_little_is_kept_of_a_long_video_against_many_queries(symmetric):
+    """In one direction only the queries' maxima are needed until all pieces have come."""
+    queries, targets = ([8] * 50, [4000])
+    pieces = [plan_pieces(side, COMPARATOR, 256) for side in (queries, targets)]
+    scores = PairScores(*pieces, COMPARATOR, symmetric)
+    table = np.full((50, 1), np.nan, np.float32)
+    for batch in scores.batches(pieces[0], pieces[1][:3], 64, 1 << 20):
+        shape = len(batch.windows), batch.rows // 4
+        back = np.zeros((shape[0], batch.columns // 4), np.float32) if symmetric else None
+        scores.add(batch, np.zeros(shape, np.float32), back, table)
+    kept = sum(p.rows.nbytes + p.columns.nbytes for p in scores._unfinished.values())
+    assert len(scores._unfinished) == 50 and np.isnan(table).all()
+    assert kept == 50 * 4 * (2 + 1000 * symmetric)
+
+
 @pytest.mark.parametrize(
     "budget, pairs, cells",
     [
