@@ -96,9 +96,12 @@ def frame_matrix(
     target: np.ndarray,
     layout: Layout,
     v: Variant,
-    hubs: np.ndarray | None = None,
+    offsets: np.ndarray,
 ) -> np.ndarray:
-    """As `nets.chamfer.best_of_views`: [Nq, Q, C], [Nt, R, C] -> float32 [Nq, Nt]."""
+    """As `nets.chamfer.best_of_views`: [Nq, Q, C], [Nt, R, C] -> float32 [Nq, Nt].
+
+    `offsets` are those of `view_offsets`.
+    """
     n, dims = layout.regions, query.shape[2]
     dots = query[:, :n].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
     dots = dots.reshape(len(query), n, len(target), n)
@@ -111,18 +114,11 @@ def frame_matrix(
         best = np.maximum(best, highest.mean(axis=1) + layout.partial_offset)
     if "soft" in v.looks and layout.soft:
         best = np.maximum(best, query[:, n] @ target[:, n].T)
-    place = layout.shared + layout.small
-    for view in layout.views:
-        for vectors in query[:, place : place + view.vectors].swapaxes(0, 1):
-            offset = np.float32(view.offset)
-            if hubs is not None:
-                nearest = np.sort(vectors @ hubs.T, axis=1)[
-                    :, -max(1, round(NEAREST * len(hubs))) :
-                ]
-                offset = offset - view.hubness * nearest.mean(axis=1)[:, None]
-            if view.kind in v.looks:
-                best = np.maximum(best, vectors @ target[:, n].T + offset)
-        place += view.vectors
+    kinds = [view.kind for view in layout.views for _ in range(view.vectors)]
+    for i, kind in enumerate(kinds):
+        if kind in v.looks:
+            vectors = query[:, layout.shared + layout.small + i]
+            best = np.maximum(best, vectors @ target[:, n].T + offsets[:, i : i + 1])
     if "small" in v.looks and layout.small:
         small = query[:, layout.shared : layout.shared + layout.small].reshape(-1, dims)
         small = small @ target[:, :n].reshape(-1, dims).T
@@ -130,6 +126,19 @@ def frame_matrix(
         offsets = np.array(layout.small_offsets or (0.0,) * layout.small, np.float32)
         best = np.maximum(best, (small + offsets[:, None]).max(axis=1))
     return np.minimum(best, 1)
+
+
+def view_offsets(query: np.ndarray, layout: Layout, hubs: np.ndarray | None) -> np.ndarray:
+    """As `nets.hubness.view_offsets`, of the views alone: [Nq, Q, C] -> float32 [Nq, views]."""
+    views = [view for view in layout.views for _ in range(view.vectors)]
+    offsets = np.empty((len(query), len(views)), np.float32)
+    for i, view in enumerate(views):
+        offsets[:, i] = view.offset
+        if hubs is not None and view.hubness:
+            dots = np.sort(query[:, layout.shared + layout.small + i] @ hubs.T, axis=1)
+            nearest = dots[:, -max(1, round(NEAREST * len(hubs))) :]
+            offsets[:, i] -= view.hubness * nearest.mean(axis=1)
+    return offsets
 
 
 def scores(
@@ -143,8 +152,11 @@ def scores(
     asked = variant.change(queries.vectors)
     if hubs is not None and variant.dims < 1:
         hubs = variant.change(hubs)
+    offsets = view_offsets(asked, layout, hubs)
     parts = [
-        frame_matrix(asked, variant.change(database.vectors[i : i + CHUNK]), layout, variant, hubs)
+        frame_matrix(
+            asked, variant.change(database.vectors[i : i + CHUNK]), layout, variant, offsets
+        )
         for i in range(0, len(database.vectors), CHUNK)
     ]
     matrix = np.concatenate(parts, axis=1)
