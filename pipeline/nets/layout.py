@@ -21,14 +21,15 @@ it nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 # Kinds of views, and what `amount` means.
 VIEWS = {
-    "framed": "share of the side that the picture takes up in black, less than 1",
+    "framed": "share of the side that the picture takes up in black, more than 0 and less than 1",
     "zoomed": "share of the side of each part, 0.5 to less than 1",
-    "turned": "degrees, both ways",
-    "outlined": "factor of the gradient that is shown",
+    "turned": "degrees, both ways, more than 0 and less than 90",
+    "outlined": "factor of the gradient that is shown, more than 0",
 }
 
 
@@ -52,19 +53,22 @@ class View:
     def __post_init__(self) -> None:
         if self.kind not in VIEWS:
             raise ValueError(f"a view of kind {self.kind!r}, expected one of {', '.join(VIEWS)}")
-        low, high = {"framed": (0, 1), "zoomed": (0.5, 1), "turned": (0, 90)}.get(
-            self.kind, (0, float("inf"))
-        )
-        least_included = self.kind == "zoomed"
-        if not (low < self.amount < high or (least_included and self.amount == low)):
+        possible = {
+            "framed": 0 < self.amount < 1,
+            "zoomed": 0.5 <= self.amount < 1,
+            "turned": 0 < self.amount < 90,
+            "outlined": 0 < self.amount < math.inf,
+        }
+        if not possible[self.kind]:
             raise ValueError(f"{self.kind} view of {self.amount}, expected {VIEWS[self.kind]}")
-        if self.parts < 1 or (self.parts > 1 and self.kind != "zoomed"):
+        if self.kind == "zoomed" and self.parts < 1:
+            raise ValueError(f"zoomed view of {self.parts} parts, expected 1 or more")
+        if self.kind != "zoomed" and self.parts != 1:
             raise ValueError(f"{self.kind} view of {self.parts} parts, only zoomed ones have parts")
-        if abs(self.offset) > 1 or not 0 <= self.hubness <= 2:
-            raise ValueError(
-                f"{self.kind} view: offset {self.offset}, hubness {self.hubness}: offsets are of "
-                "similarities, expected -1 to 1; of hubness 0 to 2 times may be taken off"
-            )
+        if not -1 <= self.offset <= 1:
+            raise ValueError(f"{self.kind} view: offset {self.offset}, expected -1 to 1")
+        if not 0 <= self.hubness <= 2:
+            raise ValueError(f"{self.kind} view: hubness {self.hubness}, expected 0 to 2")
 
     @property
     def vectors(self) -> int:

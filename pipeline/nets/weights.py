@@ -166,7 +166,8 @@ class ModelWeights:
             raise ValueError(
                 f"partial asks for {self.partial[0]} regions, expected 1 to {self.grid**2}"
             )
-        if any(abs(x) > 1 for x in (*self.small_offsets, (self.partial or (0, 0.0))[1])):
+        offsets = (*self.small_offsets, (self.partial or (0, 0.0))[1])
+        if not all(-1 <= x <= 1 for x in offsets):
             raise ValueError(
                 f"partial {self.partial}, small_offsets {self.small_offsets}: offsets are of "
                 "similarities, expected -1 to 1"

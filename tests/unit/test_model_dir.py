@@ -20,6 +20,7 @@ from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
 RNG = np.random.default_rng(0)
+NAN = float("nan")
 
 
 def f32(*shape: int) -> np.ndarray:
@@ -219,6 +220,12 @@ def test_no_model(tmp_path: Path) -> None:
         ({"views": [{"kind": "framed", "amount": 1}]}, "framed view of 1.0, expected share of the"),
         ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]}, "expected -1 to 1"),
         ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "zoomed view of 0.4, expected .* 0.5 to"),
+        ({"views": [{"kind": "turned", "amount": 90}]}, "turned view of 90.0, .* less than 90"),
+        ({"views": [{"kind": "outlined", "amount": 0}]}, "outlined view of 0.0, .* more than 0"),
+        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, "0 parts, expected 1 or more"),
+        ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, "hubness 3.0, expected 0"),
+        ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, "offset nan, expected -1"),
+        ({"partial": {"regions": 4, "offset": NAN}}, "expected -1 to 1"),
         ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, "only zoomed ones have parts"),
         ({"views": [{"kind": "blurred", "amount": 5}]}, "kind 'blurred', expected one of framed"),
         ({"views": [{"kind": "turned"}]}, "amount"),
