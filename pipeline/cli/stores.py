@@ -76,7 +76,8 @@ def remove(store: str, ids: tuple[str, ...]) -> None:
     from pipeline.store import open_writer
 
     with open_writer(store) as writer:
-        unknown = [i for i in ids if i not in writer and i not in writer.failures]
+        failures = writer.failures  # parsed once
+        unknown = [i for i in ids if i not in writer and i not in failures]
         if unknown:
             raise InputError(f"{store}: no video {unknown[0]!r}; nothing was removed")
         for video_id in dict.fromkeys(ids):
