@@ -48,7 +48,7 @@ class VideoError(PipelineError):
         "not_a_video",  # no demuxer recognises it
         "no_video_stream",  # audio only, subtitles only
         "no_frames",  # a video stream out of which no frame could be decoded
-        "unsupported",  # a codec, pixel format or size that cannot be handled
+        "unsupported",  # a codec, pixel format or size, or frames that the network fails at
         "decoder_crashed",  # the decoding process died (signal, out of memory)
         "decoder_stalled",  # no progress within the time allowed
         "broken",  # too few frames before the damage

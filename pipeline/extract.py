@@ -8,7 +8,7 @@ as done when the store has committed it, never before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from pathlib import Path
@@ -18,7 +18,15 @@ import numpy as np
 
 from pipeline.batches import Batcher, FrameBatch
 from pipeline.config import ExtractConfig
-from pipeline.decode import DecodeStats, Ended, Frames, Started, decode_videos
+from pipeline.decode import (
+    DecodePool,
+    DecodeStats,
+    Ended,
+    Event,
+    Frames,
+    Started,
+    decode_videos,
+)
 from pipeline.errors import InputError
 from pipeline.records import Failure, VideoRef
 from pipeline.store import StoreWriter, VideoWriter, create_or_append
@@ -140,9 +148,8 @@ def places(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str, int]:
     The order in which videos are finished varies from run to run; this does not, whether a run
     is interrupted or the list grows.
     """
-    listed = {ref.id for ref in videos}
-    others = sum(video_id not in listed for video_id in writer.ids)
-    return {ref.id: others + i for i, ref in enumerate(videos)}
+    first = writer.place_behind_others({ref.id for ref in videos})
+    return {ref.id: first + i for i, ref in enumerate(videos)}
 
 
 def _changed(ref: VideoRef, writer: StoreWriter) -> bool:
@@ -200,7 +207,7 @@ class _Run:
             hwaccel=config.hwaccel,
         ) as events:
             self.report.decode = events.stats
-            for event in events:
+            for event in self._awaited(events):
                 if isinstance(event, Started):
                     ref = self.todo[event.index]
                     opened = self.writer.begin(ref.id, event.source, self.places[ref.id])
@@ -209,14 +216,24 @@ class _Run:
                     self.started += 1
                     self.expected += expected
                 elif isinstance(event, Frames):
-                    self.open[event.index].pending += len(event.seconds)
-                    self.open[event.index].received += len(event.seconds)
-                    self._infer(batcher.add(event.index, event.seconds, event.images))
+                    if (video := self.open.get(event.index)) is not None:
+                        video.pending += len(event.seconds)
+                        video.received += len(event.seconds)
+                        self._infer(batcher.add(event.index, event.seconds, event.images))
                 else:
                     self._end(event)
                 self._commit_if_due()
         self._infer(batcher.flush())
         self._commit()
+
+    def _awaited(self, events: DecodePool) -> Iterator[Event]:
+        """The events; what is finished is committed in time also where none comes for long."""
+        while True:
+            while not events.wait(max(0.1, self.config.commit_seconds)):
+                self._commit_if_due()
+            if (event := next(events, None)) is None:
+                return
+            yield event
 
     def _infer(self, batches: Iterable[FrameBatch]) -> None:
         for batch in batches:
@@ -237,20 +254,32 @@ class _Run:
         video = self.open.get(index)
         if video is None:  # it failed while its frames were waiting for a full batch
             return
+        if not np.isfinite(vectors).all():
+            detail = f"the network gives no finite values for it in {self.net.precision}"
+            if self.net.precision != "float32":
+                detail += "; try --precision float32 --retry_failed"
+            failed = Failure(video.writer.id, "unsupported", detail, video.writer.source)
+            self._fail(index, failed)
+            return
         video.writer.append(vectors, seconds)
         video.pending -= len(vectors)
         self._finish_if_complete(index)
 
     def _end(self, event: Ended) -> None:
+        if self.todo[event.index].id in self.report.failures:
+            return  # given up before its end
         if event.failure is not None:
-            video = self.open.pop(event.index, None)
-            if video is not None:
-                video.writer.abandon()
-            self.writer.fail(event.failure)
-            self.report.failures[event.failure.id] = event.failure
+            self._fail(event.index, event.failure)
         else:
             self.open[event.index].ended = event
             self._finish_if_complete(event.index)
+
+    def _fail(self, index: int, failure: Failure) -> None:
+        video = self.open.pop(index, None)
+        if video is not None:
+            video.writer.abandon()
+        self.writer.fail(failure)
+        self.report.failures[failure.id] = failure
 
     def _finish_if_complete(self, index: int) -> None:
         video = self.open[index]

@@ -18,7 +18,7 @@ class Outbox:
     """
 
     def __init__(self, producers: int, stats: DecodeStats) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # of a lock that its holder may take again
         self._events: deque[Event] = deque()
         self._producers = producers
         self._error: BaseException | None = None
@@ -43,16 +43,24 @@ class Outbox:
                 self._stats.queued_bytes += size
                 self._changed.notify_all()
 
+    def wait(self, seconds: float | None = None) -> bool:
+        """Until `get` has something to tell; False if that takes longer."""
+        begin = time.monotonic()
+        with self._changed:
+            told = self._changed.wait_for(
+                lambda: self._events or self._closed or not self._producers, seconds
+            )
+            self._stats.starved_seconds += self._integrate() - begin
+            return bool(told)
+
     def get(self) -> Event | None:
         """The next event; None at the end.
 
         Raises:
             BaseException: what a producer reported with `fail`.
         """
-        begin = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: self._events or self._closed or not self._producers)
-            self._stats.starved_seconds += self._integrate() - begin
+            self.wait()
             if self._error is not None:
                 raise self._error
             if not self._events:

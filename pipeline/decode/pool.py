@@ -114,6 +114,10 @@ class DecodePool:
             raise StopIteration
         return event
 
+    def wait(self, seconds: float) -> bool:
+        """Until there is an event, or the end; False if that takes longer."""
+        return self._outbox.wait(seconds)
+
     def __enter__(self) -> DecodePool:
         return self
 

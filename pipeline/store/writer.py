@@ -7,6 +7,7 @@ known. `commit` makes the data durable first, then the manifest's records.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Container
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,6 +78,11 @@ class StoreWriter(ABC):
         """CRC-32C (hex) of one video as recorded. Raises StoreError if it is not there."""
         self._require_known(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
+
+    def place_behind_others(self, ids: Container[str]) -> int:
+        """The first place, see `begin`, behind all stored videos but these."""
+        places = (e.place for i, e in self._index.videos.items() if i not in ids)
+        return max(places, default=-1) + 1
 
     def begin(
         self, video: VideoRef | str, source: SourceInfo, place: int | None = None

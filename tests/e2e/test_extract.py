@@ -1,12 +1,14 @@
 """Stage one over the example clips and broken files: states, resuming, and what may not mix."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.config import ExtractConfig
+from pipeline.decode import decode_videos
 from pipeline.errors import FingerprintMismatchError, InputError, StoreLockedError
 from pipeline.extract import extract_features, plan
 from pipeline.records import VideoRef
@@ -79,6 +81,54 @@ def test_ids_stay_as_listed_over_several_lists(path, truth):
     with open_store(path) as store:
         assert store.ids[-3:] == [r.id for r in second[-3:]]
         assert [i for i in store.ids if i in {r.id for r in second}] == [r.id for r in second]
+
+
+def test_a_list_comes_behind_what_an_earlier_one_left(path):
+    """Also where much of the earlier one could not be stored."""
+    lost = [VideoRef(f"lost {n}", "nowhere.mp4") for n in range(5)]
+    extract_features([*lost, refs()[0]], path, PixelNet(), CONFIG)
+    extract_features(refs()[1:4], path, PixelNet(), CONFIG)
+    with open_store(path) as store:
+        assert store.ids == [r.id for r in refs()[:4]]
+
+
+def test_a_finished_video_is_committed_while_decoders_are_silent(path, monkeypatch):
+    standing_in = partial(decode_videos, decoder="tests.decoders:Misbehaving")
+    monkeypatch.setattr("pipeline.extract.decode_videos", standing_in)
+    videos = [VideoRef("quick", "end:4"), VideoRef("slow", "slow:32")]  # then 3.5 s of nothing
+    told = []
+    extract_features(
+        videos, path, PixelNet(), replace(CONFIG, batch_size=1, commit_seconds=1.0),
+        progress=lambda report: told.append((list(report.stored), report.decode.videos)),
+    )  # fmt: skip
+    assert (["quick"], 1) in told and told[-1] == (["quick", "slow"], 2)
+
+
+class FaintNet(PixelNet):
+    """Overflows for very dark frames, as a network in float16 may for some."""
+
+    def __call__(self, frames):
+        vectors = super().__call__(frames)
+        vectors[frames.mean(axis=(1, 2, 3)) < 1] = np.nan
+        return vectors
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_what_the_network_cannot_tell_costs_one_video(path, monkeypatch, batch_size):
+    standing_in = partial(decode_videos, decoder="tests.decoders:Misbehaving")
+    monkeypatch.setattr("pipeline.extract.decode_videos", standing_in)
+    clip = refs()[0]
+    settings = replace(CONFIG, batch_size=batch_size)
+    videos = [VideoRef(f"dark {n}", f"end:{n}") for n in (1, 100)] + [VideoRef("error", "error:9")]
+    report = extract_features(videos, path, FaintNet(), settings)
+    assert report.stored == [] and sorted(report.failures) == ["dark 1", "dark 100", "error"]
+    monkeypatch.undo()
+    report = extract_features([clip], path, FaintNet(), settings)
+    assert report.stored == [clip.id]
+    with open_store(path) as store:
+        told = store.failures["dark 100"]
+        assert told.reason == "unsupported" and "no finite values for it in float32" in told.detail
+        assert store.verify() == []
 
 
 def test_a_failure_is_kept_and_tried_again_only_when_asked(path, truth, tmp_path):
