@@ -6,6 +6,7 @@ that the default backend is set before Keras reads it. KERAS_BACKEND wins where 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -142,6 +143,7 @@ def deterministic() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+@functools.cache  # asked for each block of stage two, while other threads may write to stderr
 def gpu_count() -> int:
     """GPUs the backend can use."""
     if BACKEND == "tensorflow":
