@@ -31,7 +31,8 @@ class Collection:
 
     Raises:
         FingerprintMismatchError: two stores hold features made with different settings.
-        InputError: an id is in two stores, or a listed id is in none, or there is no video.
+        InputError: a store is given twice, an id is in two stores, or a listed id is in none, or
+            there is no video.
     """
 
     def __init__(self, stores: Sequence[FeatureStore], ids: Sequence[str] | None = None) -> None:
@@ -43,6 +44,7 @@ class Collection:
         for store in stores:
             for video_id in store.ids:
                 if video_id in where:
+                    _refuse_same(where[video_id], store)
                     raise InputError(
                         f"video id {video_id!r} is in {where[video_id].path} and in {store.path}: "
                         "remove it from one of them (visil-index remove)"
@@ -98,6 +100,12 @@ class Collection:
             store.read_stored(video_id, start, stop, out=out)
         else:
             out[:] = store.read_vectors(video_id, start, stop)
+
+
+def _refuse_same(first: FeatureStore, second: FeatureStore) -> None:
+    """To remove a video from one of the two would be the wrong advice."""
+    if first is second or first.path.resolve() == second.path.resolve():
+        raise InputError(f"{second.path}: this store is given twice, give it once")
 
 
 def _common_dtype(dtypes: Sequence[np.dtype]) -> np.dtype:

@@ -205,6 +205,11 @@ def test_a_choice_of_nothing_is_refused_before_the_work(choice):
         compute_from_paths("q.h5", "d.h5", **choice)
 
 
+def test_a_store_given_twice_is_refused(stores):
+    with pytest.raises(InputError, match=r"a\.h5: this store is given twice, give it once"):
+        compute_from_paths(stores[0], [stores[1], stores[1].parent / "." / "a.h5"])
+
+
 def test_an_empty_store_is_refused(tmp_path):
     path = features.fill(tmp_path / "e.h5", features.spec("0"), {})
     with open_store(path) as store, pytest.raises(InputError, match="holds no video"):
