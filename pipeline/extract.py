@@ -228,8 +228,9 @@ class _Run:
 
     def _awaited(self, events: DecodePool) -> Iterator[Event]:
         """The events; what is finished is committed in time also where none comes for long."""
+        patience = min(max(0.1, self.config.commit_seconds), 60.0)
         while True:
-            while not events.wait(max(0.1, self.config.commit_seconds)):
+            while not events.wait(patience):
                 self._commit_if_due()
             if (event := next(events, None)) is None:
                 return

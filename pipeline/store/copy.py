@@ -23,7 +23,8 @@ def copy_store(
     progress: Callable[[int, int], None] | None = None,
     dtype: str | None = None,
 ) -> int:
-    """Copy all videos and failures of `source` into `target`, of the same back end or the other.
+    """Copy all videos of `source` into `target`, of the same back end or the other; and failures
+    but those of videos that the target holds (stored before, and failed when tried again).
 
     A target that exists is added to: an interrupted copy goes on, and two stores merge. A copy
     into a new store holds live videos only, so it is also the way to reclaim space.
