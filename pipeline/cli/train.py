@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,7 @@ def train(
         workers=workers,
     )
     target = Path(output_dir)
-    _refuse_foreign(target)
+    _check_target(target)
     start = common.load_weights(model_dir)
     # Several lists are worked through: each has a line of its own.
     lines: dict[int, common.ProgressLine] = {}
@@ -129,10 +130,17 @@ def _summary(report: TrainReport) -> str:
     )
 
 
-def _refuse_foreign(target: Path) -> None:
-    """A published release in the folder would win over what is written there."""
+def _check_target(target: Path) -> None:
+    """Fail before the work, not after it, if the model cannot be written or would not be found.
+
+    A published release in the folder would win over what is written there.
+    """
     from pipeline.nets.published import is_published
 
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is no folder; choose another --output_dir")
+    if target.is_dir() and not os.access(target, os.W_OK):
+        raise InputError(f"{target}: no permission to write into it; choose another --output_dir")
     if target.is_dir() and is_published(target):
         raise InputError(f"{target}: holds a published release; choose another --output_dir")
 

@@ -94,3 +94,10 @@ def test_too_few_videos_are_an_error(folder):
     told = train(folder, "--output_dir", "x", "--video_file", folder / "one.txt", code=2)
     assert "training needs two usable videos" in told
     assert not (folder / "x").exists()
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(folder):
+    (folder / "file").write_text("not a model")
+    said = train(folder, "--output_dir", "file", "--work_dir", "unused", code=2)
+    assert "file: is no folder; choose another --output_dir" in said
+    assert not (folder / "unused").exists()
