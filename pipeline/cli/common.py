@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 import time
@@ -69,6 +70,7 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
     def decorate(command: Callable[..., int | None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*args: Any, **kwargs: Any) -> None:
+            _occupy_standard_files()
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 code = command(*args, **kwargs)
@@ -83,6 +85,16 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
         return run
 
     return decorate
+
+
+def _occupy_standard_files() -> None:
+    """Where one of them is closed, the next file opened, a store perhaps, would get its number, and
+    with it all that C libraries have to say."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 @functools.cache
@@ -127,7 +139,7 @@ class ProgressLine:
     """One line that is rewritten on a terminal, or a new line every 30 s in a log."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._begin = self._last = time.monotonic()
         self._width = 0
         self._finished = False

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.store import open_store
+from tests import features
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*.[mw][pe]*"))[:4]
@@ -137,6 +138,25 @@ def test_info_and_verify(folder):
     assert (
         "4 videos checked, 0 problems" in run("-m", "pipeline", "verify", folder / "d.zarr").stdout
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes files in a POSIX shell")
+def test_closed_standard_files_are_no_obstacle(tmp_path):
+    """As some services start programs. What is opened first must not take their place."""
+    path = tmp_path / "s.h5"
+    features.fill(path, features.spec("0"), {"a": features.region_vectors(3, 1)})
+    code = (
+        "import os, sys\n"
+        "from pipeline.cli import main\n"
+        "from pipeline.store.hdf5 import Hdf5Store\n"
+        "close, fds = Hdf5Store.close, []\n"
+        "Hdf5Store.close = lambda self: (fds.append(self._fd), close(self))\n"
+        f"try: main(['verify', {str(path)!r}])\n"
+        "finally: os.write(1, f' {fds[0] > 2}'.encode())\n"
+    )
+    shell = ["sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, code]
+    done = subprocess.run(shell, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    assert "1 videos checked, 0 problems" in done.stdout and done.stdout.endswith("True")
 
 
 def test_verify_finds_a_flipped_bit(folder, tmp_path):
