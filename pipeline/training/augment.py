@@ -17,7 +17,7 @@ from pipeline.resize import resize_crop
 from pipeline.training import geometry, pictures, scenes, timing
 from pipeline.video.recode import scaled
 
-VERSION = 1  # of everything that changes a copy; part of the cache's names
+VERSION = 2  # of everything that changes a copy; part of the cache's names
 RATE = 4  # frames a second that a clip has to have
 
 # Chances. A copy has one to four links; at most one of them brings in a host.

@@ -1,7 +1,10 @@
 """Features of clips and of their copies on disk, before whitening: the backbone runs once.
 
-One file a clip, named by a digest of everything that its numbers depend on, and one small file a
-video that lists its clips, written last. A killed run goes on where it was.
+One file a clip, named by a digest of the video, model and settings, and one small file a video that
+lists its clips, written last. A killed run goes on where it was. What is done to a copy is drawn
+from seed, id and place of the clip alone, so that the same list gives the same copies wherever the
+files lie, and another model sees the same ones. Copies that are there stay as they are when the
+list grows, though other hosts would then be drawn.
 """
 
 from __future__ import annotations
@@ -173,13 +176,13 @@ class FeatureCache:
         return name
 
     def clip_digest(self, ref: VideoRef, clip: Clip) -> str:
-        """Hexadecimal; names the clip's file and seeds its copies."""
+        """Hexadecimal; names the clip's file."""
         frames = f"{clip.first:.3f} {clip.frames.shape}"
         return _digest(self._video_key(ref), frames)
 
     def _video_key(self, ref: VideoRef) -> str:
         source = file_info(ref.path)
-        return _digest(source.path, str(source.size), self._key)
+        return _digest(ref.id, source.path, str(source.size), self._key)
 
     def _entries(self, ref: VideoRef) -> list[str] | None:
         """File names of a video's clips; None if they are not all there."""
@@ -212,10 +215,11 @@ class _Job:
     preprocess: Preprocess
 
     def __call__(self) -> tuple[Clip, np.ndarray, list[augment.Copy], list[str]]:
-        seed = int(chance(self.cache.clip_digest(self.ref, self.clip), 0) * 2**48)
+        settings = self.cache.settings
+        seed = int(chance(f"{self.ref.id} {self.clip.first:.3f}", settings.seed) * 2**48)
         names, copies, hosts = list(self.hosts), [], []
-        for number in range(self.cache.settings.copies):
-            rng = np.random.default_rng([self.cache.settings.seed, seed, number])
+        for number in range(settings.copies):
+            rng = np.random.default_rng([settings.seed, seed, number])
             host = names[int(rng.integers(len(names)))]
             copy = augment.make_copy(self.clip.frames, self.hosts[host], self.preprocess, rng)
             copies.append(copy)

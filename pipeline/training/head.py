@@ -1,9 +1,6 @@
 """Attention and comparator as a Keras model of a batch: every query against every copy.
 
-The numbers are those of `nets.pairs`. Losses: InfoNCE (S2VS, arXiv 2304.03378, section 3.3) or
-triplets (ViSiL, ICCV 2019, section 3.5), the similarity regularisation of both (what the
-comparator gives beyond [-1, 1]), and self-similarity towards 1 with the hardest negative towards 0
-(S2VS).
+The numbers are those of `nets.pairs`, the losses those of `training.losses`.
 """
 
 from __future__ import annotations
@@ -20,10 +17,10 @@ from pipeline.nets.hubness import view_offsets
 from pipeline.nets.layout import Layout
 from pipeline.nets.looks import best_look
 from pipeline.nets.windows import bordered
+from pipeline.training.losses import extremes, info_nce, triplets, uses
 from pipeline.training.start import comparator_start, context_start
 
 _FAR = -2.0  # below every similarity
-_SMALL = 1e-3  # keeps logarithms finite
 
 Tensor = Any
 
@@ -82,13 +79,15 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         queries, targets = (ops.cast(inputs[k], "float32") for k in ("queries", "targets"))
         frames_q, frames_t = inputs["query_frames"], inputs["target_frames"]
         batch, copies, window = queries.shape[0], targets.shape[0], queries.shape[1]
-        matrix = self._frame_matrix(queries, targets)
+        contexts = self._contexts(1 + batch)
+        matrix = self._frame_matrix(queries, targets, contexts[0])
         matrix = ops.reshape(matrix, (batch, window, copies, window))
         matrix = ops.reshape(ops.transpose(matrix, (0, 2, 1, 3)), (-1, window, window, 1))
         rows = ops.repeat(frames_q, copies)
         columns = ops.reshape(ops.tile(frames_t[None], (batch, 1)), (-1,))
         scores, beyond = self._scores(matrix, rows, columns)
-        own = ops.stack([self._frame_matrix(q[None], q[None]) for q in ops.unstack(queries)])
+        alone = zip(ops.unstack(queries[:, None], batch), contexts[1:], strict=True)
+        own = ops.stack([self._frame_matrix(q, q, c) for q, c in alone])
         selves, beyond_self = self._scores(own[..., None], frames_q, frames_q)
         return {
             "scores": ops.reshape(scores, (batch, copies)),
@@ -105,18 +104,13 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         training: bool = True,
     ) -> Tensor:
         """The whole loss; y holds "positive" and "negative", float32 [B, M]."""
-        config, scores = self._config, y_pred["scores"]
+        config = self._config
         told = info_nce if config.loss == "infonce" else triplets
         argument = config.temperature if config.loss == "infonce" else config.margin
+        scores, same_scores = uses(y_pred["scores"], 2)
         apart = told(scores, y["positive"], y["negative"], argument)
-        hardest = ops.max(ops.where(y["negative"] > 0, scores, _FAR), axis=1)
-        near_one = -ops.mean(ops.log(ops.clip(y_pred["selves"], _SMALL, 1.0)))
-        near_zero = -ops.mean(ops.log(ops.clip(1.0 - hardest, _SMALL, 1.0)))
-        return (
-            apart
-            + config.self_weight * (near_one + near_zero)
-            + config.regularisation * y_pred["beyond"]
-        )
+        ends = extremes(same_scores, y_pred["selves"], y["negative"])
+        return apart + config.self_weight * ends + config.regularisation * y_pred["beyond"]
 
     def _weight(self, value: np.ndarray, name: str) -> Any:
         start = keras.initializers.Constant(0.0)
@@ -128,7 +122,16 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         length = ops.sqrt(ops.sum(ops.square(self.context)))
         return self.context / ops.maximum(length, 1e-6)
 
-    def _frame_matrix(self, queries: Tensor, targets: Tensor) -> Tensor:
+    def _contexts(self, count: int) -> list[tuple[Tensor, Tensor] | None]:
+        """The unit context, for the rows and the columns of `count` matrices."""
+        if self.context is None:
+            return [None] * count
+        each = uses(self._unit_context(), 2 * count)
+        return list(zip(each[::2], each[1::2], strict=True))
+
+    def _frame_matrix(
+        self, queries: Tensor, targets: Tensor, contexts: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """[B, W, R, C], [M, W, R, C] -> [B W, M W]; as `PairScorer.frame_matrix`."""
         layout, channels = self._layout, queries.shape[3]
         regions = layout.regions
@@ -140,11 +143,10 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         columns = ops.reshape(columns, (-1, channels))
         # Features are constants, so with attention behind the product its gradient needs none.
         products = ops.matmul(rows, ops.transpose(columns))
-        if self.context is not None:
-            context = self._unit_context()
-            products = (
-                products * weight_of(rows, context) * ops.transpose(weight_of(columns, context))
-            )
+        if contexts is not None:
+            of_rows, of_columns = contexts
+            weights = weight_of(rows, of_rows) * ops.transpose(weight_of(columns, of_columns))
+            products = products * weights
         frames = columns.shape[0] // regions
         products = ops.reshape(products, (-1, len(layout.region_places), regions, frames))
         soft = None
@@ -186,33 +188,6 @@ class HeadModel(keras.Model):  # type: ignore[misc]
 def _without(x: Tensor, first: int, last: int) -> Tensor:
     """[B, W, R, C] without the vectors from `first` up to `last`."""
     return ops.concatenate([x[:, :, :first], x[:, :, last:]], axis=2)
-
-
-def info_nce(scores: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of each positive against the negatives of its row, and of its column; mean.
-
-    Args:
-        scores: float [B, M].
-        positive, negative: float [B, M] of 0 and 1.
-        temperature: scores are divided by it.
-    """
-    logits, total = scores / temperature, 0.0
-    for axis in (1, 0):
-        others = ops.where(negative > 0, logits, -1e9)
-        rest = ops.logsumexp(others, axis=axis, keepdims=True)
-        loss = ops.logaddexp(logits, rest) - logits
-        total = total + ops.sum(loss * positive) / ops.sum(positive)
-    return total / 2
-
-
-def triplets(scores: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """max(0, margin - positive + hardest negative) over rows, and over columns; mean."""
-    total = 0.0
-    for axis in (1, 0):
-        hardest = ops.max(ops.where(negative > 0, scores, _FAR), axis=axis, keepdims=True)
-        loss = ops.relu(margin - scores + hardest)
-        total = total + ops.sum(loss * positive) / ops.sum(positive)
-    return total / 2
 
 
 def _mean_where(x: Tensor, counted: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The cache goes on where it was, knows what its numbers depend on, and survives bad videos."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -71,11 +72,35 @@ def test_what_is_there_is_not_made_again(whole, refs, tmp_path):
     assert len(content(tmp_path, refs)) == 4
 
 
-def test_numbers_depend_on_the_seed_alone(whole, refs, tmp_path):
-    cache(tmp_path).fill(refs, workers=2)
-    for one, other in zip(content(tmp_path, refs), content(whole[0], refs), strict=True):
+def test_numbers_depend_on_seed_and_ids_alone(whole, refs, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    paths = [shutil.copy(ref.path, moved / str(i)) for i, ref in enumerate(refs)]
+    elsewhere = [VideoRef(ref.id, str(p)) for ref, p in zip(refs, paths, strict=True)]
+    cache(tmp_path).fill(elsewhere, workers=2)
+    for one, other in zip(content(tmp_path, elsewhere), content(whole[0], refs), strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_another_model_sees_the_same_copies(whole, refs, tmp_path):
+    other_model = replace(model(), grid=4)
+    assert list(FeatureCache(whole[0], other_model, SETTINGS).read(refs)) == []
+    others = FeatureCache(tmp_path, other_model, SETTINGS)
+    others.fill(refs, workers=1)
+    for one, other in zip(others.read(refs), cache(whole[0]).read(refs), strict=True):
+        assert one.hosts == other.hosts
+        for a, b in zip(one.copies, other.copies, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_another_id_gives_other_copies(whole, refs, tmp_path):
+    other = [replace(refs[0], id="other"), *refs[1:]]
+    assert len(list(cache(whole[0]).read(other))) == 3
+    cache(tmp_path).fill(other, workers=1)
+    one, same = content(tmp_path, other)[0], content(whole[0], refs)[0]
+    np.testing.assert_array_equal(one[0], same[0])
+    assert any(a.shape != b.shape or (a != b).any() for a, b in zip(one, same, strict=True))
 
 
 @pytest.mark.parametrize("changed", [{"seed": 1}, {"copies": 3}, {"clip_seconds": 5.0}])

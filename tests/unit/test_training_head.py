@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from pipeline.config import TrainConfig
-from pipeline.nets.backend import ops
+from pipeline.nets.backend import deterministic, keras, ops
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import Layout, View
-from pipeline.training.head import HeadModel, info_nce, triplets
+from pipeline.training.head import HeadModel
+from pipeline.training.losses import info_nce, triplets
 from pipeline.training.samples import Views
 from pipeline.training.scale import scaled
 from pipeline.training.start import comparator_start
@@ -110,6 +111,32 @@ def test_the_average_start_is_near_the_plain_similarity(attention):
     assert scores.diagonal().min() > scores[~np.eye(8, dtype=bool)].max() + 0.05
     own = ops.convert_to_numpy(head(attention=attention)(x)["selves"])
     assert 0.6 < own.mean() < 1.4
+
+
+@pytest.mark.parametrize("loss", ["infonce", "triplet"])
+@pytest.mark.parametrize("attention", [False, True])
+def test_equal_steps_are_equal_to_the_last_digit(attention, loss):
+    deterministic()
+    trained = head(attention=attention, loss=loss)
+    trained.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
+    queries = np.stack([region_vectors(8, i) for i in range(24)])
+    rng = np.random.default_rng(0)
+    noisy = np.concatenate([queries + 0.4 * rng.standard_normal(queries.shape) for _ in range(2)])
+    noisy /= np.linalg.norm(noisy, axis=3, keepdims=True)
+    x = {"queries": queries, "targets": noisy.astype(np.float32)}
+    x |= {f"{name}_frames": np.full(n, 8, np.int32) for name, n in (("query", 24), ("target", 48))}
+    positive = np.tile(np.eye(24, dtype=np.float32), 2)
+    y = {"positive": positive, "negative": 1 - positive}
+    start = [np.array(ops.convert_to_numpy(v)) for v in trained.trainable_variables]
+    seen = set()
+    for _ in range(15):
+        for variable, value in zip(trained.trainable_variables, start, strict=True):
+            variable.assign(value)
+        told = float(trained.train_on_batch(x, y))
+        after = [np.array(ops.convert_to_numpy(v)) for v in trained.trainable_variables]
+        seen.add((told, *(v.tobytes() for v in after)))
+    assert len(seen) == 1
+    assert not np.array_equal(after[0], start[0])
 
 
 def test_info_nce_is_its_formula():
