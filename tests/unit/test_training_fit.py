@@ -13,7 +13,14 @@ from pipeline.training.validate import Validation
 from tests.features import model, region_vectors
 
 CONFIG = TrainConfig(
-    batch_clips=6, window=8, epochs=3, steps=3, learning_rate=0.01, patience=3, clean_share=0.5
+    batch_clips=6,
+    batch_copies=2,
+    window=8,
+    epochs=3,
+    steps=3,
+    learning_rate=0.01,
+    patience=3,
+    clean_share=0.5,
 )
 
 
@@ -38,7 +45,9 @@ def equal_runs():
 def fit(folder, config=CONFIG, log=lambda entry: None):
     start = model(comparator=False, attention=False)
     train, held = views(10, 0), views(6, 1)
-    drawn = Sampler(train, np.eye(10, dtype=bool), config.batch_clips, 1, config.window, 0.5)
+    drawn = Sampler(
+        train, np.eye(10, dtype=bool), config.batch_clips, config.batch_copies, config.window, 0.5
+    )
     validation = Validation(held, np.eye(6, dtype=bool), False)
     return Fit(start, drawn, validation, False, config, folder, log)
 
