@@ -70,8 +70,10 @@ def test_an_intro_makes_no_likeness(videos, intros, scorers, kind):
     plain, weighted = scorers
     clean = plain(videos["city"], videos["tree"])
     with_intro = [np.concatenate([intros[kind], videos[name]]) for name in ("city", "tree")]
-    assert plain(*with_intro) > clean + 0.3
-    assert weighted(*with_intro) < clean + 0.08
+    added = plain(*with_intro) - clean
+    assert added > 0.3
+    # What is left differs by a tenth from one trained comparator to the next.
+    assert weighted(*with_intro) - clean < 0.25 * added
     assert weighted(videos["city"], videos["tree"]) == pytest.approx(clean, abs=0.03)
 
 
