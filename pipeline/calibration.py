@@ -93,12 +93,18 @@ class Calibration:
         return float(np.interp(math.log10(rate / chances), logs, self.scores[::-1]))
 
     def differences(self, **used: Any) -> list[str]:
-        """What is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`."""
+        """What is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`.
+
+        Queries with fewer vectors are none: unrelated videos score lower with them, so no more
+        than the rate is let through.
+        """
         own = asdict(self)
+        if own["query_vectors"] is None or used.get("query_vectors", 0) < own["query_vectors"]:
+            used.pop("query_vectors", None)
         return [
             f"{key}: {own[key]} calibrated, {value} here"
             for key, value in used.items()
-            if own[key] != value and (key, own[key]) != ("query_vectors", None)
+            if own[key] != value
         ]
 
 

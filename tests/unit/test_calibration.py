@@ -165,3 +165,10 @@ def test_calibrations_of_earlier_versions_are_read():
     assert old.confidence is None and old.groups is None
     assert old.differences(**MADE, query_vectors=15) == []
     assert old.threshold(0.01) == FITTED.threshold(0.01)
+
+
+def test_queries_may_have_fewer_looks_than_calibrated_but_not_more():
+    made = replace(FITTED, query_vectors=15)
+    assert made.differences(**MADE, query_vectors=15) == []
+    assert made.differences(**MADE, query_vectors=0) == []
+    assert made.differences(**MADE, query_vectors=16) == ["query_vectors: 15 calibrated, 16 here"]
