@@ -99,12 +99,14 @@ def compute_similarity(
     from pipeline import compare
     from pipeline.collection import Collection
     from pipeline.nets.model_dir import load_model
-    from pipeline.results import check_selection, select
+    from pipeline.results import check_output_file, check_selection, select
     from pipeline.store import open_store
 
     check_selection(top_k, threshold)
-
     config = config or CompareConfig()
+    if output_file is not None:
+        sides = (queries, database, mirrored_queries or (), background or ())
+        check_output_file(output_file, [path for side in sides for path in _paths(side)])
     with ExitStack() as stack:
 
         def collection(paths: Stores) -> Collection:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -51,15 +51,25 @@ def new_score_table(queries: int, database: int, folder: str | Path | None = Non
     return table
 
 
-def check_output_file(path: str | Path) -> None:
+def check_output_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     """Fail before the work, not after it, if the result cannot be written.
 
+    Args:
+        inputs: stores and lists that the result is made of, there already or still to be made.
+
     Raises:
-        InputError: the folder does not exist or is not writable, or the path is a folder.
+        InputError: the folder does not exist or is not writable, the path is a folder, or it is
+            one of the inputs, which the result would replace.
     """
     if not str(path):
         raise InputError("--output_file is empty, expected a file name")
-    path = Path(path)
+    for other in inputs:
+        if _same_file(path, other):
+            raise InputError(
+                f"{path}: is an input as well, the result would replace it; "
+                "give --output_file another name"
+            )
+    path = _behind_links(path)
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is no regular file, expected a file name for --output_file")
     if not path.parent.is_dir():
@@ -78,6 +88,18 @@ def check_selection(top_k: int | None, threshold: float | None) -> None:
         raise InputError(f"top_k is {top_k}, expected 1 or more")
     if threshold is not None and math.isnan(threshold):
         raise InputError("threshold is not a number")
+
+
+def _same_file(path: str | Path, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them does not exist yet
+        return _behind_links(path) == _behind_links(other)
+
+
+def _behind_links(path: str | Path) -> Path:
+    """Where the file is: renaming onto a link would replace the link."""
+    return Path(os.path.realpath(path))
 
 
 def select(row: np.ndarray, top_k: int | None, threshold: float | None) -> np.ndarray:
@@ -124,7 +146,7 @@ def write_json(
     Raises:
         PipelineError: a score is not a finite number (nothing is written), or the disk is full.
     """
-    path = Path(path)
+    path = _behind_links(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     written = 0
     try:

@@ -120,7 +120,9 @@ def compare(
     """
     from pipeline.results import check_output_file, check_selection
 
-    check_output_file(output_file)
+    lists = [path for path in (query_file, database_file, config_file) if path]
+    stores = (*query_store, *database_store, *mirrored_query_store, *background_store)
+    check_output_file(output_file, (*lists, *stores))
     check_selection(top_k, threshold)
     if threshold is not None and max_fpr is not None:
         raise InputError("give --threshold or --max_fpr, not both")

@@ -93,6 +93,29 @@ def test_output_is_checked_before_the_work(tmp_path):
         check_output_file(tmp_path / "no" / "r.json")
 
 
+def test_the_result_does_not_replace_what_it_is_made_of(tmp_path):
+    store = tmp_path / "d.h5"
+    store.write_bytes(b"features")
+    (tmp_path / "link").symlink_to(store)
+    (tmp_path / "other").hardlink_to(store)
+    inputs = [tmp_path / "q.txt", store, tmp_path / "new.zarr"]
+    for path in (store, tmp_path / "link", tmp_path / "other", tmp_path / "x" / ".." / "new.zarr"):
+        with pytest.raises(InputError, match="is an input as well"):
+            check_output_file(path, inputs)
+    check_output_file(tmp_path / "d.json", inputs)
+
+
+def test_behind_a_link_the_file_is_written_and_the_link_stays(tmp_path):
+    link, folder = tmp_path / "r.json", tmp_path / "results"
+    folder.mkdir()
+    link.symlink_to(folder / "today.json")
+    check_output_file(link)
+    write_json(link, QUERIES, DATABASE, SCORES)
+    assert link.is_symlink()
+    assert list(json.loads((folder / "today.json").read_text())) == QUERIES
+    assert [p.name for p in folder.iterdir()] == ["today.json"]
+
+
 def test_no_room_for_the_scores_is_an_error_at_once(monkeypatch, tmp_path):
     def full(*arguments):
         raise OSError(28, "No space left on device")
