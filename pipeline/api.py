@@ -90,7 +90,7 @@ def compute_similarity(
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
-        InputError: both threshold and max_fpr, or a top_k or threshold that is none.
+        InputError: both threshold and max_fpr, or one of the numbers is none that can be used.
     """
     if threshold is not None and max_fpr is not None:
         raise InputError("give threshold or max_fpr, not both")
@@ -140,10 +140,19 @@ def compute_similarity(
 
 def _refs(videos: Videos) -> Sequence[VideoRef]:
     if isinstance(videos, Mapping):
-        return [VideoRef(video_id, os.fspath(path)) for video_id, path in videos.items()]
+        return [_ref(video_id, path) for video_id, path in videos.items()]
     if isinstance(videos, (str, Path)):
         return scan_folder(videos) if Path(videos).is_dir() else read_list(videos)
     return refuse_duplicates(list(videos), "videos")
+
+
+def _ref(video_id: str, path: str | Path) -> VideoRef:
+    if not isinstance(video_id, str):
+        raise InputError(f"video id {video_id!r} is no text, expected {{id: path}}")
+    try:
+        return VideoRef(video_id, os.fsdecode(path))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"video {video_id!r} of {path!r}: {error}") from error
 
 
 def _paths(stores: Stores) -> Sequence[str | Path]:
