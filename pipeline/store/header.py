@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -17,6 +19,7 @@ from pipeline.records import FORMAT_VERSION, FeatureSpec
 
 FORMAT = "visil-index feature store"
 SLAB_BYTES = 8 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,18 @@ def named_errors(path: Path) -> Iterator[None]:
         raise
     except PermissionError as error:
         raise StoreError(f"{path}: {error.strerror}; check its permissions") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise StoreError(
-            f"{path}: cannot be used as a feature store ({error}); if it was copied, copy it "
-            "again, together with the .journal file beside it if there is one"
-        ) from error
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StoreError(
+                f"{path}: {os.strerror(error.errno)}; make room, then run the same command again"
+            ) from error
+        raise _unusable(path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path}: cannot be used as a feature store ({error}); if it was copied, copy it "
+        "again, together with the .journal file beside it if there is one"
+    )

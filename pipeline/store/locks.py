@@ -33,7 +33,9 @@ class WriterLock:
     def __init__(self, store: Path) -> None:
         self.path = store.with_name(store.name + ".lock")
         self._fd = self._acquire(store)
-        with suppress(OSError):  # of a full disk: the text only tells others who it is
+        # A full disk has no room for it: the lock holds all the same, and what is written to the
+        # store next says what is wrong.
+        with suppress(OSError):
             os.ftruncate(self._fd, 0)
             os.write(self._fd, f"{os.getpid()} {socket.gethostname()}\n".encode())
 

@@ -207,6 +207,22 @@ def test_a_full_disk_keeps_little_of_a_long_video_in_memory(
     writer.close()
 
 
+class NoRoom(Disk):
+    def sync_path(self, path: Path) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_room_for_a_new_store(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"store.{kind}"
+    with pytest.raises(StoreError, match=f"{path}: No space left on device; make room"):
+        create_or_append(path, SPEC, disk=NoRoom())
+    assert not path.exists()
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 def test_no_room_for_the_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 10_000)
     path = tmp_path / "store.h5"

@@ -50,6 +50,21 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lock_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk a file can be made, but not filled."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    store = tmp_path / "s.h5"
+    monkeypatch.setattr("os.write", full)
+    lock = WriterLock(store)
+    with pytest.raises(StoreLockedError, match="another process is writing"):
+        WriterLock(store)
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="existing folder"):
         WriterLock(tmp_path / "nowhere" / "s.h5")
