@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import functools
-import os
 import signal
 import sys
 import time
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli import streams
 from pipeline.config import PRECISIONS, SAMPLINGS
 from pipeline.errors import InputError, PipelineError
 
@@ -57,7 +58,7 @@ hwaccel_option = click.option(
 
 def say(text: str) -> None:
     """A line to standard error; standard output is left to results."""
-    click.echo(text, err=True)
+    streams.tell(text)
 
 
 def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., None]]:
@@ -70,7 +71,7 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
     def decorate(command: Callable[..., int | None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*args: Any, **kwargs: Any) -> None:
-            _occupy_standard_files()
+            streams.keep_standard_files()
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 code = command(*args, **kwargs)
@@ -80,21 +81,17 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
             except KeyboardInterrupt:
                 say(interrupted)
                 code = INTERRUPTED
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                say(f"error: {error.filename or 'standard output'}: {error.strerror}; make room")
+                sys.stdout = streams.nowhere()
+                code = PipelineError.exit_code
             sys.exit(code or 0)
 
         return run
 
     return decorate
-
-
-def _occupy_standard_files() -> None:
-    """Where one of them is closed, the next file opened, a store perhaps, would get its number, and
-    with it all that C libraries have to say."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 @functools.cache
@@ -163,7 +160,7 @@ class ProgressLine:
         rest = f", {_duration(left)} left" if left is not None and done < total else ""
         text = f"{done}/{total} {what}{detail}{rest}"
         if self._terminal:
-            click.echo("\r" + text.ljust(self._width), err=True, nl=done >= total)
+            streams.tell("\r" + text.ljust(self._width), nl=done >= total)
             self._width = len(text)
         else:
             say(text)
