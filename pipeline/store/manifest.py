@@ -161,7 +161,8 @@ def parse(data: bytes, name: str) -> tuple[Index, int]:
         short; a writer cuts it off, a reader ignores it.
 
     Raises:
-        StoreError: `name` is damaged before its last commit, which no interrupted write does.
+        StoreError: `name` is damaged before its last commit or within it, which no interrupted
+            write does.
     """
     index, good = Index(), 0
     with _no_garbage_collection():
@@ -174,8 +175,20 @@ def parse(data: bytes, name: str) -> tuple[Index, int]:
             except (ValueError, KeyError, TypeError) as error:
                 raise damaged(name, good) from error
             good = end
+        if not _cut_short(data[good:]):
+            raise damaged(name, good)
         index.sort()
     return index, good
+
+
+def _cut_short(tail: bytes) -> bool:
+    """An interrupted write leaves a part of a group, or holes of zeros in it, or nothing.
+
+    A group that is all there and does not fit its checksum was written whole, and the arrays that
+    it names are not to be cleared away.
+    """
+    there = _COMMIT in tail and tail.endswith(b"\n")  # its quotes stand in no string of a record
+    return not there or b"\0" in tail
 
 
 def _groups(data: bytes) -> Iterator[tuple[int, int, int]]:
