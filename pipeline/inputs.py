@@ -119,7 +119,11 @@ def refuse_duplicates(refs: list[VideoRef], origin: str | Path) -> list[VideoRef
 def printable(path: str) -> str:
     """The path as text that every store and terminal takes: bytes that are not UTF-8, tabs and
     line breaks become escapes such as `\\xe9` and `\\x0a`."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError:  # in this locale no file can have this name; a list may hold it
+        raw = path.encode("utf-8", "backslashreplace")
+    text = raw.decode("utf-8", "backslashreplace")
     return "".join(f"\\x{ord(c):02x}" if c in "\t\r\n\0" else c for c in text)
 
 

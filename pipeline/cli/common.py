@@ -71,7 +71,7 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
     def decorate(command: Callable[..., int | None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*args: Any, **kwargs: Any) -> None:
-            streams.keep_standard_files()
+            streams.ready()
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 code = command(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -9,8 +10,8 @@ from typing import TextIO
 import click
 
 
-def keep_standard_files() -> None:
-    """Give closed standard streams (`2>&-`) something to be.
+def ready() -> None:
+    """Give closed standard streams (`2>&-`) something to be, and let results be any text.
 
     The next file to be opened would take their number, and what a C library prints would be
     written into that file: a store.
@@ -20,6 +21,8 @@ def keep_standard_files() -> None:
     os.close(fd)
     sys.stdout = sys.stdout or nowhere()
     sys.stderr = sys.stderr or nowhere()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # ids that a terminal cannot show
 
 
 def tell(text: str, nl: bool = True) -> None:

@@ -23,8 +23,8 @@ def store(tmp_path):
     return tmp_path / "s.h5"
 
 
-def run(command, **streams):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run(command, settings=(), **streams):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **dict(settings)}
     line = f"exec {shlex.quote(sys.executable)} -m pipeline {command}"
     return subprocess.run(["sh", "-c", line], env=environment, text=True, **streams)
 
@@ -67,3 +67,13 @@ def test_no_file_takes_the_number_of_a_closed_stream(store, tmp_path, closed):
     assert done.returncode == 0
     assert int((tmp_path / "kept").read_text()) > 2
     assert run(f"verify {store} {closed}").returncode == 0
+
+
+def test_ids_that_the_terminal_cannot_show(tmp_path):
+    with create_or_append(tmp_path / "s.h5", SPEC) as writer:
+        add(writer, "é 日", seed=1)
+    settings = {"PYTHONIOENCODING": "latin-1"}
+    with (tmp_path / "ids").open("w") as out:
+        done = run(f"info --ids {tmp_path / 's.h5'}", settings, stdout=out)
+    assert done.returncode == 0
+    assert (tmp_path / "ids").read_bytes() == b"\xe9 \\u65e5\n"

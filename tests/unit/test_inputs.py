@@ -1,6 +1,8 @@
 """Lists and folders to video references."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,18 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 def test_printable_leaves_text_alone() -> None:
     assert printable("dir/ü b.mp4") == "dir/ü b.mp4"
     assert printable("a\nb") == r"a\x0ab"
+
+
+def test_a_name_that_the_locale_has_not_is_missing_and_not_the_end_of_the_run() -> None:
+    """A list is UTF-8 whatever the locale: here it is one whose file names are ASCII."""
+    shown = "from pipeline.video.source import file_info; print(ascii(file_info('v/n\\u00f6.mp4')))"
+    settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", shown],
+        env={**os.environ, **settings},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"path='v/n\xf6.mp4', size=-1" in done.stdout
