@@ -156,7 +156,7 @@ def _changed(ref: VideoRef, writer: StoreWriter) -> bool:
     """The file is there and is not the one that was stored. A file gone offline is no change."""
     try:
         stat = Path(ref.path).stat()
-    except OSError:
+    except (OSError, ValueError):  # the second: a name that no file can have here
         return False
     source = writer.record(ref.id).source
     return (stat.st_size, stat.st_mtime_ns) != (source.size, source.mtime_ns)

@@ -174,6 +174,8 @@ def test_replace_changed_and_all(path, truth, tmp_path):
         np.testing.assert_array_equal(store.read("v").vectors, truth[refs()[1].id][1])
     copy.unlink()  # a file that went offline is no reason to lose its features
     assert extract_features(listed, path, PixelNet(), CONFIG, replace="changed").already == 2
+    nowhere = [VideoRef("v", "no\0name"), refs()[2]]
+    assert extract_features(nowhere, path, PixelNet(), CONFIG, replace="changed").already == 2
     report = extract_features(listed, path, PixelNet(), CONFIG, replace="all")
     assert report.stored == [refs()[2].id] and list(report.failures) == ["v"]
     with open_store(path) as store:
