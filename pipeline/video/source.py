@@ -27,6 +27,8 @@ _METADATA: dict[str, Any] = (
 
 # Demuxers that take any text or bytes for pictures.
 _NOT_VIDEO_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+# Known by their content whatever their name: a text called a.mp4 would stand for its neighbour.
+_SCRIPT_FORMATS = {"concat", "dash", "imf"}
 # How files begin that are videos even if no demuxer can open them.
 _SIGNATURES = (
     (4, b"ftyp"),
@@ -81,6 +83,9 @@ def open_container(path: str, hwaccel: str = "none") -> Any:
     if container.format.name in _NOT_VIDEO_FORMATS:
         container.close()
         raise VideoError("not_a_video", f"{printable(path)}: text or unknown data")
+    if container.format.name in _SCRIPT_FORMATS:
+        container.close()
+        raise VideoError("not_a_video", f"{printable(path)}: names other files; list those")
     return container
 
 

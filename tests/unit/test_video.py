@@ -226,6 +226,14 @@ def test_not_a_video(tmp_path: Path) -> None:
     assert failure(tmp_path / "d.mp4").reason == "not_a_video"
 
 
+def test_a_text_that_names_a_video_is_none(tmp_path: Path) -> None:
+    """FFmpeg knows it by its first line, and would give the other file's frames for it."""
+    clips.clip(tmp_path / "b.mp4", 50)
+    (tmp_path / "a.mp4").write_text("ffconcat version 1.0\nfile b.mp4\n")
+    error = failure(tmp_path / "a.mp4")
+    assert error.reason == "not_a_video" and "names other files" in error.detail
+
+
 def test_sound_only(tmp_path: Path) -> None:
     assert failure(clips.write_sound(tmp_path / "a.mp4")).reason == "no_video_stream"
 
