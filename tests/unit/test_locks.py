@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import subprocess
@@ -68,22 +67,6 @@ def test_a_lock_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="existing folder"):
         WriterLock(tmp_path / "nowhere" / "s.h5")
-
-
-def test_a_full_disk_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To remove or copy something is a way to make room."""
-
-    def full(fd: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    store = tmp_path / "s.h5"
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", full)
-        lock = WriterLock(store)
-    with pytest.raises(StoreLockedError, match="another process"):
-        WriterLock(store)
-    lock.release()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_readers_share_and_exclude_a_writer(tmp_path: Path) -> None:
