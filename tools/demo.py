@@ -1,9 +1,10 @@
 """Prints the result of the demo as a table, and whether it is right.
 
-    python tools/demo.py RESULTS_JSON COPIES_FOLDER [--threshold 0.4]
+    python tools/demo.py RESULTS_JSON COPIES_FOLDER [--threshold T]
 
 RESULTS_JSON is what stage two wrote for the lists that `make_copies.py` left in COPIES_FOLDER;
-its `truth.txt` says which clips each copy shows. Exit code 1 if a verdict is wrong.
+its `truth.txt` says which clips each copy shows. T is, unless it is given, what the shipped model
+was calibrated to for one false positive in a hundred pairs. Exit code 1 if a verdict is wrong.
 """
 
 from __future__ import annotations
@@ -15,11 +16,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from pipeline.calibration import Calibration
 from tools.make_copies import read_truth
 
-THRESHOLD = 0.4  # of the shipped model; model/README.md says where it comes from
+MODEL = Path(__file__).resolve().parents[1] / "model" / "model.json"
+MAX_FPR = 0.01
 Results = dict[str, dict[str, float]]
 Truth = dict[str, tuple[str, ...]]
+
+
+def calibrated_threshold(model: Path = MODEL, rate: float = MAX_FPR) -> float:
+    """The score for a false positive rate by the calibration in a model's description."""
+    values = json.loads(model.read_text(encoding="utf-8"))["calibration"]
+    return round(Calibration(**values).threshold(rate), 2)
 
 
 def wrong_verdicts(results: Results, truth: Truth, threshold: float) -> list[tuple[str, str]]:
@@ -70,7 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("results", type=Path, help="JSON file of stage two")
     parser.add_argument("folder", type=Path, help="folder that make_copies.py filled")
-    parser.add_argument("--threshold", type=float, default=THRESHOLD)
+    parser.add_argument("--threshold", type=float, default=calibrated_threshold())
     options = parser.parse_args()
     results = json.loads(options.results.read_text(encoding="utf-8"))
     truth = read_truth(options.folder / "truth.txt")

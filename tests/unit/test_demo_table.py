@@ -5,13 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.demo import summary, table, wrong_verdicts
+from tools.demo import calibrated_threshold, summary, table, wrong_verdicts
 
 TRUTH = {"a_crop": ("a",), "b_crop": ("b",), "b_in_a": ("b", "a")}
 GOOD = {
     "a": {"a_crop": 0.9, "b_crop": 0.1, "b_in_a": 0.6},
     "b": {"a_crop": 0.2, "b_crop": 0.8, "b_in_a": 0.5},
 }
+
+
+def test_the_threshold_is_the_models_own(tmp_path: Path) -> None:
+    made = {"similarity_function": "chamfer", "dims": 8, "fps": 1.0, "sampling": "s"}
+    rates, scores = [1.0, 0.1, 0.01, 0.001], [0.0, 0.2, 0.327, 0.5]
+    (tmp_path / "m.json").write_text(
+        json.dumps({"calibration": made | {"pairs": 5000, "rates": rates, "scores": scores}})
+    )
+    assert calibrated_threshold(tmp_path / "m.json") == 0.33
+    assert 0.2 < calibrated_threshold() < 0.5, "of the shipped model"
 
 
 def test_right_verdicts() -> None:
