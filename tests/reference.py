@@ -30,7 +30,7 @@ def best_of_views(
     layout: Any,
     hubs: np.ndarray | None = None,
 ) -> np.ndarray:
-    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of regions, some of them, soft, views, small."""
+    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of what all looks say."""
     n = layout.regions
     matrix = f2f(query[:, :n], target[:, :n], symmetric, blank)
     q, t = query.astype(np.float64), target.astype(np.float64)
@@ -43,7 +43,13 @@ def best_of_views(
         matrix = np.maximum(matrix, highest.mean(axis=1) + layout.partial_offset)
     if layout.soft:
         matrix = np.maximum(matrix, (q[:, n] @ t[:, n].T) * frame_weights(v)[None])
-    place = n + layout.soft + layout.small
+    if layout.pixels:
+        p = n + layout.soft
+        for asked in [q[:, p], *([q[:, -1]] if layout.mirrored else [])]:
+            cosines = (asked @ t[:, p].T) * frame_weights(v)[None]
+            matrix = np.maximum(matrix, cosines + layout.pixels_offset)
+    shared = n + layout.soft + layout.pixels
+    place = shared + layout.small
     for view in layout.views:
         for _ in range({"zoomed": view.parts**2, "turned": 2}.get(view.kind, 1)):
             cosines = (q[:, place] @ t[:, n].T) * frame_weights(v)[None]
@@ -52,10 +58,10 @@ def best_of_views(
                 cosines = cosines - view.hubness * near.mean(axis=1)[:, None]
             matrix = np.maximum(matrix, cosines + view.offset)
             place += 1
-    assert place in (q.shape[1], n + layout.soft + layout.small)
+    assert place + layout.mirrored in (q.shape[1], shared + layout.small)
     weighted = (t[:, :n] * v[..., None]).reshape(-1, t.shape[2])
     offsets = layout.small_offsets or (0,) * layout.small
-    for i, offset in enumerate(offsets, n + layout.soft):
+    for i, offset in enumerate(offsets, shared):
         cosines = (q[:, i] @ weighted.T).reshape(len(q), len(t), n)
         matrix = np.maximum(matrix, cosines.max(axis=2) + offset)
     return np.minimum(matrix, 1)

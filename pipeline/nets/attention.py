@@ -51,7 +51,7 @@ def content(x: Any, blank: Blank) -> Any:
 def content_of_views(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> tuple[Any, Any]:
     """`content` of all vectors of frames, and the frames' weights.
 
-    The soft vector lies in a space of its own: that of a target counts as much as the frame does.
+    Soft vector and pixels lie in spaces of their own: those of a target count as much as the frame.
     A query's other vectors keep their length, since its frames are weighted afterwards.
 
     Args:
@@ -63,8 +63,8 @@ def content_of_views(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> 
     regions = content(x[:, : layout.regions], blank)
     weights = frame_weights(regions)
     parts = [regions]
-    if layout.soft:
-        parts.append(ops.ones_like(weights)[:, None] if of_queries else weights[:, None])
+    own = layout.soft + layout.pixels
+    parts += [ops.ones_like(weights)[:, None] if of_queries else weights[:, None]] * own
     if of_queries and layout.query > layout.shared:
         parts.append(ops.ones_like(x[:, layout.shared : layout.query, 0]))
     return (parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)), weights

@@ -86,11 +86,13 @@ def best_of_views(
     best = _chamfer_of(dots, symmetric, weights)
     if layout.partial:
         best = ops.maximum(best, _partial_of(dots, layout.partial) + layout.partial_offset)
-    if layout.soft:
-        asked = ops.stack([query[:, place] for place in layout.soft_places], axis=1)
-        dots = ops.matmul(asked, ops.swapaxes(target[:, n], 0, 1))  # [Tq, s, Tt]
+    if layout.whole_places:
+        asked = ops.stack([query[:, place] for place in layout.whole_places], axis=1)
         offsets = view_offsets(asked, layout, hubs)
-        best = ops.maximum(best, ops.max(dots + offsets[..., None], axis=1))
+        kinds = [n] * len(layout.soft_places) + [layout.shared - 1] * len(layout.pixel_places)
+        for i, place in enumerate(kinds):
+            dots = ops.matmul(asked[:, i], ops.swapaxes(target[:, place], 0, 1))  # [Tq, Tt]
+            best = ops.maximum(best, dots + offsets[:, i, None])
     for i in range(layout.small):
         small = query[:, layout.shared + i : layout.shared + i + 1]
         offset = layout.small_offsets[i] if layout.small_offsets else 0.0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.nets import backbones, views, whitening
+from pipeline.nets import backbones, pixels, views, whitening
 from pipeline.nets.backend import compiled, device_scope, keras, ops, resolve_precision
 from pipeline.nets.regions import region_vectors
 from pipeline.nets.weights import ModelWeights, Whitening
@@ -73,9 +73,14 @@ class FeatureNet:
                 # The same backbone for pictures of half the side.
                 side = self.preprocess.crop // 2
                 half = replace(weights.input, resize=side, crop=side)
-                self._half = backbones.build(replace(weights, input=half), self.precision)
+                self._half = backbones.build(
+                    replace(weights, input=half, pixels=None, mirrored=False), self.precision
+                )
                 self._soft = _constants(weights.soft)
                 variables += [*self._half.variables, *self._soft]
+            if weights.pixels is not None:
+                self._pixels = _constants(weights.pixels)
+                variables += self._pixels
         self._run = compiled(self._forward, variables)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -124,13 +129,15 @@ class FeatureNet:
         return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.uint8)])
 
     def _forward(self, frames: Any) -> Any:
-        x = ops.cast(frames, "float32")
+        x = rgb = ops.cast(frames, "float32")
         if self._input.channels == "BGR":
             x = ops.flip(x, axis=-1)
         x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
         vectors = [self._regions(x)]
         if self.layout.soft:
             vectors.append(self._whole([views.softened(x)]))
+        if self.layout.pixels:
+            vectors.append(self._thumbnail(rgb))
         middle = self.layout.regions // 2
         for divisor in self._small:
             vectors.append(self._regions(views.shrunken(x, divisor))[:, middle : middle + 1])
@@ -138,6 +145,8 @@ class FeatureNet:
             black = -np.array(self._input.mean) * np.array(self._input.scale)
             white = black + 255 * np.array(self._input.scale)
             vectors.append(self._whole(views.pictures(x, self.layout.views, black, white)))
+        if self.layout.mirrored:
+            vectors.append(self._thumbnail(ops.flip(rgb, axis=2)))
         return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=1)
 
     def _whole(self, pictures: list[Any]) -> Any:
@@ -147,6 +156,11 @@ class FeatureNet:
         whitened = whitening.whiten(found, *self._soft)
         apart = ops.reshape(whitened, (len(pictures), -1, whitened.shape[-1]))
         return ops.transpose(apart, (1, 0, 2))
+
+    def _thumbnail(self, rgb: Any) -> Any:
+        """float32 [B, S, S, 3] -> whitened [B, 1, C]."""
+        found = pixels.thumbnails(rgb, self._pixels[0].shape[0])
+        return whitening.whiten(found, *self._pixels)[:, None]
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""

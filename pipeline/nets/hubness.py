@@ -34,18 +34,18 @@ def hubness(x: Any, hubs: np.ndarray) -> Any:
     return ops.mean(nearest, axis=-1)
 
 
-def view_offsets(soft: Any, layout: Layout, hubs: np.ndarray | None) -> Any:
-    """What is added to the similarities of soft vectors and views.
+def view_offsets(whole: Any, layout: Layout, hubs: np.ndarray | None) -> Any:
+    """What is added to the similarities of soft vectors, views and pixels.
 
     Args:
-        soft: float32 [..., s, C], the vectors at `layout.soft_places`.
+        whole: float32 [..., w, C], the vectors at `layout.whole_places`.
         hubs: of the model; None if none of the views has hubness taken off.
 
     Returns:
-        float32 [..., s].
+        float32 [..., w].
     """
-    shares = np.array(layout.soft_hubness, np.float32)
-    offsets = np.array(layout.soft_offsets, np.float32)
+    shares = np.array(layout.whole_hubness, np.float32)
+    offsets = np.array(layout.whole_offsets, np.float32)
     if hubs is None or not shares.any():
-        return offsets + ops.zeros_like(soft[..., 0])
-    return offsets - shares * hubness(soft, hubs)
+        return offsets + ops.zeros_like(whole[..., 0])
+    return offsets - shares * hubness(whole, hubs)

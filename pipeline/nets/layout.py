@@ -1,10 +1,13 @@
 """Further looks at a frame, for copies that nine regions of one scale do not find.
 
-A frame has up to four kinds of vectors, stored in this order:
+A frame has up to five kinds of vectors, stored in this order:
 
 * regions: of the picture as it is (`regions`).
 * soft: one of the whole picture at half the size without fine detail. It survives noise, blur and
   few bits a second, which change the regions of a copy beyond recognition.
+* pixels: the luminance of the whole picture on a few squares, see `nets.pixels`. It tells copies
+  that keep the picture where it is, however little is left of it, from others of the same things.
+  Queries may have a second one, of the mirrored picture, behind all others.
 * small (queries only): one for every divisor k of the model, of the picture shrunk to 1 / k in the
   middle of an empty frame. It looks as the query does where it is a part of another picture, so it
   finds picture in picture among the regions of the database.
@@ -13,16 +16,18 @@ A frame has up to four kinds of vectors, stored in this order:
 
 Two frames are as similar as the best of these says: regions against regions by Chamfer; the same
 for a part of the regions, those of the query that find the best match (partial), so that a box
-over the others, or a crop that cut them off, does no harm; soft and views against soft, and
-small against the best region of the target, by their dot product. What is easier to reach by
-chance has an offset taken off. The database pays for one vector more; what only queries have costs
-it nothing.
+over the others, or a crop that cut them off, does no harm; soft and views against soft, pixels
+against pixels, and small against the best region of the target, by their dot product. What is
+easier to reach by chance has an offset taken off. The database pays for soft and pixels, a vector
+each; what only queries have costs it nothing.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+
+THUMBNAIL = 32  # squares along a side that the vector of pixels is made of
 
 # Kinds of views, and what `amount` means.
 VIEWS = {
@@ -88,6 +93,9 @@ class Layout:
         partial_offset: added to the similarity of these.
         small_offsets: added to the similarity of each small vector; empty for none.
         views: of queries, compared with the soft vector.
+        pixels: whether both sides have that vector.
+        pixels_offset: added to its similarity.
+        mirrored: whether queries have one of the mirrored picture, too.
     """
 
     regions: int
@@ -97,31 +105,48 @@ class Layout:
     partial_offset: float = 0.0
     small_offsets: tuple[float, ...] = ()
     views: tuple[View, ...] = ()
+    pixels: bool = False
+    pixels_offset: float = 0.0
+    mirrored: bool = False
 
     @property
     def shared(self) -> int:
         """Vectors of a frame that both sides have."""
-        return self.regions + self.soft
+        return self.regions + self.soft + self.pixels
 
     @property
     def query(self) -> int:
         """Vectors of a query's frame."""
-        return self.shared + self.small + sum(view.vectors for view in self.views)
+        views = sum(view.vectors for view in self.views)
+        return self.shared + self.small + views + self.mirrored
 
     @property
     def soft_places(self) -> list[int]:
         """Where the vectors lie that are compared with the soft one, and whitened as it is."""
-        return [self.regions] * self.soft + [*range(self.shared + self.small, self.query)]
+        views = range(self.shared + self.small, self.query - self.mirrored)
+        return [self.regions] * self.soft + [*views]
 
     @property
-    def soft_offsets(self) -> list[float]:
+    def pixel_places(self) -> list[int]:
+        """Where the vectors of pixels lie."""
+        return [self.regions + self.soft] * self.pixels + [self.query - 1] * self.mirrored
+
+    @property
+    def whole_places(self) -> list[int]:
+        """Where the vectors lie that are compared with one of the whole target picture."""
+        return self.soft_places + self.pixel_places
+
+    @property
+    def whole_offsets(self) -> list[float]:
         """Of each of these what is added to its similarity."""
-        return [0.0] * self.soft + [v.offset for v in self.views for _ in range(v.vectors)]
+        views = [v.offset for v in self.views for _ in range(v.vectors)]
+        return [0.0] * self.soft + views + [self.pixels_offset] * len(self.pixel_places)
 
     @property
-    def soft_hubness(self) -> list[float]:
+    def whole_hubness(self) -> list[float]:
         """Of each of these how much of its hubness is taken off."""
-        return [0.0] * self.soft + [v.hubness for v in self.views for _ in range(v.vectors)]
+        views = [v.hubness for v in self.views for _ in range(v.vectors)]
+        return [0.0] * self.soft + views + [0.0] * len(self.pixel_places)
 
     @property
     def region_places(self) -> list[int]:
@@ -131,7 +156,7 @@ class Layout:
     @property
     def of_database(self) -> Layout:
         """Without what only queries have."""
-        return replace(self, small=0, small_offsets=(), views=())
+        return replace(self, small=0, small_offsets=(), views=(), mirrored=False)
 
     def of_query(self, vectors: int) -> Layout:
         """The layout of query frames that have so many vectors.

@@ -14,7 +14,7 @@ Tensor = Any
 
 def best_look(
     dots: Tensor,
-    soft: Tensor | None,
+    whole: Tensor | None,
     layout: Layout,
     symmetric: bool,
     weights: tuple[Tensor, Tensor] | None = None,
@@ -24,8 +24,8 @@ def best_look(
     Args:
         dots: [n, P, R, m], products of n query frames' regions and small vectors, P together,
             with m target frames' R regions.
-        soft: float32 [n, m], the best of the soft vectors' products with their offsets; None
-            without.
+        whole: float32 [n, m], the best of the products of soft vectors, views and pixels with their
+            offsets; None without.
         layout: of the query frames.
         symmetric: average both directions of Chamfer over regions.
         weights: of query and of target frames, float32 [n] and [m], where regions are scaled.
@@ -46,8 +46,8 @@ def best_look(
     if layout.partial:
         part = best_sum(best[:, :regions], layout.partial) / layout.partial
         result = ops.maximum(result, part + layout.partial_offset)
-    if soft is not None:
-        result = ops.maximum(result, soft)
+    if whole is not None:
+        result = ops.maximum(result, whole)
     if layout.small:
         small = best[:, regions : regions + layout.small]
         if layout.small_offsets:

@@ -47,6 +47,7 @@ _OPTIONAL: dict[str, type] = {
     "small": list,
     "small_offsets": list,
     "views": list,
+    "pixels": dict,
     "partial": dict,
     "skip": float,
     "blank": dict,
@@ -95,8 +96,9 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     """
     arrays = {f"backbone/{k}": v.astype(backbone_dtype) for k, v in weights.arrays.items()}
     arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
-    if weights.soft is not None:
-        arrays |= {f"soft/{k}": getattr(weights.soft, k) for k in _WHITENING}
+    for kind, pca in (("soft", weights.soft), ("pixels", weights.pixels)):
+        if pca is not None:
+            arrays |= {f"{kind}/{k}": getattr(pca, k) for k in _WHITENING}
     if weights.hubs is not None:
         arrays["hubs"] = weights.hubs.astype(np.float16)
     if weights.attention is not None:
@@ -153,6 +155,8 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["small_offsets"] = list(weights.small_offsets)
     if weights.views:
         values["views"] = [asdict(view) for view in weights.views]
+    if weights.pixels is not None:
+        values["pixels"] = {"offset": weights.pixels_offset, "mirrored": weights.mirrored}
     if weights.partial is not None:
         values["partial"] = dict(zip(_PARTIAL, weights.partial, strict=True))
     if weights.comparator is not None and weights.skip:
@@ -236,12 +240,10 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         input=InputDescription(**values["input"]),
         taps=tuple(values["taps"]),
         grid=values["grid"],
-        whitening=Whitening(*(arrays[f"whitening/{name}"] for name in _WHITENING)),
-        soft=(
-            Whitening(*(arrays[f"soft/{name}"] for name in _WHITENING))
-            if values.get("soft")
-            else None
-        ),
+        whitening=_whitening("whitening", arrays),
+        soft=_whitening("soft", arrays) if values.get("soft") else None,
+        pixels=_whitening("pixels", arrays) if "pixels" in values else None,
+        **_pixels(**values.get("pixels", {})),
         small=tuple(values.get("small", ())),
         small_offsets=tuple(float(x) for x in values.get("small_offsets", ())),
         views=tuple(_view(view) for view in values.get("views", ())),
@@ -257,6 +259,16 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         provenance=values.get("origin", ""),
         description=values.get("description", ""),
     )
+
+
+def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:
+    return Whitening(*(arrays[f"{kind}/{name}"] for name in _WHITENING))
+
+
+def _pixels(offset: float = 0.0, mirrored: bool = False) -> dict[str, Any]:
+    if not isinstance(mirrored, bool):
+        raise TypeError(f"pixels: mirrored is {mirrored!r}, expected true or false")
+    return {"pixels_offset": float(offset), "mirrored": mirrored}
 
 
 def _view(values: Any) -> View:

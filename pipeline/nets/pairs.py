@@ -124,7 +124,7 @@ class PairScorer:
         rows = []
         for i, tile in enumerate(queries.tiles):
             of_query = [queries.weights[i]] if queries.weights else []
-            of_query += queries.soft[i : i + 1] + queries.offsets[i : i + 1]
+            of_query += queries.whole[i : i + 1] + queries.offsets[i : i + 1]
             row = []
             for k, target in enumerate(targets.tiles):
                 of_target = [targets.weights[k]] if targets.weights else []
@@ -181,8 +181,8 @@ class PairScorer:
         if layout not in self._products:
             matrix, weight = ((None, None), self.precision), ((None,), "float32")
             weights = [weight] * (self._weighted)
-            soft = [matrix, weight] * layout.soft
-            signature = [matrix, matrix, *weights, *soft, *weights]
+            whole = [matrix, weight] * bool(layout.whole_places)
+            signature = [matrix, matrix, *weights, *whole, *weights]
 
             def run(queries: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
                 return self._frame_matrix(layout, queries, targets, others)
@@ -196,21 +196,28 @@ class PairScorer:
         """[n * (Q - s), C], [R * Nt, C] -> [n, Nt].
 
         Args:
-            others: weights of query frames [n], soft query vectors [s * n, C] and their offsets
-                [s * n], weights of target frames [Nt], as far as there are such.
+            others: weights of query frames [n], query vectors of whole pictures [s * n, C] and
+                their offsets [s * n], weights of target frames [Nt], as far as there are such.
         """
         regions = layout.regions
         frames = ops.shape(targets)[0] // layout.shared
         weights = (others[0], others[-1]) if self._weighted else None
         dots = ops.einsum("qc,tc->qt", queries, targets[: regions * frames])
         dots = ops.reshape(dots, (-1, len(layout.region_places), regions, frames))
-        soft = None
-        if layout.soft:
+        whole = None
+        if layout.whole_places:
             asked, offsets = others[0 if weights is None else 1 :][:2]
-            soft = ops.einsum("qc,tc->qt", asked, targets[regions * frames :])
-            soft = ops.cast(soft, "float32") + offsets[:, None]
-            soft = ops.max(ops.reshape(soft, (len(layout.soft_places), -1, frames)), axis=0)
-        return best_look(dots, soft, layout, self.symmetric, weights)
+            count, parts = ops.shape(asked)[0] // len(layout.whole_places), []
+            soft = count * len(layout.soft_places)
+            start = regions * frames
+            if layout.soft:
+                parts.append(ops.einsum("qc,tc->qt", asked[:soft], targets[start : start + frames]))
+                start = start + frames
+            if layout.pixels:
+                parts.append(ops.einsum("qc,tc->qt", asked[soft:], targets[start:]))
+            whole = ops.cast(joined(parts, axis=0), "float32") + offsets[:, None]
+            whole = ops.max(ops.reshape(whole, (len(layout.whole_places), -1, frames)), axis=0)
+        return best_look(dots, whole, layout, self.symmetric, weights)
 
     def _pair_maxima(
         self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, *weights: Tensor

@@ -23,15 +23,15 @@ class Placed:
 
     Attributes:
         tiles: in the scorer's precision, weighted; of queries each [n * (Q - s), C], of targets
-            [R * n, C]: Q and R vectors of a frame, s of them soft or views.
-        soft: per tile [s * n, C], these of queries; empty where there are none.
+            [R * n, C]: Q and R vectors of a frame, s of them soft, views or pixels.
+        whole: per tile [s * n, C], these of queries; empty where there are none.
         offsets: per tile float32 [s * n], what is added to their similarities.
         weights: per tile float32 [n], how much each frame counts; None where all count alike.
     """
 
     tiles: list[Tensor]
     weights: list[Tensor] | None
-    soft: list[Tensor]
+    whole: list[Tensor]
     offsets: list[Tensor]
     layout: Layout
 
@@ -59,21 +59,21 @@ class Placer:
         layout = self._layout.of_query(vectors.shape[1])
         if whole_tiles:
             vectors = _whole_tiles(vectors, size)
-        tiles, weights, soft, offsets = [], [], [], []
+        tiles, weights, whole, offsets = [], [], [], []
         for start in range(0, len(vectors), size):
             x = ops.convert_to_tensor(vectors[start : start + size])
             x, weight = self._weighted(x, layout, regions_axis=1)
-            if layout.soft:
-                asked = [x[:, place] for place in layout.soft_places]
-                soft.append(joined(asked, axis=0))
-                whole = ops.cast(ops.stack(asked, axis=0), "float32")
-                each = view_offsets(ops.transpose(whole, (1, 0, 2)), layout, self._hubs)
+            if layout.whole_places:
+                asked = [x[:, place] for place in layout.whole_places]
+                whole.append(joined(asked, axis=0))
+                apart = ops.cast(ops.stack(asked, axis=0), "float32")
+                each = view_offsets(ops.transpose(apart, (1, 0, 2)), layout, self._hubs)
                 offsets.append(ops.reshape(ops.transpose(each), (-1,)))
                 rest = x[:, : layout.regions], x[:, layout.shared : layout.shared + layout.small]
                 x = joined([part for part in rest if part.shape[1]], axis=1)
             tiles.append(ops.reshape(x, (-1, self._dims)))
             weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, soft, offsets, layout)
+        return Placed(tiles, None if self._blank is None else weights, whole, offsets, layout)
 
     def targets(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Placed:
         """Database vectors, weighted by attention and content; arguments as of `queries`.

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from pipeline.calibration import Calibration
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout, View
+from pipeline.nets.layout import THUMBNAIL, Layout, View
 from pipeline.records import Preprocess
 
 
@@ -98,6 +99,9 @@ class ModelWeights:
         views: further soft vectors that queries have, see `layout`.
         hubs: soft vectors of other videos [M, dims], of length 1, by which `hubness` is measured;
             None if no view asks for it.
+        pixels: PCA of the picture's luminance, see `nets.pixels`, or None: there is no such vector.
+        pixels_offset: added to its similarity.
+        mirrored: whether queries have the pixels of the mirrored picture, too.
         partial: of a query's regions so many are enough, and what is added to the similarity of
             these; None: all count. See `layout`.
         attention: context vector [dims], or None.
@@ -123,6 +127,9 @@ class ModelWeights:
     small_offsets: tuple[float, ...] = ()
     views: tuple[View, ...] = ()
     hubs: np.ndarray | None = None
+    pixels: Whitening | None = None
+    pixels_offset: float = 0.0
+    mirrored: bool = False
     partial: tuple[int, float] | None = None
     attention: np.ndarray | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
@@ -152,10 +159,15 @@ class ModelWeights:
                 f"blank directions are {self.blank.directions.shape}, "
                 f"expected [K, {self.whitening.dims}]"
             )
-        if self.soft is not None and self.soft.dims != self.whitening.dims:
-            raise ValueError(
-                f"the soft vector has {self.soft.dims} values, regions have {self.whitening.dims}"
-            )
+        for name, pca in (("soft", self.soft), ("pixels", self.pixels)):
+            if pca is not None and pca.dims != self.whitening.dims:
+                raise ValueError(
+                    f"the {name} vector has {pca.dims} values, regions have {self.whitening.dims}"
+                )
+        if self.pixels is not None:
+            _check_pixels(len(self.pixels.mean), self.input.crop)
+        elif self.mirrored:
+            raise ValueError("mirrored is of pixels, but there are none")
         if any(not isinstance(k, int) or k < 2 for k in self.small):
             raise ValueError(f"small is {self.small}, expected whole numbers of 2 or more")
         if self.small and self.grid % 2 == 0:
@@ -166,11 +178,11 @@ class ModelWeights:
             raise ValueError(
                 f"partial asks for {self.partial[0]} regions, expected 1 to {self.grid**2}"
             )
-        offsets = (*self.small_offsets, (self.partial or (0, 0.0))[1])
+        offsets = (*self.small_offsets, (self.partial or (0, 0.0))[1], self.pixels_offset)
         if not all(-1 <= x <= 1 for x in offsets):
             raise ValueError(
-                f"partial {self.partial}, small_offsets {self.small_offsets}: offsets are of "
-                "similarities, expected -1 to 1"
+                f"partial {self.partial}, small_offsets {self.small_offsets}, pixels_offset "
+                f"{self.pixels_offset}: offsets are of similarities, expected -1 to 1"
             )
         if self.views and self.soft is None:
             raise ValueError("views are compared with the soft vector, but soft is not true")
@@ -205,6 +217,9 @@ class ModelWeights:
             *(self.partial or (0, 0.0)),
             self.small_offsets,
             self.views,
+            self.pixels is not None,
+            self.pixels_offset,
+            self.mirrored,
         )
 
     @property
@@ -213,9 +228,10 @@ class ModelWeights:
 
         A database does not depend on them: its store serves all models that differ in these alone.
         """
-        if not self.small and not self.views:
+        if not self.small and not self.views and not self.mirrored:
             return ""
-        shown = [[view.kind, view.amount, view.parts] for view in self.views]
+        shown: list[Any] = [[view.kind, view.amount, view.parts] for view in self.views]
+        shown += ["mirrored pixels"] * self.mirrored
         return hashlib.sha256(json.dumps([list(self.small), shown]).encode()).hexdigest()
 
     def with_dims(self, dims: int | None) -> ModelWeights:
@@ -235,10 +251,10 @@ class ModelWeights:
             )
         blank = self.blank.first(dims) if self.blank else None
         soft = self.soft.first(dims) if self.soft else None
+        own = self.pixels.first(dims) if self.pixels else None
         hubs = None if self.hubs is None else _unit(self.hubs[:, :dims])
-        return replace(
-            self, whitening=self.whitening.first(dims), soft=soft, blank=blank, hubs=hubs
-        )
+        cut = self.whitening.first(dims)
+        return replace(self, whitening=cut, soft=soft, pixels=own, blank=blank, hubs=hubs)
 
 
 def features_digest(weights: ModelWeights) -> str:
@@ -257,8 +273,9 @@ def features_digest(weights: ModelWeights) -> str:
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     arrays = {f"backbone/{name}": array for name, array in weights.arrays.items()}
     arrays |= {f"whitening/{name}": array for name, array in vars(weights.whitening).items()}
-    if weights.soft is not None:
-        arrays |= {f"soft/{name}": array for name, array in vars(weights.soft).items()}
+    for kind, pca in (("soft", weights.soft), ("pixels", weights.pixels)):
+        if pca is not None:
+            arrays |= {f"{kind}/{name}": array for name, array in vars(pca).items()}
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], dtype="<f4")
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
@@ -268,6 +285,15 @@ def features_digest(weights: ModelWeights) -> str:
 
 def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+
+
+def _check_pixels(size: int, crop: int) -> None:
+    if size < THUMBNAIL**2:
+        raise ValueError(f"the whitening of pixels is for {size} values, expected {THUMBNAIL**2}")
+    if crop % THUMBNAIL:
+        raise ValueError(
+            f"pixels need an input whose side is a multiple of {THUMBNAIL}, not {crop}"
+        )
 
 
 def _check_comparator(layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> None:

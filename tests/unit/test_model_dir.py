@@ -48,7 +48,8 @@ MODEL = ModelWeights(
 BLANK = Blank(np.eye(1, 5, dtype=np.float32), 0.2, 0.6)
 FULL = replace(
     MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer",
-    soft=Whitening(f32(6), f32(6, 5), f32(5)), hubs=f32(7, 5).astype(np.float16).astype(np.float32),
+    soft=Whitening(f32(6), f32(6, 5), f32(5)), pixels=Whitening(f32(1024), f32(1024, 5), f32(5)),
+    pixels_offset=-0.1, mirrored=True, hubs=f32(7, 5).astype(np.float16).astype(np.float32),
     views=(View("framed", 0.75, -0.03), View("zoomed", 0.5, hubness=1.0, parts=3)),
     skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
 )  # fmt: skip
@@ -137,9 +138,11 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
 
 
 def test_views_have_a_digest_of_their_own_so_that_databases_outlive_them() -> None:
-    def digests(*views: View, small: tuple[int, ...] = ()) -> tuple[str, str]:
-        changed = {"views": views, "small": small, "small_offsets": (), "features_digest": ""}
-        found = replace(FULL, **changed)
+    def digests(
+        *views: View, small: tuple[int, ...] = (), mirrored: bool = False
+    ) -> tuple[str, str]:
+        changed = {"views": views, "small": small, "small_offsets": (), "mirrored": mirrored}
+        found = replace(FULL, features_digest="", **changed)
         return found.features_digest, found.views_digest
 
     framed = View("framed", 0.5)
@@ -151,6 +154,7 @@ def test_views_have_a_digest_of_their_own_so_that_databases_outlive_them() -> No
         digests(View("zoomed", 0.5, parts=2)),
         digests(framed, small=(2,)),
         digests(small=(2,)),
+        digests(mirrored=True),
     ]
     assert len({features for features, _ in others}) == 1
     assert len({views for _, views in others}) == len(others)

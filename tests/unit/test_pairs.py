@@ -220,6 +220,8 @@ def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
         Layout(9, soft=True, small=2),
         Layout(9, soft=True, small=1),
         Layout(9, partial=4),
+        Layout(9, pixels=True, pixels_offset=0.05),
+        Layout(9, soft=True, small=1, views=VIEWS, pixels=True, mirrored=True),
         Layout(9, soft=True, views=(View("framed", 0.75, 0.04),)),
         Layout(9, soft=True, small=1, partial=2, views=(View("outlined", 2, -0.02), *VIEWS)),
         Layout(9, soft=True, small=2, partial=3, partial_offset=-0.02, small_offsets=(0.05, -0.1)),
