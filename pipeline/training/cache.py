@@ -79,6 +79,7 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
         weights,
         whitening=identity,
         soft=None if weights.soft is None else identity,
+        pixels=None if weights.pixels is None else identity,
         views=tuple(replace(view, hubness=0.0) for view in weights.views),
         hubs=None,
         attention=None,

@@ -136,8 +136,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         layout, channels = self._layout, queries.shape[3]
         regions = layout.regions
         asked = queries[:, :, : layout.shared + layout.small]
-        if layout.soft:
-            asked = _without(asked, regions, layout.shared)
+        asked = _without(asked, regions, layout.shared)
         rows = ops.reshape(asked, (-1, channels))
         columns = ops.transpose(targets[:, :, :regions], (2, 0, 1, 3))
         columns = ops.reshape(columns, (-1, channels))
@@ -149,14 +148,18 @@ class HeadModel(keras.Model):  # type: ignore[misc]
             products = products * weights
         frames = columns.shape[0] // regions
         products = ops.reshape(products, (-1, len(layout.region_places), regions, frames))
-        soft = None
-        if layout.soft:
-            of_targets = ops.transpose(ops.reshape(targets[:, :, regions], (-1, channels)))
-            asked = ops.stack([queries[:, :, place] for place in layout.soft_places], axis=2)
-            asked = ops.reshape(asked, (-1, len(layout.soft_places), channels))
+        whole = None
+        if layout.whole_places:
+            asked = ops.stack([queries[:, :, place] for place in layout.whole_places], axis=2)
+            asked = ops.reshape(asked, (-1, len(layout.whole_places), channels))
             offsets = view_offsets(asked, layout, self._hubs)
-            soft = ops.max(ops.matmul(asked, of_targets) + offsets[..., None], axis=1)
-        return best_look(products, soft, layout, self._symmetric)
+            parts, soft = [], len(layout.soft_places)
+            for some, place in ((asked[:, :soft], regions), (asked[:, soft:], layout.shared - 1)):
+                if some.shape[1]:
+                    of_targets = ops.reshape(targets[:, :, place], (-1, channels))
+                    parts.append(ops.matmul(some, ops.transpose(of_targets)))
+            whole = ops.max(ops.concatenate(parts, axis=1) + offsets[..., None], axis=1)
+        return best_look(products, whole, layout, self._symmetric)
 
     def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """[P, W, W, 1] with [P] frames that count -> scores [P], mean excess over [-1, 1]."""

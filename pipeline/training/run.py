@@ -113,11 +113,12 @@ def train_model(
                 f"{len(sides[-1])} clips for {name}, expected {least} or more; list more videos"
             )
     clips, held = sides
-    pca, soft, hubs = _whitenings(clips, weights, config)
+    pca, soft, pixels, hubs = _whitenings(clips, weights, config)
     fitted = replace(
         weights,
         whitening=pca,
         soft=soft,
+        pixels=pixels,
         hubs=hubs,
         attention=None,
         comparator=None,
@@ -135,6 +136,7 @@ def train_model(
             fitted,
             whitening=weights.whitening,
             soft=weights.soft,
+            pixels=weights.pixels,
             hubs=weights.hubs,
             features_digest="",
         )
@@ -180,23 +182,23 @@ def train_model(
 
 def _whitenings(
     clips: list[CachedClip], weights: ModelWeights, config: TrainConfig
-) -> tuple[Whitening, Whitening | None, np.ndarray | None]:
-    """Of regions and of the soft vector, and the hubs of the latter."""
+) -> tuple[Whitening, Whitening | None, Whitening | None, np.ndarray | None]:
+    """Of regions, of the soft vector and of pixels, and the hubs of the soft vector."""
     old = weights.whitening
     dims = config.dims or old.dims
     most, seed = config.whitening_frames, config.seed
     if config.whitening == "keep":
         kept = weights.with_dims(dims if dims < old.dims else None)
-        return kept.whitening, kept.soft, kept.hubs
+        return kept.whitening, kept.soft, kept.pixels, kept.hubs
     frames = whitening.frames_of(clips, most, seed)
-    fitted, soft = whitening.whitenings(frames, weights.layout, dims, config.shrinkage)
+    fitted, soft, pixels = whitening.whitenings(frames, weights.layout, dims, config.shrinkage)
     if config.whitening == "paired":
         pairs = whitening.pairs_of(clips, most // 2, seed, old, weights.layout.regions)
         fitted = whitening.fit_paired(*pairs, dims, config.shrinkage)
     hubs = None
     if weights.hubs is not None and soft is not None:
         hubs = whitening.hubs_of(frames[:, weights.layout.regions], soft)
-    return fitted, soft, hubs
+    return fitted, soft, pixels, hubs
 
 
 def _views(

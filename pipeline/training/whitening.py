@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.nets.layout import Layout
+from pipeline.nets.layout import THUMBNAIL, Layout
 from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.nets.whitening import projection
 from pipeline.training.cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")
+PIXELS_SHRINKAGE = 0.1  # by more, look-alikes come nearer (benchmarks/NOTES.md)
 HUBS = 1024  # enough that one in a hundred is a mean of ten
 
 
@@ -45,8 +46,8 @@ def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
 
 def whitenings(
     vectors: np.ndarray, layout: Layout, dims: int, shrinkage: float
-) -> tuple[Whitening, Whitening | None]:
-    """PCA of a model's regions and, if it has that, of its soft vector.
+) -> tuple[Whitening, Whitening | None, Whitening | None]:
+    """PCA of a model's regions and, if it has those, of its soft vector and its pixels.
 
     Args:
         vectors: float [N, R, D] of frames, not whitened, laid out as `layout` says.
@@ -54,7 +55,11 @@ def whitenings(
     """
     regions = vectors[:, : layout.regions].reshape(-1, vectors.shape[2])
     soft = fit(vectors[:, layout.regions], dims, shrinkage) if layout.soft else None
-    return fit(regions, dims, shrinkage), soft
+    pixels = None
+    if layout.pixels:
+        thumbnails = vectors[:, layout.shared - 1, : THUMBNAIL**2]
+        pixels = fit(thumbnails, dims, PIXELS_SHRINKAGE)
+    return fit(regions, dims, shrinkage), soft, pixels
 
 
 def hubs_of(vectors: np.ndarray, soft: Whitening) -> np.ndarray:
@@ -107,6 +112,11 @@ def whitened_views(x: np.ndarray, weights: ModelWeights) -> np.ndarray:
         places = [place for place in weights.layout.soft_places if place < x.shape[1]]
         soft = whitened(x[:, places], weights.soft.mean, projection(weights.soft))
         result[:, places] = soft
+    if weights.pixels is not None:
+        size = len(weights.pixels.mean)
+        places = [place for place in weights.layout.pixel_places if place < x.shape[1]]
+        matrix = projection(weights.pixels)
+        result[:, places] = whitened(x[:, places, :size], weights.pixels.mean, matrix)
     return result
 
 

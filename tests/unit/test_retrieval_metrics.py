@@ -95,12 +95,12 @@ def test_chamfer_takes_the_best_frame_of_each_video():
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_ablation_computes_what_stage_two_computes(symmetric):
     views = View("framed", 0.5, -0.01), View("zoomed", 0.5, parts=2, hubness=0.5)
-    layout = Layout(9, True, 2, 4, -0.02, (0.0, 0.04), views)
+    layout = Layout(9, True, 2, 4, -0.02, (0.0, 0.04), views, True, 0.02, True)
     hubs = region_vectors(12, 9)[:, 0]
     sides = []
     for seed, vectors in ((0, layout.query), (1, layout.shared)):
-        parts = [region_vectors(n, [seed, n, k]) for n in (5, 7) for k in range(2)]
-        videos = [np.concatenate(parts[i : i + 2], axis=1)[:, :vectors] for i in (0, 2)]
+        parts = [region_vectors(n, [seed, n, k]) for n in (5, 7) for k in range(3)]
+        videos = [np.concatenate(parts[i : i + 3], axis=1)[:, :vectors] for i in (0, 3)]
         sides.append(videos)
     joined = [ablation.Side(np.concatenate(s), [len(v) for v in s]) for s in sides]
     found = ablation.scores(*joined, layout, ablation.Variant("", symmetric=symmetric), hubs)

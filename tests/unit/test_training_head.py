@@ -178,6 +178,8 @@ def test_average_precision_by_hand():
     [
         Layout(9, soft=True, small=2),
         Layout(9, small=1),
+        Layout(9, small=1, pixels=True, pixels_offset=0.03, mirrored=True),
+        Layout(9, soft=True, small=1, views=(View("framed", 0.75, -0.02),), pixels=True),
         Layout(9, soft=True, small=1, views=(View("framed", 0.75, -0.02),)),
         Layout(9, soft=True, views=(View("zoomed", 0.6, 0.01, hubness=0.7, parts=2),)),
         Layout(9, soft=True, small=2, partial=5, partial_offset=-0.01, small_offsets=(0.0, 0.1)),

@@ -106,7 +106,7 @@ def test_paired_whitening_makes_small_what_copies_disturb():
 
 def test_whitened_views_are_of_length_one():
     identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
-    (one,) = whitened([cached(0, 1.0)], SimpleNamespace(whitening=identity, soft=None))
+    (one,) = whitened([cached(0, 1.0)], SimpleNamespace(whitening=identity, soft=None, pixels=None))
     lengths = np.linalg.norm(one.clean.astype(np.float32), axis=2)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)
     assert one.copies[0].dtype == np.float16
@@ -116,9 +116,10 @@ def test_the_soft_vector_has_a_whitening_of_its_own():
     identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
     turned = Whitening(np.ones(8, "f4"), np.eye(8, dtype="f4")[::-1].copy(), np.ones(8, "f4"))
     clip = cached(0, 1.0)
-    model = SimpleNamespace(whitening=identity, soft=turned, layout=Layout(8, soft=True))
+    looks = Layout(8, soft=True)
+    model = SimpleNamespace(whitening=identity, soft=turned, pixels=None, layout=looks)
     (one,) = whitened([clip], model)
-    (plain,) = whitened([clip], SimpleNamespace(whitening=identity, soft=None))
+    (plain,) = whitened([clip], SimpleNamespace(whitening=identity, soft=None, pixels=None))
     np.testing.assert_array_equal(one.clean[:, :8], plain.clean[:, :8])
     want = (clip.clean[:, 8].astype(np.float32) - 1)[:, ::-1]
     want /= np.linalg.norm(want, axis=1, keepdims=True)
@@ -129,7 +130,8 @@ def test_regions_and_soft_vectors_are_fitted_apart():
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((300, 5, 8)).astype(np.float16)
     frames[:, 4] += 3
-    regions, soft = whitenings(frames, Layout(4, soft=True), 6, 0.0)
+    regions, soft, pixels = whitenings(frames, Layout(4, soft=True), 6, 0.0)
+    assert pixels is None
     assert soft is not None and regions.dims == soft.dims == 6
     np.testing.assert_allclose(regions.mean, 0, atol=0.15)
     np.testing.assert_allclose(soft.mean, 3, atol=0.3)
