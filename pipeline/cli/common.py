@@ -136,7 +136,7 @@ class ProgressLine:
     """One line that is rewritten on a terminal, or a new line every 30 s in a log."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty()
         self._begin = self._last = time.monotonic()
         self._width = 0
         self._finished = False

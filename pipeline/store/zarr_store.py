@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -114,9 +115,10 @@ class ZarrWriter(StoreWriter):
         self._disk = disk
         self._unsynced: list[str] = []
         super().__init__(path, lock, header, index)
-        self._collect_garbage()
+        names = os.listdir(path / "features")
+        self._collect_garbage(names)
         # What a killed writer left is still there if a reader is: its names are not free.
-        for name in os.listdir(path / "features"):
+        for name in names:
             self._keys.note(name)
 
     @classmethod
@@ -175,17 +177,17 @@ class ZarrWriter(StoreWriter):
     def _release(self) -> None:
         try:
             if self._error is None:
-                self._collect_garbage()
+                self._collect_garbage(os.listdir(self.path / "features"))
         finally:
             os.close(self._log_fd)
 
-    def _collect_garbage(self) -> None:
-        """Delete arrays that the log does not name, unless a reader may still want them."""
+    def _collect_garbage(self, names: Iterable[str]) -> None:
+        """Delete those of the arrays that the log does not name, unless a reader may want them."""
         if not lock_exclusive(self._log_fd, patience=0):
             return
         try:
             current = {entry.key for entry in self._index.videos.values()} | {"zarr.json"}
-            for name in set(os.listdir(self.path / "features")) - current:
+            for name in set(names) - current:
                 _remove(self.path / "features" / name)
             # Zarr's own temporary files, where it was killed while it wrote them.
             for file in (*self.path.glob("*.partial"), *self.path.glob("*/*.partial")):
