@@ -7,6 +7,7 @@ as done when the store has committed it, never before.
 
 from __future__ import annotations
 
+import ntpath  # takes / and \ for separators: a list may come from another system
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from pipeline.decode import (
     decode_videos,
 )
 from pipeline.errors import InputError
+from pipeline.inputs import printable
 from pipeline.records import Failure, VideoRef
 from pipeline.store import StoreWriter, VideoWriter, create_or_append
 from pipeline.video import RULES
@@ -53,6 +55,8 @@ class ExtractReport:
         stored: ids committed in this run; notes: id -> remark, of those that have one.
         failures: id -> why, of this run.
         known_failures: id -> why, failed in an earlier run and not tried again.
+        other_files: id -> path it was stored from, of those that were there already and are
+            listed with a file of another name.
         frames: sampled frames that went through the network.
         frames_left: about how many are still to come, judged by the durations that the files
             begun so far claim.
@@ -67,6 +71,7 @@ class ExtractReport:
     notes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     known_failures: dict[str, Failure] = field(default_factory=dict)
+    other_files: dict[str, str] = field(default_factory=dict)
     frames: int = 0
     frames_left: float = 0.0
     network_seconds: float = 0.0
@@ -134,6 +139,10 @@ def plan(
                 todo.append(ref)
             else:
                 report.already += 1
+                stored = writer.record(ref.id).source.path
+                # By name alone: a collection may have moved, and files may be offline.
+                if ntpath.basename(stored) != ntpath.basename(printable(ref.path)):
+                    report.other_files[ref.id] = stored
         elif failure and not retry_failed:
             report.known_failures[ref.id] = failure
         else:

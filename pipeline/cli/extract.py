@@ -133,6 +133,14 @@ def fill_store(
         f"{len(report.failures) + len(report.known_failures)} failed; "
         f"{report.frames} frames in {report.seconds:.1f} s{_limit(report)}"
     )
+    if report.other_files:
+        video_id, path = next(iter(report.other_files.items()))
+        common.say(
+            f"note: {len(report.other_files)} of the ids that were there are listed with a file of "
+            f"another name than they were stored from, {video_id!r} from {path}; they stay as they "
+            "are. If these are other videos, give them other ids, or replace the stored ones with "
+            "--replace changed"
+        )
     done = report.decode.videos - report.decode.failed
     if config.hwaccel != "none" and report.decode.on_device < done:
         common.say(

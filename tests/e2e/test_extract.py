@@ -160,6 +160,21 @@ def test_a_failure_is_kept_and_tried_again_only_when_asked(path, truth, tmp_path
         np.testing.assert_array_equal(store.read("late").vectors, truth[refs()[1].id][1])
 
 
+def test_an_id_listed_with_a_file_of_another_name_is_told(path, truth):
+    first, second = refs()[:2]
+    extract_features([first], path, PixelNet(), CONFIG)
+    moved = VideoRef(first.id, "D:\\archive\\" + Path(first.path).name)
+    report = extract_features([moved], path, PixelNet(), CONFIG)
+    assert report.already == 1 and not report.other_files
+    reused = VideoRef(first.id, second.path)
+    report = extract_features([reused], path, PixelNet(), CONFIG)
+    assert report.other_files == {first.id: first.path} and not report.stored
+    report = extract_features([reused], path, PixelNet(), CONFIG, replace="changed")
+    assert report.stored == [first.id] and not report.other_files
+    with open_store(path) as store:
+        np.testing.assert_array_equal(store.read(first.id).vectors, truth[second.id][1])
+
+
 def test_replace_changed_and_all(path, truth, tmp_path):
     copy = tmp_path / "v.mp4"
     copy.write_bytes(EXAMPLES[0].read_bytes())
