@@ -3,7 +3,7 @@
     python benchmarks/growth.py FOLDER [--database 100 1000 10000] [--queries 1 10 100]
         [--frames 60] [--kind h5] [--max_pairs 200000]
 
-Makes the stores in FOLDER (552 KB a video of 60 frames), then runs `compute_similarity.py` with the
+Makes the stores in FOLDER (676 KB a video of 60 frames), then runs `compute_similarity.py` with the
 shipped model for every combination of at most `--max_pairs` pairs and prints, of the whole
 process: wall seconds, processor seconds, peak memory, and of the comparison alone: seconds,
 milliseconds a pair, seconds waited for features to be read and placed.
