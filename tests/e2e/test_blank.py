@@ -85,10 +85,10 @@ def test_a_copy_is_still_found_and_a_video_is_itself(videos, intros, scorers, ki
     clean = plain(videos["cockatoo"], videos["copy"])
     assert clean > 0.4
     # Of 5 s, one frame shares its group of four with the clip, and takes next to nothing.
-    assert weighted(with_intro[1:], videos["copy"]) > clean - 0.08
-    # 6 s shift the groups of two alike videos against each other, which costs the same both ways.
-    assert weighted(with_intro, videos["copy"]) > clean - 0.13
-    assert weighted(videos["copy"], with_intro) > clean - 0.1
+    assert weighted(with_intro[1:], videos["copy"]) > 0.9 * clean
+    # 6 s shift the groups of two alike videos against each other, which costs a part of the score.
+    assert weighted(with_intro, videos["copy"]) > 0.85 * clean
+    assert weighted(videos["copy"], with_intro) > 0.85 * clean
     assert weighted(intros[kind], intros[kind]) < 0.3
 
 

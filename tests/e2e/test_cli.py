@@ -126,9 +126,18 @@ def test_a_folder_of_videos(tmp_path):
         assert store.ids == ["sub folder/é 1.mp4"]
 
 
+def test_a_list_that_reuses_ids(folder, tmp_path):
+    """Ids of a store, other files: nothing is stored in silence."""
+    (tmp_path / "list.txt").write_text(f"{EXAMPLES[0].stem}\t{EXAMPLES[1]}")
+    args = ("--video_file", tmp_path / "list.txt", "--store", folder / "d.zarr")
+    said = run(ROOT / "extract_features.py", *args).stderr
+    assert "1 of the ids that were there are listed with a file of another name" in said
+    assert f"'{EXAMPLES[0].stem}' from {EXAMPLES[0]}" in said and "--replace changed" in said
+
+
 def test_info_and_verify(folder):
     text = run("-m", "pipeline", "info", folder / "d.zarr").stdout
-    assert "videos:       4 (1 failed)" in text and "10 vectors a frame x 512 float16" in text
+    assert "videos:       4 (1 failed)" in text and "11 vectors a frame x 512 float16" in text
     listed = run("-m", "pipeline", "info", "--failures", folder / "d.zarr").stdout
     assert listed.split("\t")[:2] == ["gone", "missing"]
     ids = run("-m", "pipeline", "info", "--ids", folder / "d.zarr").stdout.split()

@@ -59,9 +59,21 @@ def test_the_soft_vector_finds_what_has_lost_its_detail(clips, model):
     ruined = np.clip(ruined, 0, 255).astype(np.uint8)
     query, target = (model.extract_features(x) for x in (frames, ruined))
     alone = ViSiL(default_model_dir())
-    alone.weights = replace(model.weights, soft=None, views=())
+    alone.weights = replace(model.weights, soft=None, pixels=None, mirrored=False, views=())
     without = alone.calculate_video_similarity(query[:, :9], target[:, :9])
     assert model.calculate_video_similarity(query, target) > without + 0.1
+
+
+def test_pixels_find_what_has_few_bits_left_and_mirrored_ones_too(clips, model):
+    frames = clips["hello"]
+    crushed = scale(scale(frames, 32, 24), frames.shape[2], frames.shape[1])
+    for shown in (crushed, crushed[:, :, ::-1]):
+        target = model.extract_features(np.ascontiguousarray(shown))
+        query = model.extract_features(frames, as_query=True)
+        alone = ViSiL(default_model_dir())
+        alone.weights = replace(model.weights, pixels_offset=-1.0)
+        without = alone.calculate_video_similarity(query, target)
+        assert model.calculate_video_similarity(query, target) > without + 0.05
 
 
 def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
@@ -78,7 +90,8 @@ def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
 def gain(model, frames, target, kind):
     """How much more similar frames are to the target by a kind of view."""
     kinds = model.weights.views
-    places = np.cumsum([12, *(view.vectors for view in kinds)])
+    layout = model.weights.layout
+    places = np.cumsum([layout.shared + layout.small, *(view.vectors for view in kinds)])
     at = [view.kind for view in kinds].index(kind)
     query = model.extract_features(frames, as_query=True)
     alone = ViSiL(default_model_dir())
@@ -125,8 +138,8 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     frame = frame // 16 * 8 + blocks  # so that means of 2 x 2 are not whole numbers
     net = FeatureNet(weights, batch_size=1, as_queries=True)
     vectors = net(frame)[0]
-    assert len(vectors) == net.vectors == 25
-    for place, divisor in ((10, 2), (11, 3)):
+    assert len(vectors) == net.vectors == 27
+    for place, divisor in ((11, 2), (12, 3)):
         side = 224 // divisor
         part = frame[:, : side * divisor, : side * divisor].astype(np.float32)
         means = part.reshape(1, side, divisor, side, divisor, 3).mean(axis=(2, 4))
@@ -139,12 +152,13 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     finer = frame[0].repeat(3, axis=0).repeat(3, axis=1).astype(np.float32)
     canvas = np.zeros((1, 224, 224, 3), np.uint8)
     canvas[0, 28:196, 28:196] = np.rint(finer.reshape(168, 4, 168, 4, 3).mean(axis=(1, 3)))
-    assert float(vectors[12] @ net(canvas)[0, 9]) > 0.999
+    assert float(vectors[13] @ net(canvas)[0, 9]) > 0.999
     # Parts of half the side, three in a row and column: no resampling but the doubling here.
-    for place, (top, left) in ((14, (0, 0)), (16, (0, 112)), (18, (56, 56)), (22, (112, 112))):
+    for place, (top, left) in ((15, (0, 0)), (17, (0, 112)), (19, (56, 56)), (23, (112, 112))):
         part = frame[:, top : top + 112, left : left + 112].repeat(2, axis=1).repeat(2, axis=2)
         assert float(vectors[place] @ net(part)[0, 9]) > 0.999, place
-    np.testing.assert_array_equal(FeatureNet(weights, batch_size=1)(frame)[0], vectors[:10])
+    np.testing.assert_allclose(vectors[26], net(frame[:, :, ::-1])[0, 10], atol=1e-5)
+    np.testing.assert_array_equal(FeatureNet(weights, batch_size=1)(frame)[0], vectors[:11])
 
 
 def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
@@ -159,7 +173,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     extract_features(paths, plain)
     extract_features(paths, queries, config=ExtractConfig(as_queries=True))
     with open_store(plain) as a, open_store(queries) as b:
-        assert a.read("hello").vectors.shape[1] == 10 and b.read("hello").vectors.shape[1] == 25
+        assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 27
         assert not {"query_vectors", "views"} & a.spec.as_json().keys()
         assert b.spec.views == load_model(default_model_dir()).views_digest
         assert a.spec.fingerprint == b.spec.as_database.fingerprint
