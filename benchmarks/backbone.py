@@ -7,7 +7,7 @@ to 3x3 maxima, as one compiled function of the same batch. Without --model_dir a
 random weights of the published shapes is written first (needs the tests folder). Also prints the
 mean and least cosine of region vectors to float32, the rate of the convolutions and how much that
 is of the ceiling: one large matrix product of that precision in the same run. Where PyTorch is
-installed, its plain ResNet-50 in eager float32 takes part.
+installed, its plain ResNet-50 in eager float32 takes part, on the GPU if it sees one.
 
 On a GPU: KERAS_BACKEND=jax, --precision float32 bfloat16 float16, --batch 32 128 in turn.
 """
@@ -90,17 +90,19 @@ def eager_torch() -> Callable[[np.ndarray], np.ndarray]:
         chain += [Unit(4 * width, width, 1) for _ in range(units - 1)]
         stages.append(nn.Sequential(*chain))
         inputs = 4 * width
-    network = nn.ModuleList([stem, *stages]).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = nn.ModuleList([stem, *stages]).eval().to(device)
 
     @torch.inference_mode()
     def run(frames: np.ndarray) -> np.ndarray:
-        x = network[0](torch.from_numpy(frames).permute(0, 3, 1, 2).float() - 117.0)
+        x = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float()
+        x = network[0](x - 117.0)
         pooled = []
         for stage in network[1:]:
             x = stage(x)
             regions = nn.functional.adaptive_max_pool2d(x, 3).flatten(2)
             pooled.append(nn.functional.normalize(regions, dim=1))
-        return torch.cat(pooled, 1).numpy()
+        return torch.cat(pooled, 1).cpu().numpy()
 
     return run
 

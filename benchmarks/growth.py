@@ -46,8 +46,9 @@ def make(
     """A store of `videos` videos of unit vectors; kept from an earlier run if it fits."""
     if path.exists():
         with open_store(path) as store:
-            if len(store) == videos:
+            if len(store) == videos and store.spec == made_with:
                 return path
+    path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     with create_or_append(path, made_with, dtype) as writer:
         for i in range(videos):

@@ -150,7 +150,8 @@ class TrainConfig:
         whitening: fit it anew, pca or paired (what copies disturb is made small), and take it
             if it does better on validation; or keep the start model's, so that stores stay valid.
         whitening_frames: it is fitted on, at most.
-        dims, shrinkage: of a whitening that is fitted; dims null takes as many as there were.
+        dims, shrinkage: of a whitening that is fitted; dims null takes as many as there were. That
+            of pixels is always PCA with a shrinkage of its own, see `training.whitening`.
         similarity_function: chamfer or symmetric_chamfer; None takes the start model's.
         attention: train it, or the comparator alone.
         start: average (near the plain similarity) or random weights of the comparator.
@@ -171,7 +172,7 @@ class TrainConfig:
         learning_rate: highest of Adam; warm_up: share of all steps until it is reached, then it
             falls as a cosine.
         seed: same seed, same videos, same machine: same model.
-        workers: decoding processes; 0: one per processor core.
+        workers: decoding processes, and threads that make copies; 0: one per processor core.
     """
 
     copies: int = 8

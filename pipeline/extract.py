@@ -140,8 +140,7 @@ def plan(
             else:
                 report.already += 1
                 stored = writer.record(ref.id).source.path
-                # By name alone: a collection may have moved, and files may be offline.
-                if ntpath.basename(stored) != ntpath.basename(printable(ref.path)):
+                if stored != ref.path and _other_name(stored, ref.path):
                     report.other_files[ref.id] = stored
         elif failure and not retry_failed:
             report.known_failures[ref.id] = failure
@@ -149,6 +148,11 @@ def plan(
             todo.append(ref)
     report.todo = len(todo)
     return todo, report
+
+
+def _other_name(stored: str, path: str) -> bool:
+    """Whether two paths end in different names: a collection may have moved, or be offline."""
+    return ntpath.basename(stored) != ntpath.basename(printable(path))
 
 
 def places(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str, int]:

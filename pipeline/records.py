@@ -60,15 +60,16 @@ class FeatureSpec:
         model: name of the feature network, for people.
         digest: SHA-256 (hex) over the weights of backbone and whitening. Attention and
             comparator are not in it: they act after the store, so one store serves every head.
-        regions: vectors of a frame that both sides have: of its regions, and the soft one of the
-            whole picture where the model has that.
+        regions: vectors of a frame that both sides have: of its regions, and the soft one and the
+            pixels of the whole picture where the model has those.
         dims: C, values a region vector.
         fps: frames sampled a second of video.
         resize, crop, resize_method: see `Preprocess`.
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
         mirrored: frames were mirrored, left for right; such features are for queries only.
         query_vectors: further vectors of a frame, behind those; only queries have them (small
-            and other views, see `nets.layout`), and what they are compared with has none.
+            and other views, mirrored pixels, see `nets.layout`), and what they are compared with
+            has none.
         views: digest of the pictures that these are made of; empty if there are none.
     """
 

@@ -97,13 +97,14 @@ def phash_scores(
 
 
 def pooled_scores(stores: Sequence[Path], lists: Sequence[list[str]]) -> np.ndarray:
-    """Cosine of one vector a video, the mean of all its region vectors; [Q, D]."""
+    """Cosine of one vector a video, see `pooled`; [Q, D]."""
     queries, database = (pooled(path, ids) for path, ids in zip(stores, lists, strict=True))
     return queries @ database.T
 
 
 def pooled(path: Path, ids: Sequence[str]) -> np.ndarray:
-    """Mean of all region vectors of each video, scaled to length 1; float32 [V, C]."""
+    """Mean of each video's vectors that both sides have (regions, soft, pixels), of length 1;
+    float32 [V, C]."""
     with open_store(path) as store:
         shared = store.spec.regions  # what only queries have is left out
         means = [np.float32(store.read(i).vectors[:, :shared]).mean(axis=(0, 1)) for i in ids]

@@ -138,8 +138,8 @@ def fill_store(
         common.say(
             f"note: {len(report.other_files)} of the ids that were there are listed with a file of "
             f"another name than they were stored from, {video_id!r} from {path}; they stay as they "
-            "are. If these are other videos, give them other ids, or replace the stored ones with "
-            "--replace changed"
+            "are. If these are other videos, give them other ids, or replace the stored ones by "
+            "`extract_features.py --replace changed`"
         )
     done = report.decode.videos - report.decode.failed
     if config.hwaccel != "none" and report.decode.on_device < done:

@@ -136,11 +136,18 @@ def compiled_for_shapes(
 
 
 def deterministic() -> None:
-    """From now on equal runs give equal numbers on the same machine, at some cost of speed."""
+    """From now on equal runs give equal numbers on the same machine, at some cost of speed.
+
+    With JAX this has to come before anything is computed; it reads the flag once.
+    """
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    elif BACKEND == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "xla_gpu_deterministic_ops" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 @functools.cache  # asked for each block of stage two, while other threads may write to stderr

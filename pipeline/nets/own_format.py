@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.calibration import Calibration
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
-from pipeline.nets.layout import View
+from pipeline.nets.layout import THUMBNAIL, View
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
 FORMAT_VERSION = 1
@@ -243,7 +243,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         whitening=_whitening("whitening", arrays),
         soft=_whitening("soft", arrays) if values.get("soft") else None,
         pixels=_whitening("pixels", arrays) if "pixels" in values else None,
-        **_pixels(**values.get("pixels", {})),
+        **_pixels(arrays, **values.get("pixels", {})),
         small=tuple(values.get("small", ())),
         small_offsets=tuple(float(x) for x in values.get("small_offsets", ())),
         views=tuple(_view(view) for view in values.get("views", ())),
@@ -265,9 +265,14 @@ def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:
     return Whitening(*(arrays[f"{kind}/{name}"] for name in _WHITENING))
 
 
-def _pixels(offset: float = 0.0, mirrored: bool = False) -> dict[str, Any]:
+def _pixels(
+    arrays: Mapping[str, np.ndarray], offset: float = 0.0, mirrored: bool = False
+) -> dict[str, Any]:
     if not isinstance(mirrored, bool):
         raise TypeError(f"pixels: mirrored is {mirrored!r}, expected true or false")
+    if "pixels/mean" in arrays and len(arrays["pixels/mean"]) != THUMBNAIL**2:
+        size = len(arrays["pixels/mean"])
+        raise ValueError(f"pixels/mean has {size} values, expected {THUMBNAIL**2}")
     return {"pixels_offset": float(offset), "mirrored": mirrored}
 
 

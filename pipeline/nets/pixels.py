@@ -16,6 +16,7 @@ from pipeline.nets.layout import THUMBNAIL
 from pipeline.nets.regions import l2_normalize
 
 SIZE = THUMBNAIL**2
+_SMALLEST = 1e-3  # between squares; one level of blue in one pixel of 224 x 224 gives twice that
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -23,7 +24,7 @@ def thumbnails(frames: Any, size: int = SIZE) -> Any:
     """Vectors of pixels before whitening.
 
     Args:
-        frames: float32 [B, S, S, 3] RGB, S a multiple of `THUMBNAIL`, of any range.
+        frames: float32 [B, S, S, 3] RGB from 0 to 255, S a multiple of `THUMBNAIL`.
         size: values of a vector; those beyond `SIZE` are zeros.
 
     Returns:
@@ -34,4 +35,7 @@ def thumbnails(frames: Any, size: int = SIZE) -> Any:
     split = ops.reshape(luminance, (-1, THUMBNAIL, square, THUMBNAIL, square))
     flat = ops.reshape(ops.mean(split, axis=(2, 4)), (-1, SIZE))
     found = l2_normalize(flat - ops.mean(flat, axis=1, keepdims=True))
+    # What rounding leaves of one colour is no picture.
+    spread = ops.max(flat, axis=1, keepdims=True) - ops.min(flat, axis=1, keepdims=True)
+    found = ops.where(spread < _SMALLEST, 0.0, found)
     return found if size == SIZE else ops.pad(found, ((0, 0), (0, size - SIZE)))

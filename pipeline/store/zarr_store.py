@@ -177,17 +177,22 @@ class ZarrWriter(StoreWriter):
     def _release(self) -> None:
         try:
             if self._error is None:
-                self._collect_garbage(os.listdir(self.path / "features"))
+                self._collect_garbage()
         finally:
             os.close(self._log_fd)
 
-    def _collect_garbage(self, names: Iterable[str]) -> None:
-        """Delete those of the arrays that the log does not name, unless a reader may want them."""
+    def _collect_garbage(self, names: Iterable[str] | None = None) -> None:
+        """Delete arrays that the log does not name, unless a reader may still want them.
+
+        Args:
+            names: what is in the features folder; None lists it.
+        """
         if not lock_exclusive(self._log_fd, patience=0):
             return
         try:
             current = {entry.key for entry in self._index.videos.values()} | {"zarr.json"}
-            for name in set(names) - current:
+            listed = os.listdir(self.path / "features") if names is None else names
+            for name in set(listed) - current:
                 _remove(self.path / "features" / name)
             # Zarr's own temporary files, where it was killed while it wrote them.
             for file in (*self.path.glob("*.partial"), *self.path.glob("*/*.partial")):

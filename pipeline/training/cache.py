@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.decode.pool import available_cores
 from pipeline.errors import InputError
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.weights import ModelWeights, Whitening, features_digest
@@ -132,7 +133,8 @@ class FeatureCache:
             workers,
             failures.append,
         )
-        jobs = _ahead(self._jobs(decoded, todo, hosts, net.preprocess))
+        made_by = self._jobs(decoded, todo, hosts, net.preprocess)
+        jobs = _ahead(made_by, workers or available_cores())
         for done, (index, made) in enumerate(jobs, start=1):
             names = [self._write(net, todo[index], *job) for job in made]
             self._list(todo[index], names)
@@ -228,13 +230,18 @@ class _Job:
         return self.clip, augment.clean(self.clip.frames, self.preprocess), copies, hosts
 
 
-def _ahead(jobs: Iterator[tuple[int, list[Callable[[], tuple]]]]) -> Iterator[tuple[int, list]]:
-    """Run the jobs of two videos ahead of the network, in as many threads as that can use."""
+def _ahead(
+    jobs: Iterator[tuple[int, list[Callable[[], tuple]]]], threads: int
+) -> Iterator[tuple[int, list]]:
+    """Run jobs ahead of the network: one for each thread, the videos in order.
+
+    A job holds the frames of its clip, so no more of them wait than keep the threads busy.
+    """
     waiting: deque[tuple[int, list[Future]]] = deque()
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for index, calls in jobs:
             waiting.append((index, [pool.submit(call) for call in calls]))
-            if len(waiting) > 2:
+            while sum(len(futures) for _, futures in waiting) - len(waiting[0][1]) >= threads:
                 first, futures = waiting.popleft()
                 yield first, [future.result() for future in futures]
         for index, futures in waiting:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import TrainConfig
-from pipeline.nets.backend import keras, ops
+from pipeline.nets.backend import COMPILES_BY_SHAPE, keras, ops
 from pipeline.nets.weights import ModelWeights
 from pipeline.training.head import HeadModel
 from pipeline.training.samples import Sampler
@@ -56,7 +56,9 @@ class Fit:
             np.random.default_rng([config.seed, 1]),
             weights.hubs,
         )
-        self._model.compile(optimizer=self._optimizer(), jit_compile=False)
+        # Batches have one shape. TensorFlow makes a graph all the same, JAX would run each
+        # operation for itself; XLA is slower on a CPU.
+        self._model.compile(optimizer=self._optimizer(), jit_compile=COMPILES_BY_SHAPE)
         self._model.optimizer.build(self._model.trainable_variables)
         self.epoch, self.best_epoch, self.best = 0, 0, -math.inf
         self._best_values = self._values()

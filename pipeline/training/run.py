@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import TrainConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ModelError
 from pipeline.nets.backend import deterministic
 from pipeline.nets.blank import blank_space
 from pipeline.nets.features import FeatureNet
@@ -90,8 +90,10 @@ def train_model(
         say: told of steps; progress: of videos.
 
     Raises:
-        InputError: too few usable videos.
+        InputError: too few usable videos, or more dims than the model's pixels can have.
+        ModelError: the model has pixels, but regions of fewer values than these.
     """
+    _check_pixels(weights, config)
     deterministic()
     if validation_refs is None:
         refs, validation_refs = split(refs, config.validation_share, config.seed)
@@ -178,6 +180,23 @@ def train_model(
         folder=folder,
         failures=failures,
     )
+
+
+def _check_pixels(weights: ModelWeights, config: TrainConfig) -> None:
+    """Fail before features are made."""
+    if weights.pixels is None:
+        return
+    size, of_regions = len(weights.pixels.mean), len(weights.whitening.mean)
+    if of_regions < size:
+        raise ModelError(
+            f"{weights.name}: its regions have {of_regions} values before whitening, fewer than "
+            f"the {size} of its pixels; such a model cannot be trained, tap more channels"
+        )
+    if config.whitening != "keep" and (config.dims or 0) > size:
+        raise InputError(
+            f"train.dims is {config.dims}, but {weights.name} has vectors of pixels, whose "
+            f"whitening gives {size} values at most"
+        )
 
 
 def _whitenings(

@@ -51,7 +51,7 @@ def whitenings(
 
     Args:
         vectors: float [N, R, D] of frames, not whitened, laid out as `layout` says.
-        dims, shrinkage: see `fit`.
+        dims, shrinkage: see `fit`; pixels have `PIXELS_SHRINKAGE`.
     """
     regions = vectors[:, : layout.regions].reshape(-1, vectors.shape[2])
     soft = fit(vectors[:, layout.regions], dims, shrinkage) if layout.soft else None

@@ -137,6 +137,26 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
     assert len(set(others)) == len(others)
 
 
+def test_digest_covers_soft_vector_and_pixels() -> None:
+    assert FULL.pixels is not None and FULL.soft is not None
+    mean = FULL.pixels.mean.copy()
+    mean[7] += 1
+    moved = replace(FULL.pixels, mean=mean)
+    found = [
+        replace(
+            FULL, features_digest="", mirrored=False, views=(), small=(), small_offsets=(), **kw
+        )
+        for kw in (
+            {},
+            {"pixels": None},
+            {"pixels": moved},
+            {"soft": None},
+            {"soft": None, "pixels": None},
+        )
+    ]
+    assert len({weights.features_digest for weights in found}) == len(found)
+
+
 def test_views_have_a_digest_of_their_own_so_that_databases_outlive_them() -> None:
     def digests(
         *views: View, small: tuple[int, ...] = (), mirrored: bool = False
@@ -235,6 +255,11 @@ def test_no_model(tmp_path: Path) -> None:
         ({"views": [{"kind": "turned"}]}, "amount"),
         ({"views": [{"kind": "turned", "amount": "far"}]}, "far"),
         ({"views": ["turned"]}, "views: 'turned', expected an object"),
+        ({"pixels": {"mirrored": 1}}, "mirrored is 1, expected true or false"),
+        ({"pixels": {"offset": NAN}}, "expected -1 to 1"),
+        ({"pixels": {"colour": 1}}, "colour"),
+        ({"input": {"resize": 40, "crop": 40, "method": "bicubic", "channels": "RGB",
+                    "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "a multiple of 32, not 40"),
         ({"soft": False}, "views are compared with the soft vector"),
         ({"small_offsets": [0.1]}, r"small_offsets is \(0.1,\) for small \(2, 3\)"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",

@@ -1,6 +1,7 @@
 """The cache goes on where it was, knows what its numbers depend on, and survives bad videos."""
 
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -116,3 +117,21 @@ def test_a_changed_video_is_another(whole, refs, tmp_path):
 def test_one_video_is_not_enough(refs, tmp_path):
     with pytest.raises(InputError, match="two usable videos"):
         cache(tmp_path).fill(refs[:1], workers=1)
+
+
+@pytest.mark.parametrize("clips", [1, 3])
+def test_each_thread_has_a_job_and_few_wait(clips):
+    """A job waits until four run, so fewer threads, or fewer jobs ahead, would time out."""
+    together, begun = threading.Barrier(4), []
+
+    def jobs():
+        for video in range(12 // clips):
+            begun.append(video)
+            yield video, [lambda: together.wait(timeout=20)] * clips
+
+    seen = []
+    for video, made in cache_module._ahead(jobs(), 4):
+        seen.append(video)
+        assert len(made) == clips
+        assert (len(begun) - len(seen)) * clips < 4 + clips
+    assert seen == list(range(12 // clips))

@@ -1,13 +1,17 @@
 """The loop: deterministic, goes on where it was killed, and learns what can be learned."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.config import TrainConfig
+from pipeline.errors import InputError, ModelError
 from pipeline.nets.backend import deterministic
+from pipeline.nets.weights import Whitening
 from pipeline.training.fit import Fit
+from pipeline.training.run import train_model
 from pipeline.training.samples import Sampler, Views
 from pipeline.training.validate import Validation
 from tests.features import model, region_vectors
@@ -127,3 +131,22 @@ def test_the_last_epoch_if_it_is_asked_for(whole, tmp_path):
     with np.load(whole[0] / "checkpoint.npz") as file:
         for i, value in enumerate(values):
             np.testing.assert_array_equal(file[f"now_{i}"], value)
+
+
+@pytest.mark.parametrize(
+    ("size", "dims", "error", "message"),
+    [
+        (500, 16, ModelError, "500 values before whitening, fewer than the 1024"),
+        (1500, 1025, InputError, r"train\.dims is 1025, .* gives 1024 values at most"),
+    ],
+)
+def test_what_a_model_with_pixels_cannot_be_is_said_before_the_work(
+    tmp_path, size, dims, error, message
+):
+    def pca(values):
+        return Whitening(np.zeros(values, "f4"), np.eye(values, 16, 0, "f4"), np.ones(16, "f4"))
+
+    weights = replace(model(attention=False), whitening=pca(size), pixels=pca(1024))
+    with pytest.raises(error, match=message):
+        train_model([], [], weights, TrainConfig(dims=dims), tmp_path)
+    assert not list(tmp_path.iterdir())

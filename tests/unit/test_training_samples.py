@@ -8,7 +8,15 @@ from pipeline.nets.layout import Layout
 from pipeline.nets.weights import Whitening
 from pipeline.training.cache import CachedClip
 from pipeline.training.samples import Sampler, Views, _overlapping, alike, whitened
-from pipeline.training.whitening import fit, fit_paired, frames_of, pairs_of, whitenings
+from pipeline.training.whitening import (
+    PIXELS_SHRINKAGE,
+    fit,
+    fit_paired,
+    frames_of,
+    pairs_of,
+    whitened_views,
+    whitenings,
+)
 from tests.features import region_vectors
 
 
@@ -136,3 +144,34 @@ def test_regions_and_soft_vectors_are_fitted_apart():
     np.testing.assert_allclose(regions.mean, 0, atol=0.15)
     np.testing.assert_allclose(soft.mean, 3, atol=0.3)
     assert whitenings(frames, Layout(5), 6, 0.0)[1] is None
+
+
+def test_pixels_have_a_whitening_of_their_own():
+    """Soft and pixels behind the regions; of 1,500 values those beyond the squares are nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 4, 1500)).astype(np.float32)
+    axes = np.eye(1500, 6, dtype="f4")
+    of_regions = Whitening(np.zeros(1500, "f4"), axes, np.ones(6, "f4"))
+    of_pixels = Whitening(np.ones(1024, "f4"), np.eye(1024, 6, -9, "f4"), np.full(6, 4, "f4"))
+    looks = Layout(2, soft=True, pixels=True, mirrored=True)
+    model = SimpleNamespace(whitening=of_regions, soft=of_regions, pixels=of_pixels, layout=looks)
+    found = whitened_views(x, model)  # of a database: without the mirrored one
+    plain = whitened_views(x, SimpleNamespace(whitening=of_regions, soft=None, pixels=None))
+    np.testing.assert_array_equal(found[:, :3], plain[:, :3])
+    want = (x[:, 3, 9:15] - 1) / 2
+    want /= np.linalg.norm(want, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:, 3], want, atol=1e-5)
+
+
+def test_pixels_are_fitted_apart():
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((60, 4, 1100)).astype(np.float32)
+    frames[:, 3] += 3
+    regions, _, pixels = whitenings(frames, Layout(2, soft=True, pixels=True), 6, 0.5)
+    assert pixels is not None and pixels.eigenvectors.shape == (1024, 6)
+    np.testing.assert_array_equal(
+        pixels.mean, frames[:, 3, :1024].mean(axis=0, dtype=np.float64).astype("f4")
+    )
+    np.testing.assert_allclose(regions.mean, 0, atol=0.5)
+    want = fit(frames[:, 3, :1024], 6, PIXELS_SHRINKAGE)
+    np.testing.assert_array_equal(pixels.eigenvalues, want.eigenvalues)
