@@ -46,6 +46,7 @@ def random_weights(dims: int) -> SimpleNamespace:
         comparator=layers,
         skip=0.0,
         attention=None,
+        adaptation=None,
         blank=None,
         hubs=None,
     )

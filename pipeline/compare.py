@@ -249,7 +249,7 @@ def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> Non
 
     Raises:
         FingerprintMismatchError: the weights of backbone or whitening are others.
-        ModelError: its attention was learned for another number of values.
+        ModelError: its attention or adaptation was learned for another number of values.
     """
     spec = videos.spec
     if model.features_digest != spec.digest:
@@ -258,11 +258,12 @@ def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> Non
             f"{model.name!r} is loaded (digest {model.features_digest[:12]}): give --model_dir "
             "of the store's model"
         )
-    if model.attention is not None and len(model.attention) != spec.dims:
-        raise ModelError(
-            f"{videos.path} holds {spec.dims} values a region, but the attention of "
-            f"{model.name!r} was learned for {len(model.attention)}: extract without --dims"
-        )
+    for name, learned in (("attention", model.attention), ("adaptation", model.adaptation)):
+        if learned is not None and model.dims != spec.dims:
+            raise ModelError(
+                f"{videos.path} holds {spec.dims} values a region, but the {name} of "
+                f"{model.name!r} was learned for {model.dims}: extract without --dims"
+            )
 
 
 def _require_views(queries: Collection, model: ModelWeights) -> None:

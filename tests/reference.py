@@ -11,11 +11,15 @@ import numpy as np
 
 
 def f2f(
-    query: np.ndarray, target: np.ndarray, symmetric: bool = False, blank: Any = None
+    query: np.ndarray,
+    target: np.ndarray,
+    symmetric: bool = False,
+    blank: Any = None,
+    seen: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """[Tq, R, C], [Tt, R, C] -> [Tq, Tt] float64."""
+    """[Tq, R, C], [Tt, R, C] -> [Tq, Tt] float64; `seen` are both as they were before adapting."""
     s = np.einsum("qic,tjc->qitj", query.astype(np.float64), target.astype(np.float64))
-    w, v = content(query, blank), content(target, blank)
+    w, v = (content(x, blank) for x in seen or (query, target))
     s = s * w[:, :, None, None] * v[None, None]
     there = s.max(axis=3).mean(axis=1) / frame_weights(w)[:, None]
     back = s.max(axis=1).mean(axis=2) / frame_weights(v)[None, :]
@@ -29,13 +33,17 @@ def best_of_views(
     blank: Any,
     layout: Any,
     hubs: np.ndarray | None = None,
+    adaptation: Any = None,
 ) -> np.ndarray:
     """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of what all looks say."""
     n = layout.regions
-    matrix = f2f(query[:, :n], target[:, :n], symmetric, blank)
+    seen = query[:, :n], target[:, :n]
+    if adaptation is not None:
+        query, target = (adapted(x, layout, adaptation) for x in (query, target))
+        hubs = _whitened(hubs, adaptation["soft"]) if layout.soft else hubs
+    matrix = f2f(query[:, :n], target[:, :n], symmetric, blank, seen)
     q, t = query.astype(np.float64), target.astype(np.float64)
-    v = content(target[:, :n], blank)
-    w = content(query[:, :n], blank)
+    w, v = (content(x, blank) for x in seen)
     if layout.partial:
         s = np.einsum("qic,tjc->qitj", q[:, :n], t[:, :n])
         s = (s * w[:, :, None, None] * v[None, None]).max(axis=3)
@@ -65,6 +73,20 @@ def best_of_views(
         cosines = (q[:, i] @ weighted.T).reshape(len(q), len(t), n)
         matrix = np.maximum(matrix, cosines.max(axis=2) + offset)
     return np.minimum(matrix, 1)
+
+
+def adapted(vectors: np.ndarray, layout: Any, adaptation: Any) -> np.ndarray:
+    """[T, R, C], each vector whitened as its kind is."""
+    views = sum({"zoomed": v.parts**2, "turned": 2}.get(v.kind, 1) for v in layout.views)
+    kinds = ["regions"] * layout.regions + ["soft"] * layout.soft + ["pixels"] * layout.pixels
+    kinds += ["regions"] * layout.small + ["soft"] * views + ["pixels"] * layout.mirrored
+    parts = [_whitened(vectors[:, i], adaptation[kinds[i]]) for i in range(vectors.shape[1])]
+    return np.stack(parts, axis=1)
+
+
+def _whitened(x: np.ndarray, pca: Any) -> np.ndarray:
+    x = (x.astype(np.float64) - pca.mean) @ pca.eigenvectors / np.sqrt(pca.eigenvalues)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def content(vectors: np.ndarray, blank: Any) -> np.ndarray:
@@ -137,13 +159,14 @@ def similarity(
     layout: Any = None,
     skip: float = 0.0,
     hubs: np.ndarray | None = None,
+    adaptation: Any = None,
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
     if layout is None:
         matrix, n = f2f(query, target, symmetric, blank), query.shape[1]
     else:
-        matrix = best_of_views(query, target, symmetric, blank, layout, hubs)
+        matrix = best_of_views(query, target, symmetric, blank, layout, hubs, adaptation)
         n = layout.regions
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:

@@ -10,7 +10,7 @@ import click
 from pipeline import __version__
 from pipeline.cli.compare import compare
 from pipeline.cli.extract import extract
-from pipeline.cli.models import calibrate, convert_model
+from pipeline.cli.models import adapt, calibrate, convert_model
 from pipeline.cli.stores import copy, info, remove, verify
 from pipeline.cli.train import train
 
@@ -21,7 +21,18 @@ def main() -> None:
     """Precomputed feature index for video similarity (ViSiL, ICCV 2019)."""
 
 
-for _command in (extract, compare, train, info, verify, remove, copy, convert_model, calibrate):
+for _command in (
+    extract,
+    compare,
+    train,
+    info,
+    verify,
+    remove,
+    copy,
+    convert_model,
+    adapt,
+    calibrate,
+):
     main.add_command(_command)
 
 __all__ = ["compare", "extract", "main", "train"]

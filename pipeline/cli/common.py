@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -119,6 +121,30 @@ def read_videos(path: str | None, folder: str | None, option: str) -> list[Video
         return scan_folder(folder)
     assert path is not None
     return read_list(path)
+
+
+def check_model_target(target: Path) -> None:
+    """Fail before the work, not after it, if the model cannot be written or would not be found.
+
+    A published release in the folder would win over what is written there.
+    """
+    from pipeline.nets.published import is_published
+
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is no folder; choose another --output_dir")
+    if target.is_dir() and not os.access(target, os.W_OK):
+        raise InputError(f"{target}: no permission to write into it; choose another --output_dir")
+    if target.is_dir() and is_published(target):
+        raise InputError(f"{target}: holds a published release; choose another --output_dir")
+
+
+def backbone_dtype(weights: ModelWeights) -> str:
+    """What the backbone is to be written as: float16 if it was stored so, and loses nothing."""
+    import numpy as np
+
+    arrays = weights.arrays.values()
+    fits = all(np.array_equal(a, a.astype(np.float16).astype(np.float32)) for a in arrays)
+    return "float16" if fits else "float32"
 
 
 def report_failures(failures: Sequence[Failure], heading: str) -> None:

@@ -1,8 +1,9 @@
-"""`convert-model` and `calibrate`: the commands on a model."""
+"""`convert-model`, `adapt` and `calibrate`: the commands on a model."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
@@ -21,6 +22,50 @@ def convert_model(source: str, target: str) -> None:
 
     convert(source, target)
     click.echo(f"{target}: written; use it with --model_dir {target}")
+
+
+@click.command()
+@common.model_dir_option
+@click.option(
+    "--database_store",
+    multiple=True,
+    required=True,
+    help="Store of the collection that will be searched; repeatable.",
+)
+@click.option("-o", "--output_dir", required=True, help="Folder for the adapted model.")
+@common.gpu_option
+@common.handled("interrupted; no model was written")
+def adapt(
+    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, gpu_id: int
+) -> None:
+    """Fit a model to the collection that it will search, by its stored features alone.
+
+    Stores stay as they are, and serve the adapted model as they serve the one before. Its scores
+    are others, so a calibration is left out: calibrate it anew for --max_fpr.
+    """
+    from pipeline.adapt import adapt as run
+    from pipeline.collection import Collection
+    from pipeline.nets import own_format
+    from pipeline.nets.backend import device_scope
+    from pipeline.store import open_store
+
+    target = Path(output_dir)
+    common.check_model_target(target)
+    weights = common.load_weights(model_dir)
+    line = common.ProgressLine()
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(path)) for path in database_store]
+        with device_scope(gpu_id):
+            report = run(
+                Collection(stores),
+                weights,
+                progress=lambda done, total: line.show(done, total, "videos"),
+            )
+    own_format.write(report.weights, target, common.backbone_dtype(report.weights))
+    click.echo(
+        f"{target}: adapted to {report.videos} videos, {report.frames} frames; stores stay valid, "
+        f"compare them with --model_dir {target}"
+    )
 
 
 @click.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import click
 
 from pipeline.cli import common
 from pipeline.config import WHITENINGS, TrainConfig, load_config, override
-from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.nets.weights import ModelWeights
@@ -74,7 +72,7 @@ def train(
         workers=workers,
     )
     target = Path(output_dir)
-    _check_target(target)
+    common.check_model_target(target)
     start = common.load_weights(model_dir)
     # Several lists are worked through: each has a line of its own.
     lines: dict[int, common.ProgressLine] = {}
@@ -92,8 +90,9 @@ def train(
         common.say,
         progress,
     )
-    dtype = "float16" if _fits_float16(report.weights) else "float32"
-    own_format.write(described(report, start, config), target, dtype)
+    own_format.write(
+        described(report, start, config), target, common.backbone_dtype(report.weights)
+    )
     common.report_failures(report.failures, "could not be used")
     common.say(f"{target}: {_summary(report)}; log: {report.folder / 'log.jsonl'}")
     if report.whitening != "keep":
@@ -128,26 +127,3 @@ def _summary(report: TrainReport) -> str:
         f"written {head}; validation mAP {report.map_head:.4f} with, "
         f"{report.map_plain:.4f} without ({report.validation_clips} clips)"
     )
-
-
-def _check_target(target: Path) -> None:
-    """Fail before the work, not after it, if the model cannot be written or would not be found.
-
-    A published release in the folder would win over what is written there.
-    """
-    from pipeline.nets.published import is_published
-
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is no folder; choose another --output_dir")
-    if target.is_dir() and not os.access(target, os.W_OK):
-        raise InputError(f"{target}: no permission to write into it; choose another --output_dir")
-    if target.is_dir() and is_published(target):
-        raise InputError(f"{target}: holds a published release; choose another --output_dir")
-
-
-def _fits_float16(weights: ModelWeights) -> bool:
-    """The backbone was stored so, and loses nothing by it."""
-    import numpy as np
-
-    arrays = weights.arrays.values()
-    return all(np.array_equal(a, a.astype(np.float16).astype(np.float32)) for a in arrays)

@@ -73,9 +73,8 @@ class FeatureNet:
                 # The same backbone for pictures of half the side.
                 side = self.preprocess.crop // 2
                 half = replace(weights.input, resize=side, crop=side)
-                self._half = backbones.build(
-                    replace(weights, input=half, pixels=None, mirrored=False), self.precision
-                )
+                small = replace(weights, input=half, pixels=None, mirrored=False, adaptation=None)
+                self._half = backbones.build(small, self.precision)
                 self._soft = _constants(weights.soft)
                 variables += [*self._half.variables, *self._soft]
             if weights.pixels is not None:

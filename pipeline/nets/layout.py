@@ -132,6 +132,20 @@ class Layout:
         return [self.regions + self.soft] * self.pixels + [self.query - 1] * self.mirrored
 
     @property
+    def spaces(self) -> list[tuple[str, int]]:
+        """Runs of vectors in their order: the whitening they have, and how many they are."""
+        views = sum(view.vectors for view in self.views)
+        runs = [
+            ("regions", self.regions),
+            ("soft", int(self.soft)),
+            ("pixels", int(self.pixels)),
+            ("regions", self.small),
+            ("soft", views),
+            ("pixels", int(self.mirrored)),
+        ]
+        return [(kind, count) for kind, count in runs if count]
+
+    @property
     def whole_places(self) -> list[int]:
         """Where the vectors lie that are compared with one of the whole target picture."""
         return self.soft_places + self.pixel_places

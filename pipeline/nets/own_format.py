@@ -49,6 +49,7 @@ _OPTIONAL: dict[str, type] = {
     "views": list,
     "pixels": dict,
     "partial": dict,
+    "adaptation": bool,
     "skip": float,
     "blank": dict,
     "calibration": dict,
@@ -103,6 +104,8 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
         arrays["hubs"] = weights.hubs.astype(np.float16)
     if weights.attention is not None:
         arrays["attention"] = weights.attention
+    for kind, pca in (weights.adaptation or {}).items():
+        arrays |= {f"adaptation/{kind}/{k}": getattr(pca, k) for k in _WHITENING}
     if weights.blank is not None:
         arrays["blank"] = weights.blank.directions
     for number, (kernel, bias) in enumerate(weights.comparator or ()):
@@ -159,6 +162,8 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["pixels"] = {"offset": weights.pixels_offset, "mirrored": weights.mirrored}
     if weights.partial is not None:
         values["partial"] = dict(zip(_PARTIAL, weights.partial, strict=True))
+    if weights.adaptation is not None:
+        values["adaptation"] = True
     if weights.comparator is not None and weights.skip:
         values["skip"] = weights.skip
     if weights.blank is not None:
@@ -251,6 +256,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         partial=_partial(**values["partial"]) if "partial" in values else None,
         skip=values.get("skip", 0.0),
         attention=arrays["attention"] if values["attention"] else None,
+        adaptation=_adaptation(values, arrays) if values.get("adaptation") else None,
         comparator=tuple(layers) or None,
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
         similarity_function=values["similarity_function"],
@@ -263,6 +269,13 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
 
 def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:
     return Whitening(*(arrays[f"{kind}/{name}"] for name in _WHITENING))
+
+
+def _adaptation(
+    values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> dict[str, Whitening]:
+    kinds = ["regions"] + ["soft"] * bool(values.get("soft")) + ["pixels"] * ("pixels" in values)
+    return {kind: _whitening(f"adaptation/{kind}", arrays) for kind in kinds}
 
 
 def _pixels(

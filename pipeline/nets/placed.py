@@ -1,4 +1,4 @@
-"""Vectors on the device: weighted by attention and content, in tiles, ready for products."""
+"""Vectors on the device: adapted, weighted by attention and content, in tiles, for products."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.nets.adaptation import adapted, hubs_of, matrices_of
 from pipeline.nets.attention import attend, content_of_views
 from pipeline.nets.backend import ops
 from pipeline.nets.hubness import view_offsets
@@ -40,13 +41,18 @@ class Placer:
     """Moves vectors of stores to the device.
 
     Args:
-        weights: attention, blank space and hubs are used.
+        weights: attention, adaptation, blank space and hubs are used.
         precision: of the products that follow.
     """
 
     def __init__(self, weights: ModelWeights, precision: str) -> None:
         self._layout, self._dims, self._precision = weights.layout, weights.dims, precision
-        self._attention, self._blank, self._hubs = weights.attention, weights.blank, weights.hubs
+        self._attention, self._blank, self._hubs = (
+            weights.attention,
+            weights.blank,
+            hubs_of(weights),
+        )
+        self._adaptation = matrices_of(weights.adaptation) if weights.adaptation else None
 
     def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Placed:
         """Query vectors, weighted by attention and content.
@@ -97,7 +103,7 @@ class Placer:
     ) -> tuple[Tensor, Tensor | None]:
         """[..., C] in the precision of products, weighted, and the weights of the frames."""
         x = as_floats(x, self._dims)
-        if self._attention is None and self._blank is None:
+        if self._attention is None and self._blank is None and self._adaptation is None:
             return ops.cast(x, self._precision), None
         x, scale, weights = ops.cast(x, "float32"), None, None
         if self._blank is not None:
@@ -106,6 +112,8 @@ class Placer:
                 x if of_queries else ops.transpose(x, (1, 0, 2)), layout, self._blank, of_queries
             )
             scale = scale if of_queries else ops.transpose(scale)
+        if self._adaptation is not None:
+            x = adapted(x, layout, self._adaptation, regions_axis)
         if self._attention is not None:
             x = attend(x, ops.convert_to_tensor(self._attention))
         if scale is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import InputError
 from pipeline.nets import chamfer, comparator
+from pipeline.nets.adaptation import Matrices, adapted, hubs_of, matrices_of
 from pipeline.nets.attention import attend, content_of_views
 from pipeline.nets.backend import device_scope, ops, resolve_precision
 from pipeline.nets.features import FeatureNet
@@ -124,7 +125,7 @@ class ViSiL:
         query, target = self._checked(query, "query"), self._checked(target, "target")
         matrix = np.empty((len(query), len(target)), np.float32)
         with device_scope(self._gpu_id):
-            layout = self.weights.layout.of_query(query.shape[1])
+            layout, hubs = self.weights.layout.of_query(query.shape[1]), hubs_of(self.weights)
             for row in range(0, len(query), TILE_FRAMES):
                 rows, of_rows = self._weighted(query[row : row + TILE_FRAMES], layout, True)
                 for column in range(0, len(target), TILE_FRAMES):
@@ -132,7 +133,7 @@ class ViSiL:
                     columns, of_columns = self._weighted(part, layout, False)
                     weights = None if self.weights.blank is None else (of_rows, of_columns)
                     tile = chamfer.best_of_views(
-                        rows, columns, layout, self._symmetric, weights, self.weights.hubs
+                        rows, columns, layout, self._symmetric, weights, hubs
                     )
                     matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
                         ops.convert_to_numpy(tile)
@@ -185,6 +186,10 @@ class ViSiL:
     def _query_net(self) -> FeatureNet:
         return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id, as_queries=True)
 
+    @cached_property
+    def _adaptation(self) -> Matrices | None:
+        return matrices_of(self.weights.adaptation) if self.weights.adaptation else None
+
     @property
     def _symmetric(self) -> bool:
         return self.similarity_function == "symmetric_chamfer"
@@ -196,13 +201,15 @@ class ViSiL:
             return np.asarray(ops.convert_to_numpy(attend(vectors, self.weights.attention)))
 
     def _weighted(self, features: np.ndarray, layout: Layout, of_queries: bool) -> tuple[Any, Any]:
-        """The features, each scaled by its content, and the frames' weights [T] or None."""
+        """The features, adapted and scaled by their content; the frames' weights [T] or None."""
         x, blank = ops.convert_to_tensor(features), self.weights.blank
-        if blank is None:
-            return x, None
-        # Attention keeps directions.
-        scale, weights = content_of_views(l2_normalize(x), layout, blank, of_queries)
-        return x * scale[..., None], weights
+        scale, weights = None, None
+        if blank is not None:
+            # Attention keeps directions.
+            scale, weights = content_of_views(l2_normalize(x), layout, blank, of_queries)
+        if self._adaptation is not None:
+            x = adapted(x, layout, self._adaptation)
+        return (x if scale is None else x * scale[..., None]), weights
 
     def _output(self, query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, Weights | None]:
         """`calculate_visil_output`, and the weights of both sides' frames or None."""

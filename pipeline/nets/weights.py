@@ -105,6 +105,8 @@ class ModelWeights:
         partial: of a query's regions so many are enough, and what is added to the similarity of
             these; None: all count. See `layout`.
         attention: context vector [dims], or None.
+        adaptation: a second whitening [dims, dims] of "regions" and, where there are those, "soft"
+            and "pixels", see `nets.adaptation`, or None.
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
         skip: share of the comparator's output that is the matrix itself; see `comparator.compare`.
         blank: what nearly empty regions look like, or None: they count as the others do.
@@ -132,6 +134,7 @@ class ModelWeights:
     mirrored: bool = False
     partial: tuple[int, float] | None = None
     attention: np.ndarray | None = None
+    adaptation: Mapping[str, Whitening] | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
     skip: float = 0.0
     blank: Blank | None = None
@@ -190,12 +193,27 @@ class ModelWeights:
             raise ValueError("a view has hubness taken off, but there are no hubs to measure it by")
         if self.hubs is not None and self.hubs.shape[1:] != (self.whitening.dims,):
             raise ValueError(f"hubs are {self.hubs.shape}, expected [M, {self.whitening.dims}]")
+        if self.adaptation is not None:
+            self._check_adaptation(self.adaptation)
         if not 0 <= self.skip < 1:
             raise ValueError(f"skip is {self.skip}, expected 0 or more and less than 1")
         if self.comparator is not None:
             _check_comparator(self.comparator)
         if not self.features_digest:
             object.__setattr__(self, "features_digest", features_digest(self))
+
+    def _check_adaptation(self, adaptation: Mapping[str, Whitening]) -> None:
+        if self.attention is not None:
+            raise ValueError("adaptation is for models without attention, which it would mislead")
+        kinds = dict(self.layout.of_database.spaces).keys()
+        if adaptation.keys() != kinds:
+            raise ValueError(f"adaptation is of {sorted(adaptation)}, expected {sorted(kinds)}")
+        for kind, pca in adaptation.items():
+            if pca.eigenvectors.shape != (self.dims, self.dims):
+                raise ValueError(
+                    f"adaptation of {kind} is {pca.eigenvectors.shape}, expected "
+                    f"({self.dims}, {self.dims})"
+                )
 
     @property
     def dims(self) -> int:
@@ -238,17 +256,18 @@ class ModelWeights:
         """The model cut to the first `dims` whitened values; None leaves it whole.
 
         Raises:
-            ModelError: more than there are, or not what the attention was learned for.
+            ModelError: more than there are, or not what attention or adaptation were learned for.
         """
         if dims is None or dims == self.dims:
             return self
         if not 0 < dims < self.dims:
             raise ModelError(f"{self.name}: dims {dims} asked, it has 1 to {self.dims}")
-        if self.attention is not None:
-            raise ModelError(
-                f"{self.name}: dims {dims} asked, but its attention was learned for {self.dims} "
-                f"values; leave dims out or give {self.dims}"
-            )
+        for name, learned in (("attention", self.attention), ("adaptation", self.adaptation)):
+            if learned is not None:
+                raise ModelError(
+                    f"{self.name}: dims {dims} asked, but its {name} was learned for {self.dims} "
+                    f"values; leave dims out or give {self.dims}"
+                )
         blank = self.blank.first(dims) if self.blank else None
         soft = self.soft.first(dims) if self.soft else None
         own = self.pixels.first(dims) if self.pixels else None
@@ -260,7 +279,8 @@ class ModelWeights:
 def features_digest(weights: ModelWeights) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
 
-    Attention, comparator, offsets and blank directions are left out: they act on stored features.
+    Attention, adaptation, comparator, offsets and blank directions are left out: they act on stored
+    features.
     So are small and other views, which only queries have, see `ModelWeights.views_digest`. File
     format and the names inside a file have no part in it: a converted model keeps its digest.
     """

@@ -123,6 +123,7 @@ def train_model(
         pixels=pixels,
         hubs=hubs,
         attention=None,
+        adaptation=None,
         comparator=None,
         skip=0.0,
         blank=None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.nets.layout import THUMBNAIL, Layout
 from pipeline.nets.weights import ModelWeights, Whitening
-from pipeline.nets.whitening import projection
+from pipeline.nets.whitening import axes, of_moments, projection, shrunk
 from pipeline.training.cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")
@@ -37,11 +37,7 @@ def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
     mean = centred.mean(axis=0, dtype=np.float64)
     centred -= mean.astype(np.float32)
     covariance = _product(centred) / (len(centred) - 1)
-    values, columns = _axes(covariance, dims)
-    shrunk = _shrunk(values, shrinkage)
-    return Whitening(
-        mean.astype(np.float32), columns.astype(np.float32), shrunk[:dims].astype(np.float32)
-    )
+    return of_moments(mean, covariance, dims, shrinkage)
 
 
 def whitenings(
@@ -95,12 +91,12 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     mean = both.mean(axis=0)
     both -= mean
     apart = clean.astype(np.float64) - degraded
-    values, columns = _axes(apart.T @ apart / len(apart), len(mean))
-    within = columns / np.sqrt(_shrunk(values, shrinkage))
+    values, columns = axes(apart.T @ apart / len(apart), len(mean))
+    within = columns / np.sqrt(shrunk(values, shrinkage))
     total = both.T @ both / (len(both) - 1)
-    values, turn = _axes(within.T @ total @ within, dims)
+    values, turn = axes(within.T @ total @ within, dims)
     vectors = within @ turn
-    values = _shrunk(values, shrinkage)[:dims]
+    values = shrunk(values, shrinkage)[:dims]
     return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
 
 
@@ -187,15 +183,3 @@ def _product(x: np.ndarray) -> np.ndarray:
         part = x[start : start + 8192].astype(np.float64)
         total += part.T @ part
     return total
-
-
-def _axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """All eigenvalues, descending, and the first eigenvectors with fixed signs."""
-    values, columns = np.linalg.eigh(covariance)
-    values, columns = np.maximum(values[::-1], 0), columns[:, ::-1][:, :dims]
-    largest = np.take_along_axis(columns, np.abs(columns).argmax(axis=0)[None], axis=0)
-    return values, columns * np.sign(largest)
-
-
-def _shrunk(values: np.ndarray, shrinkage: float) -> np.ndarray:
-    return (1 - shrinkage) * values + shrinkage * values.mean()

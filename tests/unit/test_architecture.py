@@ -26,7 +26,7 @@ LAYERS = [
     "scores",
     "results",
     "extract compare",
-    "calibrate",
+    "adapt calibrate",
     "training",
     "api",
     "cli",

@@ -54,6 +54,11 @@ FULL = replace(
     skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
 )  # fmt: skip
 
+ADAPTED = replace(
+    FULL, attention=None,
+    adaptation={k: Whitening(f32(5), f32(5, 5), f32(5)) for k in ("regions", "soft", "pixels")},
+)  # fmt: skip
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
@@ -77,7 +82,7 @@ def rewrite_arrays(directory: Path, drop: str) -> None:
     edit(directory, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-@pytest.mark.parametrize("model", [MODEL, FULL], ids=["plain", "with heads"])
+@pytest.mark.parametrize("model", [MODEL, FULL, ADAPTED], ids=["plain", "with heads", "adapted"])
 def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     own_format.write(model, tmp_path)
     found = load_model(tmp_path)
@@ -89,11 +94,16 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     assert found.arrays.keys() == model.arrays.keys()
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
     assert np.array_equal(found.whitening.eigenvectors, model.whitening.eigenvectors)
-    assert (found.attention is None) == (found.comparator is None) == (model.attention is None)
+    assert (found.attention is None) == (model.attention is None)
+    assert (found.comparator is None) == (model.comparator is None)
     assert (found.blank is None) == (model.blank is None)
     if model.blank and found.blank:
         assert np.array_equal(found.blank.directions, model.blank.directions)
         assert (found.blank.low, found.blank.high) == (model.blank.low, model.blank.high)
+    assert (found.adaptation or {}).keys() == (model.adaptation or {}).keys()
+    for kind, pca in (model.adaptation or {}).items():
+        for name, array in vars(pca).items():
+            assert np.array_equal(getattr(found.adaptation[kind], name), array)  # type: ignore[index]
     assert (found.hubs is None) == (model.hubs is None)
     assert model.hubs is None or np.array_equal(found.hubs, model.hubs)
     if model.comparator and found.comparator:
@@ -121,7 +131,9 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
 
     heads = {"attention": FULL.attention, "comparator": FULL.comparator, "blank": BLANK}
     heads |= {"skip": 0.5, "partial": (4, 0.0)}
+    adapted = {"adaptation": {"regions": ADAPTED.adaptation["regions"]}}  # type: ignore[index]
     assert digest() == digest(**heads) == digest(name="other", origin="elsewhere")
+    assert digest() == digest(**adapted)
     bias = MODEL.arrays["conv1/bias"].copy()
     bias[0] = np.nextafter(bias[0], np.float32(2))
     others = [
@@ -260,6 +272,8 @@ def test_no_model(tmp_path: Path) -> None:
         ({"pixels": {"colour": 1}}, "colour"),
         ({"input": {"resize": 40, "crop": 40, "method": "bicubic", "channels": "RGB",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "a multiple of 32, not 40"),
+        ({"adaptation": 1}, "adaptation is 1, expected bool"),
+        ({"adaptation": True}, "no array 'adaptation/regions/mean'"),
         ({"soft": False}, "views are compared with the soft vector"),
         ({"small_offsets": [0.1]}, r"small_offsets is \(0.1,\) for small \(2, 3\)"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
@@ -328,3 +342,18 @@ def test_backbones_that_cannot_be_built() -> None:
         build(replace(MODEL, backbone="vgg"), "float32")
     with pytest.raises(ModelError, match="tiny: its arrays or taps do not fit the backbone"):
         build(MODEL, "float32")
+
+
+def test_adaptation_has_to_fit_the_model(tmp_path: Path) -> None:
+    own_format.write(ADAPTED, tmp_path)
+    with pytest.raises(ModelError, match="its adaptation was learned for 5 values"):
+        load_model(tmp_path, dims=2)
+    with pytest.raises(ValueError, match="for models without attention"):
+        replace(ADAPTED, attention=f32(5))
+    pca = ADAPTED.whitening.first(5)
+    with pytest.raises(
+        ValueError, match=r"\['regions'\], expected \['pixels', 'regions', 'soft'\]"
+    ):
+        replace(ADAPTED, adaptation={"regions": pca})
+    with pytest.raises(ValueError, match=r"adaptation of regions is \(6, 5\), expected \(5, 5\)"):
+        replace(MODEL, adaptation={"regions": pca})

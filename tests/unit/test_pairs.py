@@ -8,6 +8,7 @@ import pytest
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import Layout, View
+from pipeline.nets.weights import Whitening
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.scores import PairScores
 from tests import reference
@@ -44,12 +45,13 @@ def score_all(
     blank=None,
     layout=PLAIN,
     skip=0.0,
+    adaptation=None,
 ):
     from pipeline.nets.pairs import PairScorer
 
     weights = SimpleNamespace(
         layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank,
-        hubs=HUBS,
+        hubs=HUBS, adaptation=adaptation,
     )  # fmt: skip
     scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
@@ -82,16 +84,11 @@ def score_all(
     return table
 
 
-def expected(queries, targets, comparator, symmetric, blank=None, layout=PLAIN, skip=0.0):
-    return np.array(
-        [
-            [
-                reference.similarity(q, t, comparator, symmetric, blank, layout, skip, HUBS)
-                for t in targets
-            ]
-            for q in queries
-        ]
-    )
+def expected(
+    queries, targets, comparator, symmetric, blank=None, layout=PLAIN, skip=0.0, adaptation=None
+):
+    settings = (comparator, symmetric, blank, layout, skip, HUBS, adaptation)
+    return np.array([[reference.similarity(q, t, *settings) for t in targets] for q in queries])
 
 
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 30, 33]
@@ -310,3 +307,43 @@ def test_queries_without_small_views_are_compared_by_what_they_have():
     got = score_all(queries, targets, None, False, layout=layout)
     want = expected(queries, targets, None, False, layout=Layout(9, soft=True))
     np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def adaptation_of(layout: Layout) -> dict[str, Whitening]:
+    """A turn, a shift and a stretch of its own for each kind of vector."""
+    made = {}
+    for seed, kind in enumerate(dict(layout.of_database.spaces)):
+        rng = np.random.default_rng([7, seed])
+        turn = np.linalg.qr(rng.standard_normal((DIMS, DIMS)))[0]
+        arrays = rng.normal(0, 0.1, DIMS), turn, rng.uniform(0.3, 2, DIMS)
+        made[kind] = Whitening(*(a.astype(np.float32) for a in arrays))
+    return made
+
+
+@pytest.mark.parametrize("few_shapes", [False, True])
+@pytest.mark.parametrize("with_blank", [False, True])
+@pytest.mark.parametrize(
+    ("layout", "asked"),
+    [
+        (PLAIN, 9),
+        (Layout(9, soft=True, small=1, views=VIEWS, pixels=True, mirrored=True), None),
+        (Layout(9, soft=True, small=1, views=VIEWS, pixels=True, mirrored=True), 11),
+        (Layout(9, pixels=True, small=2, mirrored=True), None),
+    ],
+    ids=["regions", "all views", "queries without views", "pixels without soft"],
+)
+def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, few_shapes):
+    """What is blank is seen by vectors as they were; hubs are adapted as soft vectors are."""
+    queries = videos([5, 30, 70], 21, asked or layout.query)
+    targets = videos([9, 66, 4], 22, layout.shared)
+    blank, adaptation = BLANK if with_blank else None, adaptation_of(layout)
+    settings = {"blank": blank, "layout": layout, "skip": 0.5}
+    comparator = comparator_layers(2)
+    got = score_all(
+        queries, targets, comparator, False, **settings, adaptation=adaptation,
+        few_shapes=few_shapes,
+    )  # fmt: skip
+    settings["layout"] = layout.of_query(asked or layout.query)
+    want = expected(queries, targets, comparator, False, **settings, adaptation=adaptation)
+    np.testing.assert_allclose(got, want, atol=2e-5)
+    assert np.abs(want - expected(queries, targets, comparator, False, **settings)).max() > 0.01

@@ -1,0 +1,156 @@
+"""A model fitted to a collection, without labels, without its videos: see `nets.adaptation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.collection import Collection
+from pipeline.compare import require_model
+from pipeline.encoding import decode
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+
+if TYPE_CHECKING:
+    from pipeline.nets.weights import ModelWeights, Whitening
+
+SHRINKAGE = 0.8  # of eigenvalues towards their mean; chosen on validation, benchmarks/NOTES.md
+LEAST_VIDEOS = 20
+MOST_VIDEOS = 5000  # evenly many of a larger collection: 512 axes need no more
+_STRETCHES, _STRETCH = 8, 32  # of a longer video so many, of so many frames
+
+
+@dataclass(frozen=True)
+class AdaptReport:
+    """What a model was adapted to.
+
+    Attributes:
+        weights: the adapted model, without the calibration that it may have had.
+        videos, frames: of the collection that were read.
+    """
+
+    weights: ModelWeights
+    videos: int
+    frames: int
+
+
+def adapt(
+    database: Collection,
+    model: ModelWeights,
+    shrinkage: float = SHRINKAGE,
+    progress: Callable[[int, int], None] | None = None,
+) -> AdaptReport:
+    """Fit a second whitening on stored vectors; nearly empty regions count for less.
+
+    Args:
+        database: of the collection that will be searched; queries' further vectors are not read.
+        model: that the store was made with; an adaptation of its own is replaced.
+        shrinkage: 0 to 1; at 1 variances are left as they are.
+        progress: called with (videos done, videos in all).
+
+    Raises:
+        InputError: too few videos.
+        FingerprintMismatchError: the store was made with another model.
+        ModelError: the model has attention, or the store keeps fewer values than the model has.
+        StoreError: a video is damaged.
+    """
+    from pipeline.nets.whitening import of_moments
+
+    model = replace(model, adaptation=None)
+    if model.attention is not None:
+        raise ModelError(f"{model.name}: has attention, which was learned for vectors as they are")
+    require_model(database, model)
+    spec = database.spec
+    if spec.dims != model.dims:
+        raise FingerprintMismatchError(
+            f"{database.path} keeps {spec.dims} of {model.dims} values; adapting needs all of "
+            "them: extract without --dims"
+        )
+    if len(database) < LEAST_VIDEOS:
+        raise InputError(
+            f"{database.path}: {len(database)} videos, expected {LEAST_VIDEOS} or more of the "
+            "collection that will be searched"
+        )
+    chosen = np.unique(np.linspace(0, len(database) - 1, MOST_VIDEOS).round().astype(int))
+    moments = {kind: _Moments(spec.dims) for kind, _ in model.layout.of_database.spaces}
+    frames = 0
+    for done, video in enumerate(chosen.tolist(), 1):
+        for stored in _stretches(database, video):
+            vectors = decode(stored, spec.dims)[:, : model.regions].astype(np.float32)
+            counts, start = _counts(vectors, model), 0
+            for kind, count in model.layout.of_database.spaces:
+                part = slice(start, start + count)
+                moments[kind].add(vectors[:, part], counts[:, part])
+                start += count
+            frames += len(vectors)
+        if progress:
+            progress(done, len(chosen))
+    fitted: dict[str, Whitening] = {
+        kind: of_moments(found.mean, found.covariance, spec.dims, shrinkage)
+        for kind, found in moments.items()
+    }
+    text = f"adapted to {len(chosen)} videos of a collection ({frames} frames)"
+    return AdaptReport(
+        replace(
+            model,
+            adaptation=fitted,
+            calibration=None,
+            name=f"{model.name.removesuffix('-adapted')}-adapted",
+            description=f"{model.description}; {text}" if model.description else text,
+            provenance=f"{model.provenance or model.origin}; {text}",
+        ),
+        len(chosen),
+        frames,
+    )
+
+
+class _Moments:
+    """Weighted mean and covariance of vectors that come a few at a time."""
+
+    def __init__(self, dims: int) -> None:
+        self._weight = 0.0
+        self._sum = np.zeros(dims)
+        self._products = np.zeros((dims, dims))
+
+    def add(self, vectors: np.ndarray, counts: np.ndarray) -> None:
+        """Vectors float32 [N, r, C], each counted as much as `counts` [N, r] says."""
+        flat, weights = vectors.reshape(-1, vectors.shape[2]), counts.reshape(-1, 1)
+        weighted = flat * weights
+        self._weight += float(weights.sum(dtype=np.float64))
+        self._sum += weighted.sum(axis=0, dtype=np.float64)
+        self._products += weighted.T @ flat
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self._sum / self._weight
+
+    @property
+    def covariance(self) -> np.ndarray:
+        return np.asarray(self._products / self._weight - np.outer(self.mean, self.mean))
+
+
+def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:
+    """Frames of a video as stored: all, or evenly many of a long one."""
+    length = int(database.lengths[video])
+    if length <= _STRETCHES * _STRETCH:
+        spans = [(0, length)]
+    else:
+        firsts = np.linspace(0, length - _STRETCH, _STRETCHES).astype(int).tolist()
+        spans = [(first, first + _STRETCH) for first in firsts]
+    for first, last in spans:
+        out = np.empty((last - first, *database.row_shape), database.dtype)
+        database.read(video, first, last, out)
+        yield out
+
+
+def _counts(vectors: np.ndarray, model: ModelWeights) -> np.ndarray:
+    """float32 [N, R]: how much each vector has in it; 1 where the model cannot tell."""
+    if model.blank is None:
+        return np.ones(vectors.shape[:2], np.float32)
+    from pipeline.nets.attention import content_of_views
+    from pipeline.nets.backend import ops
+
+    found, _ = content_of_views(vectors, model.layout.of_database, model.blank, of_queries=False)
+    return np.asarray(ops.convert_to_numpy(found))

@@ -1,0 +1,237 @@
+"""`adapt`: a model fitted to a store of made-up features, then stage two with it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline import ViSiL
+from pipeline.adapt import MOST_VIDEOS, adapt
+from pipeline.cli import common, main
+from pipeline.collection import Collection
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.nets import own_format
+from pipeline.nets.blank import Blank
+from pipeline.nets.layout import Layout
+from pipeline.nets.model_dir import load_model
+from pipeline.nets.weights import Whitening
+from pipeline.store import open_store
+from tests import features, reference
+
+COMMON = features.region_vectors(1, 77)[0, 0]  # what all regions of this collection have in them
+
+
+def videos(count, seed, frames=6):
+    made = {}
+    for i in range(count):
+        x = features.region_vectors(frames + i % 3, [seed, i]) + 2 * COMMON
+        made[f"{seed}-{i}"] = x / np.linalg.norm(x, axis=2, keepdims=True)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model and two stores; 2-0 holds the regions of 1-0, disturbed."""
+    model = features.model(comparator=False, attention=False)
+    own_format.write(model, tmp_path / "model")
+    queries, database = videos(3, 1), videos(40, 2)
+    x = queries["1-0"] + 0.4 * features.region_vectors(6, 5)
+    database["2-0"] = x / np.linalg.norm(x, axis=2, keepdims=True)
+    made_with = features.spec(model.features_digest)
+    features.fill(tmp_path / "q.h5", made_with, queries)
+    features.fill(tmp_path / "d.zarr", made_with, database)
+    return tmp_path
+
+
+def run(*arguments, code=0):
+    common.load_weights.cache_clear()  # one process here, several for a user
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def scores(folder, model):
+    out = folder / "r.json"
+    run("compare", "-m", folder / model, "--query_store", folder / "q.h5",
+        "--database_store", folder / "d.zarr", "-o", out)  # fmt: skip
+    return json.loads(out.read_text())
+
+
+def stored(path):
+    with open_store(path) as store:
+        return {video: store.read_vectors(video) for video in store.ids}
+
+
+def test_strangers_are_told_apart_afterwards(folder):
+    sources = "--database_store", folder / "d.zarr", "-o", folder / "mine"
+    said = run("adapt", "-m", folder / "model", *sources)
+    assert "adapted to 40 videos" in said and f"--model_dir {folder / 'mine'}" in said
+    before, after = scores(folder, "model"), scores(folder, "mine")
+    strangers = [[s["1-0"][f"2-{i}"] for i in range(1, 40)] for s in (before, after)]
+    assert min(strangers[0]) > 0.8 and np.mean(strangers[1]) < 0.5
+    gaps = [s["1-0"]["2-0"] - max(of) for s, of in zip((before, after), strangers, strict=True)]
+    assert gaps[1] > 2 * gaps[0] > 0
+
+    adapted = load_model(folder / "mine")
+    assert adapted.features_digest == load_model(folder / "model").features_digest
+    sides = stored(folder / "q.h5"), stored(folder / "d.zarr")
+    for query, vectors in sides[0].items():
+        for target, others in sides[1].items():
+            want = reference.similarity(
+                vectors, others, layout=Layout(9), adaptation=adapted.adaptation
+            )
+            assert after[query][target] == pytest.approx(want, abs=1e-5)
+    pair = sides[0]["1-1"], sides[1]["2-7"]
+    single = ViSiL(folder / "mine").calculate_video_similarity(*pair)
+    assert single == pytest.approx(after["1-1"]["2-7"], abs=1e-5)
+
+
+def test_what_is_fitted_makes_the_variance_of_the_stored_vectors_equal(folder):
+    with open_store(folder / "d.zarr") as store:
+        report = adapt(Collection([store]), load_model(folder / "model"), shrinkage=0.0)
+    x = np.concatenate(list(stored(folder / "d.zarr").values()))
+    assert (report.videos, report.frames) == (40, len(x))
+    assert report.weights.adaptation is not None
+    pca = report.weights.adaptation["regions"]
+    white = (x.reshape(-1, features.DIMS) - pca.mean) @ pca.eigenvectors / np.sqrt(pca.eigenvalues)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(features.DIMS), atol=2e-2)
+    with open_store(folder / "d.zarr") as store:
+        weak = adapt(Collection([store]), load_model(folder / "model"), shrinkage=1.0)
+    values = weak.weights.adaptation["regions"].eigenvalues
+    np.testing.assert_allclose(values, values[0], rtol=1e-5)
+
+
+def test_blank_regions_do_not_count(folder, tmp_path):
+    """Half of each frame lies in the blank space: the fit is that of the other half."""
+    blank = Blank(np.eye(1, features.DIMS, dtype=np.float32), 0.5, 0.9)
+    model = replace(load_model(folder / "model"), blank=blank)
+    half = {}
+    for video, x in videos(30, 3).items():
+        x[..., 0] = 0
+        half[video] = x / np.linalg.norm(x, axis=2, keepdims=True)
+    mixed = {video: x.copy() for video, x in half.items()}
+    for x in mixed.values():
+        x[:, 4:] = blank.directions[0]
+    made_with = features.spec(model.features_digest)
+    found = []
+    for name, some in (("mixed", mixed), ("half", {k: x[:, [0, 1, 2, 3, 0, 1, 2, 3, 0]] for k, x in
+                                                   half.items()})):  # fmt: skip
+        path = features.fill(tmp_path / f"{name}.h5", made_with, some)
+        with open_store(path) as store:
+            found.append(adapt(Collection([store]), model).weights.adaptation["regions"])
+    # In "half" the first region counts three times, the others twice.
+    parts = np.concatenate([x[:, :4] for x in half.values()]).reshape(-1, features.DIMS)
+    np.testing.assert_allclose(found[0].mean, parts.mean(axis=0), atol=1e-6)
+    assert np.abs(found[0].mean - found[1].mean).max() > 1e-4
+
+
+def test_each_kind_of_vector_is_fitted_for_itself(folder):
+    """Further vectors of queries, which the store has as well, are left out."""
+    size = features.DIMS
+    pca = Whitening(np.zeros(1024, "f4"), np.eye(1024, size, dtype="f4"), np.ones(size, "f4"))
+    plain = features.model(comparator=False, attention=False)
+    model = replace(
+        plain, soft=plain.whitening, pixels=pca, mirrored=True, features_digest=""
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    made = {}
+    for i in range(25):
+        x = rng.standard_normal((5, 12, size)).astype(np.float32)
+        x[:, 9, 0] += 3
+        x[:, 10, 1] += 3
+        x[:, 11, 2] += 9
+        made[f"v{i}"] = x / np.linalg.norm(x, axis=2, keepdims=True)
+    made_with = features.spec(
+        model.features_digest, regions=11, query_vectors=1, views=model.views_digest
+    )
+    path = features.fill(folder / "kinds.h5", made_with, made)
+    with open_store(path) as store:
+        found = adapt(Collection([store]), model).weights.adaptation
+    everything = np.concatenate(list(made.values()))
+    spans = {"regions": slice(0, 9), "soft": slice(9, 10), "pixels": slice(10, 11)}
+    assert found.keys() == spans.keys()
+    for kind, span in spans.items():
+        want = everything[:, span].reshape(-1, size).mean(axis=0)
+        np.testing.assert_allclose(found[kind].mean, want, atol=1e-6)
+
+
+def test_a_long_video_is_read_in_parts(folder):
+    long = {"long": features.region_vectors(3000, 9), **videos(20, 4)}
+    made_with = features.spec(load_model(folder / "model").features_digest)
+    path = features.fill(folder / "long.h5", made_with, long, "int8")
+    with open_store(path) as store:
+        report = adapt(Collection([store]), load_model(folder / "model"))
+    assert report.frames == 8 * 32 + sum(len(x) for name, x in long.items() if name != "long")
+
+
+def test_evenly_many_of_a_large_collection(folder, monkeypatch):
+    monkeypatch.setattr("pipeline.adapt.MOST_VIDEOS", 25)
+    assert MOST_VIDEOS > 1000
+    read = []
+    with open_store(folder / "d.zarr") as store:
+        videos_of = Collection([store])
+        plain = videos_of.read
+        monkeypatch.setattr(
+            videos_of, "read", lambda *given: (read.append(given[0]), plain(*given))
+        )
+        assert adapt(videos_of, load_model(folder / "model")).videos == 25
+    assert read[0] == 0 and read[-1] == 39 and set(np.diff(read)) == {1, 2}
+
+
+def test_it_is_fitted_anew_to_another_collection(folder):
+    run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr", "-o", folder / "a")
+    run("adapt", "-m", folder / "a", "--database_store", folder / "d.zarr", "-o", folder / "b")
+    one, two = load_model(folder / "a"), load_model(folder / "b")
+    assert one.name == two.name == "test model-adapted"
+    for pca, again in zip(one.adaptation.values(), two.adaptation.values(), strict=True):
+        np.testing.assert_array_equal(pca.eigenvectors, again.eigenvectors)
+
+
+def test_a_calibration_does_not_outlive_it(folder):
+    sides = "--query_store", folder / "q.h5", "--database_store", folder / "d.zarr"
+    features.fill(
+        folder / "many.h5", features.spec(load_model(folder / "model").features_digest),
+        videos(30, 6),
+    )  # fmt: skip
+    wide = "--query_store", folder / "many.h5", "--database_store", folder / "d.zarr"
+    run("calibrate", "-m", folder / "model", *wide)
+    assert load_model(folder / "model").calibration is not None
+    run("adapt", "-m", folder / "model", *sides[2:], "-o", folder / "mine")
+    said = run("compare", "-m", folder / "mine", *sides, "-o", folder / "r.json", "--max_fpr", 0.1,
+               code=2)  # fmt: skip
+    assert "'test model-adapted' has no calibration" in said
+    run("calibrate", "-m", folder / "mine", *wide)
+    run("compare", "-m", folder / "mine", *sides, "-o", folder / "r.json", "--max_fpr", 0.1)
+    assert load_model(folder / "mine").adaptation is not None
+
+
+def refused(folder, model, path, error, message):
+    with open_store(path) as store, pytest.raises(error, match=message):
+        adapt(Collection([store]), model)
+
+
+def test_what_is_refused(folder):
+    model = load_model(folder / "model")
+    refused(folder, model, folder / "q.h5", InputError, r"q\.h5: 3 videos, expected 20 or more")
+    attending = features.model(comparator=False)
+    path = features.fill(
+        folder / "attended.h5", features.spec(attending.features_digest), videos(20, 8)
+    )
+    refused(folder, attending, path, ModelError, "has attention, which was learned")
+    path = features.fill(folder / "other.h5", features.spec("0" * 64), videos(20, 8))
+    refused(folder, model, path, FingerprintMismatchError, "give --model_dir of the store's model")
+    cut = {k: x[..., :8] / np.linalg.norm(x[..., :8], axis=2, keepdims=True)
+           for k, x in videos(20, 8).items()}  # fmt: skip
+    path = features.fill(folder / "cut.h5", features.spec(model.features_digest, dims=8), cut)
+    refused(folder, model, path, FingerprintMismatchError, "keeps 8 of 16 values")
+
+    run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr", "-o", folder / "a")
+    said = run("compare", "-m", folder / "a", "--query_store", path, "--database_store", path,
+               "-o", folder / "r.json", code=1)  # fmt: skip
+    assert "the adaptation of 'test model-adapted' was learned for 16" in said
+    said = run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr",
+               "-o", folder / "q.h5", code=2)  # fmt: skip
+    assert "is no folder; choose another --output_dir" in said
