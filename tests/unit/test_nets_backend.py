@@ -128,3 +128,12 @@ def test_compiled_functions_follow_their_variables() -> None:
     assert ops.convert_to_numpy(double(np.float32([1, 2]))).tolist() == [2, 4]
     variable.assign(np.float32(3))
     assert ops.convert_to_numpy(double(np.float32([1, 2]))).tolist() == [3, 6]
+
+
+def test_jax_is_asked_once_for_deterministic_operations(monkeypatch):
+    monkeypatch.setattr(backend, "BACKEND", "jax")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    for _ in range(2):
+        backend.deterministic()
+    want = "--xla_cpu_enable_fast_math=false --xla_gpu_deterministic_ops=true"
+    assert os.environ["XLA_FLAGS"] == want
