@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,12 +13,16 @@ from pipeline.collection import Collection
 from pipeline.compare import require_model
 from pipeline.encoding import decode
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.nets.blank import FLOOR, content_of
+from pipeline.nets.pca import of_moments
+from pipeline.nets.weights import Whitening
 
 if TYPE_CHECKING:
-    from pipeline.nets.weights import ModelWeights, Whitening
+    from pipeline.nets.weights import ModelWeights
 
 SHRINKAGE = 0.8  # of eigenvalues towards their mean; chosen on validation, benchmarks/NOTES.md
 LEAST_VIDEOS = 20
+LEAST_SHARE = 0.01  # of vectors that have something in them
 MOST_VIDEOS = 5000  # evenly many of a larger collection: 512 axes need no more
 _STRETCHES, _STRETCH = 8, 32  # of a longer video so many, of so many frames
 
@@ -51,13 +56,11 @@ def adapt(
         progress: called with (videos done, videos in all).
 
     Raises:
-        InputError: too few videos.
+        InputError: too few videos, or hardly anything but blank frames.
         FingerprintMismatchError: the store was made with another model.
         ModelError: the model has attention, or the store keeps fewer values than the model has.
         StoreError: a video is damaged.
     """
-    from pipeline.nets.whitening import of_moments
-
     model = replace(model, adaptation=None)
     if model.attention is not None:
         raise ModelError(f"{model.name}: has attention, which was learned for vectors as they are")
@@ -70,8 +73,8 @@ def adapt(
         )
     if len(database) < LEAST_VIDEOS:
         raise InputError(
-            f"{database.path}: {len(database)} videos, expected {LEAST_VIDEOS} or more of the "
-            "collection that will be searched"
+            f"{database.path}: {len(database)} videos in the stores given, expected {LEAST_VIDEOS} "
+            "or more of the collection that will be searched"
         )
     chosen = np.unique(np.linspace(0, len(database) - 1, MOST_VIDEOS).round().astype(int))
     moments = {kind: _Moments(spec.dims) for kind, _ in model.layout.of_database.spaces}
@@ -87,10 +90,9 @@ def adapt(
             frames += len(vectors)
         if progress:
             progress(done, len(chosen))
-    fitted: dict[str, Whitening] = {
-        kind: of_moments(found.mean, found.covariance, spec.dims, shrinkage)
-        for kind, found in moments.items()
-    }
+    if any(found.share < LEAST_SHARE for found in moments.values()):
+        raise InputError(f"{database.path}: hardly anything but blank frames, no collection")
+    fitted = {kind: found.whitening(shrinkage) for kind, found in moments.items()}
     text = f"adapted to {len(chosen)} videos of a collection ({frames} frames)"
     return AdaptReport(
         replace(
@@ -98,8 +100,8 @@ def adapt(
             adaptation=fitted,
             calibration=None,
             name=f"{model.name.removesuffix('-adapted')}-adapted",
-            description=f"{model.description}; {text}" if model.description else text,
-            provenance=f"{model.provenance or model.origin}; {text}",
+            description=_ending(model.description, text),
+            provenance=_ending(model.provenance or model.origin, text),
         ),
         len(chosen),
         frames,
@@ -110,7 +112,7 @@ class _Moments:
     """Weighted mean and covariance of vectors that come a few at a time."""
 
     def __init__(self, dims: int) -> None:
-        self._weight = 0.0
+        self._weight, self._count = 0.0, 0
         self._sum = np.zeros(dims)
         self._products = np.zeros((dims, dims))
 
@@ -119,16 +121,20 @@ class _Moments:
         flat, weights = vectors.reshape(-1, vectors.shape[2]), counts.reshape(-1, 1)
         weighted = flat * weights
         self._weight += float(weights.sum(dtype=np.float64))
+        self._count += len(flat)
         self._sum += weighted.sum(axis=0, dtype=np.float64)
         self._products += weighted.T @ flat
 
     @property
-    def mean(self) -> np.ndarray:
-        return self._sum / self._weight
+    def share(self) -> float:
+        """Mean weight of the vectors."""
+        return self._weight / self._count
 
-    @property
-    def covariance(self) -> np.ndarray:
-        return np.asarray(self._products / self._weight - np.outer(self.mean, self.mean))
+    def whitening(self, shrinkage: float) -> Whitening:
+        """PCA of all of them, with all their dims."""
+        mean = self._sum / self._weight
+        covariance = self._products / self._weight - np.outer(mean, mean)
+        return of_moments(mean, covariance, len(mean), shrinkage)
 
 
 def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:
@@ -146,11 +152,19 @@ def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:
 
 
 def _counts(vectors: np.ndarray, model: ModelWeights) -> np.ndarray:
-    """float32 [N, R]: how much each vector has in it; 1 where the model cannot tell."""
+    """float32 [N, R]: how much each vector has in it; 1 where the model cannot tell.
+
+    In numpy: stretches are of any length, and JAX would compile for each.
+    """
     if model.blank is None:
         return np.ones(vectors.shape[:2], np.float32)
-    from pipeline.nets.attention import content_of_views
-    from pipeline.nets.backend import ops
+    regions = content_of(vectors[:, : model.layout.regions], model.blank)
+    frames = np.maximum(regions.mean(axis=1, keepdims=True), FLOOR)
+    own = model.regions - model.layout.regions
+    return np.concatenate([regions, np.repeat(frames, own, axis=1)], axis=1).astype(np.float32)
 
-    found, _ = content_of_views(vectors, model.layout.of_database, model.blank, of_queries=False)
-    return np.asarray(ops.convert_to_numpy(found))
+
+def _ending(text: str, adapted: str) -> str:
+    """The text, which may tell of an adaptation before this one, with this one's."""
+    kept = re.sub(r"(; )?adapted to \d+ videos of a collection \(\d+ frames\)", "", text)
+    return f"{kept}; {adapted}" if kept else adapted

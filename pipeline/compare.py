@@ -77,7 +77,7 @@ def compute_similarity(
     Args:
         queries, database: see `Collection`; they may share stores.
         output_file: written under a temporary name and renamed into place at the end.
-        model: the one that made the features; its attention and comparator are used.
+        model: the one that made the features; what acts after the store is used.
         top_k, threshold: see `results.select`.
         gpu_id: see `nets.backend.device_scope`.
         progress: called with (database videos done, all) after each block.
@@ -258,11 +258,14 @@ def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> Non
             f"{model.name!r} is loaded (digest {model.features_digest[:12]}): give --model_dir "
             "of the store's model"
         )
-    for name, learned in (("attention", model.attention), ("adaptation", model.adaptation)):
+    for name, learned, remedy in (
+        ("attention", model.attention, "extract without --dims"),
+        ("adaptation", model.adaptation, "give the model it was made of"),
+    ):
         if learned is not None and model.dims != spec.dims:
             raise ModelError(
                 f"{videos.path} holds {spec.dims} values a region, but the {name} of "
-                f"{model.name!r} was learned for {model.dims}: extract without --dims"
+                f"{model.name!r} was learned for {model.dims}: {remedy}"
             )
 
 

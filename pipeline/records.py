@@ -58,7 +58,7 @@ class FeatureSpec:
 
     Attributes:
         model: name of the feature network, for people.
-        digest: SHA-256 (hex) over the weights of backbone and whitening. Attention and
+        digest: SHA-256 (hex) over the weights of backbone and whitening. Attention, adaptation and
             comparator are not in it: they act after the store, so one store serves every head.
         regions: vectors of a frame that both sides have: of its regions, and the soft one and the
             pixels of the whole picture where the model has those.

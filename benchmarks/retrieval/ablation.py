@@ -202,6 +202,8 @@ def main() -> int:
     *sides, kinds = read_lists(split)
     stores = model_stores(sides, split, options.model_dir, ExtractConfig(), to_stderr)
     weights = load_model(options.model_dir)
+    if weights.adaptation is not None:
+        raise SystemExit(f"{options.model_dir}: is adapted; give the model it was made of")
     queries, database = (
         read_side(path, list(ids)) for path, ids in zip(stores, sides, strict=True)
     )

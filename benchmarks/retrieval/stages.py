@@ -58,7 +58,7 @@ def settings(model: ModelWeights) -> list[Setting]:
     rows = [Setting("**as it is**")]
     if model.comparator is not None:
         rows.append(Setting("without comparator", comparator=False))
-    if model.attention is None:  # which is learned for all values
+    if model.attention is None and model.adaptation is None:  # which are learned for all values
         rows += [
             Setting(f"--dims {dims}", ExtractConfig(dims=dims))
             for dims in (256, 128)

@@ -44,7 +44,8 @@ workers_option = click.option(
     "--workers",
     "--threads",
     type=click.IntRange(min=0),
-    help="Decoding processes. Default: one per processor core.",
+    help="Decoding processes; in training also threads that make copies. Default: one per "
+    "processor core.",
 )
 
 sampling_option = click.option(

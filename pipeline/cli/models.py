@@ -10,6 +10,7 @@ import click
 from pipeline.calibration import CONFIDENCE
 from pipeline.cli import common
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
+from pipeline.errors import InputError
 
 
 @click.command()
@@ -33,11 +34,8 @@ def convert_model(source: str, target: str) -> None:
     help="Store of the collection that will be searched; repeatable.",
 )
 @click.option("-o", "--output_dir", required=True, help="Folder for the adapted model.")
-@common.gpu_option
 @common.handled("interrupted; no model was written")
-def adapt(
-    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, gpu_id: int
-) -> None:
+def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: str) -> None:
     """Fit a model to the collection that it will search, by its stored features alone.
 
     Stores stay as they are, and serve the adapted model as they serve the one before. Its scores
@@ -46,21 +44,23 @@ def adapt(
     from pipeline.adapt import adapt as run
     from pipeline.collection import Collection
     from pipeline.nets import own_format
-    from pipeline.nets.backend import device_scope
     from pipeline.store import open_store
 
     target = Path(output_dir)
     common.check_model_target(target)
+    if own_format.is_own(target) and own_format.read(target).adaptation is None:
+        raise InputError(
+            f"{target}: holds a model that `adapt` did not write; choose another --output_dir"
+        )
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(path)) for path in database_store]
-        with device_scope(gpu_id):
-            report = run(
-                Collection(stores),
-                weights,
-                progress=lambda done, total: line.show(done, total, "videos"),
-            )
+        report = run(
+            Collection(stores),
+            weights,
+            progress=lambda done, total: line.show(done, total, "videos"),
+        )
     own_format.write(report.weights, target, common.backbone_dtype(report.weights))
     click.echo(
         f"{target}: adapted to {report.videos} videos, {report.frames} frames; stores stay valid, "

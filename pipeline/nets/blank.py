@@ -78,6 +78,12 @@ class Blank:
         return np.asarray((inside - self.chance) / (1 - self.chance))
 
 
+def content_of(vectors: np.ndarray, blank: Blank) -> np.ndarray:
+    """`attention.content` in numpy: float32 [..., C] of length 1 -> [...] from 0 to 1."""
+    t = np.clip((blank.excess(vectors) - blank.low) / (blank.high - blank.low), 0, 1)
+    return np.asarray(1 - t * t * (3 - 2 * t))
+
+
 def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blank:
     """The space of a network's blank region vectors.
 

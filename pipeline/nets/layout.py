@@ -117,8 +117,7 @@ class Layout:
     @property
     def query(self) -> int:
         """Vectors of a query's frame."""
-        views = sum(view.vectors for view in self.views)
-        return self.shared + self.small + views + self.mirrored
+        return sum(count for _, count in self.spaces)
 
     @property
     def soft_places(self) -> list[int]:

@@ -256,7 +256,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         partial=_partial(**values["partial"]) if "partial" in values else None,
         skip=values.get("skip", 0.0),
         attention=arrays["attention"] if values["attention"] else None,
-        adaptation=_adaptation(values, arrays) if values.get("adaptation") else None,
+        adaptation=_adaptation(arrays) if values.get("adaptation") else None,
         comparator=tuple(layers) or None,
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
         similarity_function=values["similarity_function"],
@@ -271,10 +271,8 @@ def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:
     return Whitening(*(arrays[f"{kind}/{name}"] for name in _WHITENING))
 
 
-def _adaptation(
-    values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> dict[str, Whitening]:
-    kinds = ["regions"] + ["soft"] * bool(values.get("soft")) + ["pixels"] * ("pixels" in values)
+def _adaptation(arrays: Mapping[str, np.ndarray]) -> dict[str, Whitening]:
+    kinds = dict.fromkeys(k.split("/")[1] for k in arrays if k.startswith("adaptation/"))
     return {kind: _whitening(f"adaptation/{kind}", arrays) for kind in kinds}
 
 

@@ -41,7 +41,7 @@ class PairScorer:
     """Scores of many (query, database) pairs of pieces.
 
     Args:
-        weights: attention and comparator are used, the backbone is not.
+        weights: all that acts after the store is used, the backbone is not.
         symmetric: average both directions of Chamfer, over regions and over frames.
         precision: "float32", "bfloat16" or "float16" of products and convolutions; sums of
             Chamfer are always float32.
@@ -88,7 +88,7 @@ class PairScorer:
         )
 
     def place_queries(self, vectors: np.ndarray) -> Placed:
-        """Move query vectors to the device, weighted by attention and content.
+        """Move query vectors to the device, adapted, weighted by attention and content.
 
         Args:
             vectors: [N, R, C] as stored, see `encoding`; with `few_shapes` N is rounded up to

@@ -47,15 +47,12 @@ class Placer:
 
     def __init__(self, weights: ModelWeights, precision: str) -> None:
         self._layout, self._dims, self._precision = weights.layout, weights.dims, precision
-        self._attention, self._blank, self._hubs = (
-            weights.attention,
-            weights.blank,
-            hubs_of(weights),
-        )
+        self._attention, self._blank = weights.attention, weights.blank
+        self._hubs = hubs_of(weights)
         self._adaptation = matrices_of(weights.adaptation) if weights.adaptation else None
 
     def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Placed:
-        """Query vectors, weighted by attention and content.
+        """Query vectors, adapted, weighted by attention and content.
 
         Args:
             vectors: [N, R, C] as stored, see `encoding`.
@@ -82,7 +79,7 @@ class Placer:
         return Placed(tiles, None if self._blank is None else weights, whole, offsets, layout)
 
     def targets(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Placed:
-        """Database vectors, weighted by attention and content; arguments as of `queries`.
+        """Database vectors, adapted and weighted as well; arguments as of `queries`.
 
         Regions lie outside of frames, so that the maximum over them runs along whole rows of
         memory.

@@ -19,6 +19,7 @@ from pipeline.nets import chamfer, comparator
 from pipeline.nets.adaptation import Matrices, adapted, hubs_of, matrices_of
 from pipeline.nets.attention import attend, content_of_views
 from pipeline.nets.backend import device_scope, ops, resolve_precision
+from pipeline.nets.blank import Blank
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.layout import Layout
 from pipeline.nets.model_dir import load_model
@@ -125,7 +126,7 @@ class ViSiL:
         query, target = self._checked(query, "query"), self._checked(target, "target")
         matrix = np.empty((len(query), len(target)), np.float32)
         with device_scope(self._gpu_id):
-            layout, hubs = self.weights.layout.of_query(query.shape[1]), hubs_of(self.weights)
+            layout = self.weights.layout.of_query(query.shape[1])
             for row in range(0, len(query), TILE_FRAMES):
                 rows, of_rows = self._weighted(query[row : row + TILE_FRAMES], layout, True)
                 for column in range(0, len(target), TILE_FRAMES):
@@ -133,7 +134,7 @@ class ViSiL:
                     columns, of_columns = self._weighted(part, layout, False)
                     weights = None if self.weights.blank is None else (of_rows, of_columns)
                     tile = chamfer.best_of_views(
-                        rows, columns, layout, self._symmetric, weights, hubs
+                        rows, columns, layout, self._symmetric, weights, self._hubs
                     )
                     matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
                         ops.convert_to_numpy(tile)
@@ -187,6 +188,10 @@ class ViSiL:
         return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id, as_queries=True)
 
     @cached_property
+    def _hubs(self) -> np.ndarray | None:
+        return hubs_of(self.weights)
+
+    @cached_property
     def _adaptation(self) -> Matrices | None:
         return matrices_of(self.weights.adaptation) if self.weights.adaptation else None
 
@@ -202,11 +207,10 @@ class ViSiL:
 
     def _weighted(self, features: np.ndarray, layout: Layout, of_queries: bool) -> tuple[Any, Any]:
         """The features, adapted and scaled by their content; the frames' weights [T] or None."""
-        x, blank = ops.convert_to_tensor(features), self.weights.blank
+        x = ops.convert_to_tensor(features)
         scale, weights = None, None
-        if blank is not None:
-            # Attention keeps directions.
-            scale, weights = content_of_views(l2_normalize(x), layout, blank, of_queries)
+        if self.weights.blank is not None:
+            scale, weights = _content(x, layout, self.weights.blank, of_queries)
         if self._adaptation is not None:
             x = adapted(x, layout, self._adaptation)
         return (x if scale is None else x * scale[..., None]), weights
@@ -215,15 +219,17 @@ class ViSiL:
         """`calculate_visil_output`, and the weights of both sides' frames or None."""
         matrix, weights = self.calculate_f2f_matrix(query, target), None
         if self.weights.blank is not None:
-            weights = self._frame_weights(query), self._frame_weights(target)
+            blank = self.weights.blank
+            weights = self._frame_weights(query, blank), self._frame_weights(target, blank)
         return self._compared(matrix, weights), weights
 
-    def _frame_weights(self, features: np.ndarray) -> np.ndarray:
+    def _frame_weights(self, features: np.ndarray, blank: Blank) -> np.ndarray:
         """How much each frame counts: float32 [T]."""
         with device_scope(self._gpu_id):
             shared = self._checked(features, "query")[:, : self.weights.layout.shared]
             layout = self.weights.layout.of_query(shared.shape[1])
-            return np.asarray(ops.convert_to_numpy(self._weighted(shared, layout, True)[1]))
+            _, weights = _content(ops.convert_to_tensor(shared), layout, blank, True)
+            return np.asarray(ops.convert_to_numpy(weights))
 
     def _of_outputs(self, weights: np.ndarray) -> np.ndarray:
         """Weight of each row of the output: the mean of its frames'."""
@@ -261,3 +267,8 @@ class ViSiL:
         if len(features) == 0 or not np.isfinite(features).all():
             raise InputError(f"{role} features are empty or hold a value that is not finite")
         return repeat_to_min(features.astype(np.float32, copy=False))
+
+
+def _content(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> tuple[Any, Any]:
+    # Attention keeps directions.
+    return content_of_views(l2_normalize(x), layout, blank, of_queries)

@@ -267,6 +267,7 @@ class ModelWeights:
                 raise ModelError(
                     f"{self.name}: dims {dims} asked, but its {name} was learned for {self.dims} "
                     f"values; leave dims out or give {self.dims}"
+                    + (", or take the model it was made of" if name == "adaptation" else "")
                 )
         blank = self.blank.first(dims) if self.blank else None
         soft = self.soft.first(dims) if self.soft else None

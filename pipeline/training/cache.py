@@ -84,7 +84,6 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
         views=tuple(replace(view, hubness=0.0) for view in weights.views),
         hubs=None,
         attention=None,
-        adaptation=None,
         comparator=None,
         blank=None,
         features_digest="",

@@ -91,9 +91,9 @@ def train_model(
 
     Raises:
         InputError: too few usable videos, or more dims than the model's pixels can have.
-        ModelError: the model has pixels, but regions of fewer values than these.
+        ModelError: the model is adapted, or has pixels but regions of fewer values than these.
     """
-    _check_pixels(weights, config)
+    _check_start(weights, config)
     deterministic()
     if validation_refs is None:
         refs, validation_refs = split(refs, config.validation_share, config.seed)
@@ -123,7 +123,6 @@ def train_model(
         pixels=pixels,
         hubs=hubs,
         attention=None,
-        adaptation=None,
         comparator=None,
         skip=0.0,
         blank=None,
@@ -183,8 +182,13 @@ def train_model(
     )
 
 
-def _check_pixels(weights: ModelWeights, config: TrainConfig) -> None:
+def _check_start(weights: ModelWeights, config: TrainConfig) -> None:
     """Fail before features are made."""
+    if weights.adaptation is not None:
+        raise ModelError(
+            f"{weights.name}: is adapted to a collection; train the model it was made of, and "
+            "adapt what comes of that"
+        )
     if weights.pixels is None:
         return
     size, of_regions = len(weights.pixels.mean), len(weights.whitening.mean)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.nets.layout import THUMBNAIL, Layout
+from pipeline.nets.pca import axes, of_moments, shrunk
 from pipeline.nets.weights import ModelWeights, Whitening
-from pipeline.nets.whitening import axes, of_moments, projection, shrunk
+from pipeline.nets.whitening import projection
 from pipeline.training.cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")

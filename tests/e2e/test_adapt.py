@@ -11,13 +11,15 @@ from pipeline import ViSiL
 from pipeline.adapt import MOST_VIDEOS, adapt
 from pipeline.cli import common, main
 from pipeline.collection import Collection
+from pipeline.config import TrainConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.nets import own_format
 from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout
+from pipeline.nets.layout import Layout, View
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import Whitening
 from pipeline.store import open_store
+from pipeline.training.run import train_model
 from tests import features, reference
 
 COMMON = features.region_vectors(1, 77)[0, 0]  # what all regions of this collection have in them
@@ -184,8 +186,11 @@ def test_evenly_many_of_a_large_collection(folder, monkeypatch):
 def test_it_is_fitted_anew_to_another_collection(folder):
     run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr", "-o", folder / "a")
     run("adapt", "-m", folder / "a", "--database_store", folder / "d.zarr", "-o", folder / "b")
+    run("adapt", "-m", folder / "a", "--database_store", folder / "d.zarr", "-o", folder / "a")
     one, two = load_model(folder / "a"), load_model(folder / "b")
     assert one.name == two.name == "test model-adapted"
+    assert one.description == two.description and two.description.count("adapted to 40 videos") == 1
+    assert two.provenance.count("adapted to") == 1
     for pca, again in zip(one.adaptation.values(), two.adaptation.values(), strict=True):
         np.testing.assert_array_equal(pca.eigenvectors, again.eigenvectors)
 
@@ -215,7 +220,13 @@ def refused(folder, model, path, error, message):
 
 def test_what_is_refused(folder):
     model = load_model(folder / "model")
-    refused(folder, model, folder / "q.h5", InputError, r"q\.h5: 3 videos, expected 20 or more")
+    refused(
+        folder,
+        model,
+        folder / "q.h5",
+        InputError,
+        r"q\.h5: 3 videos in the stores given, expected 20",
+    )
     attending = features.model(comparator=False)
     path = features.fill(
         folder / "attended.h5", features.spec(attending.features_digest), videos(20, 8)
@@ -231,7 +242,52 @@ def test_what_is_refused(folder):
     run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr", "-o", folder / "a")
     said = run("compare", "-m", folder / "a", "--query_store", path, "--database_store", path,
                "-o", folder / "r.json", code=1)  # fmt: skip
-    assert "the adaptation of 'test model-adapted' was learned for 16" in said
+    assert "the adaptation of 'test model-adapted' was learned for 16: give the model it" in said
+    with pytest.raises(ModelError, match="adapted to a collection; train the model it was made of"):
+        train_model([], [], load_model(folder / "a"), TrainConfig(), folder / "work")
+    said = run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr",
+               "-o", folder / "model", code=2)  # fmt: skip
+    assert "holds a model that `adapt` did not write" in said
+    assert load_model(folder / "model").adaptation is None
+    black = {
+        k: np.broadcast_to(np.eye(1, 16, dtype="f4"), x.shape) for k, x in videos(20, 8).items()
+    }
+    path = features.fill(folder / "black.h5", features.spec(model.features_digest), black)
+    blank = Blank(np.eye(1, 16, dtype=np.float32), 0.5, 0.9)
+    refused(folder, replace(model, blank=blank), path, InputError, "hardly anything but blank")
     said = run("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr",
                "-o", folder / "q.h5", code=2)  # fmt: skip
     assert "is no folder; choose another --output_dir" in said
+
+
+def test_the_model_as_one_object_with_all_views(folder):
+    """`ViSiL` on an adapted model with blank space, views and hubs, against plain numpy."""
+    size, rng = features.DIMS, np.random.default_rng(3)
+
+    def pca(seed, values=size):
+        turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((values, size)))[0]
+        mean = np.random.default_rng(seed).normal(0, 0.1, values)
+        return Whitening(*(a.astype("f4") for a in (mean, turn, np.linspace(2, 1, size))))
+
+    hubs = features.region_vectors(20, 4)[:, 0].astype(np.float16).astype(np.float32)
+    model = replace(
+        features.model(attention=False),
+        soft=pca(1), pixels=pca(2, 1024), pixels_offset=0.05, mirrored=True, small=(2,),
+        views=(View("turned", 8, -0.01), View("zoomed", 0.6, 0.03, hubness=0.5, parts=2)),
+        hubs=hubs, skip=0.5, blank=Blank(np.eye(2, size, dtype="f4"), 0.1, 0.5),
+        adaptation={kind: pca(i) for i, kind in enumerate(("regions", "soft", "pixels"), 5)},
+        features_digest="",
+    )  # fmt: skip
+    own_format.write(model, folder / "views")
+    layout = model.layout
+    query, target = (
+        (x / np.linalg.norm(x, axis=2, keepdims=True)).astype(np.float32)
+        for x in (rng.standard_normal((t, n, size)) for t, n in ((8, layout.query), (13, 11)))
+    )
+    target[:3, :5, :2] *= 4  # more or less blank
+    target /= np.linalg.norm(target, axis=2, keepdims=True)
+    how = (model.comparator, False, model.blank, layout, 0.5)
+    found = ViSiL(folder / "views").calculate_video_similarity(query, target)
+    want = reference.similarity(query, target, *how, model.hubs, model.adaptation)
+    assert found == pytest.approx(want, abs=1e-5)
+    assert abs(want - reference.similarity(query, target, *how, model.hubs)) > 1e-3

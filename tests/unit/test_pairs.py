@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
+from pipeline.encoding import decode, encode
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import Layout, View
 from pipeline.nets.weights import Whitening
@@ -320,7 +321,7 @@ def adaptation_of(layout: Layout) -> dict[str, Whitening]:
     return made
 
 
-@pytest.mark.parametrize("few_shapes", [False, True])
+@pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("with_blank", [False, True])
 @pytest.mark.parametrize(
     ("layout", "asked"),
@@ -332,7 +333,7 @@ def adaptation_of(layout: Layout) -> dict[str, Whitening]:
     ],
     ids=["regions", "all views", "queries without views", "pixels without soft"],
 )
-def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, few_shapes):
+def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, symmetric):
     """What is blank is seen by vectors as they were; hubs are adapted as soft vectors are."""
     queries = videos([5, 30, 70], 21, asked or layout.query)
     targets = videos([9, 66, 4], 22, layout.shared)
@@ -340,10 +341,21 @@ def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, few_
     settings = {"blank": blank, "layout": layout, "skip": 0.5}
     comparator = comparator_layers(2)
     got = score_all(
-        queries, targets, comparator, False, **settings, adaptation=adaptation,
-        few_shapes=few_shapes,
+        queries, targets, comparator, symmetric, **settings, adaptation=adaptation,
+        few_shapes=with_blank,
     )  # fmt: skip
     settings["layout"] = layout.of_query(asked or layout.query)
-    want = expected(queries, targets, comparator, False, **settings, adaptation=adaptation)
+    want = expected(queries, targets, comparator, symmetric, **settings, adaptation=adaptation)
     np.testing.assert_allclose(got, want, atol=2e-5)
-    assert np.abs(want - expected(queries, targets, comparator, False, **settings)).max() > 0.01
+    assert np.abs(want - expected(queries, targets, comparator, symmetric, **settings)).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_adapted_vectors_of_coarse_stores(dtype):
+    queries, targets = videos([5, 9], 23), videos([8, 12], 24)
+    stored = [[encode(v, np.dtype(dtype)) for v in side] for side in (queries, targets)]
+    floats = [[decode(v, DIMS) for v in side] for side in stored]
+    adaptation, comparator = adaptation_of(PLAIN), comparator_layers(2)
+    got = score_all(*stored, comparator, False, blank=BLANK, adaptation=adaptation)
+    want = expected(*floats, comparator, False, BLANK, adaptation=adaptation)
+    np.testing.assert_allclose(got, want, atol=2e-5)
