@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(RUN) tools/demo.py results.json demo
 
 test: $(VENV)/.installed-test lint
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n 2 --dist loadfile  # whole files, as many tests share what is slow to make
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
