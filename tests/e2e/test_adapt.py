@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from pipeline import ViSiL
 from pipeline.adapt import MOST_VIDEOS, adapt
-from pipeline.cli import common, main
 from pipeline.collection import Collection
 from pipeline.config import TrainConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
@@ -21,6 +19,7 @@ from pipeline.nets.weights import Whitening
 from pipeline.store import open_store
 from pipeline.training.run import train_model
 from tests import features, reference
+from tests.command import run
 
 COMMON = features.region_vectors(1, 77)[0, 0]  # what all regions of this collection have in them
 
@@ -45,13 +44,6 @@ def folder(tmp_path):
     features.fill(tmp_path / "q.h5", made_with, queries)
     features.fill(tmp_path / "d.zarr", made_with, database)
     return tmp_path
-
-
-def run(*arguments, code=0):
-    common.load_weights.cache_clear()  # one process here, several for a user
-    result = CliRunner().invoke(main, list(map(str, arguments)))
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def scores(folder, model):

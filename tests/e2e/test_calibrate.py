@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from pipeline import compute_similarity
 from pipeline.calibrate import threshold_for
-from pipeline.cli import common, main
 from pipeline.collection import Collection
 from pipeline.config import CompareConfig
 from pipeline.errors import InputError
@@ -17,6 +15,7 @@ from pipeline.nets import own_format
 from pipeline.nets.model_dir import load_model
 from pipeline.store import open_store
 from tests import features
+from tests.command import run
 
 
 @pytest.fixture
@@ -35,13 +34,6 @@ def folder(tmp_path):
         for k, v in database.items()})  # fmt: skip
     (tmp_path / "related.tsv").write_text("q0\td0\trecompressed\nsomebody\telse\n")
     return tmp_path
-
-
-def run(*arguments, code=0):
-    common.load_weights.cache_clear()  # one process here, several for a user
-    result = CliRunner().invoke(main, list(map(str, arguments)))
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def sides(folder, database="d.h5"):
