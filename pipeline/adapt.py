@@ -57,8 +57,8 @@ def adapt(
 
     Raises:
         InputError: too few videos, or hardly anything but blank frames.
-        FingerprintMismatchError: the store was made with another model.
-        ModelError: the model has attention, or the store keeps fewer values than the model has.
+        FingerprintMismatchError: the store was made with another model, or keeps fewer values.
+        ModelError: the model has attention.
         StoreError: a video is damaged.
     """
     model = replace(model, adaptation=None)
