@@ -200,10 +200,10 @@ def main() -> int:
     options = parser.parse_args()
     split = options.set_dir / options.split
     *sides, kinds = read_lists(split)
-    stores = model_stores(sides, split, options.model_dir, ExtractConfig(), to_stderr)
     weights = load_model(options.model_dir)
     if weights.adaptation is not None:
         raise SystemExit(f"{options.model_dir}: is adapted; give the model it was made of")
+    stores = model_stores(sides, split, options.model_dir, ExtractConfig(), to_stderr)
     queries, database = (
         read_side(path, list(ids)) for path, ids in zip(stores, sides, strict=True)
     )

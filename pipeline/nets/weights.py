@@ -281,9 +281,9 @@ def features_digest(weights: ModelWeights) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
 
     Attention, adaptation, comparator, offsets and blank directions are left out: they act on stored
-    features.
-    So are small and other views, which only queries have, see `ModelWeights.views_digest`. File
-    format and the names inside a file have no part in it: a converted model keeps its digest.
+    features. So are small and other views, which only queries have, see
+    `ModelWeights.views_digest`. File format and the names inside a file have no part in it: a
+    converted model keeps its digest.
     """
     description = {
         "backbone": weights.backbone,

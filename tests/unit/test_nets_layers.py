@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.nets import chamfer, comparator, whitening
-from pipeline.nets.attention import attend
+from pipeline.nets.attention import attend, content
 from pipeline.nets.backend import keras, ops
+from pipeline.nets.blank import Blank, content_of
 from pipeline.nets.layout import Layout
 from pipeline.nets.published import fold_batch_norm
 from pipeline.nets.regions import l2_normalize, pooling_for, region_vectors
@@ -125,6 +126,16 @@ def test_attention_by_hand() -> None:
 
 QUERY = f32([[[1, 0], [0, 1]]])  # one frame of two regions
 TARGET = f32([[[0.6, 0.8], [1, 0], [0, -1]], [[0, 1], [0, 1], [0, 1]]])  # two frames of three
+
+
+def test_content_is_the_same_in_numpy() -> None:
+    blank = Blank(np.eye(2, 16, dtype=np.float32), 0.1, 0.6)
+    vectors = np.random.default_rng(0).standard_normal((40, 3, 16)).astype(np.float32)
+    vectors[..., :2] *= np.linspace(0, 8, 40, dtype=np.float32)[:, None, None]
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    found = content_of(vectors, blank)
+    assert found.min() == 0 and found.max() == 1 and 0.2 < found.mean() < 0.8
+    np.testing.assert_allclose(found, ops.convert_to_numpy(content(vectors, blank)), atol=1e-5)
 
 
 def test_frame_chamfer_by_hand() -> None:
