@@ -19,11 +19,13 @@ class Slot:
         index: which video, its place in the list of those being worked on.
         count: frames of it, at least 1.
         seconds: [count] float64, their times.
+        inset: 0 for frames of the video itself, else which of its insets they are.
     """
 
     index: int
     count: int
     seconds: np.ndarray
+    inset: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Batcher:
         self._slots: list[Slot] = []
         self._filled = 0
 
-    def add(self, index: int, seconds: np.ndarray, images: np.ndarray) -> list[FrameBatch]:
+    def add(
+        self, index: int, seconds: np.ndarray, images: np.ndarray, inset: int = 0
+    ) -> list[FrameBatch]:
         """Take frames of one video; returns the batches they complete.
 
         Args:
@@ -64,6 +68,7 @@ class Batcher:
             seconds: [n] float64.
             images: uint8 [n, H, W, 3]; copied, so the caller may reuse the memory. H and W are
                 the same in every call.
+            inset: 0, or which of its insets they are.
 
         Raises:
             ValueError: the frames have another size than those before, or n differs.
@@ -75,7 +80,8 @@ class Batcher:
                 self._images = np.empty((self._size, *images.shape[1:]), np.uint8)
             count = min(self._size - self._filled, len(images) - done)
             self._images[self._filled : self._filled + count] = images[done : done + count]
-            self._slots.append(Slot(index, count, np.array(seconds[done : done + count])))
+            times = np.array(seconds[done : done + count])
+            self._slots.append(Slot(index, count, times, inset))
             self._filled += count
             done += count
             if self._filled == self._size:

@@ -83,7 +83,8 @@ def threshold_for(
     """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
 
     Args:
-        mirrored: the better of two scores counts.
+        mirrored: the better of two scores counts; with `config.query_insets` that of a query and
+            its insets.
 
     Raises:
         InputError: the model has no calibration, or one for another way of comparing, or the
@@ -97,7 +98,8 @@ def threshold_for(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
             f"({'; '.join(differences)}): {_REMEDY}"
         )
-    return calibration.threshold(rate, 1 + mirrored)
+    parts = 1 + queries.most_insets if config.query_insets else 1
+    return calibration.threshold(rate, (1 + mirrored) * parts)
 
 
 def calibration_of(model: ModelWeights) -> Calibration:
@@ -122,4 +124,5 @@ def _manner(queries: Collection, database: Collection, similarity_function: str)
         "sampling": spec.sampling,
         "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
         "query_vectors": queries.spec.query_vectors,
+        "insets": database.with_insets,
     }

@@ -42,6 +42,8 @@ class Calibration:
             "database" or "both".
         query_vectors: further vectors of the queries' frames, which raise scores; None where an
             earlier version did not say.
+        insets: whether insets (`video.insets`) had been looked for in the database, which raises
+            scores.
     """
 
     similarity_function: str
@@ -55,6 +57,7 @@ class Calibration:
     groups: int | None = None
     binary: str = "none"
     query_vectors: int | None = None
+    insets: bool = False
 
     def __post_init__(self) -> None:
         for key in ("rates", "scores"):
@@ -95,12 +98,14 @@ class Calibration:
     def differences(self, **used: Any) -> list[str]:
         """What is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`.
 
-        Queries with fewer vectors are none: unrelated videos score lower with them, so no more
-        than the rate is let through.
+        Queries with fewer vectors are none, nor is a database without insets: unrelated videos
+        score lower with them, so no more than the rate is let through.
         """
         own = asdict(self)
         if own["query_vectors"] is None or used.get("query_vectors", 0) < own["query_vectors"]:
             used.pop("query_vectors", None)
+        if own["insets"]:
+            used.pop("insets", None)
         return [
             f"{key}: {own[key]} calibrated, {value} here"
             for key, value in used.items()
@@ -119,7 +124,7 @@ def fit(
 
     Args:
         table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
-        made: similarity_function, dims, fps, sampling, binary and query_vectors.
+        made: similarity_function, dims, fps, sampling, binary, query_vectors and insets.
         rows, columns: group of each query and of each database video, see `upper_scores`.
         confidence: part of the resamples in which no more than a rate may reach its score.
 

@@ -27,7 +27,9 @@ class Collection:
         path, spec: of the first store, for messages; all specs are compatible.
         dtype: of what `read` gives: that of the stores if all keep the same, else a float.
         binary: some of the stores keep signs alone.
-        lengths: [V] int64, frames of each video after short ones are repeated.
+        with_insets: for some of the stores insets were looked for.
+        lengths: [V] int64, frames of each video after short ones are repeated, those of its insets
+            (`video.insets`) included.
 
     Raises:
         FingerprintMismatchError: two stores hold features made with different settings.
@@ -60,8 +62,10 @@ class Collection:
         self.spec: FeatureSpec = stores[0].spec
         self.dtype = _common_dtype([s.dtype for s in stores])
         self.binary = any(s.encoding == "binary" for s in stores)
+        self.with_insets = any(s.spec.insets for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
         self._frames = [s.frames(i) for s, i in zip(self._stores, self.ids, strict=True)]
+        self._first = [0] * len(self.ids)
         self.lengths = np.array([padded_length(n) for n in self._frames], np.int64)
 
     def __len__(self) -> int:
@@ -73,10 +77,42 @@ class Collection:
         joined.ids = self.ids + others.ids
         joined._stores = self._stores + others._stores
         joined._frames = self._frames + others._frames
+        joined._first = self._first + others._first
         joined.lengths = np.concatenate([self.lengths, others.lengths])
         joined.dtype = _common_dtype([self.dtype, others.dtype])
         joined.binary = self.binary or others.binary
+        joined.with_insets = self.with_insets or others.with_insets
         return joined
+
+    @property
+    def most_insets(self) -> int:
+        """Of any one video."""
+        pairs = zip(self._stores, self.ids, strict=True)
+        return max(len(store.insets(video_id)) for store, video_id in pairs)
+
+    def apart(self, with_insets: bool = True) -> tuple[Collection, np.ndarray]:
+        """Every inset (`video.insets`) as a video of its own, behind the one that it is in.
+
+        Returns:
+            These videos, an inset under the id of the one that it is in, and intp [videos] which
+            of this collection's videos each belongs to. Without insets each video alone.
+        """
+        places: list[int] = []
+        first, lengths = [], []
+        for place, frames in enumerate(self._frames):
+            insets = self._stores[place].insets(self.ids[place])
+            at = 0
+            for count in (frames - sum(insets), *(insets if with_insets else ())):
+                places.append(place)
+                first.append(at)
+                lengths.append(count)
+                at += count
+        made = copy.copy(self)
+        made.ids = [self.ids[place] for place in places]
+        made._stores = [self._stores[place] for place in places]
+        made._first, made._frames = first, lengths
+        made.lengths = np.array([padded_length(n) for n in lengths], np.int64)
+        return made, np.array(places, np.intp)
 
     @property
     def row_shape(self) -> tuple[int, int]:
@@ -92,14 +128,15 @@ class Collection:
             StoreError: the video is damaged or was removed since the store was opened.
         """
         store, video_id = self._stores[video], self.ids[video]
+        first, frames = self._first[video], self._frames[video]
         same = out.dtype == store.dtype
         read = store.read_stored if same else store.read_vectors
-        if self._frames[video] != self.lengths[video]:
-            out[:] = repeat_to_min(read(video_id))[start:stop]
+        if frames != self.lengths[video]:
+            out[:] = repeat_to_min(read(video_id, first, first + frames))[start:stop]
         elif same:
-            store.read_stored(video_id, start, stop, out=out)
+            store.read_stored(video_id, first + start, first + stop, out=out)
         else:
-            out[:] = store.read_vectors(video_id, start, stop)
+            out[:] = store.read_vectors(video_id, first + start, first + stop)
 
 
 def _refuse_same(first: FeatureStore, second: FeatureStore) -> None:
@@ -121,7 +158,7 @@ def require_mirrored(queries: Collection, mirrored: Collection) -> None:
         FingerprintMismatchError: not mirrored, or made with other settings besides.
         InputError: a video that is no query.
     """
-    as_mirrored = replace(queries.spec, mirrored=True)
+    as_mirrored = replace(queries.spec, mirrored=True, insets=mirrored.spec.insets)
     differences = as_mirrored.differences(mirrored.spec)
     if differences:
         raise FingerprintMismatchError(
@@ -131,6 +168,19 @@ def require_mirrored(queries: Collection, mirrored: Collection) -> None:
     strangers = set(mirrored.ids) - set(queries.ids)
     if strangers:
         raise InputError(f"{mirrored.path}: {min(strangers)!r} is mirrored, but is no query")
+
+
+def require_insets(queries: Collection) -> None:
+    """Refuse queries in which no insets were looked for.
+
+    Raises:
+        InputError: naming the store.
+    """
+    if not queries.with_insets:
+        raise InputError(
+            f"{queries.path}: no insets were looked for in these queries; make the store anew with "
+            "extract_features.py --insets 2, or leave out --query_insets"
+        )
 
 
 def require_background(queries: Collection, background: Collection, least: int) -> None:
@@ -155,12 +205,13 @@ def require_background(queries: Collection, background: Collection, least: int) 
 def require_same_features(
     first: FeatureStore | Collection, second: FeatureStore | Collection
 ) -> None:
-    """Refuse to compare what was made with different settings.
+    """Refuse to compare what was made with different settings, but for insets.
 
     Raises:
         FingerprintMismatchError: naming both files and every setting that differs.
     """
-    _refuse(first, second, first.spec.differences(second.spec))
+    same = replace(first.spec, insets=second.spec.insets)
+    _refuse(first, second, same.differences(second.spec))
 
 
 def require_comparable(queries: Collection, database: Collection) -> None:

@@ -22,6 +22,7 @@ from pipeline.collection import (
     Collection,
     require_background,
     require_comparable,
+    require_insets,
     require_mirrored,
 )
 from pipeline.config import CompareConfig
@@ -118,6 +119,10 @@ def score_table(
     Arguments and errors are those of `compute_similarity`; `folder` is for scores that are too
     many for memory, see `results.new_score_table`.
 
+    Insets (`video.insets`) that the database's stores have are compared as videos of their own, and
+    with `config.query_insets` those of queries as well; the best score of what belongs to a pair
+    counts.
+
     `mirrored` holds features of mirrored frames of some or all of the queries, under the same ids:
     such a query is scored both ways and the better score counts.
 
@@ -127,7 +132,8 @@ def score_table(
     then lie in [-1 - w, 1 + w] for a `background_weight` of w.
 
     Raises:
-        InputError: the background holds a query, or fewer videos than `background_top_k`.
+        InputError: the background holds a query, or fewer videos than `background_top_k`; or
+            insets of queries are asked for, and were not looked for.
     """
     if background is not None:
         require_background(queries, background, config.background_top_k)
@@ -138,17 +144,23 @@ def score_table(
     from pipeline.nets.backend import device_scope
 
     model = model.with_dims(database.spec.dims)
-    asked = queries
+    insets = config.query_insets
+    if insets:
+        require_insets(queries)
+    asked, rows = queries.apart(insets)
     if mirrored is not None:
         require_mirrored(queries, mirrored)
-        asked = queries.followed_by(mirrored)
-    table = new_score_table(len(asked), len(database), folder)
+        others, of_others = mirrored.apart(insets)
+        asked = asked.followed_by(others)
+        row = {video: i for i, video in enumerate(queries.ids)}
+        of_mirrored = np.array([row[video] for video in mirrored.ids], np.intp)
+        rows = np.concatenate([rows, of_mirrored[of_others]])
+    searched, columns = database.apart()
+    table = new_score_table(len(queries), len(database), folder)
     with device_scope(gpu_id):
-        waited = _fill_table(table, asked, database, model, config, gpu_id, progress)
-    rows = {video: i for i, video in enumerate(queries.ids)}
-    for row, video in zip(table[len(queries) :], mirrored.ids if mirrored else (), strict=True):
-        np.maximum(table[rows[video]], row, out=table[rows[video]])
-    table = table[: len(queries)]
+        waited = _fill_table(
+            table, asked, searched, (rows, columns), model, config, gpu_id, progress
+        )
     if background is not None:
         among, more = score_table(queries, background, model, config, gpu_id, mirrored=mirrored)
         best = -np.partition(-among, config.background_top_k - 1)[:, : config.background_top_k]
@@ -161,12 +173,13 @@ def _fill_table(
     table: np.ndarray,
     queries: Collection,
     database: Collection,
+    places: tuple[np.ndarray, np.ndarray],
     model: ModelWeights,
     config: CompareConfig,
     gpu_id: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> float:
-    """Returns the seconds waited for features."""
+    """Returns the seconds waited for features; `places` are the rows and columns of both sides."""
     from pipeline.nets.backend import device_scope, resolve_similarity_precision
     from pipeline.nets.pairs import PairScorer
 
@@ -178,7 +191,7 @@ def _fill_table(
     database_side = _Side(
         database, geometry, _frames_in(config.block_mb, database), database.spec.regions
     )
-    scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric)
+    scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric, places)
 
     def place(vectors: np.ndarray) -> Any:
         with device_scope(gpu_id):  # a scope holds for its own thread only
@@ -197,7 +210,8 @@ def _fill_table(
             )
         done = block[-1].video + (block[-1].last == database.lengths[block[-1].video])
         if progress:
-            progress(done, len(database))
+            whole = places[1][done] if done < len(database) else table.shape[1]
+            progress(int(whole), table.shape[1])
     return waited
 
 

@@ -21,6 +21,7 @@ WHITENINGS = ("keep", "pca", "paired")
 LOSSES = ("infonce", "triplet")
 STARTS = ("average", "random")
 EPOCHS = ("best", "last")
+MOST_INSETS = 4
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
@@ -53,6 +54,9 @@ class ExtractConfig:
             through the network.
         stall_seconds: a decoder without a sign of life for this long is given up.
         min_frames: a damaged video is kept if at least so many sampled frames are good.
+        insets: pictures within the picture that are looked for, see `video.insets`, at most so many
+            at a time; None does as was done for the store, for a new one as the model asks for, and
+            looks for none in queries.
     """
 
     fps: float = 1.0
@@ -68,6 +72,7 @@ class ExtractConfig:
     commit_seconds: float = 2.0
     stall_seconds: float = 120.0
     min_frames: int = 4
+    insets: int | None = None
 
     def __post_init__(self) -> None:
         _require(0 < self.fps <= 60, f"fps is {self.fps}, expected more than 0 and at most 60")
@@ -95,6 +100,11 @@ class ExtractConfig:
         )
         _require(self.stall_seconds > 0, f"stall_seconds is {self.stall_seconds}, expected > 0")
         _require(self.min_frames > 0, f"min_frames is {self.min_frames}, expected 1 or more")
+        few = isinstance(self.insets, int) and 0 <= self.insets <= MOST_INSETS
+        _require(
+            self.insets is None or few,
+            f"insets is {self.insets!r}, expected a whole number from 0 to {MOST_INSETS}",
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,7 @@ class CompareConfig:
         block_mb: memory for one block of database features, in MiB, of int8 and binary ones as
             if they were float16.
         load_queries: keep the query features on the device for the whole run.
+        query_insets: search also for the pictures within the queries' pictures, see `video.insets`.
         background_weight, background_top_k: with a background set, so much of the mean of a
             query's best scores in it is taken off its scores, and of how many; chosen on
             validation videos, see benchmarks/NOTES.md.
@@ -118,6 +129,7 @@ class CompareConfig:
     batch_size: int = 1024
     block_mb: int = 32
     load_queries: bool = False
+    query_insets: bool = False
     background_weight: float = 0.5
     background_top_k: int = 5
 

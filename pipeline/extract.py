@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pipeline.batches import Batcher, FrameBatch
+from pipeline.batches import Batcher, FrameBatch, Slot
 from pipeline.config import ExtractConfig
 from pipeline.decode import (
     DecodePool,
@@ -31,8 +31,9 @@ from pipeline.decode import (
 from pipeline.errors import InputError
 from pipeline.inputs import printable
 from pipeline.records import Failure, VideoRef
-from pipeline.store import StoreWriter, VideoWriter, create_or_append
+from pipeline.store import StoreWriter, VideoWriter, create_or_append, open_store
 from pipeline.video import RULES
+from pipeline.video.insets import most_of, rule_of
 
 if TYPE_CHECKING:
     from pipeline.nets.features import FeatureNet
@@ -57,7 +58,8 @@ class ExtractReport:
         known_failures: id -> why, failed in an earlier run and not tried again.
         other_files: id -> path it was stored from, of those that were there already and are
             listed with a file of another name.
-        frames: sampled frames that went through the network.
+        frames: sampled frames that went through the network, pictures within them included;
+            `decode` has their numbers apart.
         frames_left: about how many are still to come, judged by the durations that the files
             begun so far claim.
         network_seconds, seconds: time in the network, and wall time.
@@ -115,14 +117,29 @@ def extract_features(
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     config = config or ExtractConfig()
     spec = net.spec(config.fps, RULES[config.sampling])
-    spec = with_fields(spec, mirrored=config.mirrored)
+    most = _insets_of(store, config, net)
+    spec = with_fields(spec, mirrored=config.mirrored, insets=rule_of(most))
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
+        config = with_fields(config, insets=most)
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
         if todo:
             run.work()
     return report
+
+
+def _insets_of(store: str | Path, config: ExtractConfig, net: FeatureNet) -> int:
+    """How many insets to look for: as asked, else as in the store there is, else the model's.
+
+    Those of queries are for `CompareConfig.query_insets`, which is asked for, too.
+    """
+    if config.insets is not None:
+        return config.insets
+    if Path(store).exists():
+        with open_store(store) as there:
+            return most_of(there.spec.insets)
+    return 0 if config.as_queries or config.mirrored else net.insets
 
 
 def plan(
@@ -218,6 +235,7 @@ class _Run:
             min_frames=config.min_frames,
             sampling=config.sampling,
             hwaccel=config.hwaccel,
+            insets=config.insets or 0,
         ) as events:
             self.report.decode = events.stats
             for event in self._awaited(events):
@@ -231,8 +249,10 @@ class _Run:
                 elif isinstance(event, Frames):
                     if (video := self.open.get(event.index)) is not None:
                         video.pending += len(event.seconds)
-                        video.received += len(event.seconds)
-                        self._infer(batcher.add(event.index, event.seconds, event.images))
+                        video.received += len(event.seconds) * (not event.inset)
+                        self._infer(
+                            batcher.add(event.index, event.seconds, event.images, event.inset)
+                        )
                 else:
                     self._end(event)
                 self._commit_if_due()
@@ -260,11 +280,12 @@ class _Run:
             self.report.frames += batch.valid
             at = 0
             for slot in batch.slots:
-                self._append(slot.index, vectors[at : at + slot.count], slot.seconds)
+                self._append(slot, vectors[at : at + slot.count])
                 at += slot.count
             self._tell()
 
-    def _append(self, index: int, vectors: np.ndarray, seconds: np.ndarray) -> None:
+    def _append(self, slot: Slot, vectors: np.ndarray) -> None:
+        index = slot.index
         video = self.open.get(index)
         if video is None:  # it failed while its frames were waiting for a full batch
             return
@@ -275,7 +296,7 @@ class _Run:
             failed = Failure(video.writer.id, "unsupported", detail, video.writer.source)
             self._fail(index, failed)
             return
-        video.writer.append(vectors, seconds)
+        video.writer.append(vectors, slot.seconds, slot.inset)
         video.pending -= len(vectors)
         self._finish_if_complete(index)
 

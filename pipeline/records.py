@@ -71,6 +71,8 @@ class FeatureSpec:
             and other views, mirrored pixels, see `nets.layout`), and what they are compared with
             has none.
         views: digest of the pictures that these are made of; empty if there are none.
+        insets: rule by which pictures within the picture were looked for and how many at most,
+            see `video.insets`; empty if they were not. The video's own vectors are the same.
     """
 
     model: str
@@ -85,6 +87,7 @@ class FeatureSpec:
     mirrored: bool = False
     query_vectors: int = 0
     views: str = ""
+    insets: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", float(self.fps))  # 1 and 1.0 are one fingerprint
@@ -97,11 +100,11 @@ class FeatureSpec:
     @property
     def as_database(self) -> FeatureSpec:
         """Of what these features can be compared with."""
-        return replace(self, query_vectors=0, views="")
+        return replace(self, query_vectors=0, views="", insets="")
 
     def as_json(self) -> dict[str, str | int | float | bool]:
-        """The fields; of the last three only what is set, as stores were described before them."""
-        later = ("mirrored", "query_vectors", "views")
+        """The fields; of the last four only what is set, as stores were described before them."""
+        later = ("mirrored", "query_vectors", "views", "insets")
         return {k: v for k, v in asdict(self).items() if k not in later or v}
 
     @property
@@ -150,19 +153,27 @@ class VideoRecord:
 
     Attributes:
         id: the user's name for it.
-        frames: T, sampled frames stored (true frames: short videos are not padded here).
+        frames: T, sampled frames stored (true frames: short videos are not padded here), those
+            of insets included.
         source: where it came from.
         note: empty, or what a person should know ("damaged after 12.0 s, 13 frames kept").
+        insets: frames of each inset, the last of `frames`, see `video.insets`; often none.
     """
 
     id: str
     frames: int
     source: SourceInfo
     note: str = ""
+    insets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"video {self.id!r}: {self.frames} frames, expected at least 1")
+        if self.own_frames < 1:
+            raise ValueError(f"video {self.id!r}: {self.own_frames} frames, expected at least 1")
+
+    @property
+    def own_frames(self) -> int:
+        """Sampled frames of the video itself."""
+        return self.frames - sum(self.insets)
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,8 @@ class VideoFeatures:
     Attributes:
         id: the user's name for the video.
         vectors: [T, R, C] float16 or float32.
-        seconds: [T] float64, time of each frame since the start of the video, ascending.
+        seconds: [T] float64, time of each frame since the start of the video, ascending; those of
+            each inset begin anew.
     """
 
     id: str

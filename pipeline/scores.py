@@ -79,6 +79,8 @@ class PairScores:
         queries, targets: all pieces of each side.
         geometry: of the similarity network.
         symmetric: average both directions.
+        places: intp, row and column of the table for the videos of each side; of those that share
+            an entry the best score counts. None: each has its own, in their order.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class PairScores:
         targets: Sequence[Piece],
         geometry: Geometry,
         symmetric: bool,
+        places: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self._stride = geometry.stride
         self._symmetric = symmetric
@@ -97,6 +100,11 @@ class PairScores:
         self._query_weights: dict[int, np.ndarray] = {}
         self._target_weights: dict[int, np.ndarray] = {}
         self._unfinished: dict[tuple[int, int], _Unfinished] = {}
+        self._places = places or (
+            np.arange(len(self._query_pieces)),
+            np.arange(len(self._target_pieces)),
+        )
+        self._shared = any(len(np.unique(side)) < len(side) for side in self._places)
 
     def batches(
         self,
@@ -185,7 +193,7 @@ class PairScores:
 
         Args:
             by_row: [S, rows / stride] float32; by_column: [S, columns / stride] or None.
-            table: [query videos, database videos] float32.
+            table: [rows, columns] float32, NaN where nothing is known yet.
         """
         q, t = batch.query_group, batch.target_group
         whole = q.whole[batch.queries] & t.whole[batch.targets]
@@ -195,8 +203,8 @@ class PairScores:
             if by_column is not None:
                 back = _mean(by_column[ready], batch.windows[ready, 7], t, batch.targets[ready])
                 score = (score + back) / 2
-            rows, columns = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
-            table[rows, columns] = np.clip(score, -1, 1)
+            videos = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
+            self._write(table, *videos, score)
         for i in np.flatnonzero(~whole):
             column = None if by_column is None else by_column[i]
             places = batch.queries[i], batch.targets[i]
@@ -233,8 +241,19 @@ class PairScores:
             if self._symmetric:
                 weights = _weights_of(target_group, target_place, self._target_weights)
                 score = (score + np.average(pair.columns.astype(np.float64), weights=weights)) / 2
-            table[key] = np.clip(score, -1, 1)
+            self._write(table, np.array(key[:1]), np.array(key[1:]), np.array([score]))
             del self._unfinished[key]
+
+    def _write(
+        self, table: np.ndarray, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray
+    ) -> None:
+        """Put the scores of pairs of videos into the table."""
+        entries = self._places[0][queries], self._places[1][targets]
+        kept = np.clip(scores, -1, 1).astype(np.float32)
+        if self._shared:
+            np.fmax.at(table, entries, kept)  # a number wins over NaN
+        else:
+            table[entries] = kept
 
 
 def _raise_to(maxima: np.ndarray, piece: Piece, values: np.ndarray, stride: int) -> None:

@@ -11,7 +11,7 @@ class PixelNet:
     """[B, 32, 32, 3] frames -> [B, 9, 48]: the pixels of a 3x3 grid, every other one left out."""
 
     name, digest, regions, dims = "pixels", "0" * 64, 9, 75
-    precision, preprocess = "float32", Preprocess(32, 30)
+    precision, preprocess, insets = "float32", Preprocess(32, 30), 0
 
     def __init__(self) -> None:
         self.batches: list[int] = []

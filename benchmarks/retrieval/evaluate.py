@@ -30,6 +30,7 @@ from pipeline.extract import ExtractReport
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
 from pipeline.store import copy_store
+from pipeline.video.insets import rule_of
 
 PROGRESS_SECONDS = 10.0
 
@@ -65,12 +66,15 @@ def model_store(
     Raises:
         RuntimeError: a video of the set could not be used.
     """
-    config = replace(config, as_queries=as_queries)
     model = load_model(model_dir, config.dims)
+    insets = model.insets if config.insets is None else config.insets
+    config = replace(config, as_queries=as_queries, insets=0 if as_queries else insets)
     digest = model.features_digest + (model.views_digest if as_queries else "")
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
     if config.sampling != ExtractConfig.sampling:
         setting += f" {config.sampling}"
+    if config.insets:
+        setting += f" {rule_of(config.insets)}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
     if config.dtype in ("int8", "binary"):  # as extracting so would give, up to float16's rounding
@@ -178,6 +182,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
+    parser.add_argument("--insets", type=int, help="pictures within the picture, 0 for none")
     parser.add_argument("--similarity_function", choices=("chamfer", "symmetric_chamfer"))
     parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
                         help="the model with score normalisation as well")  # fmt: skip
@@ -190,7 +195,7 @@ def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
     extract = ExtractConfig(
         fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
     )
-    extract = replace(extract, sampling=options.sampling)
+    extract = replace(extract, sampling=options.sampling, insets=options.insets)
     compare = CompareConfig(
         similarity_function=options.similarity_function,
         background_weight=options.background_weight,

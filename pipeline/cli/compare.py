@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     "With --mirrored_queries and a list: where to keep them.",
 )
 @click.option(
+    "--query_insets",
+    is_flag=True,
+    help="Search also for the pictures within the queries' pictures (picture in picture, split "
+    "screens), the best score counts: finds the original of a video that shows it small.",
+)
+@click.option(
     "--background_store",
     multiple=True,
     help="Store of videos unrelated to all queries; repeatable. Scores are then normalised by "
@@ -94,6 +100,7 @@ def compare(
     database_store: tuple[str, ...],
     mirrored_queries: bool,
     mirrored_query_store: tuple[str, ...],
+    query_insets: bool,
     background_store: tuple[str, ...],
     output_file: str,
     model_dir: str | None,
@@ -151,6 +158,7 @@ def compare(
             batch_size=batch_sz_sim,
             block_mb=block_mb,
             load_queries=load_queries or None,
+            query_insets=query_insets or None,
         ),
     )
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli import common
-from pipeline.config import DTYPES, ExtractConfig, load_config, override
+from pipeline.config import DTYPES, MOST_INSETS, ExtractConfig, load_config, override
 from pipeline.records import VideoRef
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     help="How the store keeps them: float16 is the default, int8 takes half of it, binary (signs "
     "alone) a sixteenth.",
 )
+@click.option(
+    "--insets",
+    type=click.IntRange(0, MOST_INSETS),
+    help="Pictures within the picture to look for (picture in picture, split screens), at most so "
+    "many at a time; 0: none. Default: as in the store, in a new one as the model asks for, of "
+    "queries none.",
+)
 @common.batch_option
 @common.precision_option
 @common.workers_option
@@ -63,6 +70,7 @@ def extract(
     as_queries: bool,
     dims: int | None,
     dtype: str | None,
+    insets: int | None,
     batch_sz: int | None,
     precision: str | None,
     workers: int | None,
@@ -85,6 +93,7 @@ def extract(
         as_queries=as_queries or None,
         dims=dims,
         dtype=dtype,
+        insets=insets,
         batch_size=batch_sz,
         precision=precision,
         workers=workers,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.records import VideoRef
     from pipeline.store import FeatureStore
 
+INSETS = 2  # where they are asked for, but not how many
+
 
 class Sources:
     """Opens stores and runs stage one where lists were given."""
@@ -89,6 +91,8 @@ class Sources:
         if mirrored and like is not None:  # as the queries that they are the mirror of
             as_queries = like.spec.query_vectors > 0
         config = replace(self.config.extract, as_queries=as_queries, mirrored=mirrored)
+        if side != "database":
+            config = replace(config, insets=self._query_insets())
         if like is not None:
             require_model(like, common.load_weights(self.model_dir))
             config = self._as_in(config, like, side)
@@ -107,6 +111,12 @@ class Sources:
         if not usable:
             raise InputError(f"none of the {len(videos)} listed videos ({side}) could be used")
         return Collection([store], usable)
+
+    def _query_insets(self) -> int | None:
+        """Insets to look for in queries: only where they are searched for as well."""
+        if not self.config.compare.query_insets:
+            return None
+        return self.config.extract.insets or common.load_weights(self.model_dir).insets or INSETS
 
     def _role_of(self, path: str | Path, config: ExtractConfig) -> ExtractConfig:
         """The settings, with the vectors of queries only if a store that is there has them."""

@@ -37,9 +37,12 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
                 click.echo(json.dumps({"failure": asdict(f)}))
         else:
             frames = int(opened.lengths.sum())
+            insets = sum(sum(opened.insets(video_id)) for video_id in opened.ids)
             spec = opened.spec
             click.echo(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
-            click.echo(f"frames:       {frames} at {spec.fps:g} a second")
+            click.echo(f"frames:       {frames - insets} at {spec.fps:g} a second")
+            if spec.insets:
+                click.echo(f"insets:       {insets} pictures within these, by {spec.insets}")
             click.echo(
                 f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.encoding}"
             )

@@ -19,16 +19,18 @@ class Started:
 
 @dataclass(frozen=True)
 class Frames:
-    """The next sampled frames of a video.
+    """The next sampled frames of a video, or of a picture within its picture.
 
     Attributes:
         seconds: [n] float64 since the first frame, ascending.
         images: uint8 RGB [n, crop, crop, 3].
+        inset: 0 for the video itself, else which of its insets, see `video.insets`.
     """
 
     index: int
     seconds: np.ndarray
     images: np.ndarray
+    inset: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class DecodeStats:
     Attributes:
         videos: ended, failed ones included; failed: of these; on_device: of these, decoded
             by a device.
-        frames: sampled frames handed out.
+        frames: sampled frames handed out; insets: pictures within them, besides.
         video_seconds: length of what was decoded.
         cpu_seconds: processor time of the decoding processes.
         blocked_seconds: time that processes waited for the consumer, summed over them.
@@ -69,6 +71,7 @@ class DecodeStats:
     failed: int = 0
     on_device: int = 0
     frames: int = 0
+    insets: int = 0
     video_seconds: float = 0.0
     cpu_seconds: float = 0.0
     blocked_seconds: float = 0.0

@@ -111,7 +111,10 @@ class Outbox:
     def _count(self, event: Event) -> None:
         self._stats.queued_bytes -= _size(event)
         if isinstance(event, Frames):
-            self._stats.frames += len(event.seconds)
+            if event.inset:
+                self._stats.insets += len(event.seconds)
+            else:
+                self._stats.frames += len(event.seconds)
         elif isinstance(event, Ended):
             self._stats.videos += 1
             self._stats.failed += event.failure is not None

@@ -37,6 +37,7 @@ def decode_videos(
     decoder: str = DECODER,
     sampling: str = "frames",
     hwaccel: str = "none",
+    insets: int = 0,
     options: Mapping[str, object] | None = None,
 ) -> DecodePool:
     """Decode videos in processes of their own; they start at once, not with the first event.
@@ -50,6 +51,7 @@ def decode_videos(
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         sampling, hwaccel: see `VideoDecoder`.
+        insets: pictures within the picture that are looked for, at most, see `video.insets`.
         options: more arguments for another decoder, of types that JSON knows.
 
     Returns:
@@ -65,6 +67,7 @@ def decode_videos(
         "decoder": decoder,
         "preprocess": asdict(preprocess),
         "fps": fps,
+        "insets": insets,
         "how": {"min_frames": min_frames, "sampling": sampling, "hwaccel": hwaccel}
         | dict(options or {}),
     }
@@ -184,7 +187,7 @@ class _Worker(threading.Thread):
                     source = SourceInfo(**meta["source"])
                     self._outbox.put(Started(index, source))
                 elif kind is Kind.FRAMES:
-                    self._outbox.put(Frames(index, *unpack_frames(meta, data)))
+                    self._outbox.put(Frames(index, *unpack_frames(meta, data), meta["inset"]))
                 elif kind is Kind.ENDED:
                     return self._ended(index, ref, source, meta)
             return Ended(index)

@@ -22,7 +22,7 @@ class Kind(IntEnum):
     READY = 1  # imports done
     ALIVE = 2  # still at it, nothing to show
     STARTED = 3  # {"source": {...}}
-    FRAMES = 4  # {"shape": [n, H, W, 3]}, data: float64 [n], then uint8 of that shape
+    FRAMES = 4  # {"shape": [n, H, W, 3], "inset"}, data: float64 [n], then uint8 of that shape
     ENDED = 5  # {"note", "reason", "detail", "on_device", "cpu_seconds", "video_seconds"}
 
 

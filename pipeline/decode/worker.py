@@ -60,10 +60,13 @@ def decode(job: dict[str, Any], out: BinaryIO) -> None:
     end: dict[str, Any] = {"note": "", "reason": None, "detail": "", "on_device": False}
     try:
         decoder = _decoder(job, outbox)
+        finder = _inset_finder(job)
         for seconds, image in decoder:
             outbox.start(decoder.source)
             outbox.add(seconds, image)
+            outbox.add_insets(finder.add(seconds, image))
         outbox.flush()
+        outbox.add_insets(finder.flush())
         end |= {"note": decoder.note, "on_device": decoder.on_device}
     except VideoError as error:
         end |= {"reason": error.reason, "detail": error.detail}
@@ -112,8 +115,15 @@ class _Outbox:
     def flush(self) -> None:
         if self._images:
             images = np.stack(self._images)
-            self._send(Kind.FRAMES, {"shape": images.shape}, np.array(self._seconds), images)
+            self._send_frames(np.array(self._seconds), images, 0)
             self._seconds, self._images = [], []
+
+    def add_insets(self, insets: list[Any]) -> None:
+        for inset in insets:
+            self._send_frames(inset.seconds, inset.images, inset.number)
+
+    def _send_frames(self, seconds: np.ndarray, images: np.ndarray, inset: int) -> None:
+        self._send(Kind.FRAMES, {"shape": images.shape, "inset": inset}, seconds, images)
 
     def _due(self) -> bool:
         return time.monotonic() - self._sent > SEND_SECONDS
@@ -136,6 +146,11 @@ def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
         tick=outbox.tick,
         **job["how"],
     )
+
+
+def _inset_finder(job: dict[str, Any]) -> Any:
+    insets = importlib.import_module("pipeline.video.insets")
+    return insets.InsetFinder(job["insets"], Preprocess(**job["preprocess"]))
 
 
 def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:

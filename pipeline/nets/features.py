@@ -24,6 +24,7 @@ class FeatureNet:
         layout: what the vectors of a frame are.
         vectors, dims: R and C of the vectors.
         preprocess: how frames are to be resized and cropped.
+        insets: pictures within the picture that the model asks for; see `ModelWeights`.
         precision: the one in use, never "auto".
         batch_size: frames in one run; fewer are filled up with black and cut off again.
     """
@@ -58,6 +59,7 @@ class FeatureNet:
         self.vectors = self.layout.query
         self.dims = weights.dims
         self.preprocess = weights.input.preprocess
+        self.insets = weights.insets
         close = weights.backbone in backbones.CLOSE_IN_BFLOAT16
         self.precision = resolve_precision(precision, close, gpu_id)
         self.batch_size = batch_size

@@ -52,6 +52,7 @@ _OPTIONAL: dict[str, type] = {
     "adaptation": bool,
     "skip": float,
     "blank": dict,
+    "insets": int,
     "calibration": dict,
 }
 
@@ -168,6 +169,8 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["skip"] = weights.skip
     if weights.blank is not None:
         values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
+    if weights.insets:
+        values["insets"] = weights.insets
     if weights.calibration is not None:
         values["calibration"] = asdict(weights.calibration)
     return values
@@ -259,6 +262,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         adaptation=_adaptation(arrays) if values.get("adaptation") else None,
         comparator=tuple(layers) or None,
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
+        insets=values.get("insets", 0),
         similarity_function=values["similarity_function"],
         calibration=Calibration(**values["calibration"]) if "calibration" in values else None,
         licence=values.get("licence", ""),

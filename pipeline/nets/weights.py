@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.config import SIMILARITY_FUNCTIONS
+from pipeline.config import MOST_INSETS, SIMILARITY_FUNCTIONS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import THUMBNAIL, Layout, View
@@ -110,6 +110,8 @@ class ModelWeights:
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
         skip: share of the comparator's output that is the matrix itself; see `comparator.compare`.
         blank: what nearly empty regions look like, or None: they count as the others do.
+        insets: pictures within the picture that stage one is to look for by default, at most so
+            many at a time, see `video.insets`.
         similarity_function: the one the model was made for.
         features_digest: SHA-256 (hex) of all that changes features, of the full dims.
         calibration: what its scores mean, or None.
@@ -138,6 +140,7 @@ class ModelWeights:
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
     skip: float = 0.0
     blank: Blank | None = None
+    insets: int = 0
     similarity_function: str = "chamfer"
     calibration: Calibration | None = None
     licence: str = ""
@@ -167,6 +170,8 @@ class ModelWeights:
                 raise ValueError(
                     f"the {name} vector has {pca.dims} values, regions have {self.whitening.dims}"
                 )
+        if not 0 <= self.insets <= MOST_INSETS:
+            raise ValueError(f"insets is {self.insets}, expected 0 to {MOST_INSETS}")
         if self.pixels is not None:
             _check_pixels(len(self.pixels.mean), self.input.crop)
         elif self.mirrored:

@@ -79,6 +79,10 @@ class FeatureStore(ABC):
         """T of one video; no file is touched. Raises StoreError if it is not there."""
         return self._entry(video_id).frames
 
+    def insets(self, video_id: str) -> tuple[int, ...]:
+        """Frames of each inset, the last of `frames`; see `records.VideoRecord`."""
+        return self._entry(video_id).insets
+
     def checksum(self, video_id: str) -> str:
         """CRC-32C (hex) of one video as recorded, over its vectors' and its seconds' bytes."""
         return self._entry(video_id).crc32c

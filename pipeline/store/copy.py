@@ -87,7 +87,7 @@ def _checksum_in(old: FeatureStore, new: StoreWriter, video_id: str) -> str:
     if old.dtype == new.dtype:
         return old.checksum(video_id)
     crc = 0
-    for _, rows in _slabs(old, video_id):
+    for _, _, rows in _slabs(old, video_id):
         crc = crc32c(convert(rows, old.spec.dims, new.dtype), crc)
     return f"{crc32c(old.seconds(video_id), crc):08x}"
 
@@ -97,10 +97,10 @@ def _copy_video(old: FeatureStore, new: StoreWriter, video_id: str) -> int:
     record, seconds = old.record(video_id), old.seconds(video_id)
     video = new.begin(video_id, record.source)
     crc = 0
-    for start, rows in _slabs(old, video_id):
+    for start, inset, rows in _slabs(old, video_id):
         crc = crc32c(rows, crc)
         times = seconds[start : start + len(rows)]
-        video.append_stored(convert(rows, old.spec.dims, new.dtype), times)
+        video.append_stored(convert(rows, old.spec.dims, new.dtype), times, inset)
     if crc32c(seconds, crc) != int(old.checksum(video_id), 16):
         video.abandon()
         raise StoreError(f"{old.path}: video {video_id!r} is damaged; extract it again")
@@ -108,8 +108,12 @@ def _copy_video(old: FeatureStore, new: StoreWriter, video_id: str) -> int:
     return record.frames * new.header.row_bytes
 
 
-def _slabs(store: FeatureStore, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(first frame, stored rows) over a whole video."""
+def _slabs(store: FeatureStore, video_id: str) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(first frame, inset or 0, stored rows) over a whole video."""
     step = max(1, SLAB_BYTES // store.frame_bytes)
-    for start in range(0, store.frames(video_id), step):
-        yield start, store.read_stored(video_id, start, start + step)
+    insets, first = store.insets(video_id), 0
+    for inset, frames in enumerate((store.frames(video_id) - sum(insets), *insets)):
+        for start in range(first, first + frames, step):
+            rows = store.read_stored(video_id, start, min(start + step, first + frames))
+            yield start, inset, rows
+        first += frames

@@ -42,6 +42,7 @@ class Entry:
         crc32c: checksum (Castagnoli) over the vectors' bytes, then the seconds' bytes.
         at: byte offsets of vectors and seconds in the file (HDF5), or empty.
         place: position in the order of ids; equal ones are in the order of their records.
+        insets: frames of each inset, the last of `frames`.
         line: the whole record as JSON; source and note are parsed only when asked for.
     """
 
@@ -51,7 +52,13 @@ class Entry:
     crc32c: str
     at: tuple[int, ...]
     place: int
+    insets: tuple[int, ...]
     line: str
+
+    @property
+    def own_frames(self) -> int:
+        """Frames of the video itself."""
+        return self.frames - sum(self.insets)
 
 
 class Index:
@@ -100,7 +107,8 @@ class Index:
     def record(self, video_id: str) -> VideoRecord:
         value = json.loads(self.videos[video_id].line)
         source = _source(value["source"])
-        return VideoRecord(video_id, value["frames"], source, value.get("note", ""))
+        insets = tuple(value.get("insets", ()))
+        return VideoRecord(video_id, value["frames"], source, value.get("note", ""), insets)
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -126,6 +134,8 @@ def put_line(
         value["at"] = at
     if place is not None:
         value["place"] = place
+    if video.insets:
+        value["insets"] = video.insets
     if video.note:
         value["note"] = video.note
     return _line(value | {"source": asdict(video.source)})
@@ -229,7 +239,10 @@ def _line(value: dict[str, Any]) -> str:
 
 def _entry(record: dict[str, Any], line: str, place: int) -> Entry:
     at, place = tuple(record.get("at", ())), record.get("place", place)
-    return Entry(record["key"], record["frames"], record["rows"], record["crc32c"], at, place, line)
+    insets = tuple(record.get("insets", ()))
+    return Entry(
+        record["key"], record["frames"], record["rows"], record["crc32c"], at, place, insets, line
+    )
 
 
 def _source(value: dict[str, Any]) -> SourceInfo:

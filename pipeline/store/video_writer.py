@@ -1,7 +1,8 @@
 """One video on its way into a store.
 
 It is gathered in memory, beyond 16 MiB in a temporary file beside the store that has no name:
-memory stays bounded however long the video is, and a killed process leaves nothing behind.
+memory stays bounded however long the video is, and a killed process leaves nothing behind. Frames
+of insets come in between those of the video itself and are stored behind them.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ class VideoWriter:
         source: where it came from.
         place: position in the order of ids, or None: behind all others.
         frames: appended so far.
-        seconds: [frames] float64, their times.
-        crc32c: over the vectors so far; `finish` adds the times.
+        insets: frames of each inset so far.
+        seconds: [frames] float64, their times, those of insets behind the others'.
+        crc32c: over vectors and times; 0 until it is finished.
     """
 
     def __init__(
@@ -47,26 +49,35 @@ class VideoWriter:
         self.id = video_id
         self.source = source
         self.place = place
-        self.frames = 0
         self.crc32c = 0
         self._header = header
         self._store = store
         self._on_finish = on_finish
         self._on_end = on_end
         self._ended = False
-        self._seconds: list[np.ndarray] = []
-        self._spool = tempfile.SpooledTemporaryFile(BUFFER_BYTES, dir=str(store.parent))  # noqa: SIM115
+        self._parts = {0: _Part(store)}
+
+    @property
+    def frames(self) -> int:
+        return sum(part.frames for part in self._parts.values())
+
+    @property
+    def insets(self) -> tuple[int, ...]:
+        return tuple(part.frames for part in self._ordered()[1:])
 
     @property
     def seconds(self) -> np.ndarray:
-        return np.concatenate(self._seconds) if self._seconds else np.empty(0, "<f8")
+        times = [t for part in self._ordered() for t in part.seconds]
+        return np.concatenate(times) if times else np.empty(0, "<f8")
 
-    def append(self, vectors: np.ndarray, seconds: np.ndarray) -> None:
+    def append(self, vectors: np.ndarray, seconds: np.ndarray, inset: int = 0) -> None:
         """Add frames.
 
         Args:
             vectors: [n, R, C] floats, finite; kept as the store's dtype says.
-            seconds: [n] times since the start of the video, never descending.
+            seconds: [n] times since the start of the video, never descending within the video
+                itself and within each inset.
+            inset: 0 for frames of the video itself, else which of its insets they are.
 
         Raises:
             StoreError: wrong shapes or values, or no room for the temporary file.
@@ -76,38 +87,41 @@ class VideoWriter:
         with np.errstate(over="ignore"):
             floats = np.asarray(vectors, decoded_dtype(dtype))
         times = np.array(seconds, "<f8")
-        self._check(floats, (spec.vectors, spec.dims), times)
+        self._check(floats, (spec.vectors, spec.dims), times, inset)
         if not np.isfinite(floats).all():
             raise self._refused(f"vectors are not finite numbers in {floats.dtype}")
-        self._write(encode(floats, dtype), times)
+        self._write(encode(floats, dtype), times, inset)
 
-    def append_stored(self, rows: np.ndarray, seconds: np.ndarray) -> None:
+    def append_stored(self, rows: np.ndarray, seconds: np.ndarray, inset: int = 0) -> None:
         """Add frames as a store of the same dtype keeps them (`FeatureStore.read_stored`).
 
         Args:
             rows: [n, R, `encoding.stored_values`] of the store's dtype.
-            seconds, errors: as in `append`.
+            seconds, inset, errors: as in `append`.
         """
         self._require_open()
         times = np.array(seconds, "<f8")
-        self._check(rows, self._header.row_shape, times)
+        self._check(rows, self._header.row_shape, times, inset)
         if rows.dtype != self._header.dtype:
             raise self._refused(f"vectors are {rows.dtype}, expected {self._header.dtype}")
-        self._write(np.ascontiguousarray(rows), times)
+        self._write(np.ascontiguousarray(rows), times, inset)
 
-    def _write(self, rows: np.ndarray, times: np.ndarray) -> None:
+    def _write(self, rows: np.ndarray, times: np.ndarray, inset: int) -> None:
         try:
-            self._spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
+            if inset not in self._parts:
+                self._parts[inset] = _Part(self._store)
+            part = self._parts[inset]
+            part.spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
         except OSError as error:
             self.abandon()
             raise StoreError(
                 f"{self._store}: no room for the temporary file of video {self.id!r} beside "
                 f"it ({error.strerror}); free disk space and run again"
             ) from error
-        self.crc32c = crc32c(rows, self.crc32c)
+        part.crc32c = crc32c(rows, part.crc32c)
         if len(times):
-            self._seconds.append(times)
-        self.frames += len(rows)
+            part.seconds.append(times)
+        part.frames += len(rows)
 
     def finish(self, note: str = "") -> VideoRecord:
         """The video is complete; the next commit makes it visible and durable.
@@ -116,9 +130,13 @@ class VideoWriter:
             StoreError: no frames were appended, or the disk is full or failed.
         """
         self._require_open()
-        if not self.frames:
+        if not self._parts[0].frames:
             raise self._refused("it has no frames; record it with fail() instead")
-        self.crc32c = crc32c(self.seconds, self.crc32c)
+        crc = self._parts[0].crc32c
+        for part in self._ordered()[1:]:
+            for rows in part.slabs(self._header.slab_rows * self._header.row_bytes):
+                crc = crc32c(np.frombuffer(rows, np.uint8), crc)
+        self.crc32c = crc32c(self.seconds, crc)
         try:
             return self._on_finish(self, note)
         finally:
@@ -129,25 +147,38 @@ class VideoWriter:
         if not self._ended:
             self._ended = True
             self._on_end(self.id)
-            with suppress(OSError):  # of a full disk: closing flushes what did not fit before
-                self._spool.close()
+            for part in self._parts.values():
+                with suppress(OSError):  # of a full disk: closing flushes what did not fit before
+                    part.spool.close()
 
     def slabs(self, rows: int) -> Iterator[tuple[int, np.ndarray]]:
         """(first frame, stored rows of n frames) over the whole video, `rows` frames at a time."""
-        self._spool.seek(0)
+        parts = self._ordered()
+        for part in parts:
+            part.spool.seek(0)
+        at, shape = 0, (-1, *self._header.row_shape)
         for start in range(0, self.frames, rows):
-            data = self._spool.read(min(rows, self.frames - start) * self._header.row_bytes)
-            shape = (-1, *self._header.row_shape)
+            data = b""
+            while len(data) < min(rows, self.frames - start) * self._header.row_bytes:
+                more = parts[at].spool.read(rows * self._header.row_bytes - len(data))
+                data, at = data + more, at + (not more)
             yield start, np.frombuffer(data, self._header.dtype).reshape(shape)
 
-    def _check(self, vectors: np.ndarray, row: tuple[int, int], times: np.ndarray) -> None:
+    def _ordered(self) -> list[_Part]:
+        """The video itself first."""
+        return [self._parts[inset] for inset in sorted(self._parts)]
+
+    def _check(
+        self, vectors: np.ndarray, row: tuple[int, int], times: np.ndarray, inset: int
+    ) -> None:
         if vectors.ndim != 3 or vectors.shape[1:] != row:
             raise self._refused(
                 f"vectors are {vectors.shape}, expected (frames, {row[0]}, {row[1]})"
             )
         if times.shape != vectors.shape[:1]:
             raise self._refused(f"{times.shape} times for {len(vectors)} frames")
-        last = self._seconds[-1][-1:] if self._seconds else times[:0]
+        known = self._parts[inset].seconds if inset in self._parts else []
+        last = known[-1][-1:] if known else times[:0]
         line = np.concatenate([last, times])
         if not np.isfinite(line).all() or (np.diff(line) < 0).any():
             raise self._refused("times must be finite and never descend")
@@ -158,3 +189,19 @@ class VideoWriter:
 
     def _refused(self, what: str) -> StoreError:
         return StoreError(f"{self._store}: video {self.id!r}: {what}")
+
+
+class _Part:
+    """Frames of the video itself, or of one inset."""
+
+    def __init__(self, store: Path) -> None:
+        self.frames = 0
+        self.crc32c = 0
+        self.seconds: list[np.ndarray] = []
+        self.spool = tempfile.SpooledTemporaryFile(BUFFER_BYTES, dir=str(store.parent))  # noqa: SIM115
+
+    def slabs(self, size: int) -> Iterator[bytes]:
+        """All of its bytes, so many at a time."""
+        self.spool.seek(0)
+        while data := self.spool.read(size):
+            yield data

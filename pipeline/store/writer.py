@@ -195,7 +195,7 @@ class StoreWriter(ABC):
 
     def _finish(self, video: VideoWriter, note: str) -> VideoRecord:
         self._require_usable()
-        record = VideoRecord(video.id, video.frames, video.source, note)
+        record = VideoRecord(video.id, video.frames, video.source, note, video.insets)
         key = self._keys.new(video.id)
         with _guard(self):
             rows, at = self._store(key, video)

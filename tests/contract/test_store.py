@@ -726,3 +726,79 @@ def test_a_damaged_video_is_not_copied(path: Path, tmp_path: Path) -> None:
         copy_store(path, target)
     with open_store(target) as store:
         assert store.ids == ["a"]
+
+
+# Insets
+
+
+def add_with_insets(path: Path, dtype: str = "float16", frames: int = 30) -> dict[int, np.ndarray]:
+    """A video whose insets come in between its frames; inset (0: the video) -> its vectors."""
+    parts = {0: vectors_of(1, frames), 1: vectors_of(2, 20), 2: vectors_of(3, 3)}
+    with create_or_append(path, SPEC, dtype) as writer:
+        video = writer.begin("v", source_of(1))
+        for start in range(0, frames, 10):
+            for inset in (2, 1, 0):
+                piece = parts[inset][start : start + 10]
+                video.append(piece, seconds_of(frames)[start : start + len(piece)], inset)
+        assert video.finish("noted").insets == (20, 3)
+        add(writer, "plain", seed=9)
+    return parts
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_insets_lie_behind_the_video(
+    path: Path, small: bool, request: pytest.FixtureRequest
+) -> None:
+    if small:
+        request.getfixturevalue("small_buffers")
+    parts = add_with_insets(path)
+    with open_store(path) as store:
+        found = store.read("v")
+        np.testing.assert_array_equal(found.vectors, np.concatenate(list(parts.values())))
+        times = [seconds_of(30)[: len(vectors)] for vectors in parts.values()]
+        np.testing.assert_array_equal(found.seconds, np.concatenate(times))
+        assert store.frames("v") == 53 and store.insets("v") == (20, 3)
+        record = store.record("v")
+        assert (record.frames, record.own_frames, record.insets) == (53, 30, (20, 3))
+        assert record.note == "noted"
+        assert store.insets("plain") == store.record("plain").insets == ()
+        assert store.verify() == []
+    np.testing.assert_array_equal(plain(path)["v"][0], found.vectors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_a_copy_keeps_insets(
+    path: Path, kind: str, dtype: str | None, tmp_path: Path, small_buffers: None
+) -> None:
+    parts = add_with_insets(path)
+    target = tmp_path / f"copy.{kind}"
+    assert copy_store(path, target, dtype=dtype) == 2
+    with open_store(path) as old, open_store(target) as new:
+        assert new.record("v") == old.record("v") and new.verify() == []
+        a, b = old.read("v"), new.read("v")
+        np.testing.assert_array_equal(a.seconds, b.seconds)
+        if dtype is None:
+            np.testing.assert_array_equal(a.vectors, b.vectors)
+        else:
+            x = np.concatenate(list(parts.values())).astype("f4")
+            cosines = (x * b.vectors).sum(-1) / np.linalg.norm(x, axis=-1)
+            assert cosines.min() > 0.999
+    assert copy_store(path, target, dtype=dtype) == 0
+
+
+def test_times_begin_anew_in_each_inset_only(path: Path) -> None:
+    with create_or_append(path, SPEC, "float16") as writer:
+        video = writer.begin("v", source_of(1))
+        video.append(vectors_of(1, 2), np.array([5.0, 6.0]))
+        video.append(vectors_of(1, 1), np.array([4.0]), 1)
+        for inset, late in ((0, 5.5), (1, 3.0)):
+            with pytest.raises(StoreError, match="never descend"):
+                video.append(vectors_of(1, 1), np.array([late]), inset)
+        video.finish()
+        only = writer.begin("w", source_of(1))
+        only.append(vectors_of(1, 1), np.array([0.0]), 1)
+        with pytest.raises(StoreError, match="no frames"):
+            only.finish()
+    with open_store(path) as store:
+        assert store.ids == ["v"] and store.seconds("v").tolist() == [5.0, 6.0, 4.0]

@@ -70,7 +70,8 @@ def test_every_encoding_gives_the_same_seconds(stores):
     with open_store(stores[1]) as store:
         assert len(store) == len(SOURCES) * len(ENCODINGS)
         for video_id in store.ids:
-            np.testing.assert_allclose(store.read(video_id).seconds, range(6), atol=0.04)
+            own = store.read(video_id).seconds[: store.record(video_id).own_frames]
+            np.testing.assert_allclose(own, range(6), atol=0.04)
         codecs = {store.record(i).source.codec for i in store.ids}
     assert codecs == {"h264", "mpeg4", "vp9", "mjpeg"}
 

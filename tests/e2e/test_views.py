@@ -170,7 +170,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
         paths[name] = str(tmp_path / f"{name}.mp4")
         write_clip(paths[name], Clip(frames.repeat(5, axis=0), 5.0), "libx264", {"crf": "20"})
     plain, queries = tmp_path / "plain.h5", tmp_path / "queries.h5"
-    extract_features(paths, plain)
+    extract_features(paths, plain, config=ExtractConfig(insets=0))
     extract_features(paths, queries, config=ExtractConfig(as_queries=True))
     with open_store(plain) as a, open_store(queries) as b:
         assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 27

@@ -1,0 +1,146 @@
+"""Pictures within the picture: what is found, what is not, and how a video is gone through."""
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import Preprocess
+from pipeline.resize import resize_crop
+from pipeline.video import insets
+from pipeline.video.insets import InsetFinder, Rectangle, cut, find
+from tests.insets import SIZE, texture, within
+
+STRETCHED = Preprocess(SIZE, SIZE, "stretch")
+
+
+def place(found: Rectangle) -> tuple[int, int, int, int]:
+    return found.top, found.bottom, found.left, found.right
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "height", "width", "edges"),
+    [(20, 30, 60, 70, 4), (0, 120, 80, 60, 3), (SIZE - 70, 0, 70, 90, 2), (100, 5, 112, 112, 4)],
+)
+def test_a_picture_in_the_picture_is_found_to_the_pixel(top, left, height, width, edges):
+    pictures = within(texture(1), texture(2, 9, height, width), top, left)
+    (found,) = find(pictures, 1)
+    expected = top, top + height, left, left + width
+    np.testing.assert_allclose(place(found), expected, atol=1)
+    assert found.edges == edges and found.strength > 0.6
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_both_halves_of_a_split_screen(upright):
+    pictures = within(texture(1), texture(2, 9, SIZE, 112), 0, 112)
+    if not upright:
+        pictures = pictures.transpose(0, 2, 1, 3)
+    found = find(pictures, 2)
+    expected = [(0, SIZE, 0, 112), (0, SIZE, 112, SIZE)]
+    if not upright:
+        expected = [(left, right, top, bottom) for top, bottom, left, right in expected]
+    np.testing.assert_allclose(sorted(place(f) for f in found), sorted(expected), atol=1)
+    assert {f.edges for f in found} == {1}
+    assert len(find(pictures, 1)) == 1 and find(pictures, 0) == []
+
+
+def test_two_pictures_of_which_none_covers_the_other():
+    pictures = within(texture(1), texture(2, 9, 60, 60), 10, 20)
+    pictures = within(pictures, texture(3, 9, 80, 90), 120, 100)
+    found = find(pictures, 4)
+    shown = [place(f) for f in found[:2]]
+    np.testing.assert_allclose(sorted(shown), [(10, 70, 20, 80), (120, 200, 100, 190)], atol=1)
+    assert not any(a.overlaps(b) for a in found for b in found if a is not b)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9])
+def test_nothing_where_there_is_nothing(frames):
+    assert find(texture(1, frames), 4) == []
+    assert find(np.full((frames, SIZE, SIZE, 3), 90, np.uint8), 4) == []
+    noise = np.random.default_rng(0).integers(0, 256, (frames, SIZE, SIZE, 3), np.uint8)
+    assert find(noise, 4) == []
+
+
+def test_edges_that_move_are_none():
+    """A box that wanders over the picture is part of the scene."""
+    pictures = texture(1)
+    for number, picture in enumerate(pictures):
+        picture[20 + 12 * number : 70 + 12 * number, 30 + 9 * number : 90 + 9 * number] = 255
+    assert find(pictures, 4) == []
+    still = texture(1)
+    still[:, 20:70, 30:90] = 255
+    assert len(find(still, 4)) == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 100), (100, 40), (220, 200)])
+def test_too_small_or_too_large_to_be_worth_it(height, width):
+    """A fifth of the side is the least, four fifths of the area the most."""
+    pictures = within(texture(1), texture(2, 9, height, width), 2, 10)
+    found = [place(f) for f in find(pictures, 4)]
+    assert all(abs(b - t - height) > 8 or abs(r - x - width) > 8 for t, b, x, r in found)
+
+
+def test_what_is_cut_out_is_the_guest_without_the_edge():
+    guest = texture(2, 1, 62, 102)
+    picture = within(texture(1, 1), guest, 30, 40)[0]
+    found = cut(picture, Rectangle(30, 92, 40, 142, 1.0, 4), STRETCHED)
+    np.testing.assert_array_equal(found, resize_crop(guest[0, 1:-1, 1:-1], STRETCHED))
+    whole = cut(picture, Rectangle(0, SIZE, 0, SIZE, 1.0, 1), STRETCHED)
+    np.testing.assert_array_equal(whole, picture)
+
+
+def through(pictures: np.ndarray, most: int = 2) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Number -> (seconds, images) of all that is found in a video, one sample a second."""
+    finder, found = InsetFinder(most, STRETCHED), []
+    for second, picture in enumerate(pictures):
+        found += finder.add(float(second), picture)
+    found += finder.flush()
+    assert finder.flush() == []
+    numbers = sorted({inset.number for inset in found})
+    return {
+        n: tuple(
+            np.concatenate([getattr(i, name) for i in found if i.number == n])
+            for name in ("seconds", "images")
+        )
+        for n in numbers
+    }
+
+
+@pytest.mark.parametrize("frames", [1, 5, 16, 17, 35])
+def test_every_sample_of_a_video_gets_its_inset_once(frames):
+    guest = texture(2, frames, 70, 80)
+    found = through(within(texture(1, frames), guest, 40, 50))
+    seconds, images = found[1]
+    np.testing.assert_array_equal(seconds, np.arange(frames))
+    where = Rectangle(40, 110, 50, 130, 1.0, 4)
+    for image, picture in zip(images, within(texture(1, frames), guest, 40, 50), strict=True):
+        exact = cut(picture, where, STRETCHED).astype(int)
+        assert np.abs(image - exact).mean() < 8  # a pixel off at most; other pictures: 60
+
+
+def test_the_last_samples_are_judged_with_those_before():
+    """Alone, 2 frames would not tell the box from the scene; 16 do."""
+    frames = insets.STRETCH + 2
+    pictures = texture(1, frames)
+    pictures[-2:, 40:120, 50:130] = texture(2, 2, 80, 80)  # an object of two frames
+    assert find(pictures[-2:], 1) and through(pictures) == {}
+
+
+def test_only_the_stretches_that_show_it():
+    frames = 3 * insets.STRETCH
+    pictures = texture(1, frames)
+    middle = slice(insets.STRETCH, 2 * insets.STRETCH)
+    pictures[middle] = within(pictures[middle], texture(2, insets.STRETCH, 80, 80), 40, 50)
+    ((seconds, _),) = through(pictures).values()
+    np.testing.assert_array_equal(seconds, np.arange(frames)[middle])
+
+
+def test_none_is_looked_for_where_none_is_asked_for():
+    assert through(within(texture(1), texture(2, 9, 80, 80), 40, 50), most=0) == {}
+
+
+def test_the_rule_in_a_store():
+    assert insets.rule_of(0) == "" and insets.most_of("") == 0
+    assert insets.rule_of(2) == "edges/1 2" and insets.most_of("edges/1 2") == 2
+    for unknown in ("edges/2 2", "edges/1", "edges/1 x"):
+        with pytest.raises(InputError, match="does not know; use the version"):
+            insets.most_of(unknown)
