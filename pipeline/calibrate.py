@@ -58,12 +58,12 @@ def calibrate(
     for query, video in (*same, *related):
         if query in rows and video in columns:
             table[rows[query], columns[video]] = np.nan
-    function = config.similarity_function or model.similarity_function
     rows_of, columns_of = (
         [groups[v] + "\t" if groups and v in groups else v for v in side.ids]
         for side in (queries, database)
     )  # no id holds a tab, so no group is mistaken for an id
-    calibration = fit(table, _manner(queries, database, function), rows_of, columns_of, confidence)
+    made = _manner(queries, database, model, config)
+    calibration = fit(table, made, rows_of, columns_of, confidence)
     best = [
         (float(row[i]), query, database.ids[i])
         for query, row in zip(queries.ids, np.nan_to_num(table, nan=-np.inf), strict=True)
@@ -83,23 +83,31 @@ def threshold_for(
     """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
 
     Args:
-        mirrored: the better of two scores counts; with `config.query_insets` that of a query and
-            its insets.
+        mirrored: the better of two scores counts.
 
     Raises:
         InputError: the model has no calibration, or one for another way of comparing, or the
             rate is none that it can tell.
     """
-    calibration = calibration_of(model)
+    return _threshold(rate, model, mirrored, **_manner(queries, database, model, config))
+
+
+def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
+    """As far as can be told without features: raises what `threshold_for` would raise."""
     function = config.similarity_function or model.similarity_function
-    differences = calibration.differences(**_manner(queries, database, function))
+    known = {"similarity_function": function, "query_insets": config.query_insets}
+    _threshold(rate, model, mirrored, **known)
+
+
+def _threshold(rate: float, model: ModelWeights, mirrored: bool, **manner: Any) -> float:
+    calibration = calibration_of(model)
+    differences = calibration.differences(**manner)
     if differences:
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
             f"({'; '.join(differences)}): {_REMEDY}"
         )
-    parts = 1 + queries.most_insets if config.query_insets else 1
-    return calibration.threshold(rate, (1 + mirrored) * parts)
+    return calibration.threshold(rate, 1 + mirrored)
 
 
 def calibration_of(model: ModelWeights) -> Calibration:
@@ -113,16 +121,19 @@ def calibration_of(model: ModelWeights) -> Calibration:
     return model.calibration
 
 
-def _manner(queries: Collection, database: Collection, similarity_function: str) -> dict[str, Any]:
+def _manner(
+    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+) -> dict[str, Any]:
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}
     binary = [side for side, signs in sides.items() if signs]
     return {
-        "similarity_function": similarity_function,
+        "similarity_function": config.similarity_function or model.similarity_function,
         "dims": spec.dims,
         "fps": spec.fps,
         "sampling": spec.sampling,
         "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
         "query_vectors": queries.spec.query_vectors,
         "insets": database.with_insets,
+        "query_insets": config.query_insets,
     }

@@ -44,6 +44,7 @@ class Calibration:
             earlier version did not say.
         insets: whether insets (`video.insets`) had been looked for in the database, which raises
             scores.
+        query_insets: whether those of queries were searched for, too, which raises them as well.
     """
 
     similarity_function: str
@@ -58,6 +59,7 @@ class Calibration:
     binary: str = "none"
     query_vectors: int | None = None
     insets: bool = False
+    query_insets: bool = False
 
     def __post_init__(self) -> None:
         for key in ("rates", "scores"):
@@ -98,14 +100,15 @@ class Calibration:
     def differences(self, **used: Any) -> list[str]:
         """What is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`.
 
-        Queries with fewer vectors are none, nor is a database without insets: unrelated videos
-        score lower with them, so no more than the rate is let through.
+        Queries with fewer vectors are none, nor are fewer insets: unrelated videos score lower
+        with them, so no more than the rate is let through.
         """
         own = asdict(self)
         if own["query_vectors"] is None or used.get("query_vectors", 0) < own["query_vectors"]:
             used.pop("query_vectors", None)
-        if own["insets"]:
-            used.pop("insets", None)
+        for key in ("insets", "query_insets"):
+            if own[key]:
+                used.pop(key, None)
         return [
             f"{key}: {own[key]} calibrated, {value} here"
             for key, value in used.items()
@@ -124,7 +127,8 @@ def fit(
 
     Args:
         table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
-        made: similarity_function, dims, fps, sampling, binary, query_vectors and insets.
+        made: similarity_function, dims, fps, sampling, binary, query_vectors, insets and
+            query_insets.
         rows, columns: group of each query and of each database video, see `upper_scores`.
         confidence: part of the resamples in which no more than a rate may reach its score.
 

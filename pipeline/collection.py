@@ -84,12 +84,6 @@ class Collection:
         joined.with_insets = self.with_insets or others.with_insets
         return joined
 
-    @property
-    def most_insets(self) -> int:
-        """Of any one video."""
-        pairs = zip(self._stores, self.ids, strict=True)
-        return max(len(store.insets(video_id)) for store, video_id in pairs)
-
     def apart(self, with_insets: bool = True) -> tuple[Collection, np.ndarray]:
         """Every inset (`video.insets`) as a video of its own, behind the one that it is in.
 

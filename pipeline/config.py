@@ -100,9 +100,9 @@ class ExtractConfig:
         )
         _require(self.stall_seconds > 0, f"stall_seconds is {self.stall_seconds}, expected > 0")
         _require(self.min_frames > 0, f"min_frames is {self.min_frames}, expected 1 or more")
-        few = isinstance(self.insets, int) and 0 <= self.insets <= MOST_INSETS
+        whole = isinstance(self.insets, int) and not isinstance(self.insets, bool)
         _require(
-            self.insets is None or few,
+            self.insets is None or (whole and 0 <= self.insets <= MOST_INSETS),
             f"insets is {self.insets!r}, expected a whole number from 0 to {MOST_INSETS}",
         )
 

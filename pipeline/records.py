@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-FORMAT_VERSION = 2  # of stores, the newest that is read; see `store.header`
+FORMAT_VERSION = 3  # of stores, the newest that is read; see `store.header`
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def unfitted_model() -> ModelWeights:
         pixels=identity,
         pixels_offset=PIXELS_OFFSET,
         mirrored=True,
+        insets=2,
         small=SMALL,
         small_offsets=SMALL_OFFSETS,
         views=tuple(replace(view, hubness=0.0) for view in VIEWS),  # there are no hubs yet

@@ -203,7 +203,7 @@ def main() -> int:
     weights = load_model(options.model_dir)
     if weights.adaptation is not None:
         raise SystemExit(f"{options.model_dir}: is adapted; give the model it was made of")
-    stores = model_stores(sides, split, options.model_dir, ExtractConfig(), to_stderr)
+    stores = model_stores(sides, split, options.model_dir, ExtractConfig(insets=0), to_stderr)
     queries, database = (
         read_side(path, list(ids)) for path, ids in zip(stores, sides, strict=True)
     )

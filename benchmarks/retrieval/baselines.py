@@ -107,5 +107,6 @@ def pooled(path: Path, ids: Sequence[str]) -> np.ndarray:
     float32 [V, C]."""
     with open_store(path) as store:
         shared = store.spec.regions  # what only queries have is left out
-        means = [np.float32(store.read(i).vectors[:, :shared]).mean(axis=(0, 1)) for i in ids]
+        own = [store.read(i).vectors[: store.record(i).own_frames, :shared] for i in ids]
+        means = [np.float32(vectors).mean(axis=(0, 1)) for vectors in own]
     return np.stack([mean / max(np.linalg.norm(mean), 1e-6) for mean in means])

@@ -107,7 +107,8 @@ def main() -> int:
     split = options.set_dir / options.split
     queries, database, kinds = read_lists(split)
     ids = [list(queries), list(database)]
-    stores = model_stores((queries, database), split, options.model_dir, ExtractConfig(), to_stderr)
+    sides, bare = (queries, database), ExtractConfig(insets=0)  # every frame is of the video itself
+    stores = model_stores(sides, split, options.model_dir, bare, to_stderr)
     plain = replace(load_model(options.model_dir), blank=None)
     net = FeatureNet(plain, batch_size=SECONDS, as_queries=True)
     own = load_model(options.model_dir).blank

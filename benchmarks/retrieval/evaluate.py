@@ -67,8 +67,10 @@ def model_store(
         RuntimeError: a video of the set could not be used.
     """
     model = load_model(model_dir, config.dims)
-    insets = model.insets if config.insets is None else config.insets
-    config = replace(config, as_queries=as_queries, insets=0 if as_queries else insets)
+    insets = config.insets
+    if insets is None:
+        insets = 0 if as_queries else model.insets
+    config = replace(config, as_queries=as_queries, insets=insets)
     digest = model.features_digest + (model.views_digest if as_queries else "")
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
     if config.sampling != ExtractConfig.sampling:
@@ -100,7 +102,7 @@ def model_stores(
     folder = split_dir / "stores"
     queries, database = sides
     return [
-        model_store(queries, folder / "queries", model_dir, config, log, True),
+        model_store(queries, folder / "queries", model_dir, replace(config, insets=0), log, True),
         model_store(database, folder / "database", model_dir, config, log, False),
     ]
 

@@ -58,6 +58,8 @@ def settings(model: ModelWeights) -> list[Setting]:
     rows = [Setting("**as it is**")]
     if model.comparator is not None:
         rows.append(Setting("without comparator", comparator=False))
+    if model.insets:
+        rows.append(Setting("--insets 0", ExtractConfig(insets=0)))
     if model.attention is None and model.adaptation is None:  # which are learned for all values
         rows += [
             Setting(f"--dims {dims}", ExtractConfig(dims=dims))

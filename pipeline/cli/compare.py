@@ -125,6 +125,7 @@ def compare(
     Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
     listed videos could not be scored.
     """
+    from pipeline.collection import require_insets
     from pipeline.results import check_output_file, check_selection
 
     lists = [path for path in (query_file, database_file, config_file) if path]
@@ -136,10 +137,6 @@ def compare(
     mirror = mirrored_queries or bool(mirrored_query_store)
     if max_fpr is not None and background_store:
         raise InputError("--max_fpr is for scores without --background_store: give --threshold")
-    if max_fpr is not None:  # refused before any video is decoded
-        from pipeline.calibrate import calibration_of
-
-        calibration_of(common.load_weights(model_dir)).threshold(max_fpr, 1 + mirror)
     config = load_config(config_file)
     config = Config(
         override(
@@ -161,6 +158,10 @@ def compare(
             query_insets=query_insets or None,
         ),
     )
+    if max_fpr is not None:  # refused before any video is decoded
+        from pipeline.calibrate import check_rate
+
+        check_rate(max_fpr, common.load_weights(model_dir), config.compare, mirror)
     with ExitStack() as stack:
         sources = Sources(stack, config, model_dir, gpu_id)
         query_list = sources.listed(query_file, query_dir, "query")
@@ -175,6 +176,8 @@ def compare(
             if query_list
             else sources.stored(query_store)
         )
+        if config.compare.query_insets:  # before a long list is decoded
+            require_insets(queries)
         database = made or sources.extracted(
             "database", database_list or [], database_store, queries
         )

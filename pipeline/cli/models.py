@@ -98,6 +98,7 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     type=click.Choice(SIMILARITY_FUNCTIONS),
     help="Default: the one the model was made for.",
 )
+@click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
 def calibrate(
@@ -108,6 +109,7 @@ def calibrate(
     group_file: str | None,
     confidence: float,
     similarity_function: str | None,
+    query_insets: bool,
     gpu_id: int,
 ) -> None:
     """Measure what scores unrelated videos reach, for `compare --max_fpr`.
@@ -134,7 +136,7 @@ def calibrate(
             queries,
             database,
             weights,
-            CompareConfig(similarity_function),
+            CompareConfig(similarity_function, query_insets=query_insets),
             known,
             gpu_id,
             lambda done, total: line.show(done, total, "database videos"),

@@ -98,7 +98,7 @@ class Sources:
             config = self._as_in(config, like, side)
         if keep:
             path: str | Path = keep[0]
-            config = self._role_of(path, config)
+            config = self._as_begun(path, config)
         else:
             if side == "database":
                 common.say("note: features are kept only with --database_store PATH")
@@ -118,14 +118,14 @@ class Sources:
             return None
         return self.config.extract.insets or common.load_weights(self.model_dir).insets or INSETS
 
-    def _role_of(self, path: str | Path, config: ExtractConfig) -> ExtractConfig:
-        """The settings, with the vectors of queries only if a store that is there has them."""
+    def _as_begun(self, path: str | Path, config: ExtractConfig) -> ExtractConfig:
+        """The settings, with the vectors of queries and insets only if a store there has them."""
         from pipeline.store import open_store
 
         if not Path(path).exists():
             return config
         with open_store(path) as store:
-            return replace(config, as_queries=store.spec.query_vectors > 0)
+            return replace(config, as_queries=store.spec.query_vectors > 0, insets=None)
 
     def _as_in(self, config: ExtractConfig, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""

@@ -29,7 +29,7 @@ class Header:
     Attributes:
         spec: all that changes the numbers.
         dtype: of the stored region vectors; `encoding` names what it means.
-        format_version: of this layout, the oldest that knows the encoding.
+        format_version: of this layout, the oldest that knows the encoding and insets.
         provenance: what else its maker wanted to be known; any JSON.
     """
 
@@ -102,8 +102,10 @@ def make_header(spec: FeatureSpec, dtype: str, provenance: dict[str, Any] | None
     except (TypeError, ValueError) as error:
         raise StoreError(f"the provenance of a store must be plain JSON: {error}") from error
     kept = ENCODINGS[str(dtype)]
-    # Programs of before int8 and binary read version 1, and refuse later ones by name.
-    return Header(spec, kept, 1 if kept.kind == "f" else 2, clean)
+    # Programs of before int8 and binary read version 1, of before insets 2; they refuse later ones
+    # by name, where they would take insets for frames of the video itself.
+    version = 3 if spec.insets else 1 if kept.kind == "f" else 2
+    return Header(spec, kept, version, clean)
 
 
 def read_header(value: Any, path: str) -> Header:

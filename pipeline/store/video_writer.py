@@ -2,7 +2,8 @@
 
 It is gathered in memory, beyond 16 MiB in a temporary file beside the store that has no name:
 memory stays bounded however long the video is, and a killed process leaves nothing behind. Frames
-of insets come in between those of the video itself and are stored behind them.
+of insets come in between those of the video itself and are stored behind them, so each inset is
+gathered apart in the same way.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class VideoWriter:
         self._write(np.ascontiguousarray(rows), times, inset)
 
     def _write(self, rows: np.ndarray, times: np.ndarray, inset: int) -> None:
+        if not len(rows):
+            return
         try:
             if inset not in self._parts:
                 self._parts[inset] = _Part(self._store)
@@ -114,10 +117,7 @@ class VideoWriter:
             part.spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
         except OSError as error:
             self.abandon()
-            raise StoreError(
-                f"{self._store}: no room for the temporary file of video {self.id!r} beside "
-                f"it ({error.strerror}); free disk space and run again"
-            ) from error
+            raise self._no_room(error) from error
         part.crc32c = crc32c(rows, part.crc32c)
         if len(times):
             part.seconds.append(times)
@@ -132,15 +132,28 @@ class VideoWriter:
         self._require_open()
         if not self._parts[0].frames:
             raise self._refused("it has no frames; record it with fail() instead")
-        crc = self._parts[0].crc32c
-        for part in self._ordered()[1:]:
-            for rows in part.slabs(self._header.slab_rows * self._header.row_bytes):
-                crc = crc32c(np.frombuffer(rows, np.uint8), crc)
-        self.crc32c = crc32c(self.seconds, crc)
         try:
+            self.crc32c = self._whole_crc32c()
             return self._on_finish(self, note)
         finally:
             self.abandon()
+
+    def _whole_crc32c(self) -> int:
+        """Over the vectors of all parts, one behind the other, then the times."""
+        crc = self._parts[0].crc32c
+        try:
+            for part in self._ordered()[1:]:
+                for rows in part.slabs(self._header.slab_rows * self._header.row_bytes):
+                    crc = crc32c(np.frombuffer(rows, np.uint8), crc)
+        except OSError as error:
+            raise self._no_room(error) from error
+        return crc32c(self.seconds, crc)
+
+    def _no_room(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self._store}: no room for the temporary file of video {self.id!r} beside "
+            f"it ({error.strerror}); free disk space and run again"
+        )
 
     def abandon(self) -> None:
         """Drop the video; what the store held of it before stays."""

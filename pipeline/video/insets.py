@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.config import MOST_INSETS
 from pipeline.errors import InputError
 from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
@@ -64,12 +65,15 @@ class Rectangle:
     def area(self) -> int:
         return (self.bottom - self.top) * (self.right - self.left)
 
-    def overlaps(self, other: Rectangle) -> bool:
-        """Whether they share so much that one of them shows nothing new."""
+    def shared(self, other: Rectangle) -> float:
+        """Part of the smaller one's area that both cover, 0 to 1."""
         rows = min(self.bottom, other.bottom) - max(self.top, other.top)
         columns = min(self.right, other.right) - max(self.left, other.left)
-        shared = max(0, rows) * max(0, columns)
-        return shared >= _OVERLAP * min(self.area, other.area)
+        return max(0, rows) * max(0, columns) / min(self.area, other.area)
+
+    def overlaps(self, other: Rectangle) -> bool:
+        """Whether they share so much that one of them shows nothing new."""
+        return self.shared(other) >= _OVERLAP
 
 
 def find(pictures: np.ndarray, most: int) -> list[Rectangle]:
@@ -108,7 +112,7 @@ def find(pictures: np.ndarray, most: int) -> list[Rectangle]:
         & (weakest >= np.where(edges > 2, _ENCLOSED, _SPLIT))
     )
     places = np.argwhere(good)
-    order = np.argsort(-rank[good], kind="stable")
+    order = np.argsort(-rank[good].round(4), kind="stable")  # equal ones by place
     taken: list[Rectangle] = []
     for x0, x1, y0, y1 in places[order].tolist():
         if len(taken) == most:
@@ -141,6 +145,9 @@ def cut(picture: np.ndarray, where: Rectangle, preprocess: Preprocess) -> np.nda
 class InsetFinder:
     """Goes along with the samples of one video.
 
+    A rectangle keeps its number from stretch to stretch, so that an inset is one picture for as
+    long as it is there; what comes after it may take its number.
+
     Args:
         most: insets of a stretch; 0 looks for none.
         preprocess: of the pictures.
@@ -150,6 +157,7 @@ class InsetFinder:
         self._most, self._preprocess = most, preprocess
         self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
         self._seconds: list[float] = []  # of those not judged yet
+        self._last: dict[int, Rectangle] = {}  # of each number
 
     def add(self, seconds: float, picture: np.ndarray) -> list[Inset]:
         """Take the next sample; what was found if it completes a stretch."""
@@ -166,10 +174,34 @@ class InsetFinder:
         pictures = list(self._recent)
         fresh, seconds = pictures[-len(self._seconds) :], np.array(self._seconds)
         self._seconds = []
+        self._last |= (numbered := self._numbered(find(np.stack(pictures), self._most)))
         return [
             Inset(number, seconds, np.stack([cut(p, where, self._preprocess) for p in fresh]))
-            for number, where in enumerate(find(np.stack(pictures), self._most), 1)
+            for number, where in sorted(numbered.items())
         ]
+
+    def _numbered(self, found: list[Rectangle]) -> dict[int, Rectangle]:
+        """The numbers of those that cover most of the same as before, then the lowest free ones."""
+        pairs = [
+            (where.shared(last), -i, -number)
+            for i, where in enumerate(found)
+            for number, last in self._last.items()
+            if where.overlaps(last)
+        ]
+        numbers: dict[int, int] = {}  # of each in `found`
+        for _, i, number in sorted(pairs, reverse=True):
+            if -i not in numbers and -number not in numbers.values():
+                numbers[-i] = -number
+        for i in range(len(found)):
+            if i not in numbers:
+                numbers[i] = self._free(set(numbers.values()))
+        return {numbers[i]: where for i, where in enumerate(found)}
+
+    def _free(self, taken: set[int]) -> int:
+        """A number that nothing has had so far, if there is one."""
+        all_numbers = range(1, self._most + 1)
+        left = [n for n in all_numbers if n not in taken]
+        return min(left, key=lambda n: (n in self._last, n))
 
 
 @dataclass(frozen=True)
@@ -177,7 +209,7 @@ class Inset:
     """A picture within the picture over a stretch of samples.
 
     Attributes:
-        number: from 1 on, the strongest of its stretch first.
+        number: from 1 on.
         seconds: [n] float64, times of the samples.
         images: uint8 RGB [n, S, S, 3].
     """
@@ -201,7 +233,7 @@ def most_of(rule: str) -> int:
     name, _, number = rule.partition(" ")
     if not rule:
         return 0
-    if name != RULE or not number.isdigit():
+    if name != RULE or number not in map(str, range(1, MOST_INSETS + 1)):
         raise InputError(
             f"insets found by the rule {rule!r}, which this version does not know; use the version "
             "that made the store, or make a new store"

@@ -796,9 +796,45 @@ def test_times_begin_anew_in_each_inset_only(path: Path) -> None:
             with pytest.raises(StoreError, match="never descend"):
                 video.append(vectors_of(1, 1), np.array([late]), inset)
         video.finish()
+        video = writer.begin("empty", source_of(1))
+        video.append(vectors_of(1, 2), np.zeros(2))
+        video.append(vectors_of(1, 0), np.zeros(0), 1)
+        video.append(vectors_of(1, 3), np.zeros(3), 2)
+        assert video.finish().insets == (3,)
         only = writer.begin("w", source_of(1))
         only.append(vectors_of(1, 1), np.array([0.0]), 1)
         with pytest.raises(StoreError, match="no frames"):
             only.finish()
     with open_store(path) as store:
-        assert store.ids == ["v"] and store.seconds("v").tolist() == [5.0, 6.0, 4.0]
+        assert store.ids == ["v", "empty"]
+        assert store.seconds("v").tolist() == [5.0, 6.0, 4.0]
+
+
+def test_programs_from_before_insets_refuse_such_a_store(path: Path) -> None:
+    """They would take insets for the video itself, and add videos without any."""
+    with create_or_append(path, replace(SPEC, insets="edges/1 2"), "int8") as writer:
+        video = writer.begin("v", source_of(1))
+        video.append(vectors_of(1, 2).astype("f4"), np.arange(2.0))
+        video.finish()
+    assert plain_header(path)["format_version"] == 3
+    with open_store(path) as store:
+        assert store.format_version == 3 and store.spec.insets == "edges/1 2"
+
+
+def test_a_disk_that_fails_while_insets_are_summed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_self: object, _size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with create_or_append(path, SPEC, "float16") as writer:
+        video = writer.begin("v", source_of(1))
+        video.append(vectors_of(1, 2), np.arange(2.0))
+        video.append(vectors_of(1, 2), np.arange(2.0), 1)
+        monkeypatch.setattr("pipeline.store.video_writer._Part.slabs", full)
+        with pytest.raises(StoreError, match="no room for the temporary file of video 'v'"):
+            video.finish()
+        monkeypatch.undo()
+        add(writer, "w", seed=1)
+    with open_store(path) as store:
+        assert store.ids == ["w"]

@@ -97,8 +97,6 @@ def test_each_is_compared_as_a_video_of_its_own(stores):
             parts, places = database.apart()
             assert parts.ids == [database.ids[place] for place in places]
             assert len(parts) == len(database) + sum(len(d.insets(i)) for i in d.ids)
-            alone, _ = score_table(queries, Collection([d]), model, config)
-            np.testing.assert_array_equal(alone, table)
             by_hand = np.full(table.shape, -1.0)
             for part, place in enumerate(places):
                 one = _Only(parts, part)
@@ -131,22 +129,29 @@ def test_what_a_query_shows_small_is_searched_when_asked(stores):
         compute_similarity(stores["queries"], stores["bare"], config=asked)
 
 
-def test_more_chances_for_strangers_raise_the_threshold(stores):
-    from pipeline.calibrate import threshold_for
+def test_a_calibration_knows_what_was_searched_for(stores):
+    from pipeline.calibrate import check_rate, threshold_for
 
     model = load_model(default_model_dir())
+    old = replace(model, calibration=replace(model.calibration, insets=False))
+    plain, asked = CompareConfig(), CompareConfig(query_insets=True)
     with open_store(stores["database"]) as d, open_store(stores["asked"]) as q:
         sides = Collection([q]), Collection([d])
-        plain = threshold_for(0.01, *sides, model, CompareConfig())
-        asked = threshold_for(0.01, *sides, model, CompareConfig(query_insets=True))
-        assert asked == pytest.approx(model.calibration.threshold(0.01, 3)) and asked > plain
-        old = replace(model, calibration=replace(model.calibration, insets=False))
-        with pytest.raises(InputError, match="insets: False calibrated, True here"):
-            threshold_for(0.01, *sides, old, CompareConfig())
+        assert threshold_for(0.01, *sides, model, plain) == model.calibration.threshold(0.01)
+        with pytest.raises(InputError, match=r"\(insets: False calibrated, True here\)"):
+            threshold_for(0.01, *sides, old, plain)
+        with pytest.raises(InputError, match="query_insets: False calibrated, True here"):
+            threshold_for(0.01, *sides, model, asked)
+        knows = replace(model, calibration=replace(model.calibration, query_insets=True))
+        for config in (plain, asked):
+            assert threshold_for(0.01, *sides, knows, config) == model.calibration.threshold(0.01)
     with open_store(stores["bare"]) as d, open_store(stores["queries"]) as q:
         sides = Collection([q]), Collection([d])
         for calibrated in (model, old):
-            assert threshold_for(0.01, *sides, calibrated, CompareConfig()) == plain
+            assert threshold_for(0.01, *sides, calibrated, plain) > 0
+    check_rate(0.01, model, plain, False)
+    with pytest.raises(InputError, match="query_insets: False calibrated, True here"):
+        check_rate(0.01, model, asked, False)
 
 
 def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
@@ -158,20 +163,52 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
         assert store.insets("again") == () and not store.spec.insets
     with pytest.raises(FingerprintMismatchError, match="insets"):
         extract_features(more, path, config=replace(CONFIG, insets=1), replace="all")
-    both = compute_similarity(stores["queries"], [path, _without(stores, tmp_path)])
-    assert {"again", "other"} <= both["guest"].keys()
+    other = tmp_path / "other.h5"
+    extract_features({"other": videos["split"]}, other, config=CONFIG)
+    both = compute_similarity(stores["queries"], [path, other])["guest"]
+    alone = compute_similarity(stores["queries"], stores["database"])["guest"]
+    assert both["other"] == pytest.approx(alone["split"], abs=2e-3)
+    assert both["again"] < alone["small"]
 
 
-def _without(stores, folder):
-    """The database with insets under other ids, to be searched beside one that has none."""
-    from pipeline.store import create_or_append
+def test_replaced_videos_and_failures_leave_no_insets(videos, tmp_path):
+    path, changing = tmp_path / "d.h5", tmp_path / "v.mp4"
+    changing.write_bytes(videos["split"].read_bytes())
+    assert extract_features({"v": changing}, path, config=CONFIG).complete
+    changing.write_bytes(videos["host"].read_bytes())
+    extract_features({"v": changing}, path, config=CONFIG, replace="all")
+    with open_store(path) as store:
+        assert store.insets("v") == () and store.frames("v") == FRAMES and store.verify() == []
+        assert store.format_version == 3
+    clips.truncate(clips.write(changing, PICTURES["split"](), rate=1, codec="mpeg4"), 0.6)
+    strict = replace(CONFIG, min_frames=FRAMES)
+    report = extract_features({"w": changing}, path, config=strict)
+    assert set(report.failures) == {"w"}
+    with open_store(path) as store:
+        assert store.ids == ["v"]
 
-    path = folder / "other.h5"
-    with open_store(stores["database"]) as old, create_or_append(path, old.spec, None) as new:
-        video = new.begin("other", old.record("guest").source)
-        video.append(old.read("guest").vectors, old.seconds("guest"))
-        video.finish()
-    return path
+
+def test_mirrored_queries_and_a_background_have_them_too(videos, stores, tmp_path):
+    mirrored = tmp_path / "m.h5"
+    config = replace(CONFIG, as_queries=True, mirrored=True, insets=2)
+    extract_features({"small": videos["small"]}, mirrored, config=config)
+    asked = CompareConfig(query_insets=True, background_top_k=1)
+    plain = compute_similarity(stores["asked"], stores["bare"], config=asked)
+    both = compute_similarity(
+        stores["asked"], stores["bare"], config=asked, mirrored_queries=mirrored
+    )
+    for query in plain:
+        assert all(both[query][v] >= plain[query][v] - 1e-6 for v in plain[query])
+        assert query == "small" or both[query] == plain[query]
+    background = tmp_path / "b.h5"
+    extract_features({"unknown": videos["split"]}, background, config=CONFIG)
+    normal = compute_similarity(
+        stores["asked"], stores["bare"], config=asked, background=background
+    )
+    among = compute_similarity(stores["asked"], background, config=asked)
+    for query, scores in normal.items():
+        less = 0.5 * among[query]["unknown"]
+        assert scores["host"] == pytest.approx(plain[query]["host"] - less, abs=1e-5)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -204,3 +241,14 @@ def test_commands(videos, stores, tmp_path):
         run(*listed, "-o", tmp_path / "r.json", *options)
         scores.append(json.loads((tmp_path / "r.json").read_text())["small"]["guest"])
     assert scores[1] > scores[0] + 0.1
+    run("extract", "-v", tmp_path / "q.txt", "-o", tmp_path / "q.h5", "--as_queries", "--insets", 1)
+    kept = ("--query_store", tmp_path / "q.h5", "--query_insets")  # as it was begun
+    run(*listed, *kept, "-o", tmp_path / "r.json")
+    again = json.loads((tmp_path / "r.json").read_text())["small"]["guest"]
+    assert again == pytest.approx(scores[1], abs=1e-6)
+    bare = ("compare", "--query_store", stores["queries"], "-d", tmp_path / "missing-list.txt")
+    (tmp_path / "missing-list.txt").write_text("x\tno-such-file.mp4\n")
+    said = run(*bare, "--query_insets", "-o", tmp_path / "r.json", code=2)
+    assert "no insets were looked for" in said and "no-such-file" not in said
+    said = run(*listed, *kept, "--max_fpr", 0.01, "-o", tmp_path / "r.json", code=2)
+    assert "query_insets: False calibrated, True here" in said

@@ -125,6 +125,43 @@ def test_the_last_samples_are_judged_with_those_before():
     assert find(pictures[-2:], 1) and through(pictures) == {}
 
 
+@pytest.mark.parametrize("upright", [True, False])
+def test_an_inset_is_the_same_picture_in_all_stretches(upright):
+    """Whichever has the stronger edges there; halves of a split screen have the same ones."""
+    frames = 4 * insets.STRETCH
+    guests = [texture(seed, frames, 80, 90) for seed in (2, 3)]
+    pictures = within(within(texture(1, frames), guests[0], 10, 20), guests[1], 120, 100)
+    places = [Rectangle(10, 90, 20, 110, 1.0, 4), Rectangle(120, 200, 100, 190, 1.0, 4)]
+    halves = within(texture(1, frames), texture(2, frames, SIZE, 112), 0, 112)
+    cases = [
+        (pictures, places[0]),
+        (pictures, places[1]),
+        (halves, Rectangle(0, SIZE, 112, SIZE, 1.0, 1)),
+    ]
+    for shown, where in cases:
+        exact = [cut(picture, where, STRETCHED).astype(int) for picture in shown]
+        found = through(shown if upright else shown.transpose(0, 2, 1, 3))
+        near = []
+        for _, images in found.values():
+            images = images if upright else images.transpose(0, 2, 1, 3)
+            errors = [np.abs(a - b).mean() for a, b in zip(images, exact, strict=True)]
+            assert max(errors) < 15 or min(errors) > 15
+            near.append(max(errors) < 15)
+        assert sorted(near) == [False, True]
+
+
+def test_what_comes_back_has_its_number_and_what_is_new_another():
+    stretch = insets.STRETCH
+    pictures = texture(1, 4 * stretch)
+    for number, (top, left) in enumerate([(10, 20), (120, 100), (10, 20)]):
+        part = slice(number * stretch, (number + 1) * stretch)
+        pictures[part] = within(pictures[part], texture(2, stretch, 80, 90), top, left)
+    found = through(pictures)
+    first, second = (seconds for seconds, _ in found.values())
+    np.testing.assert_array_equal(second, np.arange(stretch, 2 * stretch))
+    np.testing.assert_array_equal(first, np.r_[:stretch, 2 * stretch : 3 * stretch])
+
+
 def test_only_the_stretches_that_show_it():
     frames = 3 * insets.STRETCH
     pictures = texture(1, frames)

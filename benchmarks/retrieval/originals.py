@@ -1,0 +1,96 @@
+"""The other way round: copies that show a clip beside or within another one ask for its original.
+
+    python -m benchmarks.retrieval.originals SET_DIR [--split validation]
+
+Queries are the split's copies of `KINDS`, the database is its clips, distractors too. Of a copy the
+original is to be found; the host that it shows as well is not counted. Each row is one way to
+compare: the queries as they are, and with their insets (`--query_insets`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.retrieval.evaluate import add_options, configs, model_scores, model_store, to_stderr
+from benchmarks.retrieval.metrics import figures
+from benchmarks.retrieval.strangers import Strangers, read_strangers
+from benchmarks.retrieval.tables import markdown_row
+from pipeline.config import CompareConfig, ExtractConfig, override
+
+KINDS = ("pip_25_35", "pip_50", "split_screen")
+INSETS = 2  # in each picture
+
+
+def asked_of(strangers: Strangers) -> dict[str, str]:
+    """Id -> path of the copies that ask."""
+    return {i: path for i, path in strangers.database.items() if kind_of(i) in KINDS}
+
+
+def kind_of(video_id: str) -> str:
+    """Of a copy; empty for a clip."""
+    parts = video_id.split("-")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def truth(strangers: Strangers, asked: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Bool [copies, clips] each: the pair to be found, and what is counted."""
+    columns = {name: i for i, name in enumerate(strangers.database)}
+    unrelated = strangers.unrelated[:, [columns[name] for name in asked]].T
+    clips = list(strangers.queries)
+    found = np.array([[clip == name.partition("-")[0] for clip in clips] for name in asked])
+    return found, unrelated | found
+
+
+def rows_of(
+    split_dir: Path, model_dir: Path, extract: ExtractConfig, compare: CompareConfig
+) -> list[list[str]]:
+    """Cells of one row for each way to compare."""
+    strangers = read_strangers(split_dir)
+    copies, clips = asked_of(strangers), strangers.queries
+    folder = split_dir / "stores"
+    with_insets = override(extract, insets=INSETS)
+    stores = [
+        model_store(copies, folder / "copies", model_dir, with_insets, to_stderr, True),
+        model_store(clips, folder / "clips", model_dir, extract, to_stderr, False),
+    ]
+    relevant, counted = truth(strangers, list(copies))
+    kinds = np.array([kind_of(name) for name in copies])
+    rows = []
+    for name, searched in (("as they are", False), ("--query_insets", True)):
+        config = override(compare, query_insets=searched)
+        scores = model_scores(stores, (list(copies), list(clips)), model_dir, config)
+        whole = figures(scores, relevant, counted)
+        apart = [
+            figures(scores[kinds == k], relevant[kinds == k], counted[kinds == k]) for k in KINDS
+        ]
+        values = whole.mean_ap, whole.micro_ap, whole.recall_01, *(part.mean_ap for part in apart)
+        rows.append([name, *(f"{value:.3f}" for value in values)])
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    split_dir = options.set_dir / options.split
+    try:
+        rows = rows_of(split_dir, options.model_dir, *configs(options))
+    except (FileNotFoundError, RuntimeError) as error:
+        to_stderr(str(error))
+        return 1
+    heads = ["", "mAP", "uAP", "recall at 0.1 %", *KINDS]
+    print(markdown_row(*heads))
+    print(markdown_row("---", *("---:" for _ in heads[1:])))
+    for row in rows:
+        print(markdown_row(*row))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
