@@ -137,10 +137,11 @@ def fill_store(
     common.report_failures(
         list(report.known_failures.values()), "failed before, try again with --retry_failed"
     )
+    insets = f" ({report.decode.insets} of insets)" if report.decode.insets else ""
     common.say(
         f"{label or store}: {len(report.stored)} videos stored, {report.already} were there, "
         f"{len(report.failures) + len(report.known_failures)} failed; "
-        f"{report.frames} frames in {report.seconds:.1f} s{_limit(report)}"
+        f"{report.frames} frames{insets} in {report.seconds:.1f} s{_limit(report)}"
     )
     if report.other_files:
         video_id, path = next(iter(report.other_files.items()))

@@ -24,6 +24,8 @@ def test_rows_are_those_that_the_model_can_have():
     assert {row.extract.dtype for row in rows.values()} == {None, *DTYPES} - {"float16"}
     assert {row.extract.dims for row in rows.values()} == {None, 256, 128}
     assert not rows["without comparator"].comparator
+    assert {name for name, row in rows.items() if row.extract.insets is not None} == {"--insets 0"}
+    assert "--insets 0" not in {row.name for row in stages.settings(replace(model, insets=0))}
     small = replace(model, comparator=None).with_dims(200)
     rows = {row.name: row for row in stages.settings(small)}
     assert {row.extract.dims for row in rows.values()} == {None, 128}

@@ -30,6 +30,16 @@ def test_crosses_video_boundaries() -> None:
     assert batcher.flush() == []
 
 
+def test_insets_travel_with_the_frames_of_any_video() -> None:
+    batcher = Batcher(3)
+    batcher.add(0, np.zeros(1), frames(0, 0, 1))
+    batcher.add(0, np.zeros(1), frames(0, 1, 1), inset=2)
+    (batch,) = batcher.add(1, np.zeros(2), frames(1, 0, 2), inset=1)
+    (last,) = batcher.flush()
+    slots = [(s.index, s.inset, s.count) for s in (*batch.slots, *last.slots)]
+    assert slots == [(0, 0, 1), (0, 2, 1), (1, 1, 1), (1, 1, 1)]
+
+
 def test_keeps_a_copy() -> None:
     batcher = Batcher(2)
     images, seconds = frames(0, 0, 1), np.zeros(1)

@@ -38,6 +38,8 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
         ("extract:\n  sampling: all", "sampling is 'all'"),
         ("extract:\n  hwaccel: gpu", "hwaccel is 'gpu'"),
         ("extract:\n  hwaccel: cuda:x", "hwaccel is 'cuda:x'"),
+        ("extract:\n  insets: true", "insets is True"),
+        ("extract:\n  insets: 5", "insets is 5, expected a whole number from 0 to 4"),
         ("extract: 3", "key: value"),
         ("compare:\n  precision: double", "precision is 'double'"),
         ("compare:\n  load_queries: maybe", "expected true or false"),

@@ -52,6 +52,7 @@ FULL = replace(
     pixels_offset=-0.1, mirrored=True, hubs=f32(7, 5).astype(np.float16).astype(np.float32),
     views=(View("framed", 0.75, -0.03), View("zoomed", 0.5, hubness=1.0, parts=3)),
     skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
+    insets=2,
 )  # fmt: skip
 
 ADAPTED = replace(
@@ -89,7 +90,8 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     assert found.origin == "own format"
     for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
                  "provenance", "description", "features_digest", "skip", "small",
-                 "small_offsets", "views", "views_digest", "partial", "layout"):  # fmt: skip
+                 "small_offsets", "views", "views_digest", "partial", "layout",
+                 "insets"):  # fmt: skip
         assert getattr(found, name) == getattr(model, name), name
     assert found.arrays.keys() == model.arrays.keys()
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
@@ -247,6 +249,8 @@ def test_no_model(tmp_path: Path) -> None:
         ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
         ({"blank": {"low": 0.6}}, "high"),
         ({"calibration": {"pairs": 5}}, "similarity_function"),
+        ({"insets": 5}, "insets is 5, expected 0 to 4"),
+        ({"insets": True}, "insets is True, expected int"),
         ({"skip": 1.0}, "skip is 1.0, expected 0 or more and less than 1"),
         ({"skip": "half"}, "skip is 'half', expected float"),
         ({"partial": {"regions": 10, "offset": 0.0}}, "partial asks for 10 regions"),

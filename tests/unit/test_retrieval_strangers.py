@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import held, strangers
+from benchmarks.retrieval import held, originals, strangers
 from benchmarks.retrieval.sources import read_sources
+from pipeline.config import CompareConfig, ExtractConfig
 
 
 @pytest.fixture
@@ -82,3 +83,32 @@ def test_thresholds_on_another_split():
     scores, copies = np.array([[0.9, 0.1], [0.3, 0.4]]), np.array([[True, False], [False, False]])
     text = held.table_of_other({"way": np.array([0.35, 0.35, 0.95])}, scores, copies)
     assert "| way | 0.350, 0.33, 1.000 | 0.350, 0.33, 1.000 | 0.950, 0, 0.000 |" in text
+
+
+def test_copies_ask_for_their_original_and_the_host_is_not_counted(split_dir, monkeypatch):
+    found = strangers.read_strangers(split_dir)
+    query, film, _ = found.queries
+    asked = originals.asked_of(found)
+    assert list(asked) == [f"{query}-pip_50-0", f"{film}-pip_50-0"]
+    relevant, counted = originals.truth(found, list(asked))
+    assert relevant.tolist() == [[True, False, False], [False, True, False]]
+    assert counted.tolist() == [[True, False, True], [True, True, False]]
+
+    made, compared = [], []
+
+    def model_store(_videos, name, _model_dir, config, _log, as_queries):
+        made.append((name.name, config.insets, as_queries))
+        return name
+
+    def model_scores(_stores, lists, _model_dir, config):
+        compared.append(config.query_insets)
+        scores = np.array([[0.1, 0.9, 0.2], [0.3, 0.2, 0.9]])  # the hosts come first
+        return scores if not config.query_insets else scores + 0.5 * relevant
+
+    monkeypatch.setattr(originals, "model_store", model_store)
+    monkeypatch.setattr(originals, "model_scores", model_scores)
+    rows = originals.rows_of(split_dir, None, ExtractConfig(), CompareConfig())
+    assert made == [("copies", 2, True), ("clips", None, False)] and compared == [False, True]
+    assert [row[0] for row in rows] == ["as they are", "--query_insets"]
+    assert [row[1] for row in rows] == ["0.500", "1.000"]
+    assert rows[0][4:] == ["nan", "0.500", "nan"]  # of each kind
