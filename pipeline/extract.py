@@ -58,6 +58,7 @@ class ExtractReport:
         known_failures: id -> why, failed in an earlier run and not tried again.
         other_files: id -> path it was stored from, of those that were there already and are
             listed with a file of another name.
+        insets: pictures within the picture that were looked for, at most.
         frames: sampled frames that went through the network, pictures within them included;
             `decode` has their numbers apart.
         frames_left: about how many are still to come, judged by the durations that the files
@@ -74,6 +75,7 @@ class ExtractReport:
     failures: dict[str, Failure] = field(default_factory=dict)
     known_failures: dict[str, Failure] = field(default_factory=dict)
     other_files: dict[str, str] = field(default_factory=dict)
+    insets: int = 0
     frames: int = 0
     frames_left: float = 0.0
     network_seconds: float = 0.0
@@ -99,8 +101,9 @@ def extract_features(
 
     Args:
         videos: what should be in the store, ids unique.
-        store: path ending in .h5, .hdf5 or .zarr; made if it does not exist. Without a dtype
-            in the settings, a new one keeps float16 and an existing one goes on as it is.
+        store: path ending in .h5, .hdf5 or .zarr; made if it does not exist. Without dtype or
+            insets in the settings an existing one goes on as it is; a new one keeps float16, and
+            insets as the model asks for.
         net: the feature network; its digest becomes part of the store's fingerprint.
         retry_failed: try again what failed in an earlier run.
         replace: "never"; "changed" redoes videos whose file has another size or time than
@@ -122,7 +125,7 @@ def extract_features(
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
-        config = with_fields(config, insets=most)
+        config, report.insets = with_fields(config, insets=most), most
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
         if todo:
             run.work()

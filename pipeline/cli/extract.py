@@ -151,6 +151,12 @@ def fill_store(
             "are. If these are other videos, give them other ids, or replace the stored ones by "
             "`extract_features.py --replace changed`"
         )
+    plain = not config.as_queries and not config.mirrored
+    if plain and config.insets is None and report.insets < net.insets:
+        common.say(
+            f"note: {label or store} was begun without insets (pictures within the picture), which "
+            f"model {net.name!r} asks for, and goes on without; make a new store to have them"
+        )
     done = report.decode.videos - report.decode.failed
     if config.hwaccel != "none" and report.decode.on_device < done:
         common.say(

@@ -55,11 +55,6 @@ class Entry:
     insets: tuple[int, ...]
     line: str
 
-    @property
-    def own_frames(self) -> int:
-        """Frames of the video itself."""
-        return self.frames - sum(self.insets)
-
 
 class Index:
     """The state that a manifest's records add up to."""

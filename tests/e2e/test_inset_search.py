@@ -234,7 +234,9 @@ def test_commands(videos, stores, tmp_path):
     assert "insets:" not in run("info", stores["bare"])
     said = run("extract", "-v", tmp_path / "d.txt", "-o", tmp_path / "d.h5", "--insets", 9, code=2)
     assert "--insets" in said
-    run("extract", "-v", tmp_path / "d.txt", "-o", tmp_path / "d.h5", "--insets", 0)
+    bare = ("extract", "-v", tmp_path / "d.txt", "-o", tmp_path / "d.h5")
+    assert "begun without" not in run(*bare, "--insets", 0)
+    assert "was begun without insets" in run(*bare)
     listed = ("compare", "-q", tmp_path / "q.txt", "--database_store", tmp_path / "d.h5")
     scores = []
     for options in ((), ("--query_insets",)):
@@ -246,9 +248,9 @@ def test_commands(videos, stores, tmp_path):
     run(*listed, *kept, "-o", tmp_path / "r.json")
     again = json.loads((tmp_path / "r.json").read_text())["small"]["guest"]
     assert again == pytest.approx(scores[1], abs=1e-6)
-    bare = ("compare", "--query_store", stores["queries"], "-d", tmp_path / "missing-list.txt")
+    late = ("compare", "--query_store", stores["queries"], "-d", tmp_path / "missing-list.txt")
     (tmp_path / "missing-list.txt").write_text("x\tno-such-file.mp4\n")
-    said = run(*bare, "--query_insets", "-o", tmp_path / "r.json", code=2)
+    said = run(*late, "--query_insets", "-o", tmp_path / "r.json", code=2)
     assert "no insets were looked for" in said and "no-such-file" not in said
     said = run(*listed, *kept, "--max_fpr", 0.01, "-o", tmp_path / "r.json", code=2)
     assert "query_insets: False calibrated, True here" in said
