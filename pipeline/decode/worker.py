@@ -150,7 +150,7 @@ def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
 
 def _inset_finder(job: dict[str, Any]) -> Any:
     insets = importlib.import_module("pipeline.video.insets")
-    return insets.InsetFinder(job["insets"], Preprocess(**job["preprocess"]))
+    return insets.InsetFinder(job["insets"])
 
 
 def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -126,7 +126,7 @@ def find(pictures: np.ndarray, most: int) -> list[Rectangle]:
     return taken
 
 
-def cut(picture: np.ndarray, where: Rectangle, preprocess: Preprocess) -> np.ndarray:
+def cut(picture: np.ndarray, where: Rectangle) -> np.ndarray:
     """What the rectangle shows, without the pixels of its edges, as the network's square.
 
     Args:
@@ -150,11 +150,10 @@ class InsetFinder:
 
     Args:
         most: insets of a stretch; 0 looks for none.
-        preprocess: of the pictures.
     """
 
-    def __init__(self, most: int, preprocess: Preprocess) -> None:
-        self._most, self._preprocess = most, preprocess
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
         self._seconds: list[float] = []  # of those not judged yet
         self._last: dict[int, Rectangle] = {}  # of each number
@@ -176,7 +175,7 @@ class InsetFinder:
         self._seconds = []
         self._last |= (numbered := self._numbered(find(np.stack(pictures), self._most)))
         return [
-            Inset(number, seconds, np.stack([cut(p, where, self._preprocess) for p in fresh]))
+            Inset(number, seconds, np.stack([cut(p, where) for p in fresh]))
             for number, where in sorted(numbered.items())
         ]
 
@@ -242,10 +241,9 @@ def most_of(rule: str) -> int:
 
 
 def _luminance(pictures: np.ndarray) -> np.ndarray:
-    """uint8 [T, S, S, 3] -> uint8 [T, S, S]."""
-    flat = pictures.reshape(-1, 3).astype(np.float32)
-    grey = flat @ np.array([0.299, 0.587, 0.114], np.float32)
-    return grey.astype(np.uint8).reshape(pictures.shape[:3])
+    """uint8 [T, S, S, 3] -> uint8 [T, S, S], by whole numbers: the same on every machine."""
+    r, g, b = (pictures[..., i] * np.uint16(k) for i, k in enumerate((77, 150, 29)))
+    return ((r + g + b + 128) >> 8).astype(np.uint8)
 
 
 def _edges(luminance: np.ndarray) -> np.ndarray:

@@ -82,15 +82,15 @@ def test_too_small_or_too_large_to_be_worth_it(height, width):
 def test_what_is_cut_out_is_the_guest_without_the_edge():
     guest = texture(2, 1, 62, 102)
     picture = within(texture(1, 1), guest, 30, 40)[0]
-    found = cut(picture, Rectangle(30, 92, 40, 142, 1.0, 4), STRETCHED)
+    found = cut(picture, Rectangle(30, 92, 40, 142, 1.0, 4))
     np.testing.assert_array_equal(found, resize_crop(guest[0, 1:-1, 1:-1], STRETCHED))
-    whole = cut(picture, Rectangle(0, SIZE, 0, SIZE, 1.0, 1), STRETCHED)
+    whole = cut(picture, Rectangle(0, SIZE, 0, SIZE, 1.0, 1))
     np.testing.assert_array_equal(whole, picture)
 
 
 def through(pictures: np.ndarray, most: int = 2) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Number -> (seconds, images) of all that is found in a video, one sample a second."""
-    finder, found = InsetFinder(most, STRETCHED), []
+    finder, found = InsetFinder(most), []
     for second, picture in enumerate(pictures):
         found += finder.add(float(second), picture)
     found += finder.flush()
@@ -113,7 +113,7 @@ def test_every_sample_of_a_video_gets_its_inset_once(frames):
     np.testing.assert_array_equal(seconds, np.arange(frames))
     where = Rectangle(40, 110, 50, 130, 1.0, 4)
     for image, picture in zip(images, within(texture(1, frames), guest, 40, 50), strict=True):
-        exact = cut(picture, where, STRETCHED).astype(int)
+        exact = cut(picture, where).astype(int)
         assert np.abs(image - exact).mean() < 8  # a pixel off at most; other pictures: 60
 
 
@@ -139,7 +139,7 @@ def test_an_inset_is_the_same_picture_in_all_stretches(upright):
         (halves, Rectangle(0, SIZE, 112, SIZE, 1.0, 1)),
     ]
     for shown, where in cases:
-        exact = [cut(picture, where, STRETCHED).astype(int) for picture in shown]
+        exact = [cut(picture, where).astype(int) for picture in shown]
         found = through(shown if upright else shown.transpose(0, 2, 1, 3))
         near = []
         for _, images in found.values():
