@@ -15,7 +15,7 @@ Of a stretch of frames, for upright edges (those across are the same of the tran
 S is near 1 where a step stands out from its surroundings. An edge's strength is the mean of S along
 it. A rectangle is enclosed by such edges and the border of the frame. Its strength is that of its
 weakest edge; of rectangles strong enough those with the strongest edges are taken, where the border
-counts as an edge of `_BORDER`. The constants were chosen on the training split of
+counts as an edge of `_BORDER`. The constants were chosen on the training and validation splits of
 benchmarks/retrieval, see benchmarks/NOTES.md.
 """
 
@@ -182,15 +182,15 @@ class InsetFinder:
     def _numbered(self, found: list[Rectangle]) -> dict[int, Rectangle]:
         """The numbers of those that cover most of the same as before, then the lowest free ones."""
         pairs = [
-            (where.shared(last), -i, -number)
+            (where.shared(last), i, number)
             for i, where in enumerate(found)
             for number, last in self._last.items()
             if where.overlaps(last)
         ]
         numbers: dict[int, int] = {}  # of each in `found`
-        for _, i, number in sorted(pairs, reverse=True):
-            if -i not in numbers and -number not in numbers.values():
-                numbers[-i] = -number
+        for _, i, number in sorted(pairs, key=lambda pair: -pair[0]):
+            if i not in numbers and number not in numbers.values():
+                numbers[i] = number
         for i in range(len(found)):
             if i not in numbers:
                 numbers[i] = self._free(set(numbers.values()))
