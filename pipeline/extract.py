@@ -31,7 +31,7 @@ from pipeline.decode import (
 from pipeline.errors import InputError
 from pipeline.inputs import printable
 from pipeline.records import Failure, VideoRef
-from pipeline.store import StoreWriter, VideoWriter, create_or_append, open_store
+from pipeline.store import StoreWriter, VideoWriter, create_or_append, read_spec
 from pipeline.video import RULES
 from pipeline.video.insets import most_of, rule_of
 
@@ -120,29 +120,31 @@ def extract_features(
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     config = config or ExtractConfig()
     spec = net.spec(config.fps, RULES[config.sampling])
-    most = _insets_of(store, config, net)
-    spec = with_fields(spec, mirrored=config.mirrored, insets=rule_of(most))
+    insets = _insets_of(store, config, net)
+    spec = with_fields(spec, mirrored=config.mirrored, insets=insets)
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
-        config, report.insets = with_fields(config, insets=most), most
+        report.insets = most_of(insets)
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
         if todo:
             run.work()
     return report
 
 
-def _insets_of(store: str | Path, config: ExtractConfig, net: FeatureNet) -> int:
-    """How many insets to look for: as asked, else as in the store there is, else the model's.
+def _insets_of(store: str | Path, config: ExtractConfig, net: FeatureNet) -> str:
+    """The rule of insets: as many as asked, else as in the store there is, else the model's.
+
+    A store goes on by the rule that it was begun with.
 
     Those of queries are for `CompareConfig.query_insets`, which is asked for, too.
     """
+    begun = read_spec(store).insets if Path(store).exists() else None
     if config.insets is not None:
-        return config.insets
-    if Path(store).exists():
-        with open_store(store) as there:
-            return most_of(there.spec.insets)
-    return 0 if config.as_queries or config.mirrored else net.insets
+        return rule_of(config.insets, begun or "")
+    if begun is not None:
+        return begun
+    return rule_of(0 if config.as_queries or config.mirrored else net.insets)
 
 
 def plan(
@@ -238,7 +240,7 @@ class _Run:
             min_frames=config.min_frames,
             sampling=config.sampling,
             hwaccel=config.hwaccel,
-            insets=config.insets or 0,
+            insets=self.writer.spec.insets,
         ) as events:
             self.report.decode = events.stats
             for event in self._awaited(events):

@@ -22,6 +22,33 @@ def texture(seed: int, frames: int = 9, height: int = SIZE, width: int = SIZE) -
     return np.clip(contrast, 0, 255).astype(np.uint8)
 
 
+CORNERS = (20.0, 14.0), (208.0, 30.0), (196.0, 205.0), (9.0, 190.0)  # x, y, clockwise
+
+
+def tilted(
+    guest: np.ndarray, corners: tuple[tuple[float, float], ...] = CORNERS, veil: int = 12
+) -> np.ndarray:
+    """The guest's frames [T, SIZE, SIZE, 3] in perspective on one dark colour: bilinear."""
+    square = (0, 0), (SIZE, 0), (SIZE, SIZE), (0, SIZE)
+    rows, values = [], []
+    for (x, y), (u, v) in zip(corners, square, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    matrix = np.append(np.linalg.solve(np.array(rows), values), 1.0).reshape(3, 3)
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    u, v, w = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(SIZE * SIZE)])
+    u, v = u / w - 0.5, v / w - 0.5
+    inside = (u > -0.5) & (u < SIZE - 0.5) & (v > -0.5) & (v < SIZE - 0.5)
+    left, top = (np.clip(np.floor(p), 0, SIZE - 2).astype(int) for p in (u, v))
+    across, down = (np.clip(p - q, 0, 1)[:, None] for p, q in ((u, left), (v, top)))
+    upper, lower = (
+        guest[:, row, left] * (1 - across) + guest[:, row, left + 1] * across
+        for row in (top, top + 1)
+    )
+    mixed = np.where(inside[:, None], upper * (1 - down) + lower * down, veil)
+    return np.rint(mixed).astype(np.uint8).reshape(guest.shape)
+
+
 def within(host: np.ndarray, guest: np.ndarray, top: int, left: int) -> np.ndarray:
     """The host's frames with the guest's over them."""
     both = host.copy()

@@ -120,12 +120,11 @@ class Sources:
 
     def _as_begun(self, path: str | Path, config: ExtractConfig) -> ExtractConfig:
         """The settings, with the vectors of queries and insets only if a store there has them."""
-        from pipeline.store import open_store
+        from pipeline.store import read_spec
 
         if not Path(path).exists():
             return config
-        with open_store(path) as store:
-            return replace(config, as_queries=store.spec.query_vectors > 0, insets=None)
+        return replace(config, as_queries=read_spec(path).query_vectors > 0, insets=None)
 
     def _as_in(self, config: ExtractConfig, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""

@@ -37,7 +37,7 @@ def decode_videos(
     decoder: str = DECODER,
     sampling: str = "frames",
     hwaccel: str = "none",
-    insets: int = 0,
+    insets: str = "",
     options: Mapping[str, object] | None = None,
 ) -> DecodePool:
     """Decode videos in processes of their own; they start at once, not with the first event.
@@ -51,7 +51,8 @@ def decode_videos(
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         sampling, hwaccel: see `VideoDecoder`.
-        insets: pictures within the picture that are looked for, at most, see `video.insets`.
+        insets: rule by which pictures within the picture are looked for, see `video.insets`; empty
+            for none.
         options: more arguments for another decoder, of types that JSON knows.
 
     Returns:

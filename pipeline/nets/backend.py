@@ -89,6 +89,7 @@ __all__ = [
     "quiet_stderr",
     "resolve_precision",
     "resolve_similarity_precision",
+    "traced_once",
 ]
 
 
@@ -114,6 +115,19 @@ def compiled(function: Callable[..., Any], variables: Sequence[Any] = ()) -> Cal
         run = jax.jit(stateless)
         return lambda *arguments: run([v.value for v in variables], *arguments)
     return function
+
+
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part that a compiled function uses several times, as tracing a backbone takes a second.
+
+    Args:
+        function: tensors in, tensors out, no side effects. JAX traces fast, and gets it as it is.
+    """
+    if BACKEND != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function, autograph=False)
 
 
 def compiled_for_shapes(

@@ -139,9 +139,10 @@ def _coded(picture: np.ndarray, step: float) -> np.ndarray:
     k, n = np.mgrid[:8, :8]
     transform = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k, 0.5, np.sqrt(0.125))
     blocks = picture.reshape(len(picture) // 8, 8, -1, 8, 3)
-    waves = np.einsum("ki,aibjc,lj->akblc", transform, blocks, transform)
+    waves = np.einsum("ki,aibjc,lj->akblc", transform, blocks, transform, optimize=True)
     coarse = np.rint(waves / step) * step
-    return np.einsum("ki,akblc,lj->aibjc", transform, coarse, transform).reshape(picture.shape)
+    pixels = np.einsum("ki,akblc,lj->aibjc", transform, coarse, transform, optimize=True)
+    return pixels.reshape(picture.shape)
 
 
 def _gradients(size: int) -> Iterator[np.ndarray]:

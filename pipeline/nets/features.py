@@ -9,14 +9,23 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.nets import backbones, pixels, views, whitening
-from pipeline.nets.backend import compiled, device_scope, keras, ops, resolve_precision
+from pipeline.nets.backend import (
+    COMPILES_BY_SHAPE,
+    compiled,
+    compiled_for_shapes,
+    device_scope,
+    keras,
+    ops,
+    resolve_precision,
+    traced_once,
+)
 from pipeline.nets.regions import region_vectors
 from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.records import FeatureSpec
 
 
 class FeatureNet:
-    """Backbone, regions, views and whitening as one compiled function of one batch shape.
+    """Backbone, regions, views and whitening as one compiled function of a batch of frames.
 
     Attributes:
         name, digest: of the model; see `ModelWeights`.
@@ -26,7 +35,8 @@ class FeatureNet:
         preprocess: how frames are to be resized and cropped.
         insets: pictures within the picture that the model asks for; see `ModelWeights`.
         precision: the one in use, never "auto".
-        batch_size: frames in one run; fewer are filled up with black and cut off again.
+        batch_size: frames in one run at most. Where each shape is compiled anew (JAX), fewer are
+            filled up with black, which is cut off again.
     """
 
     def __init__(
@@ -82,7 +92,13 @@ class FeatureNet:
             if weights.pixels is not None:
                 self._pixels = _constants(weights.pixels)
                 variables += self._pixels
-        self._run = compiled(self._forward, variables)
+        self._whole_maps = traced_once(lambda x: _maps(self._backbone, x))
+        self._half_maps = traced_once(lambda x: _maps(self._half, x))
+        if COMPILES_BY_SHAPE:
+            self._run = compiled(self._forward, variables)
+        else:
+            crop = self.preprocess.crop
+            self._run = compiled_for_shapes(self._forward, [((None, crop, crop, 3), "uint8")])
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Region vectors of any number of frames.
@@ -123,9 +139,9 @@ class FeatureNet:
         )
 
     def _filled(self, batch: np.ndarray) -> np.ndarray:
-        """Always `batch_size` frames, so that only one shape is ever compiled."""
+        """Always `batch_size` frames where each shape would be compiled anew."""
         missing = self.batch_size - len(batch)
-        if not missing:
+        if not missing or not COMPILES_BY_SHAPE:
             return batch
         return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.uint8)])
 
@@ -153,7 +169,7 @@ class FeatureNet:
     def _whole(self, pictures: list[Any]) -> Any:
         """s of float32 [B, S / 2, S / 2, 3] -> whitened [B, s, C], by one run of the backbone."""
         joined = pictures[0] if len(pictures) == 1 else ops.concatenate(pictures, axis=0)
-        found = region_vectors(_maps(self._half, joined), 1)
+        found = region_vectors(self._half_maps(joined), 1)
         whitened = whitening.whiten(found, *self._soft)
         apart = ops.reshape(whitened, (len(pictures), -1, whitened.shape[-1]))
         return ops.transpose(apart, (1, 0, 2))
@@ -165,7 +181,7 @@ class FeatureNet:
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
-        found = region_vectors(_maps(self._backbone, x), self._grid)
+        found = region_vectors(self._whole_maps(x), self._grid)
         return whitening.whiten(found, *self._whitening)
 
     def _check_sizes(self, weights: ModelWeights) -> None:

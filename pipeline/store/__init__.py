@@ -2,7 +2,7 @@
 
 from pipeline.store.base import FeatureStore
 from pipeline.store.copy import copy_store
-from pipeline.store.factory import create_or_append, open_store, open_writer
+from pipeline.store.factory import create_or_append, open_store, open_writer, read_spec
 from pipeline.store.video_writer import VideoWriter
 from pipeline.store.writer import StoreWriter
 
@@ -14,4 +14,5 @@ __all__ = [
     "create_or_append",
     "open_store",
     "open_writer",
+    "read_spec",
 ]

@@ -9,7 +9,7 @@ from pipeline.errors import InputError, StoreError
 from pipeline.records import FeatureSpec
 from pipeline.store.base import FeatureStore
 from pipeline.store.disk import Disk
-from pipeline.store.header import make_header
+from pipeline.store.header import Header, make_header
 from pipeline.store.locks import WriterLock
 from pipeline.store.writer import StoreWriter
 
@@ -23,10 +23,22 @@ def open_store(path: str | Path) -> FeatureStore:
         InputError: the extension is none of .h5, .hdf5 and .zarr.
         StoreError: nothing there, not a feature store, damaged, or of a newer version.
     """
-    path, reader, _ = _backend(path)
+    path, reader, _, _ = _backend(path)
     _require_there(path)
     store: FeatureStore = reader(path)
     return store
+
+
+def read_spec(path: str | Path) -> FeatureSpec:
+    """What the features of a store were made with, without reading which videos it has.
+
+    Raises:
+        InputError, StoreError: as `open_store`.
+    """
+    path, _, _, header_of = _backend(path)
+    _require_there(path)
+    header: Header = header_of(path)
+    return header.spec
 
 
 def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
@@ -36,7 +48,7 @@ def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
         StoreLockedError: another writer is at work.
         InputError, StoreError: as `open_store`.
     """
-    path, _, writer = _backend(path)
+    path, _, writer, _ = _backend(path)
     _require_there(path)
     lock = WriterLock(path)
     try:
@@ -69,7 +81,7 @@ def create_or_append(
         StoreLockedError: another writer is at work.
         InputError, StoreError: as `open_store`; or another dtype.
     """
-    path, _, writer = _backend(path)
+    path, _, writer, _ = _backend(path)
     header = make_header(spec, dtype or "float16", provenance)
     lock = WriterLock(path)
     try:
@@ -90,18 +102,20 @@ def create_or_append(
     return opened
 
 
-def _backend(path: str | Path) -> tuple[Path, Any, Any]:
-    """The path, the reader's class and the writer's; libraries load only when needed."""
+def _backend(path: str | Path) -> tuple[Path, Any, Any, Any]:
+    """The path, the classes of reader and writer, and the header's reader; libraries load only
+    when needed.
+    """
     path = Path(path)
     kind = SUFFIXES.get(path.suffix.lower())
     if kind == "hdf5":
-        from pipeline.store.hdf5 import Hdf5Store, Hdf5Writer
+        from pipeline.store.hdf5 import Hdf5Store, Hdf5Writer, hdf5_header
 
-        return path, Hdf5Store, Hdf5Writer
+        return path, Hdf5Store, Hdf5Writer, hdf5_header
     if kind == "zarr":
-        from pipeline.store.zarr_store import ZarrStore, ZarrWriter
+        from pipeline.store.zarr_store import ZarrStore, ZarrWriter, zarr_header
 
-        return path, ZarrStore, ZarrWriter
+        return path, ZarrStore, ZarrWriter, zarr_header
     raise InputError(f"{path}: a store's name ends in .h5, .hdf5 or .zarr")
 
 

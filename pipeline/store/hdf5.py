@@ -49,7 +49,7 @@ class Hdf5Store(FeatureStore):
             self._fd = os.open(path, os.O_RDONLY | O_BINARY)
             try:
                 lock_shared(self._fd)
-                with self._plain(path) as file:
+                with _plain(path, self._fd) as file:
                     header, index, _ = _load(file, path)
                 unlock(self._fd)
             except BaseException:
@@ -62,14 +62,6 @@ class Hdf5Store(FeatureStore):
             os.close(self._fd)
             self._fd = -1
 
-    @contextmanager
-    def _plain(self, path: Path) -> Iterator[h5py.File]:
-        """The file through HDF5, with a commit that waits in the journal laid over it."""
-        pages, end = pending_pages(path, self._fd, _end_of)
-        _require_whole(path, self._fd, end)
-        with h5py.File(OverlayFile(self._fd, end, pages), "r") as file:
-            yield file
-
     def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
         return pread_into(self._fd, buffer, entry.at[0] + start * self._header.row_bytes)
 
@@ -81,7 +73,7 @@ class Hdf5Store(FeatureStore):
     def _check_layout(self) -> list[str]:
         lock_shared(self._fd)
         try:
-            with self._plain(self.path) as file:
+            with _plain(self.path, self._fd) as file:
                 found = [(i, self._check_video(file, e)) for i, e in self._index.videos.items()]
         finally:
             unlock(self._fd)
@@ -98,6 +90,18 @@ class Hdf5Store(FeatureStore):
             if dataset.shape != shape or dataset.id.get_offset() != offset:
                 return f"dataset /{path} is not where or what the manifest says"
         return ""
+
+
+def hdf5_header(path: Path) -> Header:
+    """What the store says of itself; its manifest, which may be long, is not read."""
+    with named_errors(path):
+        fd = os.open(path, os.O_RDONLY | O_BINARY)
+        try:
+            lock_shared(fd)
+            with _plain(path, fd) as file:
+                return _header(file, path)
+        finally:
+            os.close(fd)
 
 
 class Hdf5Writer(StoreWriter):
@@ -174,10 +178,23 @@ def _create_file(path: Path, header: Header) -> None:
         file.create_dataset("manifest", (0,), np.uint8, chunks=(_MANIFEST_CHUNK,), maxshape=(None,))
 
 
-def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
+@contextmanager
+def _plain(path: Path, fd: int) -> Iterator[h5py.File]:
+    """The file through HDF5, with a commit that waits in the journal laid over it."""
+    pages, end = pending_pages(path, fd, _end_of)
+    _require_whole(path, fd, end)
+    with h5py.File(OverlayFile(fd, end, pages), "r") as file:
+        yield file
+
+
+def _header(file: h5py.File, path: Path) -> Header:
     if "store" not in file.attrs or "manifest" not in file:
         raise not_a_store(str(path))
-    header = read_header(json.loads(file.attrs["store"]), str(path))
+    return read_header(json.loads(file.attrs["store"]), str(path))
+
+
+def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
+    header = _header(file, path)
     data = file["manifest"][()].tobytes()
     index, good = parse(data, str(path))
     if good < len(data):  # commits are whole or not at all here

@@ -94,6 +94,12 @@ class ZarrStore(FeatureStore):
         return "" if same else f"array features/{entry.key} is not what the manifest says"
 
 
+def zarr_header(path: Path) -> Header:
+    """What the store says of itself; its manifest, which may be long, is not read."""
+    with named_errors(path):
+        return _load_header(path)
+
+
 class ZarrWriter(StoreWriter):
     """See `StoreWriter`; `lock` is held already."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError, ModelError
 from pipeline.nets.backend import deterministic
-from pipeline.nets.blank import blank_space
+from pipeline.nets.blank import Blank, blank_space
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.weights import ModelWeights, Whitening
 from pipeline.records import Failure, VideoRef
@@ -166,8 +166,7 @@ def train_model(
     with_head = pays or force_head
     chosen = best if with_head else fitted
     if weights.blank is not None:
-        say("the space of blank frames is found again")
-        chosen = replace(chosen, blank=blank_space(FeatureNet(chosen)))
+        chosen = replace(chosen, blank=_blank_of(chosen, weights, say))
     return TrainReport(
         weights=chosen,
         with_head=with_head,
@@ -202,6 +201,14 @@ def _check_start(weights: ModelWeights, config: TrainConfig) -> None:
             f"train.dims is {config.dims}, but {weights.name} has vectors of pixels, whose "
             f"whitening gives {size} values at most"
         )
+
+
+def _blank_of(chosen: ModelWeights, start: ModelWeights, say: Say) -> Blank | None:
+    """The space of blank frames, which only other features have another of."""
+    if chosen.features_digest == start.features_digest:
+        return start.blank
+    say("the space of blank frames is found again")
+    return blank_space(FeatureNet(chosen))
 
 
 def _whitenings(

@@ -16,12 +16,12 @@ from pipeline.nets.model_dir import load_model
 from pipeline.records import Preprocess, VideoRef
 from pipeline.shipped import default_model_dir
 from pipeline.store import copy_store, open_store
-from pipeline.video.insets import RULE, STRETCH
+from pipeline.video.insets import RULE, STRETCH, rule_of
 from tests import clips
 from tests.command import run
-from tests.insets import texture, within
+from tests.insets import texture, tilted, within
 
-FRAMES = STRETCH + 5
+FRAMES = STRETCH + 1
 CONFIG = ExtractConfig(batch_size=16, workers=2)
 # A quarter of the area, away from where regions lie; a split screen; nothing within it.
 PICTURES = {
@@ -46,17 +46,17 @@ def stores(videos, tmp_path_factory):
     """Database with insets and without, queries with them and without."""
     folder = tmp_path_factory.mktemp("stores")
     made = {}
-    for name, config in (
-        ("database", CONFIG),
-        ("bare", replace(CONFIG, insets=0)),
-        ("queries", replace(CONFIG, as_queries=True)),
-        ("asked", replace(CONFIG, as_queries=True, insets=2)),
+    for name, ids, config in (
+        ("database", [*PICTURES], CONFIG),
+        ("bare", [*PICTURES], replace(CONFIG, insets=0)),
+        ("queries", ["guest", "host"], replace(CONFIG, as_queries=True)),
+        ("asked", ["guest", "small"], replace(CONFIG, as_queries=True, insets=2)),
     ):
         made[name] = folder / f"{name}.{'zarr' if name == 'database' else 'h5'}"
-        report = extract_features(videos, made[name], config=config)
+        report = extract_features({i: videos[i] for i in ids}, made[name], config=config)
         assert report.complete
-        insets = report.frames - FRAMES * len(videos)
-        assert report.decode.insets == insets and report.decode.frames == FRAMES * len(videos)
+        insets = report.frames - FRAMES * len(ids)
+        assert report.decode.insets == insets and report.decode.frames == FRAMES * len(ids)
         assert bool(insets) == (name in ("database", "asked"))
     return made
 
@@ -123,7 +123,7 @@ def test_what_a_query_shows_small_is_searched_when_asked(stores):
     plain = compute_similarity(stores["asked"], stores["bare"])
     with_insets = compute_similarity(stores["asked"], stores["bare"], config=asked)
     assert plain["small"]["guest"] < with_insets["small"]["guest"] - 0.1
-    assert with_insets["small"]["guest"] > 0.9 and with_insets["split"]["guest"] > 0.9
+    assert with_insets["small"]["guest"] > 0.9
     assert with_insets["guest"] == plain["guest"]
     with pytest.raises(InputError, match=r"queries.h5: no insets .* --insets 2"):
         compute_similarity(stores["queries"], stores["bare"], config=asked)
@@ -171,6 +171,24 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
     assert both["again"] < alone["small"]
 
 
+def test_a_store_of_before_slanted_edges_goes_on_without(videos, tmp_path, monkeypatch):
+    path = tmp_path / "d.h5"
+    with monkeypatch.context() as before:
+        before.setattr("pipeline.video.insets.RULE", "edges/1")
+        extract_features({"small": videos["small"]}, path, config=CONFIG)
+    filmed = clips.write(tmp_path / "filmed.mp4", tilted(texture(1, FRAMES)), rate=1)
+    for insets in (None, 2):
+        config = replace(CONFIG, insets=insets)
+        assert extract_features({"filmed": filmed}, path, config=config, replace="all").complete
+        with open_store(path) as store:
+            assert store.spec.insets == "edges/1 2" and store.insets("small") == (FRAMES,)
+            assert store.insets("filmed") == ()
+    new = tmp_path / "new.h5"
+    extract_features({"filmed": filmed}, new, config=CONFIG)
+    with open_store(new) as store:
+        assert store.spec.insets == f"{RULE} 2" and store.insets("filmed") == (FRAMES,)
+
+
 def test_replaced_videos_and_failures_leave_no_insets(videos, tmp_path):
     path, changing = tmp_path / "d.h5", tmp_path / "v.mp4"
     changing.write_bytes(videos["split"].read_bytes())
@@ -216,7 +234,7 @@ def test_the_processes_send_them(videos, workers):
     refs = [VideoRef(k, str(path)) for k, path in videos.items()]
     size = Preprocess(224, 224, "stretch")
     found: dict[tuple[str, int], list[float]] = {}
-    with decode_videos(refs, size, workers=workers, insets=1) as events:
+    with decode_videos(refs, size, workers=workers, insets=rule_of(1)) as events:
         for event in events:
             if isinstance(event, Frames):
                 assert event.images.shape == (len(event.seconds), 224, 224, 3)

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.nets import visil
+from pipeline.nets.backend import resolve_precision
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.visil import ViSiL
@@ -102,5 +103,7 @@ def test_bfloat16_is_close(release_2020: Path, golden_videos: Arrays) -> None:
     frames = golden_videos["long"][::6, 16:240, 16:240]
     exact = FeatureNet(weights, "float32", batch_size=12)(frames)
     rounded = FeatureNet(weights, "bfloat16", batch_size=12)(frames)
-    assert (exact * rounded).sum(axis=-1).mean() >= 0.999
+    # Other processors round between layers where these sum up in float32; `auto` leaves it there.
+    least = 0.999 if resolve_precision("auto", True) == "bfloat16" else 0.998
+    assert (exact * rounded).sum(axis=-1).mean() >= least
     assert np.abs(exact - rounded).max() > 1e-4  # or bfloat16 was never used

@@ -7,14 +7,21 @@ from pipeline.errors import InputError
 from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
 from pipeline.video import insets
-from pipeline.video.insets import InsetFinder, Rectangle, cut, find
-from tests.insets import SIZE, texture, within
+from pipeline.video.insets import RULE, InsetFinder, find, shown
+from pipeline.video.outlines import Outline
+from tests.insets import SIZE, texture, tilted, within
 
 STRETCHED = Preprocess(SIZE, SIZE, "stretch")
 
 
-def place(found: Rectangle) -> tuple[int, int, int, int]:
-    return found.top, found.bottom, found.left, found.right
+def place(found: Outline) -> tuple[float, ...]:
+    (left, top), _, (right, bottom), _ = found.corners
+    return top, bottom, left, right
+
+
+def rectangle(top: int, bottom: int, left: int, right: int, edges: int = 4) -> Outline:
+    corners = (left, top), (right, top), (right, bottom), (left, bottom)
+    return Outline(corners, 1.0, edges, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +88,16 @@ def test_too_small_or_too_large_to_be_worth_it(height, width):
 
 def test_what_is_cut_out_is_the_guest_without_the_edge():
     guest = texture(2, 1, 62, 102)
-    picture = within(texture(1, 1), guest, 30, 40)[0]
-    found = cut(picture, Rectangle(30, 92, 40, 142, 1.0, 4))
-    np.testing.assert_array_equal(found, resize_crop(guest[0, 1:-1, 1:-1], STRETCHED))
-    whole = cut(picture, Rectangle(0, SIZE, 0, SIZE, 1.0, 1))
-    np.testing.assert_array_equal(whole, picture)
+    pictures = within(texture(1, 1), guest, 30, 40)
+    found = shown(pictures, rectangle(30, 92, 40, 142))
+    np.testing.assert_array_equal(found[0], resize_crop(guest[0, 1:-1, 1:-1], STRETCHED))
+    whole = shown(pictures, rectangle(0, SIZE, 0, SIZE))
+    np.testing.assert_array_equal(whole, pictures)
 
 
 def through(pictures: np.ndarray, most: int = 2) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Number -> (seconds, images) of all that is found in a video, one sample a second."""
-    finder, found = InsetFinder(most), []
+    finder, found = InsetFinder(insets.rule_of(most)), []
     for second, picture in enumerate(pictures):
         found += finder.add(float(second), picture)
     found += finder.flush()
@@ -111,10 +118,9 @@ def test_every_sample_of_a_video_gets_its_inset_once(frames):
     found = through(within(texture(1, frames), guest, 40, 50))
     seconds, images = found[1]
     np.testing.assert_array_equal(seconds, np.arange(frames))
-    where = Rectangle(40, 110, 50, 130, 1.0, 4)
-    for image, picture in zip(images, within(texture(1, frames), guest, 40, 50), strict=True):
-        exact = cut(picture, where).astype(int)
-        assert np.abs(image - exact).mean() < 8  # a pixel off at most; other pictures: 60
+    exact = shown(within(texture(1, frames), guest, 40, 50), rectangle(40, 110, 50, 130))
+    errors = np.abs(images - exact.astype(int)).mean(axis=(1, 2, 3))
+    assert errors.max() < 8  # a pixel off at most; other pictures: 60
 
 
 def test_the_last_samples_are_judged_with_those_before():
@@ -131,16 +137,16 @@ def test_an_inset_is_the_same_picture_in_all_stretches(upright):
     frames = 4 * insets.STRETCH
     guests = [texture(seed, frames, 80, 90) for seed in (2, 3)]
     pictures = within(within(texture(1, frames), guests[0], 10, 20), guests[1], 120, 100)
-    places = [Rectangle(10, 90, 20, 110, 1.0, 4), Rectangle(120, 200, 100, 190, 1.0, 4)]
+    places = [rectangle(10, 90, 20, 110), rectangle(120, 200, 100, 190)]
     halves = within(texture(1, frames), texture(2, frames, SIZE, 112), 0, 112)
     cases = [
         (pictures, places[0]),
         (pictures, places[1]),
-        (halves, Rectangle(0, SIZE, 112, SIZE, 1.0, 1)),
+        (halves, rectangle(0, SIZE, 112, SIZE)),
     ]
-    for shown, where in cases:
-        exact = [cut(picture, where).astype(int) for picture in shown]
-        found = through(shown if upright else shown.transpose(0, 2, 1, 3))
+    for video, where in cases:
+        exact = shown(video, where).astype(int)
+        found = through(video if upright else video.transpose(0, 2, 1, 3))
         near = []
         for _, images in found.values():
             images = images if upright else images.transpose(0, 2, 1, 3)
@@ -177,7 +183,22 @@ def test_none_is_looked_for_where_none_is_asked_for():
 
 def test_the_rule_in_a_store():
     assert insets.rule_of(0) == "" and insets.most_of("") == 0
-    assert insets.rule_of(2) == "edges/1 2" and insets.most_of("edges/1 2") == 2
-    for unknown in ("edges/2 2", "edges/1", "edges/1 x"):
-        with pytest.raises(InputError, match="does not know; use the version"):
-            insets.most_of(unknown)
+    assert insets.rule_of(2) == f"{RULE} 2" == "edges/2 2" and insets.most_of("edges/2 2") == 2
+    for unknown in ("edges/3 2", "edges/2", "edges/2 x", "edges/1 5"):
+        for use in (insets.most_of, InsetFinder, lambda rule: insets.rule_of(2, rule)):
+            with pytest.raises(InputError, match="does not know; use the version"):
+                use(unknown)
+
+
+def test_a_store_goes_on_by_the_rule_that_it_was_begun_with():
+    assert insets.rule_of(2, "edges/1 2") == "edges/1 2"  # as many as asked
+    assert insets.rule_of(1, "edges/1 2") == "edges/2 1"  # another number: refused by the store
+    assert insets.rule_of(2, "") == "edges/2 2" and insets.rule_of(0, "edges/1 2") == ""
+    filmed = tilted(texture(2))
+    finders = {name: InsetFinder(f"{name} 2") for name in ("edges/1", "edges/2")}
+    found = {}
+    for name, finder in finders.items():
+        for second, picture in enumerate(filmed):
+            assert finder.add(float(second), picture) == []
+        found[name] = finder.flush()
+    assert not found["edges/1"] and len(found["edges/2"]) == 1

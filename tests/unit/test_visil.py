@@ -11,6 +11,7 @@ import pytest
 from pipeline import ViSiL
 from pipeline.errors import InputError, ModelError
 from pipeline.nets import own_format, resnet50_layout
+from pipeline.nets.backend import COMPILES_BY_SHAPE
 from pipeline.nets.blank import Blank
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.regions import l2_normalize
@@ -212,3 +213,19 @@ def test_unknown_settings(model_dir: Path) -> None:
         ViSiL(model_dir, precision="int8")
     with pytest.raises(InputError, match="gpu_id is 'first'"):
         ViSiL(model_dir, gpu_id="first")
+
+
+def test_few_frames_cost_few_and_are_the_same_vectors(weights, monkeypatch):
+    """One graph for every number of frames, where the backend can; else batches are filled up."""
+    asked, traced = [], []
+    frames = np.random.default_rng(5).integers(0, 256, (9, SIZES.crop, SIZES.crop, 3), np.uint8)
+    forward = FeatureNet._forward
+    monkeypatch.setattr(FeatureNet, "_forward", lambda net, x: traced.append(x) or forward(net, x))
+    net = FeatureNet(weights, batch_size=8)
+    run = net._run
+    monkeypatch.setattr(net, "_run", lambda batch: asked.append(len(batch)) or run(batch))
+    whole = net(frames)
+    assert asked == ([8, 8] if COMPILES_BY_SHAPE else [8, 1])
+    for count in (1, 3, 8):
+        np.testing.assert_allclose(net(frames[:count]), whole[:count], atol=1e-5)
+    assert len(traced) == 1
