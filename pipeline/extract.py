@@ -58,7 +58,8 @@ class ExtractReport:
         known_failures: id -> why, failed in an earlier run and not tried again.
         other_files: id -> path it was stored from, of those that were there already and are
             listed with a file of another name.
-        insets: pictures within the picture that were looked for, at most.
+        insets: pictures within the picture that were looked for, at most; older_insets: by a rule
+            that finds fewer, as the store was begun with it.
         frames: sampled frames that went through the network, pictures within them included;
             `decode` has their numbers apart.
         frames_left: about how many are still to come, judged by the durations that the files
@@ -76,6 +77,7 @@ class ExtractReport:
     known_failures: dict[str, Failure] = field(default_factory=dict)
     other_files: dict[str, str] = field(default_factory=dict)
     insets: int = 0
+    older_insets: bool = False
     frames: int = 0
     frames_left: float = 0.0
     network_seconds: float = 0.0
@@ -126,6 +128,7 @@ def extract_features(
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
         report.insets = most_of(insets)
+        report.older_insets = insets != rule_of(report.insets)
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
         if todo:
             run.work()

@@ -157,6 +157,11 @@ def fill_store(
             f"note: {label or store} was begun without insets (pictures within the picture), which "
             f"model {net.name!r} asks for, and goes on without; make a new store to have them"
         )
+    if plain and config.insets is None and report.older_insets:
+        common.say(
+            f"note: {label or store} was begun before insets had slanted edges (films of a screen) "
+            "and goes on without; make a new store to have them"
+        )
     done = report.decode.videos - report.decode.failed
     if config.hwaccel != "none" and report.decode.on_device < done:
         common.say(

@@ -39,6 +39,7 @@ RULE = "edges/2"  # changes whenever other insets would be found in the same pic
 _WITHOUT_SLANTED = "edges/1"  # of stores that were begun before
 STRETCH = 16  # frames that are judged together
 _BLOCK, _STILL = 8, 4  # pixels; mean levels by which no block of still pictures differs
+_STEADY = 2  # pixels by which finding an outline may err
 _SLANTED_LESS = 0.03  # of rank: what is nearly a rectangle is one
 
 
@@ -115,12 +116,20 @@ class InsetFinder:
         fresh, seconds = pictures[-len(self._seconds) :], np.array(self._seconds)
         self._seconds = []
         found = find(np.stack(pictures), self._most, self._slanted)
-        self._last |= (numbered := self._numbered(found))
+        numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
+        self._last |= numbered
         insets = (
             self._moving(number, seconds, shown(np.stack(fresh), where))
             for number, where in sorted(numbered.items())
         )
         return [inset for inset in insets if len(inset.seconds)]
+
+    def _steady(self, number: int, where: Outline) -> Outline:
+        """The outline as it was in the stretch before, if it moved by what finding it may err."""
+        last = self._last.get(number)
+        if last is None or not self._slanted or last.upright != where.upright:
+            return where
+        return last if last.distance(where) <= _STEADY else where
 
     def _moving(self, number: int, seconds: np.ndarray, images: np.ndarray) -> Inset:
         """Without the pictures that show what the one before them showed.

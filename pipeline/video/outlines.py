@@ -44,6 +44,10 @@ class Outline:
             part = _clipped(part, start, end)
         return round(_area(part) / min(self.area, other.area), 9)  # halves are halves
 
+    def distance(self, other: Outline) -> float:
+        """The most that a corner of one lies across or down from the other's, in pixels."""
+        return float(np.abs(np.subtract(self.corners, other.corners)).max())
+
     def overlaps(self, other: Outline) -> bool:
         """Whether they share so much that one of them shows nothing new."""
         return self.shared(other) >= _OVERLAP

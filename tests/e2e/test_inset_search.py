@@ -177,14 +177,15 @@ def test_a_store_of_before_slanted_edges_goes_on_without(videos, tmp_path, monke
         before.setattr("pipeline.video.insets.RULE", "edges/1")
         extract_features({"small": videos["small"]}, path, config=CONFIG)
     filmed = clips.write(tmp_path / "filmed.mp4", tilted(texture(1, FRAMES)), rate=1)
-    for insets in (None, 2):
-        config = replace(CONFIG, insets=insets)
-        assert extract_features({"filmed": filmed}, path, config=config, replace="all").complete
+    (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")
+    for options in ((), ("--insets", 2, "--replace", "all")):
+        said = run("extract", "-v", tmp_path / "d.txt", "-o", path, *options)
+        assert ("before insets had slanted edges" in said) == (not options)
         with open_store(path) as store:
             assert store.spec.insets == "edges/1 2" and store.insets("small") == (FRAMES,)
             assert store.insets("filmed") == ()
     new = tmp_path / "new.h5"
-    extract_features({"filmed": filmed}, new, config=CONFIG)
+    assert "slanted" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
     with open_store(new) as store:
         assert store.spec.insets == f"{RULE} 2" and store.insets("filmed") == (FRAMES,)
 

@@ -202,3 +202,27 @@ def test_a_store_goes_on_by_the_rule_that_it_was_begun_with():
             assert finder.add(float(second), picture) == []
         found[name] = finder.flush()
     assert not found["edges/1"] and len(found["edges/2"]) == 1
+
+
+def test_a_still_inset_is_kept_once():
+    """Also where noise and a later stretch show it again; what changes anywhere in it is kept."""
+    frames = 2 * insets.STRETCH + 5
+    guest = np.repeat(texture(2, 1, 80, 90), frames, axis=0)
+    noise = np.random.default_rng(0).integers(-2, 3, guest.shape)
+    guest = np.clip(guest + noise, 0, 255).astype(np.uint8)
+    pictures = within(texture(1, frames), guest, 40, 50)
+    ((seconds, images),) = through(pictures).values()
+    assert seconds.tolist() == [0] and images.shape == (1, SIZE, SIZE, 3)
+    changed = pictures.copy()
+    changed[20:, 90:100, 60:80] = 255  # a line of text that appears in it
+    ((seconds, _),) = through(changed).values()
+    assert seconds.tolist() == [0, 20]
+
+
+def test_stores_of_before_keep_every_picture_of_a_still_inset():
+    guest = np.repeat(texture(2, 1, 80, 90), 9, axis=0)
+    finder = InsetFinder("edges/1 2")
+    for second, picture in enumerate(within(texture(1), guest, 40, 50)):
+        finder.add(float(second), picture)
+    (inset,) = finder.flush()
+    np.testing.assert_array_equal(inset.seconds, np.arange(9))
