@@ -1,7 +1,6 @@
-"""Frames of many videos -> batches of one fixed size that cross video boundaries; pure.
+"""Frames of many videos -> batches that cross video boundaries, all but the last full; pure.
 
-One shape for the network means one compiled function and no half-empty runs: a video of 3 frames
-shares its batch with its neighbours.
+The network has no half-empty runs: a video of 3 frames shares its batch with its neighbours.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class ExtractReport:
         other_files: id -> path it was stored from, of those that were there already and are
             listed with a file of another name.
         insets: pictures within the picture that were looked for, at most; older_insets: by a rule
-            that finds fewer, as the store was begun with it.
+            that knows no slanted edges, as the store was begun with it.
         frames: sampled frames that went through the network, pictures within them included;
             `decode` has their numbers apart.
         frames_left: about how many are still to come, judged by the durations that the files
@@ -280,7 +280,7 @@ class _Run:
     def _infer(self, batches: Iterable[FrameBatch]) -> None:
         for batch in batches:
             begin = time.perf_counter()
-            images = batch.images
+            images = batch.images[: batch.valid]
             if self.config.mirrored:
                 images = np.ascontiguousarray(images[:, :, ::-1])
             vectors = self.net(images)

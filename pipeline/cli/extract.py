@@ -153,11 +153,14 @@ def fill_store(
         )
     plain = not config.as_queries and not config.mirrored
     if plain and config.insets is None and report.insets < net.insets:
-        common.say(
-            f"note: {label or store} was begun without insets (pictures within the picture), which "
-            f"model {net.name!r} asks for, and goes on without; make a new store to have them"
+        begun = (
+            f"with at most {report.insets} insets at a time" if report.insets else "without insets"
         )
-    if plain and config.insets is None and report.older_insets:
+        common.say(
+            f"note: {label or store} was begun {begun} (pictures within the picture), and goes on "
+            f"so; model {net.name!r} asks for {net.insets}: make a new store to have them"
+        )
+    if plain and report.older_insets:
         common.say(
             f"note: {label or store} was begun before insets had slanted edges (films of a screen) "
             "and goes on without; make a new store to have them"

@@ -22,7 +22,8 @@ def lasting_edges(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _luminance(pictures: np.ndarray) -> np.ndarray:
     """uint8 [T, S, S, 3] -> uint8 [T, S, S], by whole numbers: the same on every machine."""
-    r, g, b = (pictures[..., i] * np.uint16(k) for i, k in enumerate((77, 150, 29)))
+    shares = enumerate((77, 150, 29))
+    r, g, b = (np.multiply(pictures[..., i], k, dtype=np.uint16) for i, k in shares)
     return ((r + g + b + 128) >> 8).astype(np.uint8)
 
 

@@ -13,7 +13,7 @@ Of a stretch of frames, for upright edges (those across are the same of the tran
 
 S is near 1 where a step stands out from its surroundings. An edge's strength is the mean of S along
 it. A rectangle is enclosed by such edges and the border of the frame (`rectangles`); a
-quadrilateral's edges may be slanted by up to 11 degrees, and at most one of them is the border
+quadrilateral's edges may be slanted by up to 12 degrees, and at most one of them is the border
 (`slanted`). The strength of either is that of its weakest edge; of those strong enough the ones
 with the strongest edges are taken, where the border counts as an edge of `BORDER`. The constants
 were chosen on the training and validation splits of benchmarks/retrieval, see benchmarks/NOTES.md.
@@ -98,6 +98,7 @@ class InsetFinder:
         self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
         self._seconds: list[float] = []  # of those not judged yet
         self._last: dict[int, Outline] = {}  # of each number
+        self._before: set[int] = set()  # numbers of the stretch before
         self._kept: dict[int, np.ndarray] = {}  # the last picture of each number
 
     def add(self, seconds: float, picture: np.ndarray) -> list[Inset]:
@@ -118,6 +119,7 @@ class InsetFinder:
         found = find(np.stack(pictures), self._most, self._slanted)
         numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
         self._last |= numbered
+        self._before = set(numbered)
         insets = (
             self._moving(number, seconds, shown(np.stack(fresh), where))
             for number, where in sorted(numbered.items())
@@ -126,16 +128,17 @@ class InsetFinder:
 
     def _steady(self, number: int, where: Outline) -> Outline:
         """The outline as it was in the stretch before, if it moved by what finding it may err."""
-        last = self._last.get(number)
-        if last is None or not self._slanted or last.upright != where.upright:
+        if number not in self._before or not self._slanted:
             return where
-        return last if last.distance(where) <= _STEADY else where
+        last = self._last[number]
+        same = last.upright == where.upright and last.distance(where) <= _STEADY
+        return last if same else where
 
     def _moving(self, number: int, seconds: np.ndarray, images: np.ndarray) -> Inset:
         """Without the pictures that show what the one before them showed.
 
         A still window of a recorded screen is then one picture, and what is like it finds it as
-        well, as scores take the best match.
+        well, as scores take the best match. In noise of more than some levels none is still.
         """
         if not self._slanted:  # stores of that rule have them all
             return Inset(number, seconds, images)
@@ -187,10 +190,12 @@ class Inset:
 
 def _differ(picture: np.ndarray, other: np.ndarray) -> bool:
     """Whether two pictures [S, S, 3] differ by more than `_STILL` levels on average anywhere."""
-    size = len(picture) // _BLOCK * _BLOCK
     low, high = np.minimum(picture, other), np.maximum(picture, other)
-    change = (high - low)[:size, :size].sum(axis=2, dtype=np.uint16)
-    blocks = change.reshape(size // _BLOCK, _BLOCK, -1, _BLOCK).sum(axis=(1, 3), dtype=np.uint32)
+    change = (high - low).sum(axis=2, dtype=np.uint16)
+    if rest := -len(picture) % _BLOCK:
+        change = np.pad(change, (0, rest), mode="edge")
+    side = len(change) // _BLOCK
+    blocks = change.reshape(side, _BLOCK, side, _BLOCK).sum(axis=(1, 3), dtype=np.uint32)
     return bool(blocks.max() > _STILL * 3 * _BLOCK * _BLOCK)
 
 

@@ -19,7 +19,8 @@ class Outline:
             of S pixels lies at 0 and at S.
         strength: of its weakest edge, 0 to 1.
         edges: sides that do not lie on the picture's border, 1 to 4.
-        rank: mean strength of all four, the border counting `BORDER`.
+        rank: by which the best are chosen: mean strength of all four sides, the border counting
+            `BORDER`, less what is taken off for a slant.
     """
 
     corners: tuple[tuple[float, float], ...]

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.video.outlines import BORDER, Outline
 
 _STEP = 0.0125  # between slants: 1.4 pixels at the ends of a line of 224
-_SLANTS = _STEP * np.arange(-16, 17)  # up to 11 degrees
+_SLANTS = _STEP * np.arange(-16, 17)  # up to 11 degrees, refined up to 12
 _COARSE = 4, 2  # rows and columns of a coarse pixel
 _LINES = 6  # that are tried in each direction
 _APART = 4  # pixels between them in their middle
@@ -141,8 +141,9 @@ def _coarse_lines(strength: np.ndarray) -> np.ndarray:
     rows, columns = _COARSE
     wide = np.pad(strength, ((0, 0), (1, 1)))
     coarse = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])[:, ::columns]
-    coarse = coarse.reshape(size // rows, rows, -1).mean(axis=1)
-    height, width = coarse.shape
+    height = size // rows
+    coarse = coarse[: height * rows].reshape(height, rows, -1).mean(axis=1)
+    width = coarse.shape[1]
     middle = (size - 1) / 2
     offsets = np.arange(height) * rows + (rows - 1) / 2 - middle
     reach = int(np.ceil(_SLANTS[-1] * middle / columns)) + 1

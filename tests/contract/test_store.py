@@ -18,7 +18,7 @@ from pipeline.errors import (
     StoreLockedError,
 )
 from pipeline.records import Failure
-from pipeline.store import copy_store, create_or_append, open_store, open_writer
+from pipeline.store import copy_store, create_or_append, open_store, open_writer, read_spec
 from tests.store_helpers import (
     SPEC,
     add,
@@ -838,3 +838,27 @@ def test_a_disk_that_fails_while_insets_are_summed(
         add(writer, "w", seed=1)
     with open_store(path) as store:
         assert store.ids == ["w"]
+
+
+def test_what_a_store_was_made_with_is_read_without_its_manifest(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(SPEC, insets="edges/2 2")
+    with create_or_append(path, spec, "int8") as writer:
+        video = writer.begin("v", source_of(1))
+        video.append(vectors_of(1, 2).astype("f4"), np.arange(2.0))
+        video.finish()
+        assert read_spec(path) == spec  # beside a writer
+    for module in ("hdf5", "zarr_store"):
+        monkeypatch.setattr(f"pipeline.store.{module}.parse", lambda *_: pytest.fail("read it"))
+    assert read_spec(path) == spec
+    for wrong, error, text in (
+        (tmp_path / f"none{path.suffix}", StoreError, "no such store"),
+        (tmp_path / "x.txt", InputError, "ends in"),
+    ):
+        with pytest.raises(error, match=text):
+            read_spec(wrong)
+    other = tmp_path / f"other{path.suffix}"
+    other.mkdir() if path.suffix == ".zarr" else other.write_bytes(b"no store" * 100)
+    with pytest.raises(StoreError, match=other.name):
+        read_spec(other)

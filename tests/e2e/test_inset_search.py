@@ -21,24 +21,27 @@ from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
 
-FRAMES = STRETCH + 1
+FRAMES = 6
 CONFIG = ExtractConfig(batch_size=16, workers=2)
 # A quarter of the area, away from where regions lie; a split screen; nothing within it.
 PICTURES = {
-    "guest": lambda: texture(1, FRAMES),
-    "host": lambda: texture(2, FRAMES),
-    "small": lambda: within(texture(2, FRAMES), texture(1, FRAMES)[:, ::2, ::2], 70, 40),
-    "split": lambda: np.concatenate(
-        [texture(3, FRAMES)[:, :, ::2], texture(1, FRAMES)[:, :, ::2]], axis=2
-    ),
+    "guest": lambda n: texture(1, n),
+    "host": lambda n: texture(2, n),
+    "small": lambda n: within(texture(2, n), texture(1, n)[:, ::2, ::2], 70, 40),
+    "split": lambda n: np.concatenate([texture(3, n)[:, :, ::2], texture(1, n)[:, :, ::2]], axis=2),
 }
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("insets")
+    return written(tmp_path_factory.mktemp("insets"), FRAMES)
+
+
+def written(folder, frames):
     how = {"rate": 1, "options": {"crf": "18", "g": "1"}}
-    return {k: clips.write(folder / f"{k}.mp4", make(), **how) for k, make in PICTURES.items()}
+    return {
+        k: clips.write(folder / f"{k}.mp4", make(frames), **how) for k, make in PICTURES.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +183,12 @@ def test_a_store_of_before_slanted_edges_goes_on_without(videos, tmp_path, monke
     (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")
     for options in ((), ("--insets", 2, "--replace", "all")):
         said = run("extract", "-v", tmp_path / "d.txt", "-o", path, *options)
-        assert ("before insets had slanted edges" in said) == (not options)
+        assert "before insets had slanted edges" in said
         with open_store(path) as store:
             assert store.spec.insets == "edges/1 2" and store.insets("small") == (FRAMES,)
             assert store.insets("filmed") == ()
     new = tmp_path / "new.h5"
-    assert "slanted" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
+    assert "was begun" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
     with open_store(new) as store:
         assert store.spec.insets == f"{RULE} 2" and store.insets("filmed") == (FRAMES,)
 
@@ -199,7 +202,7 @@ def test_replaced_videos_and_failures_leave_no_insets(videos, tmp_path):
     with open_store(path) as store:
         assert store.insets("v") == () and store.frames("v") == FRAMES and store.verify() == []
         assert store.format_version == 3
-    clips.truncate(clips.write(changing, PICTURES["split"](), rate=1, codec="mpeg4"), 0.6)
+    clips.truncate(clips.write(changing, PICTURES["split"](FRAMES), rate=1, codec="mpeg4"), 0.6)
     strict = replace(CONFIG, min_frames=FRAMES)
     report = extract_features({"w": changing}, path, config=strict)
     assert set(report.failures) == {"w"}
@@ -231,8 +234,9 @@ def test_mirrored_queries_and_a_background_have_them_too(videos, stores, tmp_pat
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_processes_send_them(videos, workers):
-    refs = [VideoRef(k, str(path)) for k, path in videos.items()]
+def test_the_processes_send_them(tmp_path, workers):
+    frames = STRETCH + 5
+    refs = [VideoRef(k, str(path)) for k, path in written(tmp_path, frames).items()]
     size = Preprocess(224, 224, "stretch")
     found: dict[tuple[str, int], list[float]] = {}
     with decode_videos(refs, size, workers=workers, insets=rule_of(1)) as events:
@@ -242,7 +246,7 @@ def test_the_processes_send_them(videos, workers):
                 key = refs[event.index].id, event.inset
                 found.setdefault(key, []).extend(event.seconds)
     assert {k for k, inset in found if inset} == {"small", "split"}
-    assert all(seconds == list(range(FRAMES)) for seconds in found.values())
+    assert all(seconds == list(range(frames)) for seconds in found.values())
 
 
 def test_commands(videos, stores, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.nets.model_dir import load_model
@@ -65,6 +66,8 @@ def test_a_model_with_a_head_is_written_and_keeps_the_features(folder, trained):
     model, shipped = load_model(folder / "model"), load_model(default_model_dir())
     assert model.features_digest == shipped.features_digest
     assert model.attention is None, "the shipped model has views"
+    np.testing.assert_array_equal(model.blank.directions, shipped.blank.directions)
+    assert "space of blank frames" not in trained  # it is that of the same features
     assert len(model.comparator) == 4
     assert "trained on 4 clips x 2 copies (seed 0)" in model.description
     (log,) = (folder / "work").glob("run-*/log.jsonl")
@@ -84,6 +87,7 @@ def test_whitening_can_be_fitted_anew_and_is_taken_if_better(folder, trained):
     told = train(folder, "--output_dir", "pca", "--work_dir", "work", "--whitening", "pca")
     model, shipped = load_model(folder / "pca"), load_model(default_model_dir())
     better = "extract stores anew" in told
+    assert better == ("the space of blank frames is found again" in told)
     assert better != ("the pca whitening has a validation mAP of" in told)
     assert (model.features_digest != shipped.features_digest) == better
     assert (model.comparator is None) == ("the model is written without it" in told)

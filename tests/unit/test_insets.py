@@ -219,6 +219,26 @@ def test_a_still_inset_is_kept_once():
     assert seconds.tolist() == [0, 20]
 
 
+@pytest.mark.parametrize("size", [6, 100, 224])
+def test_a_change_at_the_very_edge_is_one(size):
+    picture = np.full((size, size, 3), 100, np.uint8)
+    other = picture.copy()
+    other[-3:, -3:] = 255
+    assert insets._differ(picture, other) and not insets._differ(picture, picture + 1)
+
+
+def test_what_comes_back_is_cut_out_where_it_is():
+    """Two pixels from where another one was before the last stretch."""
+    stretch = insets.STRETCH
+    pictures = texture(1, 3 * stretch)
+    guest = texture(2, stretch, 80, 90)
+    pictures[:stretch] = within(pictures[:stretch], guest, 40, 50)
+    pictures[-stretch:] = within(pictures[-stretch:], guest, 42, 50)
+    ((_, images),) = through(pictures).values()
+    exact = shown(pictures[-stretch:], rectangle(42, 122, 50, 140)).astype(int)
+    assert np.abs(images[-stretch:] - exact).mean() < 8
+
+
 def test_stores_of_before_keep_every_picture_of_a_still_inset():
     guest = np.repeat(texture(2, 1, 80, 90), 9, axis=0)
     finder = InsetFinder("edges/1 2")

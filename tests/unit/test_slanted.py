@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.video.edges import lasting_edges
-from pipeline.video.insets import find, shown
+from pipeline.video.insets import InsetFinder, find, shown
 from pipeline.video.outlines import Outline
 from pipeline.video.rectangles import rectangles
 from pipeline.video.slanted import quadrilaterals, straightened
@@ -103,3 +103,29 @@ def test_what_two_outlines_share():
     cut = Outline(((50, 0), (100, 50), (50, 100), (0, 50)), 1.0, 4, 1.0)
     assert corner.shared(cut) == 0.5  # a triangle
     assert square.shared(apart) == 0 and not square.overlaps(apart)
+
+
+@pytest.mark.parametrize("size", [50, 63, 226])
+def test_pictures_of_any_size(size):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (3, size, size, 3), np.uint8)
+    found = find(pictures, 2)
+    frame = np.zeros((3, size, size, 3), np.uint8)
+    frame[:, size // 8 : -size // 8, size // 8 : -size // 8] = 200
+    found += find(frame, 2)
+    for outline in found:
+        assert shown(frame, outline).shape == frame.shape
+
+
+@pytest.mark.parametrize("size", [98, 226, 299])
+def test_a_filmed_screen_in_pictures_of_any_size(size):
+    side = np.linspace(0, SIZE - 1, size).round().astype(int)
+    pictures = tilted(texture(2))[:, side][:, :, side]
+    finder, insets = InsetFinder("edges/2 2"), []
+    for second, picture in enumerate(pictures):
+        insets += finder.add(float(second), picture)
+    (inset,) = insets + finder.flush()
+    assert inset.images.shape == pictures.shape
+    found = find(pictures, 1)[0]
+    assert not found.upright
+    np.testing.assert_allclose(found.corners, np.array(CORNERS) * size / SIZE, atol=3)
