@@ -16,7 +16,8 @@ demo: $(VENV)/.installed
 	$(RUN) tools/demo.py results.json demo
 
 test: $(VENV)/.installed-test lint
-	$(RUN) -m pytest -q -n 2 --dist loadfile  # whole files, as many tests share what is slow to make
+	# Two processes of one thread each, whole files, as many tests share what is slow to make.
+	TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

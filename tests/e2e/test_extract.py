@@ -58,7 +58,8 @@ def test_every_clip_is_stored_as_if_alone(path, truth, batch_size):
     assert report.complete and sorted(report.stored) == sorted(truth)
     frames = sum(len(v[0]) for v in truth.values())
     assert report.frames == frames
-    assert net.batches == [batch_size] * -(-frames // batch_size)
+    full, rest = divmod(frames, batch_size)
+    assert net.batches == [batch_size] * full + [rest] * bool(rest)
 
 
 def test_a_longer_list_costs_only_what_is_new(path, truth):
