@@ -121,7 +121,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part that a compiled function uses several times, as tracing a backbone takes a second.
 
     Args:
-        function: tensors in, tensors out, no side effects. JAX traces fast, and gets it as it is.
+        function: tensors in, tensors out, no side effects. Only TensorFlow traces it apart.
     """
     if BACKEND != "tensorflow":
         return function

@@ -113,6 +113,7 @@ def test_pictures_of_any_size(size):
     frame = np.zeros((3, size, size, 3), np.uint8)
     frame[:, size // 8 : -size // 8, size // 8 : -size // 8] = 200
     found += find(frame, 2)
+    assert found
     for outline in found:
         assert shown(frame, outline).shape == frame.shape
 
