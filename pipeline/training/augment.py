@@ -16,6 +16,7 @@ from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
 from pipeline.training import geometry, pictures, scenes, timing
 from pipeline.video.recode import scaled
+from pipeline.warp import warped
 
 VERSION = 2  # of everything that changes a copy; part of the cache's names
 RATE = 4  # frames a second that a clip has to have
@@ -116,7 +117,7 @@ def _shaped(
     rows, columns = (min(2 * side, length // 2 * 2) for length in size)
     if np.array_equal(matrix, np.eye(3)):
         return scaled(frames, rows, columns), screen
-    return geometry.warped(frames, matrix, rows, columns), screen
+    return warped(frames, matrix, rows, columns), screen
 
 
 def _excerpt(picks: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -36,7 +36,9 @@ from pipeline.video.rectangles import cut, rectangles
 from pipeline.video.slanted import quadrilaterals, straightened
 
 RULE = "edges/2"  # changes whenever other insets would be found in the same pictures
-_WITHOUT_SLANTED = "edges/1"  # of stores that were begun before
+# Of stores that were begun before: upright edges alone, outlines as each stretch has them, and
+# still pictures as often as they are there.
+_FIRST_RULE = "edges/1"
 STRETCH = 16  # frames that are judged together
 _BLOCK, _STILL = 8, 4  # pixels; mean levels by which no block of still pictures differs
 _STEADY = 2  # pixels by which finding an outline may err
@@ -94,7 +96,7 @@ class InsetFinder:
 
     def __init__(self, rule: str) -> None:
         self._most = most_of(rule)
-        self._slanted = not rule.startswith(_WITHOUT_SLANTED)
+        self._first_rule = rule.startswith(_FIRST_RULE)
         self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
         self._seconds: list[float] = []  # of those not judged yet
         self._last: dict[int, Outline] = {}  # of each number
@@ -116,7 +118,7 @@ class InsetFinder:
         pictures = list(self._recent)
         fresh, seconds = pictures[-len(self._seconds) :], np.array(self._seconds)
         self._seconds = []
-        found = find(np.stack(pictures), self._most, self._slanted)
+        found = find(np.stack(pictures), self._most, slanted=not self._first_rule)
         numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
         self._last |= numbered
         self._before = set(numbered)
@@ -128,7 +130,7 @@ class InsetFinder:
 
     def _steady(self, number: int, where: Outline) -> Outline:
         """The outline as it was in the stretch before, if it moved by what finding it may err."""
-        if number not in self._before or not self._slanted:
+        if number not in self._before or self._first_rule:
             return where
         last = self._last[number]
         same = last.upright == where.upright and last.distance(where) <= _STEADY
@@ -140,7 +142,7 @@ class InsetFinder:
         A still window of a recorded screen is then one picture, and what is like it finds it as
         well, as scores take the best match. In noise of more than some levels none is still.
         """
-        if not self._slanted:  # stores of that rule have them all
+        if self._first_rule:
             return Inset(number, seconds, images)
         kept = []
         for i, image in enumerate(images):
@@ -222,7 +224,7 @@ def most_of(rule: str) -> int:
     name, _, number = rule.partition(" ")
     if not rule:
         return 0
-    if name not in (RULE, _WITHOUT_SLANTED) or number not in map(str, range(1, MOST_INSETS + 1)):
+    if name not in (RULE, _FIRST_RULE) or number not in map(str, range(1, MOST_INSETS + 1)):
         raise InputError(
             f"insets found by the rule {rule!r}, which this version does not know; use the version "
             "that made the store, or make a new store"

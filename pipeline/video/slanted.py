@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.video.outlines import BORDER, Outline
+from pipeline.warp import CORNERS, homography, warped
 
 _STEP = 0.0125  # between slants: 1.4 pixels at the ends of a line of 224
 _SLANTS = _STEP * np.arange(-16, 17)  # up to 11 degrees, refined up to 12
@@ -106,29 +107,8 @@ def straightened(pictures: np.ndarray, where: Outline) -> np.ndarray:
         uint8 RGB [T, S, S, 3].
     """
     size = pictures.shape[1]
-    places = _perspective(where.shrunk(size, width=1.5), size) - 0.5  # of centres of pixels
-    column, row = np.clip(places, 0, size - 1)
-    left, top = (np.minimum(p.astype(int), size - 2) for p in (column, row))
-    right_share, lower_share = (p.astype(np.float32)[:, None] for p in (column - left, row - top))
-    flat = pictures.reshape(len(pictures), size * size, 3)
-    place = top * size + left
-    upper, lower = (
-        flat[:, p] * (1 - right_share) + flat[:, p + 1] * right_share for p in (place, place + size)
-    )
-    mixed = upper * (1 - lower_share) + lower * lower_share
-    return np.rint(mixed).astype(np.uint8).reshape(pictures.shape)
-
-
-def _perspective(corners: np.ndarray, size: int) -> np.ndarray:
-    """Where the centres of a square's pixels lie, row by row: float64 [2, size * size], x and y."""
-    p0, p1, p2, p3 = corners
-    bend = p0 - p1 + p2 - p3
-    g, h = np.linalg.solve(np.stack([p1 - p2, p3 - p2], axis=1), bend)
-    steps = (np.arange(size) + 0.5) / size
-    v, u = (p.ravel() for p in np.meshgrid(steps, steps, indexing="ij"))
-    weights = 1 + g * u + h * v
-    right, down = p1 - p0 + g * p1, p3 - p0 + h * p3
-    return (p0[:, None] + right[:, None] * u + down[:, None] * v) / weights
+    corners = where.shrunk(size, width=1.5) / size * 2 - 1
+    return warped(pictures, homography(CORNERS, corners), size, size, repeat_edge=True)
 
 
 def _stack(*parts: np.ndarray) -> np.ndarray:

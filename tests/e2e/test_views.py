@@ -12,7 +12,7 @@ from pipeline.nets.features import FeatureNet
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
 from pipeline.store import open_store
-from pipeline.training.geometry import warped
+from pipeline.warp import warped
 from tools.clips import Clip, read_clip, scale, write_clip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

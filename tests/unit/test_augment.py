@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.records import Preprocess
 from pipeline.training import augment, geometry, pictures, scenes, timing
+from pipeline.warp import homography, warped
 
 SMALL = Preprocess(64, 56)
 
@@ -84,18 +85,18 @@ def test_changes_keep_the_size_and_leave_their_input_alone(seed):
 def test_a_warp_by_the_identity_changes_nothing_and_a_mirror_mirrors():
     clip = moving(1, 2)
     rng = np.random.default_rng(0)
-    same = geometry.warped(clip, np.eye(3), 72, 96)
+    same = warped(clip, np.eye(3), 72, 96)
     assert np.abs(same.astype(int) - clip).max() <= 1
-    mirrored = geometry.warped(clip, geometry.mirror(rng), 72, 96)
+    mirrored = warped(clip, geometry.mirror(rng), 72, 96)
     assert np.abs(mirrored.astype(int) - clip[:, :, ::-1]).max() <= 1
 
 
 def test_a_crop_shows_a_part_and_a_tilt_has_black_around_it():
     white = np.full((1, 72, 96, 3), 255, np.uint8)
     for seed in range(5):
-        cropped = geometry.warped(white, geometry.crop(np.random.default_rng(seed)), 72, 96)
+        cropped = warped(white, geometry.crop(np.random.default_rng(seed)), 72, 96)
         assert cropped.min() > 250
-        tilted = geometry.warped(white, geometry.tilt(np.random.default_rng(seed)), 72, 96)
+        tilted = warped(white, geometry.tilt(np.random.default_rng(seed)), 72, 96)
         assert tilted[0, 36, 48].min() > 250
         assert 0.02 < (tilted == 0).mean() < 0.7
 
@@ -103,7 +104,7 @@ def test_a_crop_shows_a_part_and_a_tilt_has_black_around_it():
 def test_the_corners_go_where_they_are_said_to():
     seen = np.array([[-0.9, -0.8], [0.7, -0.9], [0.8, 0.8], [-0.6, 0.9]])
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    u, v, w = geometry.homography(seen, corners) @ np.c_[seen, np.ones(4)].T
+    u, v, w = homography(seen, corners) @ np.c_[seen, np.ones(4)].T
     np.testing.assert_allclose(np.stack([u / w, v / w], axis=1), corners, atol=1e-9)
 
 
