@@ -16,9 +16,14 @@ from pipeline.shipped import default_model_dir
 
 if TYPE_CHECKING:
     from pipeline.extract import ExtractReport, Progress
+    from pipeline.nets.features import FeatureNet
+    from pipeline.nets.weights import ModelWeights
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path]
+
+_KEPT = 2  # that of a database, and that of queries
+_networks: dict[tuple[object, ...], FeatureNet] = {}  # the one used last stands last
 
 
 def extract_features(
@@ -47,13 +52,12 @@ def extract_features(
         PipelineError: of list, model or store; see `errors.py`.
     """
     from pipeline import extract
-    from pipeline.nets.features import FeatureNet
     from pipeline.nets.model_dir import load_model
 
     config = config or ExtractConfig()
     refs = _refs(videos)
     weights = load_model(model_dir or default_model_dir(), config.dims)
-    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+    net = _network(weights, config, gpu_id)
     return extract.extract_features(refs, store, net, config, retry_failed, replace, progress)
 
 
@@ -136,6 +140,22 @@ def compute_similarity(
         query: {searched.ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
         for query, row in zip(asked.ids, table, strict=True)
     }
+
+
+def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
+    """The network for these settings; the last ones are kept, as making one takes seconds."""
+    from pipeline.nets.features import FeatureNet
+
+    views = weights.views_digest if config.as_queries else None
+    model = weights.name, weights.features_digest, weights.dims, weights.insets, views
+    key = (*model, config.precision, config.batch_size, gpu_id)
+    net = _networks.pop(key, None)
+    if net is None:
+        net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+    _networks[key] = net
+    while len(_networks) > _KEPT:
+        _networks.pop(next(iter(_networks)))
+    return net
 
 
 def _refs(videos: Videos) -> Sequence[VideoRef]:

@@ -2,14 +2,18 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline import compute_similarity, extract_features, open_store
-from pipeline.api import _refs
+from pipeline.api import _network, _refs
+from pipeline.config import ExtractConfig
 from pipeline.errors import InputError
+from pipeline.nets.model_dir import load_model
 from pipeline.records import VideoRef
+from pipeline.shipped import default_model_dir
 from tests.clips import clip
 from tests.pixelnet import PixelNet
 
@@ -17,7 +21,39 @@ from tests.pixelnet import PixelNet
 @pytest.fixture
 def pixels(monkeypatch):
     monkeypatch.setattr("pipeline.nets.model_dir.load_model", lambda *arguments: None)
-    monkeypatch.setattr("pipeline.nets.features.FeatureNet", lambda *arguments: PixelNet())
+    monkeypatch.setattr("pipeline.api._network", lambda *arguments: PixelNet())
+
+
+def test_networks_are_made_once_and_the_last_two_are_kept(monkeypatch):
+    made = []
+
+    def make(weights, precision, batch_size, gpu_id, as_queries):
+        made.append((weights.dims, precision, batch_size, gpu_id, as_queries))
+        return made[-1]
+
+    monkeypatch.setattr("pipeline.nets.features.FeatureNet", make)
+    monkeypatch.setattr("pipeline.api._networks", {})
+    weights = load_model(default_model_dir())
+    plain, asked = ExtractConfig(), ExtractConfig(as_queries=True)
+    for _ in range(2):
+        assert _network(weights, plain, None) == (512, "auto", 32, None, False)
+        assert _network(load_model(default_model_dir()), asked, None)[-1]
+    assert len(made) == 2
+    others = [
+        (weights.with_dims(64), plain, None),
+        (weights, replace(plain, precision="bfloat16"), None),
+        (weights, replace(plain, batch_size=8), None),
+        (weights, plain, -1),
+        (replace(weights, features_digest="another model's"), plain, None),
+        (replace(weights, insets=0), plain, None),
+    ]
+    for arguments in others:
+        _network(*arguments)
+    assert len(made) == 2 + len(others)
+    _network(*others[-2])
+    assert len(made) == 2 + len(others)
+    _network(weights, asked, None)
+    assert len(made) == 3 + len(others)
 
 
 @pytest.mark.parametrize("kind", [str, Path, os.fsencode])
