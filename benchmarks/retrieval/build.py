@@ -54,9 +54,9 @@ def write_clips(source: Source, folder: Path, split_dir: Path) -> list[tuple[str
     return cuts
 
 
-def write_copy(copy: Copy, split_dir: Path) -> None:
+def write_copy(copy: Copy, split_dir: Path, folder: str = "copies") -> None:
     """Make one copy, unless it exists."""
-    path = split_dir / "copies" / f"{copy.name}.mp4"
+    path = split_dir / folder / f"{copy.name}.mp4"
     if not path.exists():
         kind = KINDS[copy.kind]
         frames = change(_frames(split_dir, copy.clip), _frames(split_dir, copy.host), copy)
@@ -78,19 +78,37 @@ def build_split(split: str, folder: Path, out: Path, workers: int) -> SplitPlan:
     (split_dir / "clips").mkdir(parents=True, exist_ok=True)
     sources = [source for source in read_sources() if source.split == split]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        cuts = pool.map(partial(write_clips, folder=folder, split_dir=split_dir), sources)
-        clips = [
-            Clip(name, source, first, last)
-            for source, parts in zip(sources, cuts, strict=True)
-            for name, first, last in parts
-        ]
-        plan = plan_split(clips, COPIES[split])
-        keep_plan(plan, split_dir)
-        every = sorted([*plan.copies, *plan.decoys], key=lambda copy: copy.clip.name)
-        for _ in pool.map(partial(write_copy, split_dir=split_dir), every, chunksize=4):
+        for _ in pool.map(partial(write_clips, folder=folder, split_dir=split_dir), sources):
             pass
+    plan = plan_split(clips_of(split, split_dir), COPIES[split])
+    keep_plan(plan, split_dir)
+    write_copies([*plan.copies, *plan.decoys], split_dir, "copies", workers)
     write_lists(plan, split_dir)
     return plan
+
+
+def clips_of(split: str, split_dir: Path) -> list[Clip]:
+    """The clips that `write_clips` cut, in the order of the sources.
+
+    Raises:
+        FileNotFoundError: some were not cut.
+    """
+    clips = []
+    for source in read_sources():
+        if source.split == split:
+            listing = split_dir / "clips" / f"{source.name}.json"
+            clips += [Clip(name, source, *ends) for name, *ends in json.loads(listing.read_text())]
+    return clips
+
+
+def write_copies(copies: Iterable[Copy], split_dir: Path, folder: str, workers: int) -> None:
+    """Make them below the split's folder, as far as they are not there."""
+    (split_dir / folder).mkdir(exist_ok=True)
+    every = sorted(copies, key=lambda copy: copy.clip.name)  # a clip is read once for its copies
+    make = partial(write_copy, split_dir=split_dir, folder=folder)
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for _ in pool.map(make, every, chunksize=4):
+            pass
 
 
 def keep_plan(plan: SplitPlan, split_dir: Path) -> None:

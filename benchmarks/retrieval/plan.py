@@ -22,6 +22,9 @@ SEED = 4
 PHOTO_QUERIES = 0.25  # of the photographs of a split: most queries are videos
 COPIES = {"train": 22, "validation": 28, "test": 32}  # of a kind, times its share
 DISTRACTOR_COPIES = 2  # of every distractor
+# Of every clip, in `wide`: what leaves little of the picture, and is not found each time.
+FURTHER = {"crop_40_50": 2, "crop_60_80": 1, "edges": 1, "pip_25_35": 1, "chain_3": 2, "overlay": 1}
+_FURTHER_SEED, _FURTHER_FIRST = 7, 100  # other numbers than the copies of `plan_split`
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,22 @@ def plan_split(clips: Sequence[Clip], copies_per_kind: int) -> SplitPlan:
         for kind in rng.choice(list(KINDS), DISTRACTOR_COPIES, replace=False):
             decoys.append(_copy(clip, str(kind), distractors, rng))
     return SplitPlan(queries, distractors, copies, decoys)
+
+
+def further_copies(clips: Sequence[Clip]) -> list[Copy]:
+    """More copies of every clip, distractors too, of the kinds in `FURTHER`.
+
+    Raises:
+        ValueError: no distractor of another parent to be a host.
+    """
+    _, distractors = roles(clips)
+    rng = np.random.default_rng(_FURTHER_SEED)
+    return [
+        _copy(clip, kind, distractors, rng, _FURTHER_FIRST + number)
+        for clip in clips
+        for kind, count in FURTHER.items()
+        for number in range(count)
+    ]
 
 
 def roles(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.retrieval import build, compose, pixels
-from benchmarks.retrieval.plan import Clip, Copy, plan_split
+from benchmarks.retrieval.plan import FURTHER, Clip, Copy, further_copies, plan_split
 from benchmarks.retrieval.sources import (
     SPLITS,
     Source,
@@ -17,7 +17,9 @@ from benchmarks.retrieval.sources import (
     read_source,
     read_sources,
 )
+from benchmarks.retrieval.strangers import Strangers
 from benchmarks.retrieval.transforms import KINDS
+from benchmarks.retrieval.wide import truth
 from tools.clips import Clip as Pixels
 from tools.clips import read_clip, write_clip
 
@@ -152,3 +154,55 @@ def test_a_copy_is_written_once_and_whole(tmp_path):
     build.write_copy(copy, tmp_path)
     assert path.read_bytes() == content
     assert len(read_clip(path, 10.0).frames) >= 50
+
+
+def test_further_copies_are_of_every_clip_and_none_of_the_plan():
+    clips = clips_of("abcdef", parts=2)
+    copies = further_copies(clips)
+    assert copies == further_copies(clips)
+    plan = plan_split(clips, 4)
+    names = [copy.name for copy in copies]
+    assert len(set(names)) == len(names) == len(clips) * sum(FURTHER.values())
+    assert not set(names) & {copy.name for copy in [*plan.copies, *plan.decoys]}
+    assert {copy.clip for copy in copies} == set(clips)
+    assert all(c.host in plan.distractors for c in copies)
+    assert all(c.host.source.parent != c.clip.source.parent for c in copies)
+
+
+def test_of_a_further_copy_its_own_clip_is_found_and_its_host_not_counted():
+    clips = clips_of("ab", parts=2)
+    names = [clip.name for clip in clips]
+    copies = further_copies(clips)[:2]
+    # The database: the first clip's copy, and the second clip, which asks as well.
+    unrelated = np.array([[False, True], [True, False], [True, True], [True, True]])
+    asked = {name: f"{name}.mp4" for name in names}
+    strangers = Strangers(asked, {"a_0-edges-0": "", "a_1": ""}, unrelated, {}, np.ones(4, bool))
+    kinds, counted = truth(strangers, copies)
+    assert kinds.shape == counted.shape == (4, 4)
+    assert not kinds[:, :2].any() and np.array_equal(counted[:, :2], unrelated)
+    for column, copy in enumerate(copies, 2):
+        found, host = names.index(copy.clip.name), names.index(copy.host.name)
+        assert kinds[found, column] == copy.kind and (kinds[:, column] != "").sum() == 1
+        assert sorted(np.flatnonzero(~counted[:, column])) == sorted([found, host])
+
+
+def test_clips_are_known_again_and_their_further_copies_are_made_once(tmp_path, monkeypatch):
+    sources = [source("a"), source("b")]
+    monkeypatch.setattr(build, "read_sources", lambda: sources)
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(FileNotFoundError, match=rf"{sources[0].name}\.json"):
+        build.clips_of("test", tmp_path)
+    for number, one in enumerate(sources):
+        encode(tmp_path / "clips" / f"{one.name}_0.mp4", picture(number))
+        (tmp_path / "clips" / f"{one.name}.json").write_text(f'[["{one.name}_0", 0, 60]]')
+    clips = build.clips_of("test", tmp_path)
+    assert [(clip.name, clip.first, clip.last) for clip in clips] == [
+        (f"{one.name}_0", 0, 60) for one in sources
+    ]
+    copies = [Copy(f"{clip.name}-crop_40_50-100", clip, "crop_40_50", clip) for clip in clips]
+    build.write_copies(copies, tmp_path, "further", 1)
+    made = sorted((tmp_path / "further").iterdir())
+    assert [path.stem for path in made] == [copy.name for copy in copies]
+    times = [path.stat().st_mtime_ns for path in made]
+    build.write_copies(copies, tmp_path, "further", 1)
+    assert times == [path.stat().st_mtime_ns for path in made]

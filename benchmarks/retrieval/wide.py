@@ -1,0 +1,106 @@
+"""Every clip of a split asks for further hard copies of itself: more to choose by.
+
+    python -m benchmarks.retrieval.wide SET_DIR [--split validation] [--model_dir model]
+
+The benchmark's queries are few, so that of some kinds a handful of copies of two clips makes the
+figure. Here distractors ask as well, and of each clip there are more copies of the kinds in
+`plan.FURTHER`, made on the first run in SET_DIR/SPLIT/further. They are searched for among all of
+the split's database; what is related there in another way (other copies of the clip, copies that
+show it as their host) is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.retrieval.build import clips_of, write_copies
+from benchmarks.retrieval.evaluate import add_options, configs, model_scores, model_store, to_stderr
+from benchmarks.retrieval.metrics import Figures, figures
+from benchmarks.retrieval.plan import FURTHER, Copy, further_copies
+from benchmarks.retrieval.strangers import Strangers, read_strangers
+from benchmarks.retrieval.tables import markdown_row
+from pipeline.config import CompareConfig, ExtractConfig, override
+
+FOLDER = "further"
+
+
+def truth(strangers: Strangers, copies: Sequence[Copy]) -> tuple[np.ndarray, np.ndarray]:
+    """Of every clip with the database and then the copies, both [clips, videos].
+
+    Returns:
+        str, the kind of a copy to be found, else ""; and bool, what else is counted.
+    """
+    clips = list(strangers.queries)
+    kinds = [[copy.kind if copy.clip.name == clip else "" for copy in copies] for clip in clips]
+    unrelated = [[clip not in (c.clip.name, c.host.name) for c in copies] for clip in clips]
+    none = np.full(strangers.unrelated.shape, "", dtype="<U24")
+    return (
+        np.concatenate([none, np.array(kinds, dtype="<U24")], axis=1),
+        np.concatenate([strangers.unrelated, np.array(unrelated)], axis=1),
+    )
+
+
+def figures_of(
+    split: str, set_dir: Path, model_dir: Path, extract: ExtractConfig, compare: CompareConfig
+) -> dict[str, Figures]:
+    """Kind of copy -> figures, "all" first.
+
+    Raises:
+        FileNotFoundError: the split was not built.
+    """
+    split_dir = set_dir / split
+    strangers = read_strangers(split_dir)
+    copies = further_copies(clips_of(split, split_dir))
+    write_copies(copies, split_dir, FOLDER, os.cpu_count() or 1)
+    further = {c.name: str((split_dir / FOLDER / c.name).resolve()) + ".mp4" for c in copies}
+    folder = split_dir / "stores"
+    asked = model_store(
+        strangers.queries, folder / "strangers", model_dir, override(extract, insets=0), to_stderr,
+        as_queries=True,
+    )  # fmt: skip
+    searched = [
+        model_store(videos, folder / name, model_dir, extract, to_stderr, as_queries=False)
+        for name, videos in (("database", strangers.database), (FOLDER, further))
+    ]
+    kinds, unrelated = truth(strangers, copies)
+    names = list(strangers.queries)
+    scores = np.concatenate(
+        [
+            model_scores((asked, store), (names, list(videos)), model_dir, compare)
+            for store, videos in zip(searched, (strangers.database, further), strict=True)
+        ],
+        axis=1,
+    )
+    found = {"all": figures(scores, kinds != "", (kinds != "") | unrelated)}
+    for kind in FURTHER:
+        found[kind] = figures(scores, kinds == kind, (kinds == kind) | unrelated)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    try:
+        found = figures_of(options.split, options.set_dir, options.model_dir, *configs(options))
+    except (FileNotFoundError, RuntimeError) as error:
+        to_stderr(str(error))
+        return 1
+    heads = ["", "mAP", "uAP", "recall at 1 %", "recall at 0.1 %", "copies"]
+    print(markdown_row(*heads))
+    print(markdown_row("---", *("---:" for _ in heads[1:])))
+    for kind, one in found.items():
+        values = one.mean_ap, one.micro_ap, one.recall_1, one.recall_01
+        print(markdown_row(kind, *(f"{value:.3f}" for value in values), str(one.pairs)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
