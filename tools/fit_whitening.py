@@ -42,7 +42,7 @@ PIXELS_OFFSET = -0.1
 VIEWS = (
     View("framed", 0.75, offset=-0.07),
     View("outlined", 2, offset=-0.07),
-    View("zoomed", 0.5, parts=3, hubness=1),
+    View("zoomed", 0.5, parts=4, hubness=1),
     View("turned", 10, offset=0.06, hubness=1),
 )
 LISTS = ("queries.txt", "database.txt")
