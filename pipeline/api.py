@@ -154,7 +154,7 @@ def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -
         net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
     _networks[key] = net
     while len(_networks) > _KEPT:
-        _networks.pop(next(iter(_networks)))
+        _networks.pop(next(iter(_networks)), None)
     return net
 
 

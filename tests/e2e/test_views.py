@@ -138,7 +138,7 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     frame = frame // 16 * 8 + blocks  # so that means of 2 x 2 are not whole numbers
     net = FeatureNet(weights, batch_size=1, as_queries=True)
     vectors = net(frame)[0]
-    assert len(vectors) == net.vectors == 27
+    assert len(vectors) == net.vectors == 34
     for place, divisor in ((11, 2), (12, 3)):
         side = 224 // divisor
         part = frame[:, : side * divisor, : side * divisor].astype(np.float32)
@@ -153,11 +153,11 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     canvas = np.zeros((1, 224, 224, 3), np.uint8)
     canvas[0, 28:196, 28:196] = np.rint(finer.reshape(168, 4, 168, 4, 3).mean(axis=(1, 3)))
     assert float(vectors[13] @ net(canvas)[0, 9]) > 0.999
-    # Parts of half the side, three in a row and column: no resampling but the doubling here.
-    for place, (top, left) in ((15, (0, 0)), (17, (0, 112)), (19, (56, 56)), (23, (112, 112))):
+    # Parts of half the side, four in a row and column: no resampling but the doubling here.
+    for place, (top, left) in ((15, (0, 0)), (18, (0, 112)), (21, (37, 75)), (30, (112, 112))):
         part = frame[:, top : top + 112, left : left + 112].repeat(2, axis=1).repeat(2, axis=2)
         assert float(vectors[place] @ net(part)[0, 9]) > 0.999, place
-    np.testing.assert_allclose(vectors[26], net(frame[:, :, ::-1])[0, 10], atol=1e-5)
+    np.testing.assert_allclose(vectors[33], net(frame[:, :, ::-1])[0, 10], atol=1e-5)
     alone = FeatureNet(weights, batch_size=1)(frame)[0]
     np.testing.assert_allclose(alone, vectors[:11], atol=1e-6)
 
@@ -174,7 +174,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     extract_features(paths, plain, config=ExtractConfig(insets=0))
     extract_features(paths, queries, config=ExtractConfig(as_queries=True))
     with open_store(plain) as a, open_store(queries) as b:
-        assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 27
+        assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 34
         assert not {"query_vectors", "views"} & a.spec.as_json().keys()
         assert b.spec.views == load_model(default_model_dir()).views_digest
         assert a.spec.fingerprint == b.spec.as_database.fingerprint

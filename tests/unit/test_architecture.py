@@ -13,7 +13,7 @@ LAYERS = [
     "errors",
     "records",
     "encoding",
-    "config padding resize shipped resampling",
+    "config padding resize warp shipped resampling",
     "calibration",
     "inputs",
     "video",
