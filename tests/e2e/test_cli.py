@@ -97,7 +97,11 @@ def test_stores_of_both_kinds_without_the_videos(folder, result, tmp_path):
         ROOT / "compute_similarity.py", "--query_store", tmp_path / "q.h5", "--database_store",
         parts[0], "--database_store", parts[1], "--output_file", "r.json", cwd=tmp_path,
     )  # fmt: skip
-    assert json.loads((tmp_path / "r.json").read_text()) == result
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found.keys() == result.keys()
+    # Features were made in other batches, which moves the last of the six digits that are written.
+    for query, scores in result.items():
+        assert found[query] == pytest.approx(scores, abs=2e-6)
 
 
 def test_top_k_and_threshold(folder, result, tmp_path):
