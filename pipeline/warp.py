@@ -49,15 +49,22 @@ def warped(
     packed[..., :3] = frames
     words = packed.reshape(len(frames), -1).view(_WORD)
     result = np.empty((len(frames), height * width, 3), np.uint8)
+    # Written over for every tap: to make them anew costs a third of the time.
+    word, part, red_blue, green = np.empty((4, height * width), _WORD)
     for frame, out in zip(words, result, strict=True):
-        red_blue = np.full(height * width, 0x00800080, _WORD)  # halves, so that it is rounded
-        green = np.full(height * width, 0x80, _WORD)
+        red_blue[:], green[:] = 0x00800080, 0x80  # halves, so that it is rounded
         for place, weight in zip(places, weights, strict=True):
-            word = frame[place]
-            red_blue += (word & 0x00FF00FF) * weight
-            green += (word >> 8 & 0xFF) * weight
-        out[:, ::2] = red_blue.view(np.uint8).reshape(-1, 4)[:, 1::2]
-        out[:, 1] = green.view(np.uint8).reshape(-1, 4)[:, 1]
+            np.take(frame, place, out=word, mode="clip")
+            np.bitwise_and(word, 0x00FF00FF, out=part)
+            part *= weight
+            red_blue += part
+            word >>= 8
+            word &= 0xFF
+            word *= weight
+            green += word
+        # The upper byte of 16 bits is what is left of 256 weights.
+        for channel, (sums, byte) in enumerate(((red_blue, 1), (green, 1), (red_blue, 3))):
+            out[:, channel] = sums.view(np.uint8)[byte::4]
     return result.reshape(len(frames), height, width, 3)
 
 
@@ -72,8 +79,8 @@ def _taps(
     across, down = ((u / w + 1) * columns - 1) / 2, ((v / w + 1) * rows - 1) / 2
     inside = (w > 0) & (across > -1) & (across < columns) & (down > -1) & (down < rows)
     full = np.where(inside | repeat_edge, 16, 0)
-    left = np.clip(np.floor(across), 0, columns - 2).astype(np.int32)
-    top = np.clip(np.floor(down), 0, rows - 2).astype(np.int32)
+    left = np.clip(np.floor(across), 0, columns - 2).astype(np.intp)
+    top = np.clip(np.floor(down), 0, rows - 2).astype(np.intp)
     right_part = np.rint(np.clip(across - left, 0, 1) * full)
     low_part = np.rint(np.clip(down - top, 0, 1) * 16)
     weights = [

@@ -108,13 +108,16 @@ def model_stores(
 
 
 def model_scores(
-    stores: Sequence[Path],
+    stores: Sequence[Path | Sequence[Path]],
     lists: Sequence[list[str]],
     model_dir: Path,
     config: CompareConfig,
     background: Sequence[Path] = (),
 ) -> np.ndarray:
-    """Stage two; float [Q, D]. Stores and lists: those of the queries, those of the database."""
+    """Stage two; float [Q, D]. Stores and lists: those of the queries, those of the database.
+
+    Either side may be several stores.
+    """
     table = compute_similarity(
         *stores, model_dir=model_dir, config=config, background=background or None
     )

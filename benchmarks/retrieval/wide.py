@@ -70,13 +70,8 @@ def figures_of(
     ]
     kinds, unrelated = truth(strangers, copies)
     names = list(strangers.queries)
-    scores = np.concatenate(
-        [
-            model_scores((asked, store), (names, list(videos)), model_dir, compare)
-            for store, videos in zip(searched, (strangers.database, further), strict=True)
-        ],
-        axis=1,
-    )
+    columns = [*strangers.database, *further]
+    scores = model_scores((asked, searched), (names, columns), model_dir, compare)
     found = {"all": figures(scores, kinds != "", (kinds != "") | unrelated)}
     for kind in FURTHER:
         found[kind] = figures(scores, kinds == kind, (kinds == kind) | unrelated)

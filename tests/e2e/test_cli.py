@@ -99,7 +99,7 @@ def test_stores_of_both_kinds_without_the_videos(folder, result, tmp_path):
     )  # fmt: skip
     found = json.loads((tmp_path / "r.json").read_text())
     assert found.keys() == result.keys()
-    # Features were made in other batches, which moves the last of the six digits that are written.
+    # The queries' features may come from other batches, which moves the last written digit.
     for query, scores in result.items():
         assert found[query] == pytest.approx(scores, abs=2e-6)
 
