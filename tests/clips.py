@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -138,20 +140,56 @@ def _write_tone(out: av.container.OutputContainer, stream: av.AudioStream, secon
 def corrupt_packets(path: Path, which: Iterable[int], frames: int) -> Path:
     """A numbered video of single PNG pictures, some of which are garbage no decoder takes."""
     bad = set(which)
+    images = [numbered(number) for number in range(frames)]
+    return write_edited(
+        path, images, "png", "rgb24", lambda n, x: b"garbage" * 20 if n in bad else x
+    )
+
+
+def with_exif(picture: bytes, orientation: int) -> bytes:
+    """A JPEG file with an Exif segment that holds its orientation, as cameras write it."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)  # SHORT, one value
+    tiff = b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    segment = b"Exif\0\0" + tiff
+    return picture[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(segment)) + segment + picture[2:]
+
+
+def with_profile(picture: bytes) -> bytes:
+    """A PNG file with a colour profile, which has a name."""
+    content = b"iCCP" + b"a name\0\0" + zlib.compress(bytes(200))
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    behind_header = 8 + 25
+    return picture[:behind_header] + chunk + picture[behind_header:]
+
+
+def write_edited(
+    path: Path,
+    images: Iterable[np.ndarray],
+    codec: str,
+    pix_fmt: str,
+    edit: Callable[[int, bytes], bytes],
+    turn: int = 0,
+) -> Path:
+    """A video of single pictures, 25 a second; `edit` gets each one's number and bytes."""
+    images = list(images)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("png", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
-        for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(numbered(number), "rgb24")
+        stream = out.add_stream(codec, rate=25)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        if turn:
+            stream.set_display_rotation(turn)
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
             for packet in stream.encode(frame):
-                out.mux(_garbage(packet) if packet.pts in bad else packet)
-        out.mux(stream.encode(None))
+                out.mux(_edited(packet, edit(packet.pts, bytes(packet))))
+        for packet in stream.encode(None):
+            out.mux(_edited(packet, edit(packet.pts, bytes(packet))))
     return path
 
 
-def _garbage(packet: av.Packet) -> av.Packet:
-    other = av.Packet(b"garbage" * 20)
+def _edited(packet: av.Packet, content: bytes) -> av.Packet:
+    other = av.Packet(content)
     other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
     other.stream, other.is_keyframe = packet.stream, True
     return other

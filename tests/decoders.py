@@ -17,7 +17,10 @@ from pipeline.records import Preprocess, SourceInfo
 
 class Misbehaving:
     """The path is `word:count`: yields `count` frames, numbered in red, then does what the word
-    says: end, note, error, raise, segfault, kill, exit, print, hang, slow, endless."""
+    says: end, note, error, raise, segfault, kill, exit, print, hang, slow, endless. After `poison`
+    the process ends in the middle of the next video."""
+
+    poisoned = False
 
     def __init__(
         self,
@@ -34,10 +37,16 @@ class Misbehaving:
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         for number in range(self.count):
+            if self.poisoned and number == 45:  # behind a chunk that is out
+                os.kill(os.getpid(), signal.SIGSEGV)
             yield float(number), np.full((self.crop, self.crop, 3), number % 256, np.uint8)
         yield from getattr(self, self.word)()
 
     def end(self) -> Iterator[tuple[float, np.ndarray]]:
+        yield from ()
+
+    def poison(self) -> Iterator[tuple[float, np.ndarray]]:
+        type(self).poisoned = True
         yield from ()
 
     def note_it(self) -> Iterator[tuple[float, np.ndarray]]:

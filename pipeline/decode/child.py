@@ -43,6 +43,9 @@ class ChildDiedError(Exception):
 class Child:
     """A running decoding process; starting it does not wait for its imports.
 
+    Attributes:
+        jobs: that it was given.
+
     Raises:
         PipelineError: the system starts no more processes.
     """
@@ -70,6 +73,7 @@ class Child:
         self._waiting_since: float | None = None
         self._stalled = 0.0
         self._ready = False
+        self.jobs = 0
 
     @property
     def pid(self) -> int:
@@ -91,6 +95,7 @@ class Child:
 
     def give(self, job: dict[str, Any]) -> None:
         """Hand over a job; a process that is gone is noticed by the next `receive`."""
+        self.jobs += 1
         stdin = cast(BinaryIO, self._process.stdin)
         with contextlib.suppress(OSError):
             stdin.write(json.dumps(job).encode() + b"\n")

@@ -1,8 +1,10 @@
 """Keeps decoding processes at work on a list of videos and hands out what they find.
 
 A thread per process gives it one video at a time. A process that crashes or hangs costs that one
-video; the next gets a new process. Memory is bounded whatever the videos: a process holds one chunk
-of frames, the queue a fixed number of bytes, and pipes make the rest wait.
+video; the next gets a new process. If it had decoded others before it crashed, the video is tried
+once more in a new one: what a broken video leaves behind may end the process later. Memory is
+bounded whatever the videos: a process holds one chunk of frames, the queue a fixed number of bytes,
+and pipes make the rest wait.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
@@ -157,6 +160,15 @@ class _Jobs:
             return next(self._refs, None)
 
 
+class _Known:
+    """Of a video that is decoded: its file, and frames of it and of each of its insets."""
+
+    def __init__(self, source: SourceInfo) -> None:
+        self.source, self.started = source, False
+        self.sent: Counter[int] = Counter()  # put out
+        self.skipped: Counter[int] = Counter()  # of those still to come again
+
+
 class _Worker(threading.Thread):
     """The thread of one process."""
 
@@ -178,26 +190,41 @@ class _Worker(threading.Thread):
 
     def _decode(self, index: int, ref: VideoRef) -> Ended:
         """Work through one video; whatever happens becomes its end."""
-        child = self._start_child()
-        source = file_info(ref.path)
-        try:
-            child.give(self._jobs.job | {"path": ref.path})
-            while not self._outbox.closed:  # closed while it started, it was not there to be killed
-                kind, meta, data = child.receive()
-                if kind is Kind.STARTED:
-                    source = SourceInfo(**meta["source"])
-                    self._outbox.put(Started(index, source))
-                elif kind is Kind.FRAMES:
-                    self._outbox.put(Frames(index, *unpack_frames(meta, data), meta["inset"]))
-                elif kind is Kind.ENDED:
-                    return self._ended(index, ref, source, meta)
-            return Ended(index)
-        except ChildDiedError as error:
-            reason, detail = error.reason, error.detail
-        except Exception as error:
-            reason, detail = "decoder_crashed", f"unexpected {type(error).__name__}: {error}"
-        self._end_child()
-        return Ended(index, failure=Failure(ref.id, reason, detail, source))
+        known = _Known(file_info(ref.path))
+        while True:
+            child = self._start_child()
+            try:
+                return self._follow(child, index, ref, known)
+            except ChildDiedError as error:
+                reason, detail = error.reason, error.detail
+                # What ended it may be left over from a video before, and this one without fault.
+                again = reason == "decoder_crashed" and child.jobs > 1
+            except Exception as error:
+                reason, detail = "decoder_crashed", f"unexpected {type(error).__name__}: {error}"
+                again = False
+            self._end_child()
+            if not again or self._outbox.closed:
+                return Ended(index, failure=Failure(ref.id, reason, detail, known.source))
+            known.skipped = known.sent.copy()
+
+    def _follow(self, child: Child, index: int, ref: VideoRef, known: _Known) -> Ended:
+        """Put out what a process tells of a video, from where one before it came to."""
+        child.give(self._jobs.job | {"path": ref.path})
+        while not self._outbox.closed:  # closed while it started, it was not there to be killed
+            kind, meta, data = child.receive()
+            if kind is Kind.STARTED and not known.started:
+                known.source, known.started = SourceInfo(**meta["source"]), True
+                self._outbox.put(Started(index, known.source))
+            elif kind is Kind.FRAMES:
+                inset, (seconds, images) = meta["inset"], unpack_frames(meta, data)
+                out = min(known.skipped[inset], len(seconds))
+                known.skipped[inset] -= out
+                known.sent[inset] += len(seconds) - out
+                if out < len(seconds):
+                    self._outbox.put(Frames(index, seconds[out:], images[out:], inset))
+            elif kind is Kind.ENDED:
+                return self._ended(index, ref, known.source, meta)
+        return Ended(index)
 
     def _ended(self, index: int, ref: VideoRef, source: SourceInfo, end: dict[str, Any]) -> Ended:
         self._outbox.add_costs(end["cpu_seconds"], end["video_seconds"], end["on_device"])

@@ -83,8 +83,9 @@ class VideoDecoder:
         hwaccel: str = "none",
     ) -> None:
         self._path, self._fps, self._min_frames, self._tick = path, fps, min_frames, tick
-        self._picture = PictureMaker(preprocess)
         self._reader = PacketReader(path, tick, hwaccel)
+        self._decoder = self._reader.stream.codec_context.name
+        self._picture = PictureMaker(preprocess, self._decoder)
         self._hwaccel, self.on_device = hwaccel, False
         self._keyframes_only = sampling == "keyframes"
         self.source = self._reader.source
@@ -161,7 +162,7 @@ class VideoDecoder:
                 image, last = self._picture(frame), frame
             if not self._kept:
                 self.on_device = self._reader.accelerated and frame.format.name in PLANAR
-                width, height = shown_size(frame)
+                width, height = shown_size(frame, self._decoder)
                 self.source = replace(self.source, width=width, height=height)
             self._kept, self._seconds = self._kept + 1, seconds
             yield seconds, image

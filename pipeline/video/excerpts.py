@@ -10,8 +10,9 @@ import numpy as np
 
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
-from pipeline.video.picture import matrix_of, upright
+from pipeline.video.picture import upright
 from pipeline.video.sampling import nominal_rate
+from pipeline.video.side_data import matrix_of
 from pipeline.video.source import (
     AV_ERRORS,
     describe,
@@ -137,4 +138,5 @@ class ExcerptDecoder:
             small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
         except AV_ERRORS as error:
             raise VideoError("unsupported", f"cannot convert: {reason_text(error)}") from error
-        return np.ascontiguousarray(upright(small.to_ndarray(), matrix_of(frame)))
+        matrix = matrix_of(frame, self._stream.codec_context.name)
+        return np.ascontiguousarray(upright(small.to_ndarray(), matrix))

@@ -7,7 +7,6 @@ ignored. Mirrored display matrices are honoured too, which OpenCV does not.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,20 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
 from pipeline.video.hwaccel import PLANAR
+from pipeline.video.side_data import matrix_of
 from pipeline.video.source import AV_ERRORS, reason_text
 
 
 class PictureMaker:
-    """Keeps the converter's tables from one frame of a video to the next."""
+    """Keeps the converter's tables from one frame of a video to the next.
 
-    def __init__(self, preprocess: Preprocess) -> None:
-        self._preprocess = preprocess
+    Args:
+        preprocess: sizes and method of scaling.
+        decoder: that the frames are from, see `side_data.matrix_of`.
+    """
+
+    def __init__(self, preprocess: Preprocess, decoder: str) -> None:
+        self._preprocess, self._decoder = preprocess, decoder
         self._reformatter, self._to_planes = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
@@ -34,7 +39,8 @@ class PictureMaker:
             VideoError: unsupported, a pixel format or size that cannot be converted.
         """
         try:
-            return resize_crop(upright(self._rgb(frame), matrix_of(frame)), self._preprocess)
+            matrix = matrix_of(frame, self._decoder)
+            return resize_crop(upright(self._rgb(frame), matrix), self._preprocess)
         except (*AV_ERRORS, MemoryError) as error:
             size = f"{frame.width}x{frame.height} {frame.format.name}"
             raise VideoError(
@@ -61,14 +67,14 @@ class PictureMaker:
         )
 
 
-def shown_size(frame: Any) -> tuple[int, int]:
+def shown_size(frame: Any, decoder: str) -> tuple[int, int]:
     """Width and height in pixels after turning it upright."""
-    a, b, c, d = matrix_of(frame)
+    a, b, c, d = matrix_of(frame, decoder)
     turned = abs(b) + abs(c) > abs(a) + abs(d)
     return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
 
-def upright(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+def upright(image: np.ndarray, matrix: tuple[float, float, float, float]) -> np.ndarray:
     """The image as shown, for turns by whole quarters and mirrors.
 
     Args:
@@ -84,12 +90,3 @@ def upright(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
     if d < 0:
         image = image[::-1]
     return image
-
-
-def matrix_of(frame: Any) -> tuple[int, int, int, int]:
-    """(a, b, c, d) of `upright`; the identity where the container tells nothing."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])
-    return a, b, c, d

@@ -120,6 +120,17 @@ def test_each_kind_of_death_costs_one_video() -> None:
     assert (pool.stats.videos, pool.stats.failed) == (9, 5)
 
 
+def test_a_video_that_another_one_brings_down_is_tried_again() -> None:
+    with pool_of("end:1", "poison:2", "end:60", "segfault:5", "end:3", workers=1) as pool:
+        events = list(pool)
+    found = ends(events)
+    assert [outcome(found[n]) for n in range(5)] == ["", "", "", "decoder_crashed", ""]
+    for n, frames in {0: 1, 1: 2, 2: 60, 4: 3}.items():
+        assert frames_of(events, n) == [float(k) for k in range(frames)]
+        assert sum(isinstance(e, Started) and e.index == n for e in events) == 1
+    assert (pool.stats.videos, pool.stats.failed, pool.stats.frames) == (5, 1, 66)
+
+
 def test_a_process_without_a_sign_of_life_is_given_up() -> None:
     begin = time.monotonic()
     with pool_of("hang:1", "end:2", "hang:0", "end:3", stall_seconds=1.5) as pool:

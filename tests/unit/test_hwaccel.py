@@ -136,5 +136,5 @@ def test_layouts_of_devices_give_the_same_picture(device: str, planar: str) -> N
     frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=planar)
     other = frame.reformat(format=device)
     assert other.format.name == device
-    make = PictureMaker(PREPROCESS)
+    make = PictureMaker(PREPROCESS, "h264")
     np.testing.assert_array_equal(make(other), make(frame))

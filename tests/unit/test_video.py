@@ -3,12 +3,15 @@
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
@@ -136,6 +139,53 @@ def test_rotation_is_applied(tmp_path: Path, turn: int) -> None:
     assert difference.mean() < 2  # the crop of an odd rest is not symmetric
     corner = {90: (20, 230, 20), 180: (128, 128, 128), -90: (20, 20, 230)}[turn]
     assert np.abs(image[20, 20].astype(int) - corner).max() < 40
+
+
+def test_exif_of_motion_jpeg_is_followed(tmp_path: Path) -> None:
+    """Its kind of side data has no name in PyAV 18.1, which raises for it."""
+
+    def recorded(orientation: int) -> np.ndarray:
+        path = tmp_path / f"{orientation}.avi"
+
+        def edit(_: int, picture: bytes) -> bytes:
+            return clips.with_exif(picture, orientation)
+
+        clips.write_edited(path, [clips.quadrants()] * 5, "mjpeg", "yuvj420p", edit)
+        (_, image), *_ = sample_frames(str(path), PREPROCESS)
+        return image.astype(int)
+
+    upright, turned = recorded(1), recorded(6)  # 6: to be turned clockwise
+    assert np.abs(upright[20, 20] - (230, 20, 20)).max() < 40
+    assert np.abs(turned - np.rot90(upright, -1)).mean() < 2
+
+
+def test_kinds_of_side_data_without_a_name() -> None:
+    kind = Type(12345)
+    assert kind is Type(12345) and kind.name == "UNKNOWN_12345" and kind not in list(Type)
+    assert Type["DISPLAYMATRIX"].name == "DISPLAYMATRIX"
+    with pytest.raises(ValueError, match="not a valid"):
+        Type("no number")
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_colour_profiles_of_png_end_no_process(tmp_path: Path, turn: int) -> None:
+    """PyAV 18.1 frees their names twice, when the garbage collector comes by."""
+    path = tmp_path / "a.mov"
+    edit = lambda _, picture: clips.with_profile(picture)  # noqa: E731
+    clips.write_edited(path, [clips.quadrants()] * 3, "png", "rgb24", edit, turn)
+    code = (
+        "import gc, sys; from pipeline.video import sample_frames;"
+        "from pipeline.records import Preprocess\n"
+        "for _ in range(20):\n"
+        "    (_, image), = sample_frames(sys.argv[1], Preprocess(64, 64, 'stretch'))\n"
+        "    gc.collect()\n"
+        "print(*image[8, 8])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120
+    )
+    corner = "20 230 20" if turn else "230 20 20"
+    assert (run.returncode, run.stdout.strip()) == (0, corner), run.stderr
 
 
 def test_colours_are_right(tmp_path: Path) -> None:
