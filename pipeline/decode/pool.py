@@ -161,10 +161,10 @@ class _Jobs:
 
 
 class _Known:
-    """Of a video that is decoded: its file, and frames of it and of each of its insets."""
+    """Of a video that is decoded: its file, frames of it and of each of its insets, a note."""
 
     def __init__(self, source: SourceInfo) -> None:
-        self.source, self.started = source, False
+        self.source, self.started, self.note = source, False, ""
         self.sent: Counter[int] = Counter()  # put out
         self.skipped: Counter[int] = Counter()  # of those still to come again
 
@@ -206,6 +206,7 @@ class _Worker(threading.Thread):
             if not again or self._outbox.closed:
                 return Ended(index, failure=Failure(ref.id, reason, detail, known.source))
             known.skipped = known.sent.copy()
+            known.note = f"decoded by a second process, as of the first: {detail}"
 
     def _follow(self, child: Child, index: int, ref: VideoRef, known: _Known) -> Ended:
         """Put out what a process tells of a video, from where one before it came to."""
@@ -223,14 +224,14 @@ class _Worker(threading.Thread):
                 if out < len(seconds):
                     self._outbox.put(Frames(index, seconds[out:], images[out:], inset))
             elif kind is Kind.ENDED:
-                return self._ended(index, ref, known.source, meta)
+                return self._ended(index, ref, known, meta)
         return Ended(index)
 
-    def _ended(self, index: int, ref: VideoRef, source: SourceInfo, end: dict[str, Any]) -> Ended:
+    def _ended(self, index: int, ref: VideoRef, known: _Known, end: dict[str, Any]) -> Ended:
         self._outbox.add_costs(end["cpu_seconds"], end["video_seconds"], end["on_device"])
         if end["reason"] is None:
-            return Ended(index, note=end["note"])
-        return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], source))
+            return Ended(index, note=", ".join(filter(None, (end["note"], known.note))))
+        return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], known.source))
 
     def _start_child(self) -> Child:
         if self.child is None or not self.child.running():
