@@ -21,7 +21,7 @@ from pipeline.video.full import FullDecode
 from pipeline.video.hwaccel import PLANAR
 from pipeline.video.keyframes import KEYFRAME_SAMPLING, KeyframeDecode, KeyframesOfAll
 from pipeline.video.packets import PacketReader
-from pipeline.video.picture import PictureMaker, shown_size
+from pipeline.video.picture import PictureMaker
 from pipeline.video.sampling import SAMPLING, Clock, nominal_rate
 from pipeline.video.selective import SelectiveDecode, applicable
 from pipeline.video.source import number
@@ -84,8 +84,7 @@ class VideoDecoder:
     ) -> None:
         self._path, self._fps, self._min_frames, self._tick = path, fps, min_frames, tick
         self._reader = PacketReader(path, tick, hwaccel)
-        self._decoder = self._reader.stream.codec_context.name
-        self._picture = PictureMaker(preprocess, self._decoder)
+        self._picture = PictureMaker(preprocess, self._reader.stream.codec_context.name)
         self._hwaccel, self.on_device = hwaccel, False
         self._keyframes_only = sampling == "keyframes"
         self.source = self._reader.source
@@ -162,7 +161,7 @@ class VideoDecoder:
                 image, last = self._picture(frame), frame
             if not self._kept:
                 self.on_device = self._reader.accelerated and frame.format.name in PLANAR
-                width, height = shown_size(frame, self._decoder)
+                width, height = self._picture.shown_size(frame)
                 self.source = replace(self.source, width=width, height=height)
             self._kept, self._seconds = self._kept + 1, seconds
             yield seconds, image

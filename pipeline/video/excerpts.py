@@ -12,7 +12,7 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video.picture import upright
 from pipeline.video.sampling import nominal_rate
-from pipeline.video.side_data import matrix_of
+from pipeline.video.side_data import Orientation
 from pipeline.video.source import (
     AV_ERRORS,
     describe,
@@ -80,6 +80,7 @@ class ExcerptDecoder:
         self._parts = stretches(self.source.duration, length, most)
         rate = nominal_rate(number(self._stream.guessed_rate), number(self._stream.average_rate))
         self._step = 1.0 / rate
+        self._orientation = Orientation(self._stream.codec_context.name)
         self._size: tuple[int, int] | None = None
         self.note = ""
 
@@ -138,5 +139,4 @@ class ExcerptDecoder:
             small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
         except AV_ERRORS as error:
             raise VideoError("unsupported", f"cannot convert: {reason_text(error)}") from error
-        matrix = matrix_of(frame, self._stream.codec_context.name)
-        return np.ascontiguousarray(upright(small.to_ndarray(), matrix))
+        return np.ascontiguousarray(upright(small.to_ndarray(), self._orientation.of(frame)))

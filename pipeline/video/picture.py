@@ -16,7 +16,7 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.resize import resize_crop
 from pipeline.video.hwaccel import PLANAR
-from pipeline.video.side_data import matrix_of
+from pipeline.video.side_data import Matrix, Orientation
 from pipeline.video.source import AV_ERRORS, reason_text
 
 
@@ -25,11 +25,11 @@ class PictureMaker:
 
     Args:
         preprocess: sizes and method of scaling.
-        decoder: that the frames are from, see `side_data.matrix_of`.
+        decoder: that the frames are from, see `side_data.Orientation`.
     """
 
     def __init__(self, preprocess: Preprocess, decoder: str) -> None:
-        self._preprocess, self._decoder = preprocess, decoder
+        self._preprocess, self._orientation = preprocess, Orientation(decoder)
         self._reformatter, self._to_planes = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
@@ -39,13 +39,19 @@ class PictureMaker:
             VideoError: unsupported, a pixel format or size that cannot be converted.
         """
         try:
-            matrix = matrix_of(frame, self._decoder)
+            matrix = self._orientation.of(frame)
             return resize_crop(upright(self._rgb(frame), matrix), self._preprocess)
         except (*AV_ERRORS, MemoryError) as error:
             size = f"{frame.width}x{frame.height} {frame.format.name}"
             raise VideoError(
                 "unsupported", f"cannot convert {size} frames: {reason_text(error)}"
             ) from error
+
+    def shown_size(self, frame: Any) -> tuple[int, int]:
+        """Width and height in pixels after turning it upright."""
+        a, b, c, d = self._orientation.of(frame)
+        turned = abs(b) + abs(c) > abs(a) + abs(d)
+        return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
     def _rgb(self, frame: Any) -> np.ndarray:
         """uint8 [H, W, 3]; rows may be padded."""
@@ -67,14 +73,7 @@ class PictureMaker:
         )
 
 
-def shown_size(frame: Any, decoder: str) -> tuple[int, int]:
-    """Width and height in pixels after turning it upright."""
-    a, b, c, d = matrix_of(frame, decoder)
-    turned = abs(b) + abs(c) > abs(a) + abs(d)
-    return (frame.height, frame.width) if turned else (frame.width, frame.height)
-
-
-def upright(image: np.ndarray, matrix: tuple[float, float, float, float]) -> np.ndarray:
+def upright(image: np.ndarray, matrix: Matrix) -> np.ndarray:
     """The image as shown, for turns by whole quarters and mirrors.
 
     Args:

@@ -1,4 +1,4 @@
-"""How a frame is to be turned, read past two faults of PyAV 18.1 that end processes.
+"""How frames are to be turned, read past two faults of PyAV 18.1 that end processes.
 
 It names kinds of side data by a list that falls behind its FFmpeg: Exif (motion JPEG of cameras,
 photographs) and the view that a frame of stereoscopic HEVC shows have no name there, and
@@ -19,6 +19,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 
 _DESCRIBING = {"png", "apng"}  # decoders
+Matrix = tuple[float, float, float, float]
 
 
 def _named(kinds: Any, value: object) -> Any:
@@ -33,20 +34,36 @@ def _named(kinds: Any, value: object) -> Any:
 type.__setattr__(Type, "_missing_", classmethod(_named))
 
 
-def matrix_of(frame: Any, decoder: str) -> tuple[float, float, float, float]:
-    """How an `av.VideoFrame` is to be shown: (a, b, c, d) of `picture.upright`.
+class Orientation:
+    """How the frames of one video are to be turned.
+
+    A frame whose side data was asked for is kept until the garbage collector comes by, as it and
+    the answer refer to one another: of 4K that was a GiB in 90 frames. So it is asked for with the
+    first frame, and when the rotation changes, which can be had without.
 
     Args:
-        decoder: that it is from, a name of FFmpeg's. Of PNG, mirrors are not known.
-
-    Returns:
-        the identity where the file tells nothing.
+        decoder: that the frames are from, a name of FFmpeg's. Of PNG, mirrors are not known.
     """
-    if decoder in _DESCRIBING:
-        angle = np.radians(frame.rotation)  # anticlockwise
-        return np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])
-    return a, b, c, d
+
+    def __init__(self, decoder: str) -> None:
+        self._describing = decoder in _DESCRIBING
+        self._known: dict[int, Matrix] = {}
+
+    def of(self, frame: Any) -> Matrix:
+        """(a, b, c, d) of `picture.upright` for an `av.VideoFrame`.
+
+        The identity where the file tells nothing.
+        """
+        rotation: int = frame.rotation  # degrees, anticlockwise
+        if rotation not in self._known:
+            self._known[rotation] = self._read(frame, np.radians(rotation))
+        return self._known[rotation]
+
+    def _read(self, frame: Any, angle: float) -> Matrix:
+        if self._describing:
+            return np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        data = frame.side_data.get("DISPLAYMATRIX")
+        if data is None:
+            return 1, 0, 0, 1
+        a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])
+        return a, b, c, d

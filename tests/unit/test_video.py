@@ -1,5 +1,6 @@
 """Decoding by value: the clips tell in their pictures which frame is which."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -186,6 +187,19 @@ def test_colour_profiles_of_png_end_no_process(tmp_path: Path, turn: int) -> Non
     )
     corner = "20 230 20" if turn else "230 20 20"
     assert (run.returncode, run.stdout.strip()) == (0, corner), run.stderr
+
+
+def test_frames_do_not_pile_up(tmp_path: Path) -> None:
+    """A frame whose side data was read waits for the garbage collector, and 4K has large ones."""
+    path = clips.write(tmp_path / "a.mp4", [clips.quadrants()] * 40, turn=90)
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in sample_frames(str(path), PREPROCESS, fps=25)) == 40
+        waiting = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert waiting < 4
 
 
 def test_colours_are_right(tmp_path: Path) -> None:
