@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.retrieval.ablation import HEADS, cells_of
 from benchmarks.retrieval.compare import Split, read_split
 from benchmarks.retrieval.costs import network_seconds, timed
-from benchmarks.retrieval.evaluate import model_stores, to_stderr
+from benchmarks.retrieval.evaluate import model_store, model_stores, to_stderr
 from benchmarks.retrieval.metrics import figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
 from benchmarks.retrieval.tables import markdown_row
@@ -45,12 +45,16 @@ COLUMNS = [*HEADS, "bytes an hour", "stage one, ms a second", "stage two, ms a p
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: options of both stages, and whether the model's comparator is used."""
+    """One row: options of both stages, and whether the model's comparator is used.
+
+    `as_queries` is of the queries' store alone.
+    """
 
     name: str
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     comparator: bool = True
+    as_queries: bool = True
 
 
 def settings(model: ModelWeights) -> list[Setting]:
@@ -60,6 +64,8 @@ def settings(model: ModelWeights) -> list[Setting]:
         rows.append(Setting("without comparator", comparator=False))
     if model.insets:
         rows.append(Setting("--insets 0", ExtractConfig(insets=0)))
+    if model.layout.query > model.regions:
+        rows.append(Setting("queries without --as_queries", as_queries=False))
     if model.attention is None and model.adaptation is None:  # which are learned for all values
         rows += [
             Setting(f"--dims {dims}", ExtractConfig(dims=dims))
@@ -129,6 +135,10 @@ def row_of(
     """
     sides = split.queries, split.database
     stores = model_stores(sides, split.folder, model_dir, setting.extract, to_stderr)
+    if not setting.as_queries:
+        plain = replace(setting.extract, insets=0)
+        folder = split.folder / "stores"
+        stores[0] = model_store(split.queries, folder / "plain", model_dir, plain, to_stderr, False)
     if setting.extract not in stage_one:
         seconds = network_seconds(split.sample, model_dir, setting.extract) if split.sample else 0
         stage_one[setting.extract] = seconds / split.sample_hours if split.sample else np.nan

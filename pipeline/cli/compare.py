@@ -261,6 +261,11 @@ def _run(
     from pipeline.compare import compute_similarity
 
     weights = common.load_weights(model_dir)
+    if weights.layout.query > weights.regions and not queries.spec.query_vectors:
+        common.say(
+            f"note: the queries in {queries.path} were stored without --as_queries, so without "
+            "further views of their pictures: crops and outlines, for instance, are often missed"
+        )
     line = common.ProgressLine()
     report = compute_similarity(
         queries,

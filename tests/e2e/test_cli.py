@@ -54,7 +54,7 @@ def result(folder):
     )  # fmt: skip
     assert "model: " in done.stderr and "8 scores of 2 queries and 4 database videos" in done.stderr
     assert "1 videos failed when" in done.stderr
-    assert done.stdout == ""
+    assert done.stdout == "" and "as_queries" not in done.stderr
     return json.loads((folder / "r.json").read_text())
 
 
@@ -93,10 +93,11 @@ def test_stores_of_both_kinds_without_the_videos(folder, result, tmp_path):
     for part, removed in zip(parts, (ids[2:], ids[:2]), strict=True):
         run("-m", "pipeline", "copy", tmp_path / "all.h5", part)
         run("-m", "pipeline", "remove", part, "--", *removed)
-    run(
+    done = run(
         ROOT / "compute_similarity.py", "--query_store", tmp_path / "q.h5", "--database_store",
         parts[0], "--database_store", parts[1], "--output_file", "r.json", cwd=tmp_path,
     )  # fmt: skip
+    assert "as_queries" not in done.stderr
     found = json.loads((tmp_path / "r.json").read_text())
     assert found.keys() == result.keys()
     # The queries' features may come from other batches, which moves the last written digit.
@@ -109,7 +110,8 @@ def test_top_k_and_threshold(folder, result, tmp_path):
         ROOT / "compute_similarity.py", "--query_store", folder / "d.zarr",
         "--database_store", folder / "d.zarr", "--output_file", tmp_path / "r.json",
     )  # fmt: skip
-    run(*common, "--top_k", "1", "--threshold", "0.9")
+    done = run(*common, "--top_k", "1", "--threshold", "0.9")
+    assert f"the queries in {folder / 'd.zarr'} were stored without --as_queries" in done.stderr
     found = json.loads((tmp_path / "r.json").read_text())
     assert {q: list(r) for q, r in found.items()} == {p.stem: [p.stem] for p in EXAMPLES}
 

@@ -26,6 +26,10 @@ def test_rows_are_those_that_the_model_can_have():
     assert not rows["without comparator"].comparator
     assert {name for name, row in rows.items() if row.extract.insets is not None} == {"--insets 0"}
     assert "--insets 0" not in {row.name for row in stages.settings(replace(model, insets=0))}
+    plain = "queries without --as_queries"
+    assert {name for name, row in rows.items() if not row.as_queries} == {plain}
+    alike = replace(model, mirrored=False, views=(), small=(), small_offsets=())
+    assert plain not in {row.name for row in stages.settings(alike)}
     small = replace(model, comparator=None).with_dims(200)
     rows = {row.name: row for row in stages.settings(small)}
     assert {row.extract.dims for row in rows.values()} == {None, 128}
@@ -113,6 +117,16 @@ def test_a_row_runs_both_stages_and_the_second_run_extracts_nothing(split, capsy
     assert stages.main(arguments) == 0
     again = capsys.readouterr()
     assert again.out == output.out and not again.err
+
+
+def test_queries_may_be_stored_as_a_database_is(split, capsys):
+    arguments = [str(split.parent), "--timed", "0", "--only", "without --as_queries"]
+    assert stages.main(arguments) == 0
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row.startswith("| queries without --as_queries | 1.000 |")
+    (path,) = (split / "stores").glob("plain_*.h5")
+    with open_store(path) as store:
+        assert store.ids == ["query"] and store.spec.query_vectors == 0
 
 
 def test_a_set_that_was_not_built_is_named(tmp_path, capsys):
