@@ -95,9 +95,9 @@ def batched(
     from pipeline.nets.backend import ops
     from pipeline.nets.pairs import PairScorer
 
-    scorer = PairScorer(weights, False, precision, tile)
+    scorer = PairScorer(weights, "chamfer", precision, tile)
     sides = [plan_pieces([len(v) for v in side], COMPARATOR, 256) for side in (queries, targets)]
-    scores = PairScores(*sides, COMPARATOR, False)
+    scores = PairScores(*sides, COMPARATOR, "chamfer")
     table = np.empty((len(queries), len(targets)), np.float32)
     resident = scorer.place_queries(queries.reshape(-1, *queries.shape[2:]))
     flat = targets.reshape(-1, *targets.shape[2:])

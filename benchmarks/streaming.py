@@ -51,7 +51,7 @@ def parts(
     queries: Collection, database: Collection, weights: object, config: CompareConfig
 ) -> dict[str, Callable[[], object]]:
     """The three steps alone; each does the work of the whole database."""
-    scorer = PairScorer(weights, False, config.precision)  # type: ignore[arg-type]
+    scorer = PairScorer(weights, "chamfer", config.precision)  # type: ignore[arg-type]
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     asked = compare._Side(queries, geometry, compare._QUERY_BLOCK_FRAMES)
     searched = compare._Side(database, geometry, compare._frames_in(config.block_mb, database))
@@ -71,7 +71,7 @@ def parts(
             ops.convert_to_numpy(ops.cast(side.tiles[-1][0, 0], "float32"))
 
     def work() -> None:
-        scores = PairScores(asked.pieces, searched.pieces, geometry, False)
+        scores = PairScores(asked.pieces, searched.pieces, geometry, "chamfer")
         for i in range(len(searched.blocks)):
             block = searched.blocks[i % len(placed)]
             for query_block, query_vectors in zip(asked.blocks, resident, strict=True):

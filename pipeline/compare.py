@@ -183,15 +183,15 @@ def _fill_table(
     from pipeline.nets.backend import device_scope, resolve_similarity_precision
     from pipeline.nets.pairs import PairScorer
 
-    symmetric = (config.similarity_function or model.similarity_function) == "symmetric_chamfer"
+    function = config.similarity_function or model.similarity_function
     precision = resolve_similarity_precision(config.precision, gpu_id)
-    scorer = PairScorer(model, symmetric, precision, gpu_id=gpu_id)
+    scorer = PairScorer(model, function, precision, gpu_id=gpu_id)
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
     database_side = _Side(
         database, geometry, _frames_in(config.block_mb, database), database.spec.regions
     )
-    scores = PairScores(query_side.pieces, database_side.pieces, geometry, symmetric, places)
+    scores = PairScores(query_side.pieces, database_side.pieces, geometry, function, places)
 
     def place(vectors: np.ndarray) -> Any:
         with device_scope(gpu_id):  # a scope holds for its own thread only

@@ -14,7 +14,8 @@ from pipeline.encoding import ENCODINGS
 from pipeline.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-SIMILARITY_FUNCTIONS = ("chamfer", "symmetric_chamfer")
+MODEL_FUNCTIONS = ("chamfer", "symmetric_chamfer")  # that models are made for, both of the paper
+SIMILARITY_FUNCTIONS = (*MODEL_FUNCTIONS, "max_chamfer")
 DTYPES = tuple(ENCODINGS)
 SAMPLINGS = ("frames", "keyframes")
 WHITENINGS = ("keep", "pca", "paired")
@@ -112,7 +113,9 @@ class CompareConfig:
     """Stage two.
 
     Attributes:
-        similarity_function: chamfer or symmetric_chamfer; None takes the model's own.
+        similarity_function: chamfer: how much of the query is found in the database video;
+            symmetric_chamfer: mean of both directions; max_chamfer: the larger of both; None takes
+            the model's own.
         precision: auto, float32, bfloat16 or float16 (of the similarity network).
         batch_size: pairs in one run of the comparator, at most; long videos make it fewer.
         block_mb: memory for one block of database features, in MiB, of int8 and binary ones as
@@ -225,7 +228,7 @@ class TrainConfig:
             ("loss", LOSSES),
             ("start", STARTS),
             ("chosen_epoch", EPOCHS),
-            ("similarity_function", (None, *SIMILARITY_FUNCTIONS)),
+            ("similarity_function", (None, *MODEL_FUNCTIONS)),
         ):
             value = getattr(self, name)
             _require(value in known, f"{name} is {value!r}, expected one of {known}")

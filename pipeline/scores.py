@@ -2,8 +2,9 @@
 
 The Chamfer similarity of two videos is the mean over query outputs of the maximum over target
 outputs (ViSiL, ICCV 2019, equation 4). Pieces give maxima over parts of the target; the maximum
-of those, then the mean over all query outputs, is the same number. Similarities of unit vectors
-lie in [-1, 1], and are kept there where float16 storage has made a vector a little too long.
+of those, then the mean over all query outputs, is the same number. The other direction likewise.
+Similarities of unit vectors lie in [-1, 1], and are kept there where float16 storage has made a
+vector a little too long.
 
 Where frames count unequally, the mean is a weighted one; an output's weight is the mean of its own
 frames'. Weights come in block by block and are kept of videos cut into several pieces only.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +80,7 @@ class PairScores:
     Args:
         queries, targets: all pieces of each side.
         geometry: of the similarity network.
-        symmetric: average both directions.
+        function: of `config.SIMILARITY_FUNCTIONS`: one direction, the mean or the larger of both.
         places: intp, row and column of the table for the videos of each side; of those that share
             an entry the best score counts. None: each has its own, in their order.
     """
@@ -88,11 +90,11 @@ class PairScores:
         queries: Sequence[Piece],
         targets: Sequence[Piece],
         geometry: Geometry,
-        symmetric: bool,
+        function: str,
         places: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self._stride = geometry.stride
-        self._symmetric = symmetric
+        self._function = function
         self._query_pieces = np.bincount([p.video for p in queries])
         self._target_pieces = np.bincount([p.video for p in targets])
         self._query_frames = _lengths(queries)
@@ -202,7 +204,7 @@ class PairScores:
             score = _mean(by_row[ready], batch.windows[ready, 3], q, batch.queries[ready])
             if by_column is not None:
                 back = _mean(by_column[ready], batch.windows[ready, 7], t, batch.targets[ready])
-                score = (score + back) / 2
+                score = self._joined(score, back)
             videos = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
             self._write(table, *videos, score)
         for i in np.flatnonzero(~whole):
@@ -228,7 +230,7 @@ class PairScores:
                 int(self._query_pieces[key[0]] * self._target_pieces[key[1]]),
                 np.full(self._query_frames[key[0]] // self._stride, -np.inf, np.float32),
             )
-            if self._symmetric:  # a long video against many queries: most of the memory
+            if by_column is not None:  # a long video against many queries: most of the memory
                 outputs = self._target_frames[key[1]] // self._stride
                 pair.columns = np.full(outputs, -np.inf, np.float32)
         _raise_to(pair.rows, query, by_row, self._stride)
@@ -238,11 +240,16 @@ class PairScores:
         if pair.remaining == 0:
             weights = _weights_of(query_group, query_place, self._query_weights)
             score = np.average(pair.rows.astype(np.float64), weights=weights)
-            if self._symmetric:
+            if by_column is not None:
                 weights = _weights_of(target_group, target_place, self._target_weights)
-                score = (score + np.average(pair.columns.astype(np.float64), weights=weights)) / 2
+                back = np.average(pair.columns.astype(np.float64), weights=weights)
+                score = self._joined(score, back)
             self._write(table, np.array(key[:1]), np.array(key[1:]), np.array([score]))
             del self._unfinished[key]
+
+    def _joined(self, there: Any, back: Any) -> Any:
+        """Of both directions."""
+        return np.maximum(there, back) if self._function == "max_chamfer" else (there + back) / 2
 
     def _write(
         self, table: np.ndarray, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray

@@ -139,22 +139,26 @@ def comparator(
 
 def chamfer(
     matrix: np.ndarray,
-    symmetric: bool = False,
+    function: str = "chamfer",
     rows: np.ndarray | None = None,
     columns: np.ndarray | None = None,
 ) -> float:
-    """[a, b] -> mean over a of the maximum over b, weighted; symmetric: both ways, averaged."""
-    score = np.average(matrix.max(axis=1), weights=rows)
-    return float(
-        (score + np.average(matrix.max(axis=0), weights=columns)) / 2 if symmetric else score
-    )
+    """[a, b] -> mean over a of the maximum over b, weighted; or of both ways mean or larger one."""
+    there = np.average(matrix.max(axis=1), weights=rows)
+    back = np.average(matrix.max(axis=0), weights=columns)
+    found = {
+        "chamfer": there,
+        "symmetric_chamfer": (there + back) / 2,
+        "max_chamfer": max(there, back),
+    }
+    return float(found[function])
 
 
 def similarity(
     query: np.ndarray,
     target: np.ndarray,
     layers: list[tuple[np.ndarray, np.ndarray]] | None = None,
-    symmetric: bool = False,
+    function: str = "chamfer",
     blank: Any = None,
     layout: Any = None,
     skip: float = 0.0,
@@ -163,6 +167,7 @@ def similarity(
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
+    symmetric = function == "symmetric_chamfer"
     if layout is None:
         matrix, n = f2f(query, target, symmetric, blank), query.shape[1]
     else:
@@ -172,7 +177,7 @@ def similarity(
     if layers is not None:
         matrix = comparator(matrix, layers, skip, symmetric, *weights)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
-    return chamfer(matrix, symmetric, *weights)
+    return chamfer(matrix, function, *weights)
 
 
 def _repeat(video: np.ndarray) -> np.ndarray:

@@ -25,7 +25,13 @@ from benchmarks.retrieval.metrics import Figures, figures_by_kind
 from benchmarks.retrieval.sources import SPLITS
 from benchmarks.retrieval.tables import table_of
 from pipeline import compute_similarity, extract_features
-from pipeline.config import DTYPES, SAMPLINGS, CompareConfig, ExtractConfig
+from pipeline.config import (
+    DTYPES,
+    SAMPLINGS,
+    SIMILARITY_FUNCTIONS,
+    CompareConfig,
+    ExtractConfig,
+)
 from pipeline.extract import ExtractReport
 from pipeline.nets.model_dir import load_model
 from pipeline.shipped import default_model_dir
@@ -188,7 +194,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
     parser.add_argument("--insets", type=int, help="pictures within the picture, 0 for none")
-    parser.add_argument("--similarity_function", choices=("chamfer", "symmetric_chamfer"))
+    parser.add_argument("--similarity_function", choices=SIMILARITY_FUNCTIONS)
     parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
                         help="the model with score normalisation as well")  # fmt: skip
     parser.add_argument("--background_weight", type=float, default=CompareConfig.background_weight)

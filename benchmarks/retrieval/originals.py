@@ -1,15 +1,17 @@
-"""The other way round: copies that show a clip beside or within another one ask for its original.
+"""The other way round: copies that show a clip beside, within or among others ask for its original.
 
     python -m benchmarks.retrieval.originals SET_DIR [--split validation]
 
 Queries are the split's copies of `KINDS`, the database is its clips, distractors too. Of a copy the
 original is to be found; the host that it shows as well is not counted. Each row is one way to
-compare: the queries as they are, and with their insets (`--query_insets`).
+compare: the queries as they are and with their insets (`--query_insets`), by the model's own
+similarity function and by max_chamfer, for which it is enough that the clip is found in the query.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from benchmarks.retrieval.strangers import Strangers, read_strangers
 from benchmarks.retrieval.tables import markdown_row
 from pipeline.config import CompareConfig, ExtractConfig, override
 
-KINDS = ("pip_25_35", "pip_50", "split_screen")
+KINDS = ("pip_25_35", "pip_50", "split_screen", "excerpt")
 INSETS = 2  # in each picture
 
 
@@ -61,8 +63,9 @@ def rows_of(
     relevant, counted = truth(strangers, list(copies))
     kinds = np.array([kind_of(name) for name in copies])
     rows = []
-    for name, searched in (("as they are", False), ("--query_insets", True)):
-        config = override(compare, query_insets=searched)
+    for searched, function in itertools.product((False, True), (None, "max_chamfer")):
+        config = override(compare, query_insets=searched, similarity_function=function)
+        name = " ".join(filter(None, ("--query_insets" if searched else "as they are", function)))
         scores = model_scores(stores, (list(copies), list(clips)), model_dir, config)
         whole = figures(scores, relevant, counted)
         apart = [

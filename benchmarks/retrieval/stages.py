@@ -77,10 +77,13 @@ def settings(model: ModelWeights) -> list[Setting]:
         for dtype in DTYPES
         if dtype != "float16"  # a new store's own
     ]
-    symmetric = CompareConfig(similarity_function="symmetric_chamfer")
+    functions = {"symmetric Chamfer": "symmetric_chamfer", "max Chamfer": "max_chamfer"}
+    rows += [
+        Setting(name, compare=CompareConfig(similarity_function=function))
+        for name, function in functions.items()
+    ]
     return [
         *rows,
-        Setting("symmetric Chamfer", compare=symmetric),
         Setting("2 frames a second", ExtractConfig(fps=2)),
         Setting("keyframes", ExtractConfig(sampling="keyframes")),
     ]

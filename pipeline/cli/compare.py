@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     "-s",
     "--similarity_function",
     type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="Default: the one the model was made for.",
+    help="chamfer: how much of the query is found in the database video; symmetric_chamfer, "
+    "max_chamfer: mean, larger of both directions. Default: the one the model was made for.",
 )
 @click.option("-l", "--load_queries", is_flag=True, help="Keep the queries on the device.")
 @click.option("--top_k", type=click.IntRange(min=1), help="Write the best N of each query only.")

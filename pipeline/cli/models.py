@@ -96,7 +96,7 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     "-s",
     "--similarity_function",
     type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="Default: the one the model was made for.",
+    help="As for compare.",
 )
 @click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
 @common.gpu_option

@@ -1,7 +1,8 @@
 """Chamfer similarity, between frames over their regions and between videos over their frames.
 
 ViSiL (ICCV 2019), section 3.2 equation 2 (frames) and section 3.3 equation 4 (videos); the
-symmetric variant, section 3.3, is the mean of both directions and is used at both levels.
+symmetric variant, section 3.3, is the mean of both directions and is used at both levels. Ours is
+the larger of both directions, between videos only.
 
 These are the plain reference; tensors may have any number of leading batch axes.
 """
@@ -108,21 +109,24 @@ def _partial_of(dots: Any, count: int) -> Any:
     return ops.mean(ops.sort(ops.max(dots, axis=-1), axis=1)[:, -count:], axis=1)
 
 
-def video_to_video(similarity: Any, symmetric: bool = False, weights: Weights | None = None) -> Any:
+def video_to_video(
+    similarity: Any, function: str = "chamfer", weights: Weights | None = None
+) -> Any:
     """Mean over the query's rows of the maximum over the target's columns.
 
     Args:
         similarity: float [..., Tq, Tt], frame-to-frame or the comparator's output.
-        symmetric: mean of both directions.
+        function: "symmetric_chamfer" for the mean of both directions, "max_chamfer" for the larger.
         weights: of rows and columns, float [Tq] and [Tt], for a weighted mean.
 
     Returns:
         float [...].
     """
     there = _mean(ops.max(similarity, axis=-1), weights and weights[0])
-    if not symmetric:
+    if function == "chamfer":
         return there
-    return (there + _mean(ops.max(similarity, axis=-2), weights and weights[1])) / 2
+    back = _mean(ops.max(similarity, axis=-2), weights and weights[1])
+    return ops.maximum(there, back) if function == "max_chamfer" else (there + back) / 2
 
 
 def _mean(values: Any, weights: Any | None) -> Any:

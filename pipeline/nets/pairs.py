@@ -42,7 +42,8 @@ class PairScorer:
 
     Args:
         weights: all that acts after the store is used, the backbone is not.
-        symmetric: average both directions of Chamfer, over regions and over frames.
+        function: of `config.SIMILARITY_FUNCTIONS`. With symmetric_chamfer regions are compared both
+            ways as well; all but chamfer need the maxima of both directions.
         precision: "float32", "bfloat16" or "float16" of products and convolutions; sums of
             Chamfer are always float32.
         tile: frames of queries and of targets in one product; None takes what suits the device.
@@ -55,7 +56,7 @@ class PairScorer:
     def __init__(
         self,
         weights: ModelWeights,
-        symmetric: bool,
+        function: str,
         precision: str,
         tile: tuple[int, int] | None = None,
         gpu_id: int | None = None,
@@ -66,7 +67,8 @@ class PairScorer:
             ops.cast(ops.convert_to_tensor(np.zeros(1, np.float16)), "float32")
         self.few_shapes = COMPILES_BY_SHAPE
         self.tile = tile or (_GPU_TILE if on_gpu(gpu_id) else _TILE)
-        self.symmetric = symmetric
+        self.both_ways = function != "chamfer"
+        self._symmetric = function == "symmetric_chamfer"
         self.precision = precision
         self.layout = weights.layout
         self.has_comparator = weights.comparator is not None
@@ -166,14 +168,14 @@ class PairScorer:
         """What `maxima` returned, brought to the host.
 
         Returns:
-            Float32 [B, rows / s]: for each query output its best target output, and, if
-            symmetric, [B, columns / s] the other way round, else None; s is 4 with the
+            Float32 [B, rows / s]: for each query output its best target output, and, unless the
+            function is chamfer, [B, columns / s] the other way round, else None; s is 4 with the
             comparator, else 1. Entries of outputs that do not count mean nothing.
         """
         by_row, by_column = maxima
         return (
             ops.convert_to_numpy(by_row),
-            ops.convert_to_numpy(by_column) if self.symmetric else None,
+            ops.convert_to_numpy(by_column) if self.both_ways else None,
         )
 
     def _product(self, layout: Layout) -> Callable[..., Tensor]:
@@ -217,7 +219,7 @@ class PairScorer:
                 parts.append(ops.einsum("qc,tc->qt", asked[soft:], targets[start:]))
             whole = ops.cast(joined(parts, axis=0), "float32") + offsets[:, None]
             whole = ops.max(ops.reshape(whole, (len(layout.whole_places), -1, frames)), axis=0)
-        return best_look(dots, whole, layout, self.symmetric, weights)
+        return best_look(dots, whole, layout, self._symmetric, weights)
 
     def _pair_maxima(
         self, matrix: Tensor, windows: Tensor, rows: Tensor, columns: Tensor, *weights: Tensor
@@ -229,7 +231,7 @@ class PairScorer:
             x = cut(matrix, windows, rows, columns, 0)  # [B, P, Q]
         counted = between(ops.shape(x)[2], windows[:, 6:7], windows[:, 7:8])
         by_row = ops.max(ops.where(counted[:, None, :], x, _FAR), axis=2)
-        if not self.symmetric:
+        if not self.both_ways:
             return by_row, by_row
         counted = between(ops.shape(x)[1], windows[:, 2:3], windows[:, 3:4])
         return by_row, ops.max(ops.where(counted[:, :, None], x, _FAR), axis=1)
@@ -249,5 +251,5 @@ class PairScorer:
         kernel, bias = self._kernels[3]
         x = ops.clip(ops.cast(ops.matmul(x, kernel[0, 0]) + bias, "float32"), -1.0, 1.0)
         if self._skip:
-            x = (1 - self._skip) * x + self._skip * passed_by(whole, self.symmetric, weights)
+            x = (1 - self._skip) * x + self._skip * passed_by(whole, self._symmetric, weights)
         return x[..., 0]

@@ -40,7 +40,7 @@ class ViSiL:
 
     Attributes:
         weights: the loaded `ModelWeights`; `weights.origin` tells which format was found.
-        similarity_function: "chamfer" or "symmetric_chamfer".
+        similarity_function: of `config.SIMILARITY_FUNCTIONS`.
         precision: of the backbone, as asked for; similarities are always computed in float32.
     """
 
@@ -164,8 +164,9 @@ class ViSiL:
             query, target: float [T, R, C] of `extract_features`.
 
         Returns:
-            a number within [-1, 1]. Plain Chamfer is not symmetric: it asks
-            how well the target covers the query.
+            a number within [-1, 1]. Plain Chamfer is not symmetric: it asks how well the target
+            covers the query. The larger of both directions ("max_chamfer") is high as well where
+            the query covers the target.
 
         Raises:
             InputError: not features of this model.
@@ -175,7 +176,7 @@ class ViSiL:
             weights = self._of_outputs(weights[0]), self._of_outputs(weights[1])
         with device_scope(self._gpu_id):
             tensor = ops.convert_to_tensor(output)
-            score = chamfer.video_to_video(tensor, self._symmetric, weights)
+            score = chamfer.video_to_video(tensor, self.similarity_function, weights)
             number = float(ops.convert_to_numpy(score))
         return min(1.0, max(-1.0, number))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.config import MOST_INSETS, SIMILARITY_FUNCTIONS
+from pipeline.config import MODEL_FUNCTIONS, MOST_INSETS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import THUMBNAIL, Layout, View
@@ -149,10 +149,10 @@ class ModelWeights:
     features_digest: str = ""
 
     def __post_init__(self) -> None:
-        if self.similarity_function not in SIMILARITY_FUNCTIONS:
+        if self.similarity_function not in MODEL_FUNCTIONS:
             raise ValueError(
                 f"similarity_function is {self.similarity_function!r}, "
-                f"expected one of {SIMILARITY_FUNCTIONS}"
+                f"expected one of {MODEL_FUNCTIONS}"
             )
         if self.grid < 1 or not self.taps:
             raise ValueError(f"grid is {self.grid}, taps are {self.taps}, expected 1 or more each")

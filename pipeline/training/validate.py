@@ -51,14 +51,14 @@ class Validation:
 
     Args:
         views: of the clips; same: bool [N, N] of `samples.alike`.
-        symmetric: see `PairScorer`.
+        symmetric: average both directions of Chamfer.
     """
 
     def __init__(self, views: list[Views], same: np.ndarray, symmetric: bool) -> None:
         self._queries = [repeat_to_min(view.clean) for view in views]
         self._targets = [repeat_to_min(copy) for view in views for copy in view.copies]
         self._truth = truth(views, same)
-        self._symmetric = symmetric
+        self._function = "symmetric_chamfer" if symmetric else "chamfer"
 
     def __call__(self, weights: ModelWeights) -> float:
         """mAP with this attention and comparator."""
@@ -66,7 +66,7 @@ class Validation:
 
     def scores(self, weights: ModelWeights) -> np.ndarray:
         """float32 [queries, copies]."""
-        scorer = PairScorer(weights, self._symmetric, "float32")
+        scorer = PairScorer(weights, self._function, "float32")
         shared = weights.layout.shared
         targets = scorer.place_targets(np.concatenate(self._targets)[:, :shared])
         columns = _halves(self._targets, weights)

@@ -274,7 +274,7 @@ def test_the_model_as_one_object_with_all_views(folder):
     )
     target[:3, :5, :2] *= 4  # more or less blank
     target /= np.linalg.norm(target, axis=2, keepdims=True)
-    how = (model.comparator, False, model.blank, layout, 0.5)
+    how = (model.comparator, "chamfer", model.blank, layout, 0.5)
     found = ViSiL(folder / "views").calculate_video_similarity(query, target)
     want = reference.similarity(query, target, *how, model.hubs, model.adaptation)
     assert found == pytest.approx(want, abs=1e-5)

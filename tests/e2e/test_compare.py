@@ -64,13 +64,13 @@ def attended(vectors, model):
     return vectors * ((vectors @ model.attention) / 2 + 0.5)[..., None]
 
 
-def expected(query_vectors, database_vectors, model):
-    symmetric = model.similarity_function == "symmetric_chamfer"
+def expected(query_vectors, database_vectors, model, function=None):
+    function = function or model.similarity_function
     return np.array(
         [
             [
                 reference.similarity(
-                    attended(q, model), attended(t, model), model.comparator, symmetric
+                    attended(q, model), attended(t, model), model.comparator, function
                 )
                 for t in database_vectors.values()
             ]
@@ -83,6 +83,9 @@ def expected(query_vectors, database_vectors, model):
 @pytest.mark.parametrize("head", [False, True])
 def test_scores_equal_the_plain_network(opened, query_vectors, database_vectors, head, symmetric):
     model = features.model(comparator=head, attention=head, symmetric=symmetric)
+    larger = replace(FLOAT32, similarity_function="max_chamfer")
+    want = expected(query_vectors, database_vectors, model, "max_chamfer")
+    np.testing.assert_allclose(score_table(*opened, model, larger)[0], want, atol=1e-5)
     table, _ = score_table(*opened, model, FLOAT32)
     want = expected(query_vectors, database_vectors, model)
     np.testing.assert_allclose(table, want, atol=1e-5)

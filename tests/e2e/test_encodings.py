@@ -34,7 +34,7 @@ def kept(vectors, dtype):
 def expected(queries, database, model):
     return np.array(
         [
-            [reference.similarity(attended(q, model), attended(t, model), model.comparator, False)
+            [reference.similarity(attended(q, model), attended(t, model), model.comparator)
              for t in database.values()]
             for q in queries.values()
         ]

@@ -9,7 +9,7 @@ import pytest
 from pipeline import compute_similarity, extract_features
 from pipeline.collection import Collection
 from pipeline.compare import score_table
-from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig, ExtractConfig
 from pipeline.decode import Frames, decode_videos
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.nets.model_dir import load_model
@@ -91,9 +91,9 @@ def test_they_are_found_by_what_they_show(stores):
 
 
 def test_each_is_compared_as_a_video_of_its_own(stores):
-    """Also by symmetric Chamfer, which a longer database video would make smaller."""
+    """Also where both directions count, which a longer database video would make smaller."""
     model = load_model(default_model_dir())
-    for function in ("chamfer", "symmetric_chamfer"):
+    for function in SIMILARITY_FUNCTIONS:
         config = CompareConfig(similarity_function=function, precision="float32")
         with open_store(stores["database"]) as d, open_store(stores["queries"]) as q:
             database, queries = Collection([d]), Collection([q])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import SIMILARITY_FUNCTIONS
+from pipeline.config import MODEL_FUNCTIONS
 from pipeline.nets import visil
 from pipeline.nets.backend import resolve_precision
 from pipeline.nets.features import FeatureNet
@@ -25,7 +25,7 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max())
 
 
-@pytest.fixture(params=SIMILARITY_FUNCTIONS)
+@pytest.fixture(params=MODEL_FUNCTIONS)
 def function(request: pytest.FixtureRequest, network: ViSiL) -> str:
     network.similarity_function = request.param
     return str(request.param)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.collection import Collection
 from pipeline.compare import score_table
-from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
+from pipeline.config import MODEL_FUNCTIONS, CompareConfig
 from pipeline.nets.features import FeatureNet
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import ModelWeights
@@ -52,7 +52,7 @@ def region_vectors(weights: ModelWeights, golden_videos: Arrays) -> Arrays:
     }
 
 
-@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
+@pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 def test_all_similarities_from_a_store(
     store: Path, weights: ModelWeights, expected: Arrays, function: str
 ) -> None:

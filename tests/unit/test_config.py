@@ -43,6 +43,8 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
         ("extract: 3", "key: value"),
         ("compare:\n  precision: double", "precision is 'double'"),
         ("compare:\n  load_queries: maybe", "expected true or false"),
+        ("compare:\n  similarity_function: cosine", "similarity_function is 'cosine'"),
+        ("train:\n  similarity_function: max_chamfer", "similarity_function is 'max_chamfer'"),
         ("- a", "expected sections"),
         ("extract: {", "not valid YAML"),
     ],

@@ -245,6 +245,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"format_version": 2}, "format_version is 2, this program reads 1"),
         ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),
         ({"similarity_function": "cosine"}, "similarity_function is 'cosine'"),
+        ({"similarity_function": "max_chamfer"}, "similarity_function is 'max_chamfer'"),
         ({"input": {"resize": 40}}, "InputDescription"),
         ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
         ({"blank": {"low": 0.6}}, "high"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.nets import chamfer, comparator, whitening
 from pipeline.nets.attention import attend, content
 from pipeline.nets.backend import keras, ops
@@ -158,21 +159,25 @@ def test_video_chamfer_by_hand() -> None:
     assert float(numpy(chamfer.video_to_video(matrix))) == pytest.approx(0.8)
     # columns: (0.3 + 0.9 + 0.4) / 3 = 1.6 / 3
     symmetric = (0.8 + 1.6 / 3) / 2
-    assert float(numpy(chamfer.video_to_video(matrix, True))) == pytest.approx(symmetric)
-    assert float(numpy(chamfer.video_to_video(matrix.T, True))) == pytest.approx(symmetric)
+    for either in (matrix, matrix.T):
+        both = numpy(chamfer.video_to_video(either, "symmetric_chamfer"))
+        assert float(both) == pytest.approx(symmetric)
+        assert float(numpy(chamfer.video_to_video(either, "max_chamfer"))) == pytest.approx(0.8)
+    assert float(numpy(chamfer.video_to_video(matrix.T))) == pytest.approx(1.6 / 3)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_batches_of_pairs_equal_single_pairs(symmetric: bool) -> None:
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
+def test_batches_of_pairs_equal_single_pairs(function: str) -> None:
+    symmetric = function == "symmetric_chamfer"
     rng = np.random.default_rng(2)
     queries = f32(rng.standard_normal((3, 5, 4, 8)))
     targets = f32(rng.standard_normal((3, 6, 4, 8)))
     matrices = numpy(chamfer.frame_to_frame(queries, targets, symmetric))
-    scores = numpy(chamfer.video_to_video(matrices, symmetric))
+    scores = numpy(chamfer.video_to_video(matrices, function))
     assert matrices.shape == (3, 5, 6) and scores.shape == (3,)
     for q, t, matrix, score in zip(queries, targets, matrices, scores, strict=True):
         assert np.allclose(numpy(chamfer.frame_to_frame(q, t, symmetric)), matrix, atol=1e-5)
-        assert numpy(chamfer.video_to_video(matrix, symmetric)) == pytest.approx(score)
+        assert numpy(chamfer.video_to_video(matrix, function)) == pytest.approx(score)
 
 
 def delta(scale: float) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
+from pipeline.config import MODEL_FUNCTIONS, SIMILARITY_FUNCTIONS
 from pipeline.encoding import decode, encode
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import Layout, View
@@ -36,7 +37,7 @@ def score_all(
     queries,
     targets,
     comparator,
-    symmetric,
+    function,
     max_frames=64,
     budget=100,
     pairs=7,
@@ -54,7 +55,7 @@ def score_all(
         layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank,
         hubs=HUBS, adaptation=adaptation,
     )  # fmt: skip
-    scorer = PairScorer(weights, symmetric, "float32", tile=(40, 70))
+    scorer = PairScorer(weights, function, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
     geometry = COMPARATOR if comparator else CHAMFER_ONLY
     sides = []
@@ -62,7 +63,7 @@ def score_all(
         pieces = plan_pieces([padded_length(len(v)) for v in side], geometry, max_frames)
         sides.append((side, pieces, plan_blocks(pieces, budget)))
     (qs, q_pieces, q_blocks), (ts, t_pieces, t_blocks) = sides
-    scores = PairScores(q_pieces, t_pieces, geometry, symmetric)
+    scores = PairScores(q_pieces, t_pieces, geometry, function)
     table = np.full((len(queries), len(targets)), np.nan, np.float32)
 
     def read(side, block):
@@ -86,51 +87,53 @@ def score_all(
 
 
 def expected(
-    queries, targets, comparator, symmetric, blank=None, layout=PLAIN, skip=0.0, adaptation=None
+    queries, targets, comparator, function, blank=None, layout=PLAIN, skip=0.0, adaptation=None
 ):
-    settings = (comparator, symmetric, blank, layout, skip, HUBS, adaptation)
+    settings = (comparator, function, blank, layout, skip, HUBS, adaptation)
     return np.array([[reference.similarity(q, t, *settings) for t in targets] for q in queries])
 
 
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 30, 33]
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 @pytest.mark.parametrize("with_comparator", [False, True])
-def test_equals_the_plain_network_for_all_small_shapes(with_comparator, symmetric):
+def test_equals_the_plain_network_for_all_small_shapes(with_comparator, function):
     queries, targets = videos(LENGTHS, 1), videos([*reversed(LENGTHS), 12, 61], 2)
     comparator = comparator_layers() if with_comparator else None
-    got = score_all(queries, targets, comparator, symmetric)
-    want = expected(queries, targets, comparator, symmetric)
+    got = score_all(queries, targets, comparator, function)
+    want = expected(queries, targets, comparator, function)
     assert want.std() > 0.02, "the case must tell scores apart"
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 @pytest.mark.parametrize("with_comparator", [False, True])
 @pytest.mark.parametrize("max_frames", [8, 20, 64])
-def test_cutting_long_videos_changes_nothing(max_frames, with_comparator, symmetric):
+def test_cutting_long_videos_changes_nothing(max_frames, with_comparator, function):
     queries, targets = videos([150, 9, 66], 3), videos([131, 70, 5, 64, 65, 99], 4)
     comparator = comparator_layers(1) if with_comparator else None
-    got = score_all(queries, targets, comparator, symmetric, max_frames=max_frames)
-    want = expected(queries, targets, comparator, symmetric)
+    got = score_all(queries, targets, comparator, function, max_frames=max_frames)
+    want = expected(queries, targets, comparator, function)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_little_is_kept_of_a_long_video_against_many_queries(symmetric):
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
+def test_little_is_kept_of_a_long_video_against_many_queries(function):
     """In one direction only the queries' maxima are needed until all pieces have come."""
     queries, targets = ([8] * 50, [4000])
     pieces = [plan_pieces(side, COMPARATOR, 256) for side in (queries, targets)]
-    scores = PairScores(*pieces, COMPARATOR, symmetric)
+    scores = PairScores(*pieces, COMPARATOR, function)
     table = np.full((50, 1), np.nan, np.float32)
     for batch in scores.batches(pieces[0], pieces[1][:3], 64, 1 << 20):
         shape = len(batch.windows), batch.rows // 4
-        back = np.zeros((shape[0], batch.columns // 4), np.float32) if symmetric else None
+        back = (
+            np.zeros((shape[0], batch.columns // 4), np.float32) if function != "chamfer" else None
+        )
         scores.add(batch, np.zeros(shape, np.float32), back, table)
     kept = sum(p.rows.nbytes + p.columns.nbytes for p in scores._unfinished.values())
     assert len(scores._unfinished) == 50 and np.isnan(table).all()
-    assert kept == 50 * 4 * (2 + 1000 * symmetric)
+    assert kept == 50 * 4 * (2 + 1000 * (function != "chamfer"))
 
 
 @pytest.mark.parametrize(
@@ -146,29 +149,29 @@ def test_little_is_kept_of_a_long_video_against_many_queries(symmetric):
 def test_block_and_batch_sizes_change_nothing(budget, pairs, cells):
     queries, targets = videos([20, 3, 40, 33], 5), videos([44, 7, 60, 12, 100, 1], 6)
     comparator = comparator_layers(2)
-    got = score_all(queries, targets, comparator, False, 64, budget, pairs, cells)
-    np.testing.assert_allclose(got, expected(queries, targets, comparator, False), atol=1e-5)
+    got = score_all(queries, targets, comparator, "chamfer", 64, budget, pairs, cells)
+    np.testing.assert_allclose(got, expected(queries, targets, comparator, "chamfer"), atol=1e-5)
 
 
 def test_order_of_videos_changes_nothing():
     queries, targets = videos([20, 3, 40], 7), videos([44, 7, 60, 12], 8)
-    forward = score_all(queries, targets, comparator_layers(3), False)
-    backward = score_all(queries[::-1], targets[::-1], comparator_layers(3), False)
+    forward = score_all(queries, targets, comparator_layers(3), "chamfer")
+    backward = score_all(queries[::-1], targets[::-1], comparator_layers(3), "chamfer")
     np.testing.assert_allclose(forward, backward[::-1, ::-1], atol=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 @pytest.mark.parametrize("with_comparator", [False, True])
-def test_few_shapes_change_nothing_and_are_few(with_comparator, symmetric):
+def test_few_shapes_change_nothing_and_are_few(with_comparator, function):
     queries, targets = videos([*LENGTHS, 70], 9), videos([*range(1, 41), 131], 10)
     comparator = comparator_layers(4) if with_comparator else None
     settings = {"budget": 200, "pairs": 64}
     few, many = set(), set()
-    got = score_all(queries, targets, comparator, symmetric, **settings, few_shapes=True,
+    got = score_all(queries, targets, comparator, function, **settings, few_shapes=True,
                     shapes=few)  # fmt: skip
-    plain = score_all(queries, targets, comparator, symmetric, **settings, shapes=many)
+    plain = score_all(queries, targets, comparator, function, **settings, shapes=many)
     np.testing.assert_allclose(got, plain, atol=1e-6)
-    np.testing.assert_allclose(got, expected(queries, targets, comparator, symmetric), atol=1e-5)
+    np.testing.assert_allclose(got, expected(queries, targets, comparator, function), atol=1e-5)
     sizes = {(rows, columns): set() for _, _, rows, columns in few}
     for _, windows, rows, columns in few:
         sizes[rows, columns].add(windows)
@@ -192,23 +195,23 @@ def partly_blank(lengths: list[int], seed: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("few_shapes", [False, True])
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 @pytest.mark.parametrize("with_comparator", [False, True])
-def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
+def test_weights_of_blank_regions(with_comparator, function, few_shapes):
     """Every border, with whole videos and cut ones, against the formula in numpy."""
     queries = partly_blank([*LENGTHS, 150], 11)
     targets = partly_blank([70, *reversed(LENGTHS), 131], 12)
     comparator = comparator_layers(5) if with_comparator else None
-    want = expected(queries, targets, comparator, symmetric, BLANK)
+    want = expected(queries, targets, comparator, function, BLANK)
     assert want.std() > 0.02
-    assert np.abs(want - expected(queries, targets, comparator, symmetric)).max() > 0.1
-    got = score_all(queries, targets, comparator, symmetric, few_shapes=few_shapes, blank=BLANK)
+    assert np.abs(want - expected(queries, targets, comparator, function)).max() > 0.1
+    got = score_all(queries, targets, comparator, function, few_shapes=few_shapes, blank=BLANK)
     np.testing.assert_allclose(got, want, atol=1e-5)
-    whole = score_all(queries, targets, comparator, symmetric, 256, 10**6, blank=BLANK)
+    whole = score_all(queries, targets, comparator, function, 256, 10**6, blank=BLANK)
     np.testing.assert_allclose(got, whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 @pytest.mark.parametrize("with_blank", [False, True])
 @pytest.mark.parametrize(
     "layout",
@@ -226,69 +229,69 @@ def test_weights_of_blank_regions(with_comparator, symmetric, few_shapes):
     ],
     ids=str,
 )
-def test_views_equal_the_plain_network(layout, with_blank, symmetric):
+def test_views_equal_the_plain_network(layout, with_blank, function):
     queries = videos([5, 30, 70], 11, layout.query)
     targets = videos([9, 66, 4], 12, layout.shared)
     blank = BLANK if with_blank else None
     comparator = comparator_layers(2)
-    got = score_all(queries, targets, comparator, symmetric, blank=blank, layout=layout)
-    want = expected(queries, targets, comparator, symmetric, blank, layout)
+    got = score_all(queries, targets, comparator, function, blank=blank, layout=layout)
+    want = expected(queries, targets, comparator, function, blank, layout)
     np.testing.assert_allclose(got, want, atol=1e-5)
     plain = [v[:, :9] for v in queries], [v[:, :9] for v in targets]
-    assert np.abs(want - expected(*plain, comparator, symmetric, blank)).max() > 0.01
+    assert np.abs(want - expected(*plain, comparator, function, blank)).max() > 0.01
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 @pytest.mark.parametrize("max_frames", [8, 64])
-def test_what_passes_the_comparator_by(max_frames, symmetric):
+def test_what_passes_the_comparator_by(max_frames, function):
     queries, targets = videos([5, 30, 70], 11), videos([9, 66, 4, 43], 12)
     comparator = comparator_layers(2)
-    got = score_all(queries, targets, comparator, symmetric, max_frames=max_frames, skip=0.4)
-    want = expected(queries, targets, comparator, symmetric, skip=0.4)
+    got = score_all(queries, targets, comparator, function, max_frames=max_frames, skip=0.4)
+    want = expected(queries, targets, comparator, function, skip=0.4)
     np.testing.assert_allclose(got, want, atol=1e-5)
-    assert np.abs(want - expected(queries, targets, comparator, symmetric)).max() > 0.01
+    assert np.abs(want - expected(queries, targets, comparator, function)).max() > 0.01
 
 
 @pytest.mark.parametrize("few_shapes", [False, True])
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 @pytest.mark.parametrize("max_frames", [8, 64])
-def test_blank_frames_beside_the_comparator(max_frames, symmetric, few_shapes):
+def test_blank_frames_beside_the_comparator(max_frames, function, few_shapes):
     """Weights inside groups of four: whole videos, cut ones, windows within a larger matrix."""
     queries, targets = partly_blank([5, 30, 70], 16), partly_blank([9, 66, 4, 43], 17)
     comparator = comparator_layers(6)
-    want = expected(queries, targets, comparator, symmetric, BLANK, skip=0.6)
+    want = expected(queries, targets, comparator, function, BLANK, skip=0.6)
     settings = {"max_frames": max_frames, "few_shapes": few_shapes}
-    got = score_all(queries, targets, comparator, symmetric, blank=BLANK, skip=0.6, **settings)
+    got = score_all(queries, targets, comparator, function, blank=BLANK, skip=0.6, **settings)
     np.testing.assert_allclose(got, want, atol=1e-5)
     weighing = reference.comparator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "comparator", lambda *given: weighing(*given[:4]))
-        plain = expected(queries, targets, comparator, symmetric, BLANK, skip=0.6)
+        plain = expected(queries, targets, comparator, function, BLANK, skip=0.6)
     assert np.abs(want - plain).max() > 0.01, "the case must tell weights from none"
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_groups_of_blank_frames_alone_give_numbers(symmetric):
+@pytest.mark.parametrize("function", MODEL_FUNCTIONS)
+def test_groups_of_blank_frames_alone_give_numbers(function):
     some = partly_blank([12, 5, 20], 18)
     for video in some:
         video[:4, :, 2:] = 0
         video[:4] /= np.linalg.norm(video[:4], axis=2, keepdims=True)
     comparator = comparator_layers(7)
-    got = score_all(some, some, comparator, symmetric, blank=BLANK, skip=0.5)
+    got = score_all(some, some, comparator, function, blank=BLANK, skip=0.5)
     assert np.isfinite(got).all()
-    want = expected(some, some, comparator, symmetric, BLANK, skip=0.5)
+    want = expected(some, some, comparator, function, BLANK, skip=0.5)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_a_blank_space_that_holds_nothing_changes_nothing(symmetric):
+@pytest.mark.parametrize("function", MODEL_FUNCTIONS)
+def test_a_blank_space_that_holds_nothing_changes_nothing(function):
     """Every weight is 1, so the scores are those of the model without one."""
     queries, targets = videos([5, 30, 70], 19), videos([9, 66, 4], 20)
     for video in (*queries, *targets):
         video[..., :2] = 0
         video /= np.linalg.norm(video, axis=2, keepdims=True)
     both = [
-        score_all(queries, targets, comparator_layers(8), symmetric, blank=blank, skip=0.5)
+        score_all(queries, targets, comparator_layers(8), function, blank=blank, skip=0.5)
         for blank in (BLANK, None)
     ]
     np.testing.assert_allclose(*both, atol=1e-6)
@@ -298,15 +301,15 @@ def test_similarity_never_exceeds_1_by_offsets():
     layout = Layout(9, small=1, small_offsets=(0.5,))
     video = videos([6], 15, 10)
     video[0][:, 9] = video[0][:, 4]
-    got = score_all(video, [video[0][:, :9]], None, False, layout=layout)
+    got = score_all(video, [video[0][:, :9]], None, "chamfer", layout=layout)
     np.testing.assert_allclose(got, 1, atol=1e-6)
 
 
 def test_queries_without_small_views_are_compared_by_what_they_have():
     layout = Layout(9, soft=True, small=2, small_offsets=(0.1, 0.2))
     queries, targets = videos([8, 21], 13, 10), videos([12, 40], 14, 10)
-    got = score_all(queries, targets, None, False, layout=layout)
-    want = expected(queries, targets, None, False, layout=Layout(9, soft=True))
+    got = score_all(queries, targets, None, "chamfer", layout=layout)
+    want = expected(queries, targets, None, "chamfer", layout=Layout(9, soft=True))
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -321,7 +324,7 @@ def adaptation_of(layout: Layout) -> dict[str, Whitening]:
     return made
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 @pytest.mark.parametrize("with_blank", [False, True])
 @pytest.mark.parametrize(
     ("layout", "asked"),
@@ -333,7 +336,7 @@ def adaptation_of(layout: Layout) -> dict[str, Whitening]:
     ],
     ids=["regions", "all views", "queries without views", "pixels without soft"],
 )
-def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, symmetric):
+def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, function):
     """What is blank is seen by vectors as they were; hubs are adapted as soft vectors are."""
     queries = videos([5, 30, 70], 21, asked or layout.query)
     targets = videos([9, 66, 4], 22, layout.shared)
@@ -341,13 +344,13 @@ def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, symm
     settings = {"blank": blank, "layout": layout, "skip": 0.5}
     comparator = comparator_layers(2)
     got = score_all(
-        queries, targets, comparator, symmetric, **settings, adaptation=adaptation,
+        queries, targets, comparator, function, **settings, adaptation=adaptation,
         few_shapes=with_blank,
     )  # fmt: skip
     settings["layout"] = layout.of_query(asked or layout.query)
-    want = expected(queries, targets, comparator, symmetric, **settings, adaptation=adaptation)
+    want = expected(queries, targets, comparator, function, **settings, adaptation=adaptation)
     np.testing.assert_allclose(got, want, atol=2e-5)
-    assert np.abs(want - expected(queries, targets, comparator, symmetric, **settings)).max() > 0.01
+    assert np.abs(want - expected(queries, targets, comparator, function, **settings)).max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
@@ -356,6 +359,6 @@ def test_adapted_vectors_of_coarse_stores(dtype):
     stored = [[encode(v, np.dtype(dtype)) for v in side] for side in (queries, targets)]
     floats = [[decode(v, DIMS) for v in side] for side in stored]
     adaptation, comparator = adaptation_of(PLAIN), comparator_layers(2)
-    got = score_all(*stored, comparator, False, blank=BLANK, adaptation=adaptation)
-    want = expected(*floats, comparator, False, BLANK, adaptation=adaptation)
+    got = score_all(*stored, comparator, "chamfer", blank=BLANK, adaptation=adaptation)
+    want = expected(*floats, comparator, "chamfer", BLANK, adaptation=adaptation)
     np.testing.assert_allclose(got, want, atol=2e-5)

@@ -104,8 +104,9 @@ def test_ablation_computes_what_stage_two_computes(symmetric):
         sides.append(videos)
     joined = [ablation.Side(np.concatenate(s), [len(v) for v in s]) for s in sides]
     found = ablation.scores(*joined, layout, ablation.Variant("", symmetric=symmetric), hubs)
+    function = "symmetric_chamfer" if symmetric else "chamfer"
     want = [
-        [reference.similarity(q, t, None, symmetric, None, layout, hubs=hubs) for t in sides[1]]
+        [reference.similarity(q, t, None, function, None, layout, hubs=hubs) for t in sides[1]]
         for q in sides[0]
     ]
     np.testing.assert_allclose(found, want, atol=1e-5)

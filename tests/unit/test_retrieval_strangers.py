@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import held, originals, strangers
+from benchmarks.retrieval import compilations, held, originals, strangers
 from benchmarks.retrieval.sources import read_sources
-from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig, ExtractConfig
+from pipeline.store import open_store
+from tests import features
 
 
 @pytest.fixture
@@ -101,14 +103,57 @@ def test_copies_ask_for_their_original_and_the_host_is_not_counted(split_dir, mo
         return name
 
     def model_scores(_stores, lists, _model_dir, config):
-        compared.append(config.query_insets)
+        compared.append((config.query_insets, config.similarity_function))
         scores = np.array([[0.1, 0.9, 0.2], [0.3, 0.2, 0.9]])  # the hosts come first
         return scores if not config.query_insets else scores + 0.5 * relevant
 
     monkeypatch.setattr(originals, "model_store", model_store)
     monkeypatch.setattr(originals, "model_scores", model_scores)
     rows = originals.rows_of(split_dir, None, ExtractConfig(), CompareConfig())
-    assert made == [("copies", 2, True), ("clips", None, False)] and compared == [False, True]
-    assert [row[0] for row in rows] == ["as they are", "--query_insets"]
-    assert [row[1] for row in rows] == ["0.500", "1.000"]
-    assert rows[0][4:] == ["nan", "0.500", "nan"]  # of each kind
+    assert made == [("copies", 2, True), ("clips", None, False)]
+    functions = None, "max_chamfer"
+    assert compared == [(insets, f) for insets in (False, True) for f in functions]
+    names = ["as they are", "as they are max_chamfer"]
+    assert [row[0] for row in rows] == [*names, "--query_insets", "--query_insets max_chamfer"]
+    assert [row[1] for row in rows] == ["0.500", "0.500", "1.000", "1.000"]
+    assert rows[0][4:] == ["nan", "0.500", "nan", "nan"]  # of each kind
+
+
+def test_a_clip_among_others_asks_for_its_copies_alone(split_dir, tmp_path, monkeypatch):
+    found = strangers.read_strangers(split_dir)
+    query, film, other = found.queries
+    videos = {name: features.region_vectors(5 + i, i) for i, name in enumerate(found.queries)}
+    parts = tmp_path / "parts.h5"
+    features.fill(parts, features.spec("0" * 64), videos)
+    asked = []
+
+    def model_store(given, name, _model_dir, config, _log, as_queries):
+        asked.append((list(given), name.name, config.insets, as_queries))
+        return parts if as_queries else name
+
+    def model_scores(stores, lists, _model_dir, config):
+        assert lists == ([query], list(found.database))
+        with open_store(stores[0]) as store:
+            (name,) = store.ids
+            vectors = store.read_vectors(name)
+        near = {
+            i: np.abs(vectors[:, None, 0] - v[None, :, 0]).max(axis=2) for i, v in videos.items()
+        }
+        shown = [i for i, distances in near.items() if (distances < 2e-3).any()]
+        assert query in shown and len(shown) <= 2
+        assert len(vectors) == sum(len(videos[i]) for i in shown)
+        scores = np.array([[0.5, 0.9, 0.6, 0.7, 0.4]])  # the query's copy, the film's, the others
+        return scores + 0.3 * (config.similarity_function == "max_chamfer")
+
+    monkeypatch.setattr(compilations, "LENGTHS", (1, 2))
+    monkeypatch.setattr(compilations, "model_store", model_store)
+    monkeypatch.setattr(compilations, "model_scores", model_scores)
+    rows = compilations.figures_of(split_dir, None, ExtractConfig(), CompareConfig())
+    assert asked[0] == ([query, film, other], "strangers", 0, True)
+    assert asked[1] == (list(found.database), "database", None, False)
+    assert list(rows) == [(n, f) for n in (1, 2) for f in SIMILARITY_FUNCTIONS]
+    alone, among = rows[1, "chamfer"], rows[2, "chamfer"]
+    assert alone[0].mean_ap == 0.25 and alone[1] == pytest.approx(0.9, abs=0.01)
+    # What shows the second clip as well is not counted: of the film all but its other part.
+    assert among[0].mean_ap in (0.5, 1.0) and among[0].pairs == 1
+    assert rows[1, "max_chamfer"][1] == pytest.approx(alone[1] + 0.3)

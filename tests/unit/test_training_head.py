@@ -76,9 +76,10 @@ def test_validation_weighs_frames_as_stage_two_does(symmetric):
     blank = Blank(np.eye(2, DIMS, dtype=np.float32), 0.2, 0.7)
     weights = replace(model(attention=False, symmetric=symmetric), blank=blank, skip=0.5)
     found = Validation(some, np.eye(4, dtype=bool), symmetric).scores(weights)
+    function = "symmetric_chamfer" if symmetric else "chamfer"
     expected = [
         [
-            reference.similarity(v.clean, c, weights.comparator, symmetric, blank, None, 0.5)
+            reference.similarity(v.clean, c, weights.comparator, function, blank, None, 0.5)
             for c in some[0].copies
         ]
         for v in some

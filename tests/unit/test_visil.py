@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import ViSiL
+from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import InputError, ModelError
 from pipeline.nets import own_format, resnet50_layout
 from pipeline.nets.backend import COMPILES_BY_SHAPE
@@ -125,9 +126,12 @@ def test_similarity_asks_whether_the_target_covers_the_query(
     assert there == pytest.approx(both.calculate_video_similarity(whole, part), abs=1e-6)
     assert there < 0.99
     assert isinstance(there, float)
+    larger = ViSiL(model_dir, similarity_function="max_chamfer")
+    for pair in ((part, whole), (whole, part)):
+        assert larger.calculate_video_similarity(*pair) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("function", ["chamfer", "symmetric_chamfer"])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str) -> None:
     """More rows than the comparator takes at once; weights are cut as rows are."""
     video, other = (region_vectors(n, [8, n], 32) for n in (283, 70))
@@ -140,7 +144,7 @@ def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str)
         network.weights, comparator=comparator_layers(9), skip=0.5, blank=blank
     )
     symmetric = function == "symmetric_chamfer"
-    want = reference.similarity(video, other, comparator_layers(9), symmetric, blank, None, 0.5)
+    want = reference.similarity(video, other, comparator_layers(9), function, blank, None, 0.5)
     assert network.calculate_video_similarity(video, other) == pytest.approx(want, abs=1e-5)
     matrix = network.calculate_f2f_matrix(video, other)
     weights = [reference.frame_weights(reference.content(v, blank)) for v in (video, other)]
