@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.retrieval import command
 from benchmarks.retrieval.evaluate import (
-    add_options,
     configs,
     model_scores,
     model_store,
@@ -29,13 +29,13 @@ from benchmarks.retrieval.evaluate import (
 )
 from benchmarks.retrieval.metrics import Figures, figures
 from benchmarks.retrieval.strangers import Strangers, read_strangers
-from benchmarks.retrieval.tables import markdown_row
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig, ExtractConfig
 from pipeline.records import SourceInfo
 from pipeline.store import create_or_append, open_store
 
 LENGTHS = (1, 3, 10)  # clips of a query
 SEED = 9
+HEADS = ["clips of a query", "mAP", "uAP", "recall at 1 %", "recall at 0.1 %", "0.1 % above"]
 
 
 def compilations(strangers: Strangers, clips: int, seed: int = SEED) -> dict[str, list[str]]:
@@ -92,24 +92,21 @@ def figures_of(
     return found
 
 
+def rows_of(options: argparse.Namespace) -> list[list[str]]:
+    """Cells of the table."""
+    split_dir = options.set_dir / options.split
+    rows = []
+    for (clips, function), (one, rare) in figures_of(
+        split_dir, options.model_dir, *configs(options)
+    ).items():
+        values = one.mean_ap, one.micro_ap, one.recall_1, one.recall_01, rare
+        rows.append([f"{clips} by {function}", *(f"{value:.3f}" for value in values)])
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    add_options(parser)
-    options = parser.parse_args(arguments)
-    split_dir = options.set_dir / options.split
-    try:
-        found = figures_of(split_dir, options.model_dir, *configs(options))
-    except (FileNotFoundError, RuntimeError) as error:
-        to_stderr(str(error))
-        return 1
-    heads = ["clips of a query", "", "mAP", "uAP", "recall at 1 %", "recall at 0.1 %", "0.1 %"]
-    print(markdown_row(*heads))
-    print(markdown_row("---:", "---", *("---:" for _ in heads[2:])))
-    for (clips, function), (one, rare) in found.items():
-        values = one.mean_ap, one.micro_ap, one.recall_1, one.recall_01, rare
-        print(markdown_row(str(clips), function, *(f"{value:.3f}" for value in values)))
-    return 0
+    return command.run(__doc__, HEADS, rows_of, arguments)
 
 
 if __name__ == "__main__":

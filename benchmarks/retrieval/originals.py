@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.retrieval.evaluate import add_options, configs, model_scores, model_store, to_stderr
+from benchmarks.retrieval import command
+from benchmarks.retrieval.evaluate import configs, model_scores, model_store, to_stderr
 from benchmarks.retrieval.metrics import figures
 from benchmarks.retrieval.strangers import Strangers, read_strangers
-from benchmarks.retrieval.tables import markdown_row
 from pipeline.config import CompareConfig, ExtractConfig, override
 
 KINDS = ("pip_25_35", "pip_50", "split_screen", "excerpt")
@@ -78,21 +78,11 @@ def rows_of(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    add_options(parser)
-    options = parser.parse_args(arguments)
-    split_dir = options.set_dir / options.split
-    try:
-        rows = rows_of(split_dir, options.model_dir, *configs(options))
-    except (FileNotFoundError, RuntimeError) as error:
-        to_stderr(str(error))
-        return 1
-    heads = ["", "mAP", "uAP", "recall at 0.1 %", *KINDS]
-    print(markdown_row(*heads))
-    print(markdown_row("---", *("---:" for _ in heads[1:])))
-    for row in rows:
-        print(markdown_row(*row))
-    return 0
+
+    def rows(options: argparse.Namespace) -> list[list[str]]:
+        return rows_of(options.set_dir / options.split, options.model_dir, *configs(options))
+
+    return command.run(__doc__, ["", "mAP", "uAP", "recall at 0.1 %", *KINDS], rows, arguments)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.retrieval import command
 from benchmarks.retrieval.build import clips_of, write_copies
-from benchmarks.retrieval.evaluate import add_options, configs, model_scores, model_store, to_stderr
+from benchmarks.retrieval.evaluate import configs, model_scores, model_store, to_stderr
 from benchmarks.retrieval.metrics import Figures, figures
 from benchmarks.retrieval.plan import FURTHER, Copy, further_copies
 from benchmarks.retrieval.strangers import Strangers, read_strangers
-from benchmarks.retrieval.tables import markdown_row
 from pipeline.config import CompareConfig, ExtractConfig, override
 
 FOLDER = "further"
+HEADS = ["", "mAP", "uAP", "recall at 1 %", "recall at 0.1 %", "copies"]
 
 
 def truth(strangers: Strangers, copies: Sequence[Copy]) -> tuple[np.ndarray, np.ndarray]:
@@ -78,23 +79,19 @@ def figures_of(
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    add_options(parser)
-    options = parser.parse_args(arguments)
-    try:
-        found = figures_of(options.split, options.set_dir, options.model_dir, *configs(options))
-    except (FileNotFoundError, RuntimeError) as error:
-        to_stderr(str(error))
-        return 1
-    heads = ["", "mAP", "uAP", "recall at 1 %", "recall at 0.1 %", "copies"]
-    print(markdown_row(*heads))
-    print(markdown_row("---", *("---:" for _ in heads[1:])))
+def rows_of(options: argparse.Namespace) -> list[list[str]]:
+    """Cells of the table."""
+    found = figures_of(options.split, options.set_dir, options.model_dir, *configs(options))
+    rows = []
     for kind, one in found.items():
         values = one.mean_ap, one.micro_ap, one.recall_1, one.recall_01
-        print(markdown_row(kind, *(f"{value:.3f}" for value in values), str(one.pairs)))
-    return 0
+        rows.append([kind, *(f"{value:.3f}" for value in values), str(one.pairs)])
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return command.run(__doc__, HEADS, rows_of, arguments)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import ablation
+from benchmarks.retrieval import ablation, command
 from benchmarks.retrieval.baselines import phash
+from benchmarks.retrieval.evaluate import configs
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
 from benchmarks.retrieval.rules import mean_of_best, table
 from benchmarks.retrieval.transforms import HARD_KINDS, KINDS
@@ -117,3 +118,22 @@ def test_stored_values_of_fewer_bits_keep_directions():
     assert (x * ablation.int8(x)).sum(axis=-1).min() > 0.999
     assert np.unique(ablation.one_bit(x)).size == 2
     np.testing.assert_allclose(np.linalg.norm(ablation.cut(0.5)(x), axis=-1), 1, rtol=1e-5)
+
+
+def test_a_table_on_the_command_line(tmp_path, capsys):
+    asked = []
+
+    def rows(options):
+        asked.append((options.set_dir, options.split, *configs(options)))
+        yield ["one", "0.500"]
+        if options.split == "test":
+            raise FileNotFoundError("build the set first")
+
+    arguments = [str(tmp_path), "--fps", "2", "--similarity_function", "max_chamfer"]
+    assert command.run("Title.\nmore", ["", "mAP"], rows, arguments) == 0
+    assert capsys.readouterr().out == "|  | mAP |\n| --- | ---: |\n| one | 0.500 |\n"
+    ((folder, split, extract, compare),) = asked
+    assert (folder, split) == (tmp_path, "validation")
+    assert (extract.fps, compare.similarity_function) == (2, "max_chamfer")
+    assert command.run(None, ["", "mAP"], rows, [*arguments, "--split", "test"]) == 1
+    assert capsys.readouterr() == ("", "build the set first\n")
