@@ -265,7 +265,8 @@ def _run(
     if weights.layout.query > weights.regions and not queries.spec.query_vectors:
         common.say(
             f"note: the queries in {queries.path} were stored without --as_queries, so without "
-            "further views of their pictures: crops and outlines, for instance, are often missed"
+            "further views of their pictures: crops and outlines, for instance, are missed more "
+            "often"
         )
     line = common.ProgressLine()
     report = compute_similarity(
