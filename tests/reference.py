@@ -59,7 +59,7 @@ def best_of_views(
     shared = n + layout.soft + layout.pixels
     place = shared + layout.small
     for view in layout.views:
-        for _ in range({"zoomed": view.parts**2, "turned": 2}.get(view.kind, 1)):
+        for _ in range(_vectors(view)):
             cosines = (q[:, place] @ t[:, n].T) * frame_weights(v)[None]
             if view.hubness:
                 near = -np.sort(-q[:, place] @ hubs.T, axis=1)[:, : max(1, round(len(hubs) / 100))]
@@ -77,11 +77,16 @@ def best_of_views(
 
 def adapted(vectors: np.ndarray, layout: Any, adaptation: Any) -> np.ndarray:
     """[T, R, C], each vector whitened as its kind is."""
-    views = sum({"zoomed": v.parts**2, "turned": 2}.get(v.kind, 1) for v in layout.views)
+    views = sum(_vectors(view) for view in layout.views)
     kinds = ["regions"] * layout.regions + ["soft"] * layout.soft + ["pixels"] * layout.pixels
     kinds += ["regions"] * layout.small + ["soft"] * views + ["pixels"] * layout.mirrored
     parts = [_whitened(vectors[:, i], adaptation[kinds[i]]) for i in range(vectors.shape[1])]
     return np.stack(parts, axis=1)
+
+
+def _vectors(view: Any) -> int:
+    both_ways = 1 if view.amount == 180 else 2
+    return {"zoomed": view.parts**2, "turned": both_ways}.get(view.kind, 1)
 
 
 def _whitened(x: np.ndarray, pca: Any) -> np.ndarray:

@@ -31,7 +31,7 @@ from benchmarks.retrieval.sources import (
     read_source,
     read_sources,
 )
-from benchmarks.retrieval.transforms import KINDS
+from benchmarks.retrieval.wild_kinds import EVERY_KIND
 from tools import clips as files
 
 CLIP_OPTIONS = {"preset": "ultrafast", "crf": "20"}
@@ -58,7 +58,7 @@ def write_copy(copy: Copy, split_dir: Path, folder: str = "copies") -> None:
     """Make one copy, unless it exists."""
     path = split_dir / folder / f"{copy.name}.mp4"
     if not path.exists():
-        kind = KINDS[copy.kind]
+        kind = EVERY_KIND[copy.kind]
         frames = change(_frames(split_dir, copy.clip), _frames(split_dir, copy.host), copy)
         _write(path, frames, {**COPY_OPTIONS, "b": str(kind.bits)})
 
@@ -67,7 +67,7 @@ def change(clip: np.ndarray, host: np.ndarray, copy: Copy) -> np.ndarray:
     """The copy's frames; it starts up to `LATEST_START` frames into the clip."""
     rng = np.random.default_rng(copy.seed)
     clip = clip[int(rng.integers(LATEST_START + 1)) :]
-    frames = KINDS[copy.kind].change(clip, host, rng)
+    frames = EVERY_KIND[copy.kind].change(clip, host, rng)
     short = int(LARGEST * min(frames.shape[1:3]) / max(frames.shape[1:3]))
     return files.scale(frames, *files.fit(frames.shape[2], frames.shape[1], short))
 
@@ -97,6 +97,8 @@ def clips_of(split: str, split_dir: Path) -> list[Clip]:
     for source in read_sources():
         if source.split == split:
             listing = split_dir / "clips" / f"{source.name}.json"
+            if not listing.exists():
+                raise FileNotFoundError(f"{listing}: build the set first, see the README here")
             clips += [Clip(name, source, *ends) for name, *ends in json.loads(listing.read_text())]
     return clips
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.retrieval.sources import Source
 from benchmarks.retrieval.transforms import KINDS
+from benchmarks.retrieval.wild_kinds import WILD_KINDS
 
 SEED = 4
 PHOTO_QUERIES = 0.25  # of the photographs of a split: most queries are videos
@@ -25,6 +26,7 @@ DISTRACTOR_COPIES = 2  # of every distractor
 # Of every clip, in `wide`: what leaves little of the picture, and is not found each time.
 FURTHER = {"crop_40_50": 2, "crop_60_80": 1, "edges": 1, "pip_25_35": 1, "chain_3": 2, "overlay": 1}
 _FURTHER_SEED, _FURTHER_FIRST = 7, 100  # other numbers than the copies of `plan_split`
+_WILD_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,21 @@ def further_copies(clips: Sequence[Clip]) -> list[Copy]:
         for clip in clips
         for kind, count in FURTHER.items()
         for number in range(count)
+    ]
+
+
+def wild_copies(clips: Sequence[Clip]) -> list[Copy]:
+    """Copies of the kinds in `wild_kinds`, each kind of every other clip, distractors too.
+
+    Raises:
+        ValueError: no distractor of another parent to be a host.
+    """
+    _, distractors = roles(clips)
+    rng = np.random.default_rng(_WILD_SEED)
+    return [
+        _copy(clip, kind, distractors, rng)
+        for i, kind in enumerate(WILD_KINDS)
+        for clip in clips[i % 2 :: 2]
     ]
 
 

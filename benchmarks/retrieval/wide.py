@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from benchmarks.retrieval import command
 from benchmarks.retrieval.build import clips_of, write_copies
 from benchmarks.retrieval.evaluate import configs, model_scores, model_store, to_stderr
 from benchmarks.retrieval.metrics import Figures, figures
-from benchmarks.retrieval.plan import FURTHER, Copy, further_copies
+from benchmarks.retrieval.plan import Clip, Copy, further_copies
 from benchmarks.retrieval.strangers import Strangers, read_strangers
 from pipeline.config import CompareConfig, ExtractConfig, override
 
@@ -48,18 +48,24 @@ def truth(strangers: Strangers, copies: Sequence[Copy]) -> tuple[np.ndarray, np.
 
 
 def figures_of(
-    split: str, set_dir: Path, model_dir: Path, extract: ExtractConfig, compare: CompareConfig
+    copies: Sequence[Copy],
+    kept: str,
+    split_dir: Path,
+    model_dir: Path,
+    extract: ExtractConfig,
+    compare: CompareConfig,
 ) -> dict[str, Figures]:
     """Kind of copy -> figures, "all" first.
+
+    Args:
+        copies: made if they are not in the folder `kept` of the split yet.
 
     Raises:
         FileNotFoundError: the split was not built.
     """
-    split_dir = set_dir / split
     strangers = read_strangers(split_dir)
-    copies = further_copies(clips_of(split, split_dir))
-    write_copies(copies, split_dir, FOLDER, os.cpu_count() or 1)
-    further = {c.name: str((split_dir / FOLDER / c.name).resolve()) + ".mp4" for c in copies}
+    write_copies(copies, split_dir, kept, os.cpu_count() or 1)
+    further = {c.name: str((split_dir / kept / c.name).resolve()) + ".mp4" for c in copies}
     folder = split_dir / "stores"
     asked = model_store(
         strangers.queries, folder / "strangers", model_dir, override(extract, insets=0), to_stderr,
@@ -67,21 +73,27 @@ def figures_of(
     )  # fmt: skip
     searched = [
         model_store(videos, folder / name, model_dir, extract, to_stderr, as_queries=False)
-        for name, videos in (("database", strangers.database), (FOLDER, further))
+        for name, videos in (("database", strangers.database), (kept, further))
     ]
     kinds, unrelated = truth(strangers, copies)
     names = list(strangers.queries)
     columns = [*strangers.database, *further]
     scores = model_scores((asked, searched), (names, columns), model_dir, compare)
     found = {"all": figures(scores, kinds != "", (kinds != "") | unrelated)}
-    for kind in FURTHER:
+    for kind in dict.fromkeys(copy.kind for copy in copies):
         found[kind] = figures(scores, kinds == kind, (kinds == kind) | unrelated)
     return found
 
 
-def rows_of(options: argparse.Namespace) -> list[list[str]]:
-    """Cells of the table."""
-    found = figures_of(options.split, options.set_dir, options.model_dir, *configs(options))
+def rows_of(
+    options: argparse.Namespace,
+    planned: Callable[[Sequence[Clip]], list[Copy]] = further_copies,
+    kept: str = FOLDER,
+) -> list[list[str]]:
+    """Cells of the table, for the copies of a split's clips in a folder of the split."""
+    split_dir = options.set_dir / options.split
+    copies = planned(clips_of(options.split, split_dir))
+    found = figures_of(copies, kept, split_dir, options.model_dir, *configs(options))
     rows = []
     for kind, one in found.items():
         values = one.mean_ap, one.micro_ap, one.recall_1, one.recall_01

@@ -12,7 +12,7 @@ A frame has up to five kinds of vectors, stored in this order:
   middle of an empty frame. It looks as the query does where it is a part of another picture, so it
   finds picture in picture among the regions of the database.
 * views (queries only): made as the soft vector is, of what may have become of the picture: shrunk
-  in black, its parts, turned, its outlines; see `View`.
+  in black or grey, its parts, turned, its outlines; see `View`.
 
 Two frames are as similar as the best of these says: regions against regions by Chamfer; the same
 for a part of the regions, those of the query that find the best match (partial), so that a box
@@ -32,8 +32,9 @@ THUMBNAIL = 32  # squares along a side that the vector of pixels is made of
 # Kinds of views, and what `amount` means.
 VIEWS = {
     "framed": "share of the side that the picture takes up in black, more than 0 and less than 1",
+    "matted": "share of the side that it takes up in the mean colour, more than 0 and less than 1",
     "zoomed": "share of the side of each part, 0.5 to less than 1",
-    "turned": "degrees, both ways, more than 0 and less than 90",
+    "turned": "degrees, both ways, more than 0 and 180 at most",
     "outlined": "factor of the gradient that is shown, more than 0",
 }
 
@@ -60,8 +61,9 @@ class View:
             raise ValueError(f"a view of kind {self.kind!r}, expected one of {', '.join(VIEWS)}")
         possible = {
             "framed": 0 < self.amount < 1,
+            "matted": 0 < self.amount < 1,
             "zoomed": 0.5 <= self.amount < 1,
-            "turned": 0 < self.amount < 90,
+            "turned": 0 < self.amount <= 180,
             "outlined": 0 < self.amount < math.inf,
         }
         if not possible[self.kind]:
@@ -78,7 +80,14 @@ class View:
     @property
     def vectors(self) -> int:
         """How many of a frame."""
-        return {"zoomed": self.parts**2, "turned": 2}.get(self.kind, 1)
+        if self.kind == "turned":
+            return len(self.angles)
+        return self.parts**2
+
+    @property
+    def angles(self) -> tuple[float, ...]:
+        """Degrees of a turned view, clockwise; half a turn is the same both ways."""
+        return (180.0,) if self.amount == 180 else (-self.amount, self.amount)
 
 
 @dataclass(frozen=True)

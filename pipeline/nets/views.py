@@ -30,10 +30,12 @@ def pictures(x: Any, views: Iterable[View], black: np.ndarray, white: np.ndarray
     for view in views:
         if view.kind == "framed":
             found.append(softened(framed(x, view.amount, black)))
+        elif view.kind == "matted":
+            found.append(softened(framed(x, view.amount, np.zeros(3))))  # 0 is the mean colour
         elif view.kind == "zoomed":
             found += [low_pass(part) for part in _parts(x, view.amount, view.parts)]
         elif view.kind == "turned":
-            found += [low_pass(turned(half, sign * view.amount, black)) for sign in (-1, 1)]
+            found += [low_pass(turned(half, angle, black)) for angle in view.angles]
         else:
             found.append(low_pass(outlined(half, view.amount, black, white)))
     return found

@@ -84,21 +84,47 @@ def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
     filmed[:, 20 : 20 + height, 30 : 30 + width] = scale(frames, width, height)
     filmed = np.clip(filmed + rng.normal(0, 25, frames.shape), 0, 255).astype(np.uint8)
     target = model.extract_features(filmed)
-    assert gain(model, frames, target, "framed") > 0.05
+    assert gain(model, frames, target, "framed", besides="matted") > 0.05
 
 
-def gain(model, frames, target, kind):
-    """How much more similar frames are to the target by a kind of view."""
-    kinds = model.weights.views
+def test_the_matted_view_finds_what_was_filmed_in_a_lit_room(clips, model):
+    frames = clips["hello"]
+    rng = np.random.default_rng(0)
+    height, width = frames.shape[1] * 3 // 4, frames.shape[2] * 3 // 4
+    room = np.linspace(80, 190, frames.shape[2])[:, None] * np.ones((*frames.shape[:2], 1, 3))
+    room[:, 20 : 20 + height, 40 : 40 + width] = scale(frames, width, height)
+    filmed = np.clip(room + rng.normal(0, 25, frames.shape), 0, 255).astype(np.uint8)
+    target = model.extract_features(filmed)
+    assert gain(model, frames, target, "matted") > 0.05
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turned_views_find_what_a_turned_telephone_made(clips, model, quarters):
+    frames = clips["cockatoo"]
+    target = model.extract_features(np.rot90(frames, quarters, axes=(1, 2)))
+    score = model.calculate_video_similarity(model.extract_features(frames, as_query=True), target)
+    assert score > 0.8
+    assert gain(model, frames, target, "turned") > 0.2
+
+
+def gain(model, frames, target, kind, besides="none"):
+    """How much more similar frames are to the target by a kind of view, in a model that has no
+    views of another kind."""
     layout = model.weights.layout
-    places = np.cumsum([layout.shared + layout.small, *(view.vectors for view in kinds)])
-    at = [view.kind for view in kinds].index(kind)
     query = model.extract_features(frames, as_query=True)
-    alone = ViSiL(default_model_dir())
-    alone.weights = replace(model.weights, views=kinds[:at] + kinds[at + 1 :])
-    rest = np.concatenate([query[:, : places[at]], query[:, places[at + 1] :]], axis=1)
-    without = alone.calculate_video_similarity(rest, target)
-    return model.calculate_video_similarity(query, target) - without
+
+    def similarity(without):
+        keep = [view.kind not in without for view in layout.views]
+        vectors = np.ones(layout.query, bool)
+        first = layout.shared + layout.small
+        of_views = np.repeat(keep, [view.vectors for view in layout.views])
+        vectors[first : first + len(of_views)] = of_views
+        views = tuple(v for v, kept in zip(layout.views, keep, strict=True) if kept)
+        alone = ViSiL(default_model_dir())
+        alone.weights = replace(model.weights, views=views)
+        return alone.calculate_video_similarity(query[:, vectors], target)
+
+    return similarity([besides]) - similarity([besides, kind])
 
 
 def test_the_outlined_view_finds_outlines(clips, model):
@@ -138,7 +164,7 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     frame = frame // 16 * 8 + blocks  # so that means of 2 x 2 are not whole numbers
     net = FeatureNet(weights, batch_size=1, as_queries=True)
     vectors = net(frame)[0]
-    assert len(vectors) == net.vectors == 34
+    assert len(vectors) == net.vectors == 38
     for place, divisor in ((11, 2), (12, 3)):
         side = 224 // divisor
         part = frame[:, : side * divisor, : side * divisor].astype(np.float32)
@@ -157,7 +183,10 @@ def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
     for place, (top, left) in ((15, (0, 0)), (18, (0, 112)), (21, (37, 75)), (30, (112, 112))):
         part = frame[:, top : top + 112, left : left + 112].repeat(2, axis=1).repeat(2, axis=2)
         assert float(vectors[place] @ net(part)[0, 9]) > 0.999, place
-    np.testing.assert_allclose(vectors[33], net(frame[:, :, ::-1])[0, 10], atol=1e-5)
+    for place, quarters in ((33, 1), (34, 3), (35, 2)):
+        turned = np.rot90(frame, quarters, axes=(1, 2))
+        assert float(vectors[place] @ net(turned)[0, 9]) > 0.999, quarters
+    np.testing.assert_allclose(vectors[37], net(frame[:, :, ::-1])[0, 10], atol=1e-5)
     alone = FeatureNet(weights, batch_size=1)(frame)[0]
     np.testing.assert_allclose(alone, vectors[:11], atol=1e-6)
 
@@ -174,7 +203,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     extract_features(paths, plain, config=ExtractConfig(insets=0))
     extract_features(paths, queries, config=ExtractConfig(as_queries=True))
     with open_store(plain) as a, open_store(queries) as b:
-        assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 34
+        assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 38
         assert not {"query_vectors", "views"} & a.spec.as_json().keys()
         assert b.spec.views == load_model(default_model_dir()).views_digest
         assert a.spec.fingerprint == b.spec.as_database.fingerprint

@@ -261,7 +261,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"views": [{"kind": "framed", "amount": 1}]}, "framed view of 1.0, expected share of the"),
         ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]}, "expected -1 to 1"),
         ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "zoomed view of 0.4, expected .* 0.5 to"),
-        ({"views": [{"kind": "turned", "amount": 90}]}, "turned view of 90.0, .* less than 90"),
+        ({"views": [{"kind": "turned", "amount": 181}]}, "turned view of 181.0, .* 180 at most"),
         ({"views": [{"kind": "outlined", "amount": 0}]}, "outlined view of 0.0, .* more than 0"),
         ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, "0 parts, expected 1 or more"),
         ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, "hubness 3.0, expected 0"),

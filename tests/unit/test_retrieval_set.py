@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from benchmarks.retrieval import build, compose, pixels
-from benchmarks.retrieval.plan import FURTHER, Clip, Copy, further_copies, plan_split
+from benchmarks.retrieval.plan import (
+    FURTHER,
+    Clip,
+    Copy,
+    further_copies,
+    plan_split,
+    wild_copies,
+)
 from benchmarks.retrieval.sources import (
     SPLITS,
     Source,
@@ -18,8 +25,8 @@ from benchmarks.retrieval.sources import (
     read_sources,
 )
 from benchmarks.retrieval.strangers import Strangers
-from benchmarks.retrieval.transforms import KINDS
 from benchmarks.retrieval.wide import truth
+from benchmarks.retrieval.wild_kinds import EVERY_KIND, WILD_KINDS
 from tools.clips import Clip as Pixels
 from tools.clips import read_clip, write_clip
 
@@ -101,7 +108,7 @@ def test_roles_and_hosts():
     assert plan == plan_split(clips, copies_per_kind=4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_copies_depend_on_their_seed_alone(kind):
     query, host = clips_of("ab")
     one, *others = (Copy(name, query, kind, host) for name in "abcdef")
@@ -122,6 +129,33 @@ def test_picture_in_picture_has_the_size_asked_for():
     shown = change(guest, host, np.random.default_rng(0)) > 128
     assert shown[0, :, :, 0].any(axis=1).sum() == 24
     assert shown[0, :, :, 0].any(axis=0).sum() == 36
+
+
+def changed(kind, frames, background=None):
+    return WILD_KINDS[kind].change(frames, background, np.random.default_rng(0))
+
+
+def test_wild_copies_are_what_they_are_called():
+    frames, room = picture(1, 40), picture(2, 40)
+    turned = changed("quarter_turn", frames)
+    assert any(np.array_equal(np.rot90(turned, k, axes=(1, 2)), frames) for k in (1, 3))
+    half = changed("upside_down", frames)
+    assert np.array_equal(np.rot90(half, 2, axes=(1, 2)), frames)
+    assert np.array_equal(changed("backwards", frames)[::-1], frames)
+    assert changed("tall_crop", frames).shape[1:3] == (64, 36)
+    black = np.zeros_like(room)
+    white = np.full_like(frames, 255)
+    shares = {"round_pip": (0.1, 0.31), "moving_pip": (0.15, 0.31), "on_picture": (0.35, 0.57)}
+    for kind, (least, most) in shares.items():
+        shown = (changed(kind, white, black) > 128).any(axis=-1)
+        assert least < shown.mean() < most, kind
+        moves = (shown[0] != shown[-1]).any()
+        assert moves == (kind == "moving_pip"), kind
+    # A hand is never still, and a room is not black.
+    filmed = changed("hand_held", frames, room)
+    assert filmed.min(axis=(0, 3)).mean() > 20
+    tops = (changed("hand_held", white, black) > 128).all(axis=-1).argmax(axis=1)
+    assert np.ptp(tops, axis=0).max() > 3
 
 
 def test_warp_by_the_corners_of_the_frame_changes_nothing():
@@ -169,6 +203,18 @@ def test_further_copies_are_of_every_clip_and_none_of_the_plan():
     assert all(c.host.source.parent != c.clip.source.parent for c in copies)
 
 
+def test_every_other_clip_has_a_copy_of_each_wild_kind():
+    clips = clips_of("abcdef", parts=2)
+    copies = wild_copies(clips)
+    assert copies == wild_copies(clips)
+    assert len({copy.name for copy in copies}) == len(copies)
+    assert Counter(c.kind for c in copies) == dict.fromkeys(WILD_KINDS, len(clips) // 2)
+    per_clip = Counter(c.clip.name for c in copies)
+    assert set(per_clip.values()) == {len(WILD_KINDS) // 2, (len(WILD_KINDS) + 1) // 2}
+    assert all(c.host in plan_split(clips, 4).distractors for c in copies)
+    assert all(c.host.source.parent != c.clip.source.parent for c in copies)
+
+
 def test_of_a_further_copy_its_own_clip_is_found_and_its_host_not_counted():
     clips = clips_of("ab", parts=2)
     names = [clip.name for clip in clips]
@@ -190,7 +236,7 @@ def test_clips_are_known_again_and_their_further_copies_are_made_once(tmp_path, 
     sources = [source("a"), source("b")]
     monkeypatch.setattr(build, "read_sources", lambda: sources)
     (tmp_path / "clips").mkdir()
-    with pytest.raises(FileNotFoundError, match=rf"{sources[0].name}\.json"):
+    with pytest.raises(FileNotFoundError, match=rf"{sources[0].name}\.json: build the set first"):
         build.clips_of("test", tmp_path)
     for number, one in enumerate(sources):
         encode(tmp_path / "clips" / f"{one.name}_0.mp4", picture(number))

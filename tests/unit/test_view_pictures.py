@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.nets.backend import ops
 from pipeline.nets.layout import View
-from pipeline.nets.views import pictures
+from pipeline.nets.views import low_pass, pictures
 
 SIDE = 64
 BLACK, WHITE = np.array([-1.0, -2.0, 0.0]), np.array([1.0, 2.0, 4.0])
@@ -58,6 +58,17 @@ def test_turned_views_go_both_ways(picture):
     assert np.abs(one[0, 0] - BLACK).max() < np.abs(one[0, 0] - picture[0, 0, 0]).max()
 
 
+def test_quarter_and_half_turns_are_those_of_whole_pixels(picture):
+    wide = picture.copy()
+    wide[0, :8, :20] = WHITE  # a corner that tells one turn from another
+    means = wide[0].reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
+    left, right = shown(wide, View("turned", 90))
+    (half,) = shown(wide, View("turned", 180))
+    for found, turns in ((left, 1), (half, 2), (right, 3)):
+        want = ops.convert_to_numpy(low_pass(np.ascontiguousarray(np.rot90(means, turns))[None]))
+        np.testing.assert_allclose(found, want[0], atol=1e-5)
+
+
 def test_outlined_views_show_the_gradient_up_to_white(picture):
     (found,) = shown(picture, View("outlined", 5))
     steepness = np.hypot(*(2 * SLOPES.T))  # from pixel to pixel at half the size
@@ -68,9 +79,10 @@ def test_outlined_views_show_the_gradient_up_to_white(picture):
     np.testing.assert_allclose(bright[INNER, INNER], np.broadcast_to(WHITE, (20, 20, 3)), atol=1e-5)
 
 
-def test_framed_views_are_black_around(picture):
-    (found,) = shown(picture, View("framed", 0.5))
-    np.testing.assert_allclose(found[:4], np.broadcast_to(BLACK, (4, 32, 3)), atol=1e-5)
+@pytest.mark.parametrize(("kind", "colour"), [("framed", BLACK), ("matted", np.zeros(3))])
+def test_framed_and_matted_views_have_one_colour_around(picture, kind, colour):
+    (found,) = shown(picture, View(kind, 0.5))
+    np.testing.assert_allclose(found[:4], np.broadcast_to(colour, (4, 32, 3)), atol=1e-5)
     place = 4 * (np.arange(SIDE // 2) - (SIDE // 2 - 1) / 2)
     want = ramp(*np.meshgrid(place, place, indexing="ij"))
     np.testing.assert_allclose(found[13:-13, 13:-13], want[13:-13, 13:-13], atol=1e-5)
