@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,11 @@ from benchmarks.retrieval.evaluate import (
 from benchmarks.retrieval.hashes import Log, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
 from benchmarks.retrieval.tables import Row, row_of, tables_of
+from benchmarks.retrieval.untrained import untrained
+from pipeline.cli.common import backbone_dtype
 from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.nets import own_format
+from pipeline.nets.model_dir import load_model
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,17 @@ def model_rows(
     }
 
 
+def untrained_row(
+    split: Split, model_dir: Path, extract: ExtractConfig, compare: CompareConfig, log: Log
+) -> Row:
+    """The model's backbone alone; see `untrained`."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = untrained(load_model(model_dir))
+        own_format.write(plain, Path(folder), backbone_dtype(plain))
+        extract = replace(extract, dims=None, insets=0)
+        return model_rows(split, Path(folder), extract, compare, log)["model"]
+
+
 def method_row(split: Split, method: Method, workers: int, log: Log) -> Row | None:
     """Row of another method; None if it cannot run here, and the log says why.
 
@@ -130,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         split = read_split(options.set_dir / options.split, options.timed)
         rows = model_rows(split, options.model_dir, *configs(options), to_stderr)
+        rows["untrained"] = untrained_row(split, options.model_dir, *configs(options), to_stderr)
     except (FileNotFoundError, RuntimeError) as error:
         to_stderr(str(error))
         return 1

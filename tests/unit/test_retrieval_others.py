@@ -12,6 +12,11 @@ from benchmarks.retrieval.costs import evenly
 from benchmarks.retrieval.hashes import PART, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
 from benchmarks.retrieval.tables import row_of, tables_of
+from benchmarks.retrieval.untrained import untrained
+from pipeline.nets.features import FeatureNet
+from pipeline.nets.model_dir import load_model
+from pipeline.nets.whitening import projection
+from pipeline.shipped import default_model_dir
 
 
 def pdq(*distances, quality=100):
@@ -210,3 +215,18 @@ def test_table_of_methods():
 def test_all_methods_have_their_own_names():
     names = [method.name for method in all_methods()]
     assert len(set(names)) == len(names) >= 8
+
+
+def test_the_untrained_model_is_the_backbone_and_nothing_else():
+    model = load_model(default_model_dir())
+    plain = untrained(model)
+    assert plain.layout.query == plain.layout.regions == 9
+    assert not any((plain.comparator, plain.blank, plain.insets, plain.views, plain.small))
+    assert (plain.input.resize, plain.input.crop, plain.input.method) == (256, 224, "bicubic")
+    frame = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    found = FeatureNet(plain)(frame)[0]
+    assert found.shape == (9, len(model.whitening.mean))
+    # The model's own whitening of these gives its own vectors.
+    white = (found - model.whitening.mean) @ projection(model.whitening)
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    np.testing.assert_allclose(white, FeatureNet(model)(frame)[0, :9], atol=1e-5)
