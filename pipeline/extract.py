@@ -58,8 +58,8 @@ class ExtractReport:
         known_failures: id -> why, failed in an earlier run and not tried again.
         other_files: id -> path it was stored from, of those that were there already and are
             listed with a file of another name.
-        insets: pictures within the picture that were looked for, at most; older_insets: by a rule
-            that knows no slanted edges, as the store was begun with it.
+        insets: pictures within the picture that were looked for, at most; older_insets: by an
+            older rule, which finds fewer, as the store was begun with it.
         frames: sampled frames that went through the network, pictures within them included;
             `decode` has their numbers apart.
         frames_left: about how many are still to come, judged by the durations that the files

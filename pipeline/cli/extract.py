@@ -162,8 +162,8 @@ def fill_store(
         )
     if plain and report.older_insets:
         common.say(
-            f"note: {label or store} was begun before insets had slanted edges (films of a screen) "
-            "and goes on without; make a new store to have them"
+            f"note: {label or store} was begun when fewer insets were found (none that move, as in "
+            "films of a screen by hand), and goes on so; make a new store to have them"
         )
     done = report.decode.videos - report.decode.failed
     if config.hwaccel != "none" and report.decode.on_device < done:

@@ -15,56 +15,33 @@ S is near 1 where a step stands out from its surroundings. An edge's strength is
 it. A rectangle is enclosed by such edges and the border of the frame (`rectangles`); a
 quadrilateral's edges may be slanted by up to 12 degrees, and at most one of them is the border
 (`slanted`). The strength of either is that of its weakest edge; of those strong enough the ones
-with the strongest edges are taken, where the border counts as an edge of `BORDER`. The constants
+with the strongest edges are taken, where the border counts as an edge of `BORDER`. Where a stretch
+has none, outlines that wander from picture to picture are looked for (`tracks`). The constants
 were chosen on the training and validation splits of benchmarks/retrieval, see benchmarks/NOTES.md.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.config import MOST_INSETS
 from pipeline.errors import InputError
-from pipeline.video.edges import lasting_edges
 from pipeline.video.outlines import Outline
-from pipeline.video.rectangles import cut, rectangles
-from pipeline.video.slanted import quadrilaterals, straightened
+from pipeline.video.rectangles import cut
+from pipeline.video.slanted import straightened
+from pipeline.video.tracks import lasting, wandering
 
-RULE = "edges/2"  # changes whenever other insets would be found in the same pictures
-# Of stores that were begun before: upright edges alone, outlines as each stretch has them, and
-# still pictures as often as they are there.
-_FIRST_RULE = "edges/1"
+# Another one whenever other insets would be found in the same pictures. Of stores that were begun
+# before: edges/1, upright edges alone, outlines as each stretch has them, and still pictures as
+# often as they are there; edges/2, sharp corners alone, and nothing that wanders.
+RULES = "edges/1", "edges/2", "edges/3"
+RULE = RULES[-1]
 STRETCH = 16  # frames that are judged together
 _BLOCK, _STILL = 8, 4  # pixels; mean levels by which no block of still pictures differs
 _STEADY = 2  # pixels by which finding an outline may err
-_SLANTED_LESS = 0.03  # of rank: what is nearly a rectangle is one
-
-
-def find(pictures: np.ndarray, most: int, slanted: bool = True) -> list[Outline]:
-    """The outlines with lasting edges, those with the strongest first.
-
-    Args:
-        pictures: uint8 RGB [T, S, S, 3], consecutive samples of one video; T of 1 or more.
-        most: outlines at most.
-        slanted: whether edges may be slanted.
-    """
-    edges = lasting_edges(pictures)
-    found: Iterator[Outline] = rectangles(*edges)
-    if slanted:
-        others = (replace(o, rank=o.rank - _SLANTED_LESS) for o in quadrilaterals(*edges))
-        found = heapq.merge(found, others, key=lambda outline: -outline.rank)
-    taken: list[Outline] = []
-    for outline in found:
-        if len(taken) == most:
-            break
-        if not any(outline.overlaps(other) for other in taken):
-            taken.append(outline)
-    return taken
 
 
 def shown(pictures: np.ndarray, where: Outline) -> np.ndarray:
@@ -96,7 +73,8 @@ class InsetFinder:
 
     def __init__(self, rule: str) -> None:
         self._most = most_of(rule)
-        self._first_rule = rule.startswith(_FIRST_RULE)
+        name = rule.partition(" ")[0]
+        self._version = RULES.index(name) + 1 if self._most else 0
         self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
         self._seconds: list[float] = []  # of those not judged yet
         self._last: dict[int, Outline] = {}  # of each number
@@ -118,19 +96,32 @@ class InsetFinder:
         pictures = list(self._recent)
         fresh, seconds = pictures[-len(self._seconds) :], np.array(self._seconds)
         self._seconds = []
-        found = find(np.stack(pictures), self._most, slanted=not self._first_rule)
+        found = lasting(np.stack(pictures), self._most, self._version)
         numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
         self._last |= numbered
         self._before = set(numbered)
-        insets = (
+        insets = [
             self._moving(number, seconds, shown(np.stack(fresh), where))
             for number, where in sorted(numbered.items())
-        )
+        ]
+        if not numbered and self._version >= 3:
+            each = wandering(np.stack(pictures))[-len(fresh) :]
+            insets = self._wandering(seconds, fresh, each)
         return [inset for inset in insets if len(inset.seconds)]
+
+    def _wandering(
+        self, seconds: np.ndarray, pictures: list[np.ndarray], each: list[Outline | None]
+    ) -> list[Inset]:
+        """What the outline of each picture that has one shows, as one inset."""
+        places = [(i, where) for i, where in enumerate(each) if where is not None]
+        if not places:
+            return []
+        images = np.concatenate([shown(pictures[i][None], where) for i, where in places])
+        return [self._moving(1, seconds[[i for i, _ in places]], images)]
 
     def _steady(self, number: int, where: Outline) -> Outline:
         """The outline as it was in the stretch before, if it moved by what finding it may err."""
-        if number not in self._before or self._first_rule:
+        if number not in self._before or self._version == 1:
             return where
         last = self._last[number]
         same = last.upright == where.upright and last.distance(where) <= _STEADY
@@ -142,7 +133,7 @@ class InsetFinder:
         A still window of a recorded screen is then one picture, and what is like it finds it as
         well, as scores take the best match. In noise of more than some levels none is still.
         """
-        if self._first_rule:
+        if self._version == 1:
             return Inset(number, seconds, images)
         kept = []
         for i, image in enumerate(images):
@@ -224,7 +215,7 @@ def most_of(rule: str) -> int:
     name, _, number = rule.partition(" ")
     if not rule:
         return 0
-    if name not in (RULE, _FIRST_RULE) or number not in map(str, range(1, MOST_INSETS + 1)):
+    if name not in RULES or number not in map(str, range(1, MOST_INSETS + 1)):
         raise InputError(
             f"insets found by the rule {rule!r}, which this version does not know; use the version "
             "that made the store, or make a new store"

@@ -12,6 +12,8 @@ from pipeline.video.outlines import BORDER, Outline
 
 _LEAST_SIDE = 0.2  # of the frame's side
 _MOST_AREA = 0.8  # of the frame's: beyond it the whole picture shows as much
+# Round corners may take so much of a side at each end; its middle then counts for so much.
+_ROUND, _ROUND_COUNTS = 0.2, 0.85
 _LINES = 10  # edges that are tried in each direction
 _APART = 4  # pixels between them
 _FAINT = 0.15  # no edge
@@ -19,19 +21,22 @@ _ENCLOSED = 0.3  # least strength of rectangles with edges on three or four side
 _SPLIT = 0.5  # of those with fewer
 
 
-def rectangles(upright: np.ndarray, across: np.ndarray) -> Iterator[Outline]:
+def rectangles(
+    upright: np.ndarray, across: np.ndarray, round_corners: bool = True
+) -> Iterator[Outline]:
     """All that are strong enough, by falling rank; they may overlap. Corners are whole numbers.
 
     Args:
         upright, across: see `edges.lasting_edges`.
+        round_corners: whether a side may be judged by its middle.
     """
     size = upright.shape[1]
     columns, rows = _lines(upright), _lines(across)
     if len(columns) + len(rows) == 4:  # the borders alone
         return
     # Strength of each upright line between any two rows and the other way round; NaN on the border.
-    sides_x = _strengths(upright, columns, rows)  # [x, y0, y1]
-    sides_y = _strengths(across, rows, columns)  # [y, x0, x1]
+    sides_x = _strengths(upright, columns, rows, round_corners)  # [x, y0, y1]
+    sides_y = _strengths(across, rows, columns, round_corners)  # [y, x0, x1]
     shape = len(columns), len(columns), len(rows), len(rows)
     sides = np.stack([  # [4, x0, x1, y0, y1]
         np.broadcast_to(sides_x[:, None], shape),
@@ -98,7 +103,9 @@ def _lines(strength: np.ndarray) -> np.ndarray:
     return np.array(sorted(found))
 
 
-def _strengths(strength: np.ndarray, lines: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def _strengths(
+    strength: np.ndarray, lines: np.ndarray, ends: np.ndarray, round_corners: bool
+) -> np.ndarray:
     """Mean of S along each line between two ends, NaN on borders: [y, x] -> [line, end, end]."""
     size = len(strength)
     sums = np.zeros((size + 1, len(lines)), np.float64)
@@ -107,5 +114,12 @@ def _strengths(strength: np.ndarray, lines: np.ndarray, ends: np.ndarray) -> np.
     at = sums[ends].T  # [line, end]
     lengths = np.maximum(1, ends[None, :] - ends[:, None])
     means = (at[:, None, :] - at[:, :, None]) / lengths
+    if round_corners:
+        first = np.rint(ends[:, None] + _ROUND * (ends[None, :] - ends[:, None])).astype(int)
+        last = ends[None, :] + ends[:, None] - first
+        middle = (sums[last] - sums[first]).transpose(2, 0, 1) / np.maximum(1, last - first)
+        corner = (ends > 0) & (ends < size)  # on the border there is none
+        middle[:, ~(corner[:, None] & corner)] = 0
+        means = np.maximum(means, _ROUND_COUNTS * middle)
     means[~inner] = np.nan
     return means

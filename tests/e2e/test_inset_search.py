@@ -175,7 +175,7 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
     assert both["again"] < alone["small"]
 
 
-def test_a_store_of_before_slanted_edges_goes_on_without(videos, tmp_path, monkeypatch):
+def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, tmp_path, monkeypatch):
     path = tmp_path / "d.h5"
     with monkeypatch.context() as before:
         before.setattr("pipeline.video.insets.RULE", "edges/1")
@@ -184,7 +184,7 @@ def test_a_store_of_before_slanted_edges_goes_on_without(videos, tmp_path, monke
     (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")
     for options in ((), ("--insets", 2, "--replace", "all")):
         said = run("extract", "-v", tmp_path / "d.txt", "-o", path, *options)
-        assert "before insets had slanted edges" in said
+        assert "was begun when fewer insets were found" in said
         with open_store(path) as store:
             assert store.spec.insets == "edges/1 2" and store.insets("small") == (FRAMES,)
             assert store.insets("filmed") == ()

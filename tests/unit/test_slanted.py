@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from pipeline.video.edges import lasting_edges
-from pipeline.video.insets import InsetFinder, find, shown
+from pipeline.video.insets import InsetFinder, shown
 from pipeline.video.outlines import Outline
 from pipeline.video.rectangles import rectangles
 from pipeline.video.slanted import quadrilaterals, straightened
+from pipeline.video.tracks import lasting
 from tests.insets import CORNERS, SIZE, texture, tilted, within
 
 LEANING = (10.0, 20.0), (190.0, 8.0), (214.0, 200.0), (35.0, 214.0)
@@ -20,7 +21,7 @@ SMALL = (60.0, 50.0), (165.0, 58.0), (160.0, 160.0), (52.0, 150.0)
 def test_a_filmed_screen_is_found_to_the_pixel_and_straightened(corners, frames):
     guest = texture(2, frames)
     pictures = tilted(guest, corners)
-    found = find(pictures, 1)[0]
+    found = lasting(pictures, 1)[0]
     assert found.edges == 4 and found.strength > 0.6 and not found.upright
     np.testing.assert_allclose(found.corners, corners, atol=2)
     images = shown(pictures, found)
@@ -62,12 +63,12 @@ def test_a_camera_that_shakes_leaves_no_edge():
     for picture in texture(2):
         moved = np.array(CORNERS) + rng.choice([-8, 8], 2)
         shaken.append(tilted(picture[None], tuple(map(tuple, moved)))[0])
-    assert find(np.stack(shaken), 2) == []
+    assert lasting(np.stack(shaken), 2) == []
 
 
 def test_three_edges_and_the_border():
     corners = (20.0, 0.0), (208.0, 0.0), (196.0, 205.0), (9.0, 190.0)
-    found = find(tilted(texture(2), corners), 1)[0]
+    found = lasting(tilted(texture(2), corners), 1)[0]
     assert found.edges == 3
     np.testing.assert_allclose(found.corners, corners, atol=2)
     shrunk = found.shrunk(SIZE, 1.5)
@@ -76,8 +77,8 @@ def test_three_edges_and_the_border():
 
 def test_upright_rectangles_are_left_to_the_rectangles():
     pictures = within(texture(1), texture(2, 9, 112, 120), 40, 50)
-    found = find(pictures, 1)[0]
-    assert found.upright and find(pictures, 1, slanted=False) == [found]
+    found = lasting(pictures, 1)[0]
+    assert found.upright and lasting(pictures, 1, version=1) == [found]
     first = next(rectangles(*lasting_edges(pictures)))
     assert first == found
 
@@ -109,10 +110,10 @@ def test_what_two_outlines_share():
 def test_pictures_of_any_size(size):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (3, size, size, 3), np.uint8)
-    found = find(pictures, 2)
+    found = lasting(pictures, 2)
     frame = np.zeros((3, size, size, 3), np.uint8)
     frame[:, size // 8 : -size // 8, size // 8 : -size // 8] = 200
-    found += find(frame, 2)
+    found += lasting(frame, 2)
     assert found
     for outline in found:
         assert shown(frame, outline).shape == frame.shape
@@ -127,6 +128,6 @@ def test_a_filmed_screen_in_pictures_of_any_size(size):
         insets += finder.add(float(second), picture)
     (inset,) = insets + finder.flush()
     assert inset.images.shape == pictures.shape
-    found = find(pictures, 1)[0]
+    found = lasting(pictures, 1)[0]
     assert not found.upright
     np.testing.assert_allclose(found.corners, np.array(CORNERS) * size / SIZE, atol=3)
