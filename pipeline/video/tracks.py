@@ -18,6 +18,7 @@ _SLANTED_LESS = 0.03  # of rank: what is nearly a rectangle is one
 _PROBED = 3  # pictures that are looked at first
 _SHARED, _AREAS = 0.8, 4 / 3  # what outlines of one thing in consecutive pictures have in common
 _LEAST_PART = 0.5  # of a stretch
+_LEAST_EDGES = 3  # where a camera turns, horizons go along as well, and walls
 
 
 def lasting(pictures: np.ndarray, most: int, version: int = 3) -> list[Outline]:
@@ -74,6 +75,8 @@ def wandering(pictures: np.ndarray) -> list[Outline | None]:
 
 def _alike(one: Outline | None, other: Outline | None) -> bool:
     """Whether two outlines may be of one thing that moved a little."""
-    if one is None or other is None or one.shared(other) < _SHARED:
+    if one is None or other is None or min(one.edges, other.edges) < _LEAST_EDGES:
+        return False
+    if one.shared(other) < _SHARED:
         return False
     return 1 / _AREAS < one.area / other.area < _AREAS

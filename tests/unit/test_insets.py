@@ -223,6 +223,15 @@ def test_nothing_wanders_in_a_scene(monkeypatch):
     assert wandering(np.concatenate(pictures)) == [None] * 16
 
 
+def test_a_horizon_that_goes_along_with_a_camera_is_none():
+    above, below = texture(1), texture(2) // 3
+    panned = above.copy()
+    for k in range(len(panned)):
+        panned[k, 90 + 5 * k :] = below[k, 90 + 5 * k :]
+    assert lasting(panned[:1], 1)[0].edges == 1 and lasting(panned, 2) == []
+    assert wandering(panned) == [None] * 9
+
+
 def test_what_wanders_for_less_than_half_of_the_time_or_is_too_short_is_left_out():
     pictures = np.concatenate([texture(1, 5), moving(7), texture(3, 5)])
     assert wandering(pictures) == [None] * 17
