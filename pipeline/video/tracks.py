@@ -18,7 +18,7 @@ _SLANTED_LESS = 0.03  # of rank: what is nearly a rectangle is one
 _PROBED = 3  # pictures that are looked at first
 _SHARED, _AREAS = 0.8, 4 / 3  # what outlines of one thing in consecutive pictures have in common
 _LEAST_PART = 0.5  # of a stretch
-_LEAST_EDGES = 3  # where a camera turns, horizons go along as well, and walls
+_LEAST_EDGES = 3
 
 
 def lasting(pictures: np.ndarray, most: int, version: int = 3) -> list[Outline]:
@@ -44,11 +44,12 @@ def lasting(pictures: np.ndarray, most: int, version: int = 3) -> list[Outline]:
 
 
 def wandering(pictures: np.ndarray) -> list[Outline | None]:
-    """The strongest outline of each picture alone, where it goes along with a neighbour's.
+    """The strongest outline of each picture alone, if it goes along with a neighbour's.
 
     So a screen filmed by hand is found, whose edges are straight in every picture and in another
-    place in the next. A single picture has other straight lines, too; they rarely go along. Three
-    pictures in the middle are looked at first, as a look takes a third of the network's time.
+    place in the next. A single picture has other straight lines, too; they rarely go along, but for
+    horizons and walls, so it has to have three edges at least. Three pictures in the middle are
+    looked at first, as a look takes a third of the network's time.
 
     Args:
         pictures: as of `lasting`.
