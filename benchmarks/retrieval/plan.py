@@ -100,14 +100,13 @@ def further_copies(clips: Sequence[Clip]) -> list[Copy]:
     Raises:
         ValueError: no distractor of another parent to be a host.
     """
-    _, distractors = roles(clips)
-    rng = np.random.default_rng(_FURTHER_SEED)
-    return [
-        _copy(clip, kind, distractors, rng, _FURTHER_FIRST + number)
+    wanted = [
+        (clip, kind, _FURTHER_FIRST + number)
         for clip in clips
         for kind, count in FURTHER.items()
         for number in range(count)
     ]
+    return _copies(wanted, clips, _FURTHER_SEED)
 
 
 def wild_copies(clips: Sequence[Clip]) -> list[Copy]:
@@ -116,13 +115,8 @@ def wild_copies(clips: Sequence[Clip]) -> list[Copy]:
     Raises:
         ValueError: no distractor of another parent to be a host.
     """
-    _, distractors = roles(clips)
-    rng = np.random.default_rng(_WILD_SEED)
-    return [
-        _copy(clip, kind, distractors, rng)
-        for i, kind in enumerate(WILD_KINDS)
-        for clip in clips[i % 2 :: 2]
-    ]
+    wanted = [(clip, kind, 0) for i, kind in enumerate(WILD_KINDS) for clip in clips[i % 2 :: 2]]
+    return _copies(wanted, clips, _WILD_SEED)
 
 
 def roles(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
@@ -149,6 +143,15 @@ def roles(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
             asked = i % 6 != 1 if group == "video" else i % 2 == 0
         (queries if asked else distractors).append(clip)
     return queries, distractors
+
+
+def _copies(
+    wanted: Sequence[tuple[Clip, str, int]], clips: Sequence[Clip], seed: int
+) -> list[Copy]:
+    """One copy for each clip, kind and number; hosts are distractors among the clips."""
+    _, distractors = roles(clips)
+    rng = np.random.default_rng(seed)
+    return [_copy(clip, kind, distractors, rng, number) for clip, kind, number in wanted]
 
 
 def _copy(

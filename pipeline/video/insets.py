@@ -93,30 +93,30 @@ class InsetFinder:
         """Judge what is left, together with what came right before it, up to a stretch in all."""
         if not self._seconds:
             return []
-        pictures = list(self._recent)
-        fresh, seconds = pictures[-len(self._seconds) :], np.array(self._seconds)
+        pictures, seconds = np.stack(self._recent), np.array(self._seconds)
+        fresh = pictures[-len(seconds) :]
         self._seconds = []
-        found = lasting(np.stack(pictures), self._most, self._version)
+        found = lasting(pictures, self._most, self._version)
         numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
         self._last |= numbered
         self._before = set(numbered)
         insets = [
-            self._moving(number, seconds, shown(np.stack(fresh), where))
+            self._moving(number, seconds, shown(fresh, where))
             for number, where in sorted(numbered.items())
         ]
         if not numbered and self._version >= 3:
-            each = wandering(np.stack(pictures))[-len(fresh) :]
+            each = wandering(pictures)[-len(fresh) :]
             insets = self._wandering(seconds, fresh, each)
         return [inset for inset in insets if len(inset.seconds)]
 
     def _wandering(
-        self, seconds: np.ndarray, pictures: list[np.ndarray], each: list[Outline | None]
+        self, seconds: np.ndarray, pictures: np.ndarray, each: list[Outline | None]
     ) -> list[Inset]:
         """What the outline of each picture that has one shows, as one inset."""
         places = [(i, where) for i, where in enumerate(each) if where is not None]
         if not places:
             return []
-        images = np.concatenate([shown(pictures[i][None], where) for i, where in places])
+        images = np.concatenate([shown(pictures[i : i + 1], where) for i, where in places])
         return [self._moving(1, seconds[[i for i, _ in places]], images)]
 
     def _steady(self, number: int, where: Outline) -> Outline:
