@@ -47,7 +47,7 @@ COLUMNS = [*HEADS, "bytes an hour", "stage one, ms a second", "stage two, ms a p
 class Setting:
     """One row: options of both stages, and whether the model's comparator is used.
 
-    `as_queries` is of the queries' store alone.
+    `as_queries` and `queries` (None: as `extract`) are of the queries' store alone.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Setting:
     compare: CompareConfig = field(default_factory=CompareConfig)
     comparator: bool = True
     as_queries: bool = True
+    queries: ExtractConfig | None = None
 
 
 def settings(model: ModelWeights) -> list[Setting]:
@@ -77,6 +78,8 @@ def settings(model: ModelWeights) -> list[Setting]:
         for dtype in DTYPES
         if dtype != "float16"  # a new store's own
     ]
+    binary = ExtractConfig(dtype="binary")
+    rows.append(Setting("binary, queries in float16", binary, queries=ExtractConfig()))
     functions = {"symmetric Chamfer": "symmetric_chamfer", "max Chamfer": "max_chamfer"}
     rows += [
         Setting(name, compare=CompareConfig(similarity_function=function))
@@ -142,6 +145,9 @@ def row_of(
         plain = replace(setting.extract, insets=0)
         folder = split.folder / "stores"
         stores[0] = model_store(split.queries, folder / "plain", model_dir, plain, to_stderr, False)
+    if setting.queries:
+        name = split.folder / "stores" / "queries"
+        stores[0] = model_store(split.queries, name, model_dir, setting.queries, to_stderr, True)
     if setting.extract not in stage_one:
         seconds = network_seconds(split.sample, model_dir, setting.extract) if split.sample else 0
         stage_one[setting.extract] = seconds / split.sample_hours if split.sample else np.nan
