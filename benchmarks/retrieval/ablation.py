@@ -199,7 +199,11 @@ def main() -> int:
     parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
     options = parser.parse_args()
     split = options.set_dir / options.split
-    *sides, kinds = read_lists(split)
+    try:
+        *sides, kinds = read_lists(split)
+    except FileNotFoundError as error:
+        to_stderr(str(error))
+        return 1
     weights = load_model(options.model_dir)
     if weights.adaptation is not None:
         raise SystemExit(f"{options.model_dir}: is adapted; give the model it was made of")

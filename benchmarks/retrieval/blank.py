@@ -105,7 +105,11 @@ def main() -> int:
     parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
     options = parser.parse_args()
     split = options.set_dir / options.split
-    queries, database, kinds = read_lists(split)
+    try:
+        queries, database, kinds = read_lists(split)
+    except FileNotFoundError as error:
+        to_stderr(str(error))
+        return 1
     ids = [list(queries), list(database)]
     sides, bare = (queries, database), ExtractConfig(insets=0)  # every frame is of the video itself
     stores = model_stores(sides, split, options.model_dir, bare, to_stderr)

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.retrieval import adapted
 from pipeline import ViSiL
 from pipeline.adapt import MOST_VIDEOS, adapt
 from pipeline.collection import Collection
+from pipeline.compare import score_table
 from pipeline.config import TrainConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.nets import own_format
@@ -279,3 +281,35 @@ def test_the_model_as_one_object_with_all_views(folder):
     want = reference.similarity(query, target, *how, model.hubs, model.adaptation)
     assert found == pytest.approx(want, abs=1e-5)
     assert abs(want - reference.similarity(query, target, *how, model.hubs)) > 1e-3
+
+
+def test_the_benchmark_adapts_with_and_without_the_copies(folder, monkeypatch, capsys):
+    """2-0 shows 1-0; 2-1, which the truth names too, shows nothing of 1-1."""
+    split = folder / "validation"
+    split.mkdir()
+    (split / "queries.txt").write_text("".join(f"1-{i}\tq.mp4\n" for i in range(3)))
+    (split / "database.txt").write_text("".join(f"2-{i}\td.mp4\n" for i in range(40)))
+    (split / "truth.tsv").write_text("1-0\t2-0\tcrop_40_50\n1-1\t2-1\tmirror\n")
+    stores = [folder / "q.h5", folder / "d.zarr"]
+    monkeypatch.setattr(adapted, "model_stores", lambda *_: stores)
+    read, tables = [], []
+
+    def counted(database, model):
+        read.append(len(database))
+        return adapt(database, model)
+
+    def kept(*sides_and_model):
+        tables.append(score_table(*sides_and_model))
+        return tables[-1]
+
+    monkeypatch.setattr(adapted, "adapt", counted)
+    monkeypatch.setattr(adapted, "score_table", kept)
+    assert adapted.main([str(folder), "--model_dir", str(folder / "model")]) == 0
+    assert read == [40, 38]
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| nothing", "| the database", "| it without the copies"]
+    assert [row[5] for row in rows] == ["1.000"] * 3  # of hard copies: 2-0 is found
+    assert all(float(row[1]) == (1 + float(row[7].strip(" |"))) / 2 for row in rows)  # 2-1 is not
+    plain, all_of_it, others = (scores for scores, *_ in tables)
+    assert np.abs(plain - all_of_it).mean() > 0.1
+    assert 0 < np.abs(all_of_it - others).mean() < 0.1

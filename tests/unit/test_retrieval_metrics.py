@@ -1,9 +1,13 @@
 """The benchmark's figures on tables worked out by hand."""
 
+import importlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import ablation, command
+from benchmarks.retrieval import ablation, card, command
 from benchmarks.retrieval.baselines import phash
 from benchmarks.retrieval.evaluate import configs
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
@@ -137,3 +141,42 @@ def test_a_table_on_the_command_line(tmp_path, capsys):
     assert (extract.fps, compare.similarity_function) == (2, "max_chamfer")
     assert command.run(None, ["", "mAP"], rows, [*arguments, "--split", "test"]) == 1
     assert capsys.readouterr() == ("", "build the set first\n")
+
+
+def test_the_card_runs_each_command_once_and_goes_on_after_a_failure(tmp_path, monkeypatch, capsys):
+    asked, broken = [], {"wide"}
+
+    def run(words, stdout):
+        module = words[2].rpartition(".")[2]
+        asked.append((module, words[3:]))
+        stdout.write(f"figures of {module}\n")
+        return subprocess.CompletedProcess(words, int(module in broken))
+
+    monkeypatch.setattr(card.subprocess, "run", run)
+    arguments = [str(tmp_path), "--model_dir", "mine", "--only", "wi", "held"]
+    names = ["held", "wide", "wild", "held_on_test", "wild_test"]
+    assert card.main(arguments) == 1
+    assert [module for module, _ in asked] == ["held", "wide", "wild", "held", "wild"]
+    shared = ["--model_dir", "mine"]
+    assert asked[3][1] == [str(tmp_path), "--split", "validation", *shared, "--on", "test"]
+    assert asked[4][1] == [str(tmp_path), "--split", "test", *shared]
+    told = capsys.readouterr()
+    assert "wide: exit code 1" in told.err and told.err.endswith("failed: wide\n")
+    assert [line[3:] for line in told.out.splitlines() if line.startswith("##")] == [
+        name for name in names if name != "wide"
+    ]
+    assert (tmp_path / "card" / "wild.md").read_text() == "figures of wild\n"
+    broken.clear()
+    asked.clear()
+    assert card.main(arguments) == 0
+    assert [module for module, _ in asked] == ["wide"]  # what is there is not run again
+
+
+@pytest.mark.parametrize("name", card.COMMANDS)
+def test_a_command_of_the_card_takes_its_options(name, tmp_path, monkeypatch, capsys):
+    module, split, options = card.COMMANDS[name]
+    command_line = importlib.import_module(f"benchmarks.retrieval.{module}")
+    monkeypatch.setattr(sys, "argv", [module, str(tmp_path), "--split", split, *options])
+    assert command_line.main() == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / split}/") and "build the set first" in said
