@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, list[str]]] = {
     "ablation": ("ablation", "validation", []),
     "blank": ("blank", "validation", []),
     "originals": ("originals", "validation", []),
+    "itself": ("itself", "validation", []),
     "compilations": ("compilations", "validation", []),
     "evaluate_test": ("evaluate", "test", []),
     "held_on_test": ("held", "validation", ["--on", "test"]),

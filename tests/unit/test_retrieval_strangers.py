@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import compilations, held, originals, strangers
+from benchmarks.retrieval import compilations, held, itself, originals, strangers
 from benchmarks.retrieval.sources import read_sources
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig, ExtractConfig
 from pipeline.store import open_store
@@ -161,3 +161,34 @@ def test_a_clip_among_others_asks_for_its_copies_alone(split_dir, tmp_path, monk
     assert among[0].mean_ap == (1.0 if left < 0.5 else 0.5) and among[0].pairs == 1
     assert among[1] == pytest.approx(left)
     assert rows[1, "max_chamfer"][1] == pytest.approx(alone[1] + 0.3)
+
+
+def test_videos_against_themselves(split_dir, monkeypatch, capsys):
+    found = strangers.read_strangers(split_dir)
+    query, film, other = found.queries
+    made = []
+
+    def model_store(videos, name, _model_dir, config, _log, as_queries):
+        made.append((name.name, list(videos), config.insets, as_queries))
+        return name
+
+    def model_scores(stores, lists, _model_dir, _config):
+        assert lists[0] == lists[1]
+        own = [0.9996, 0.98, 0.5] if stores[0].name == "strangers" else [0.9, 0.8]
+        return np.where(np.eye(len(own), dtype=bool), own, 0.99)
+
+    monkeypatch.setattr(itself, "model_store", model_store)
+    monkeypatch.setattr(itself, "model_scores", model_scores)
+    (split_dir / "validation").symlink_to(split_dir)
+    assert itself.main([str(split_dir)]) == 0
+    copies = [f"{query}-pip_50-0", f"{film}-pip_50-0"]
+    assert made == [
+        ("strangers", [query, film, other], 0, True),
+        ("clips", [query, film, other], None, False),
+        ("copies", copies, 2, True),
+        ("database", list(found.database), None, False),
+    ]
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert rows[0] == "| clips | 3 | 0.500 | 0.510 | 0.548 | 0.980 | 67% | 67% | 33% |"
+    assert rows[1] == "| copies | 2 | 0.800 | 0.801 | 0.805 | 0.850 | 50% | 0% | 0% |"
+    assert rows[2].startswith("| all | 5 | 0.500 |") and rows[2].endswith("| 60% | 40% | 20% |")
