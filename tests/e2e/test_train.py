@@ -27,6 +27,9 @@ train:
 """
 
 
+WORK = "model.training"  # beside the model, if no other folder is given
+
+
 def train(folder, *options, code=3):
     command = [
         ROOT / "train_model.py", "--video_file", folder / "train.txt", "--validation_file",
@@ -57,7 +60,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     """What the command said; the model is in `model`, with its head in any case."""
-    return train(folder, "--output_dir", "model", "--work_dir", "work", "--force_head")
+    return train(folder, "--output_dir", "model/", "--force_head")
 
 
 def test_a_model_with_a_head_is_written_and_keeps_the_features(folder, trained):
@@ -70,21 +73,21 @@ def test_a_model_with_a_head_is_written_and_keeps_the_features(folder, trained):
     assert "space of blank frames" not in trained  # it is that of the same features
     assert len(model.comparator) == 4
     assert "trained on 4 clips x 2 copies (seed 0)" in model.description
-    (log,) = (folder / "work").glob("run-*/log.jsonl")
+    (log,) = (folder / WORK).glob("run-*/log.jsonl")
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [0, 1]
     assert all(0 < entry["validation_map"] <= 1 for entry in entries)
 
 
 def test_again_gives_the_same_from_what_was_kept(folder, trained):
-    told = train(folder, "--output_dir", "again", "--work_dir", "work", "--force_head")
+    told = train(folder, "--output_dir", "again", "--work_dir", WORK, "--force_head")
     assert "epoch" not in told
     first = (folder / "model" / "weights.npz").read_bytes()
     assert (folder / "again" / "weights.npz").read_bytes() == first
 
 
 def test_whitening_can_be_fitted_anew_and_is_taken_if_better(folder, trained):
-    told = train(folder, "--output_dir", "pca", "--work_dir", "work", "--whitening", "pca")
+    told = train(folder, "--output_dir", "pca", "--work_dir", WORK, "--whitening", "pca")
     model, shipped = load_model(folder / "pca"), load_model(default_model_dir())
     better = "extract stores anew" in told
     assert better == ("the space of blank frames is found again" in told)
