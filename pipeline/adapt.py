@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.collection import Collection
-from pipeline.compare import require_model
+from pipeline.collection import Collection, require_model
 from pipeline.encoding import decode
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.nets.blank import FLOOR, content_of
@@ -32,7 +31,7 @@ class AdaptReport:
     """What a model was adapted to.
 
     Attributes:
-        weights: the adapted model, without the calibration that it may have had.
+        weights: the adapted model; of its calibrations those for adapted models stay.
         videos, frames: of the collection that were read.
     """
 
@@ -62,19 +61,13 @@ def adapt(
         StoreError: a video is damaged.
     """
     model = replace(model, adaptation=None)
-    if model.attention is not None:
-        raise ModelError(f"{model.name}: has attention, which was learned for vectors as they are")
+    check_adaptable(model, len(database), str(database.path))
     require_model(database, model)
     spec = database.spec
     if spec.dims != model.dims:
         raise FingerprintMismatchError(
             f"{database.path} keeps {spec.dims} of {model.dims} values; adapting needs all of "
             "them: extract without --dims"
-        )
-    if len(database) < LEAST_VIDEOS:
-        raise InputError(
-            f"{database.path}: {len(database)} videos in the stores given, expected {LEAST_VIDEOS} "
-            "or more of the collection that will be searched"
         )
     chosen = np.unique(np.linspace(0, len(database) - 1, MOST_VIDEOS).round().astype(int))
     moments = {kind: _Moments(spec.dims) for kind, _ in model.layout.of_database.spaces}
@@ -98,7 +91,7 @@ def adapt(
         replace(
             model,
             adaptation=fitted,
-            calibration=None,
+            calibrations=tuple(each for each in model.calibrations if each.adapted),
             name=f"{model.name.removesuffix('-adapted')}-adapted",
             description=_ending(model.description, text),
             provenance=_ending(model.provenance or model.origin, text),
@@ -106,6 +99,25 @@ def adapt(
         len(chosen),
         frames,
     )
+
+
+def check_adaptable(model: ModelWeights, videos: int, where: str) -> None:
+    """What can be told before there are features.
+
+    Args:
+        videos: of the database; where: it is from.
+
+    Raises:
+        ModelError: the model has attention.
+        InputError: too few videos.
+    """
+    if model.attention is not None:
+        raise ModelError(f"{model.name}: has attention, which was learned for vectors as they are")
+    if videos < LEAST_VIDEOS:
+        raise InputError(
+            f"{where}: {videos} videos, expected {LEAST_VIDEOS} or more of the collection that "
+            "will be searched, to adapt to"
+        )
 
 
 class _Moments:

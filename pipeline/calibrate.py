@@ -89,36 +89,49 @@ def threshold_for(
         InputError: the model has no calibration, or one for another way of comparing, or the
             rate is none that it can tell.
     """
-    return _threshold(rate, model, mirrored, **_manner(queries, database, model, config))
+    made = calibration_for(queries, database, model, config)
+    return made.threshold(rate, 1 + mirrored)
+
+
+def calibration_for(
+    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+) -> Calibration:
+    """The model's calibration for this way of comparing.
+
+    Raises:
+        InputError: it has none, or those for other ways.
+    """
+    return _calibration(model, **_manner(queries, database, model, config))
 
 
 def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
     """As far as can be told without features: raises what `threshold_for` would raise."""
     function = config.similarity_function or model.similarity_function
     known = {"similarity_function": function, "query_insets": config.query_insets}
-    _threshold(rate, model, mirrored, **known)
+    _calibration(model, adapted=_adapted(model, config), **known).threshold(rate, 1 + mirrored)
 
 
-def _threshold(rate: float, model: ModelWeights, mirrored: bool, **manner: Any) -> float:
-    calibration = calibration_of(model)
-    differences = calibration.differences(**manner)
-    if differences:
+def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
+    """The one for exactly this, else one that is on the safe side of it."""
+    if not model.calibrations:
+        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
+    nearest = min(
+        model.calibrations,
+        key=lambda c: (
+            len(c.differences(**manner)),
+            sum(getattr(c, key) != value for key, value in manner.items()),
+        ),
+    )
+    if differences := nearest.differences(**manner):
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
             f"({'; '.join(differences)}): {_REMEDY}"
         )
-    return calibration.threshold(rate, 1 + mirrored)
+    return nearest
 
 
-def calibration_of(model: ModelWeights) -> Calibration:
-    """The model's own.
-
-    Raises:
-        InputError: it has none.
-    """
-    if model.calibration is None:
-        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
-    return model.calibration
+def _adapted(model: ModelWeights, config: CompareConfig) -> bool:
+    return config.adapt or model.adaptation is not None
 
 
 def _manner(
@@ -136,4 +149,5 @@ def _manner(
         "query_vectors": queries.spec.query_vectors,
         "insets": database.with_insets,
         "query_insets": config.query_insets,
+        "adapted": _adapted(model, config),
     }

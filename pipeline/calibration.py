@@ -22,6 +22,18 @@ from pipeline.resampling import LEAST_GROUPS, fewest_groups, upper_scores
 LEAST_PAIRS = 100
 CONFIDENCE = 0.99
 _LEAST_COUNT = 5  # pairs that reach a score; fewer say nothing of other collections
+# What makes a way of comparing.
+MANNER = (
+    "similarity_function",
+    "dims",
+    "fps",
+    "sampling",
+    "binary",
+    "query_vectors",
+    "insets",
+    "query_insets",
+    "adapted",
+)
 _STEPS = (5, 2, 1)  # rates 0.5, 0.2, 0.1, 0.05, ...
 
 
@@ -45,6 +57,7 @@ class Calibration:
         insets: whether insets (`video.insets`) had been looked for in the database, which raises
             scores.
         query_insets: whether those of queries were searched for, too, which raises them as well.
+        adapted: whether the model was adapted to the database (`nets.adaptation`).
     """
 
     similarity_function: str
@@ -60,6 +73,7 @@ class Calibration:
     query_vectors: int | None = None
     insets: bool = False
     query_insets: bool = False
+    adapted: bool = False
 
     def __post_init__(self) -> None:
         for key in ("rates", "scores"):
@@ -115,6 +129,10 @@ class Calibration:
             if own[key] != value
         ]
 
+    def is_alike(self, other: Calibration) -> bool:
+        """Whether the other one is for the same way of comparing."""
+        return all(getattr(self, key) == getattr(other, key) for key in MANNER)
+
 
 def fit(
     table: np.ndarray,
@@ -127,8 +145,7 @@ def fit(
 
     Args:
         table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
-        made: similarity_function, dims, fps, sampling, binary, query_vectors, insets and
-            query_insets.
+        made: all of `MANNER`.
         rows, columns: group of each query and of each database video, see `upper_scores`.
         confidence: part of the resamples in which no more than a rate may reach its score.
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.encoding import decoded_dtype, stored_values
-from pipeline.errors import FingerprintMismatchError, InputError
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.records import FeatureSpec
 from pipeline.store import FeatureStore
+
+if TYPE_CHECKING:
+    from pipeline.nets.weights import ModelWeights
 
 
 class Collection:
@@ -216,6 +220,35 @@ def require_comparable(queries: Collection, database: Collection) -> None:
     """
     differences = queries.spec.as_database.differences(database.spec.as_database)
     _refuse(queries, database, differences)
+
+
+def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> None:
+    """Refuse a model that did not make the features.
+
+    Args:
+        videos: what was made.
+        model: as loaded; its dims may be more than those of the features.
+
+    Raises:
+        FingerprintMismatchError: the weights of backbone or whitening are others.
+        ModelError: its attention or adaptation was learned for another number of values.
+    """
+    spec = videos.spec
+    if model.features_digest != spec.digest:
+        raise FingerprintMismatchError(
+            f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
+            f"{model.name!r} is loaded (digest {model.features_digest[:12]}): give --model_dir "
+            "of the store's model"
+        )
+    for name, learned, remedy in (
+        ("attention", model.attention, "extract without --dims"),
+        ("adaptation", model.adaptation, "give the model it was made of"),
+    ):
+        if learned is not None and model.dims != spec.dims:
+            raise ModelError(
+                f"{videos.path} holds {spec.dims} values a region, but the {name} of "
+                f"{model.name!r} was learned for {model.dims}: {remedy}"
+            )
 
 
 def _refuse(

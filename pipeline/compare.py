@@ -11,12 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.adapt import adapt
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_blocks, plan_pieces
 from pipeline.collection import (
     Collection,
@@ -24,16 +25,16 @@ from pipeline.collection import (
     require_comparable,
     require_insets,
     require_mirrored,
+    require_model,
 )
 from pipeline.config import CompareConfig
-from pipeline.errors import FingerprintMismatchError, ModelError
+from pipeline.errors import FingerprintMismatchError
 from pipeline.results import check_output_file, new_score_table, write_json
 from pipeline.scores import PairBatch, PairScores
 
 if TYPE_CHECKING:
     from pipeline.nets.pairs import PairScorer, Placed
     from pipeline.nets.weights import ModelWeights
-    from pipeline.store import FeatureStore
 
 _PIECE_FRAMES = 256  # own frames of a piece: 272 x 272 x 32 activations are 9 MiB
 _QUERY_BLOCK_FRAMES = 2048
@@ -126,6 +127,8 @@ def score_table(
     `mirrored` holds features of mirrored frames of some or all of the queries, under the same ids:
     such a query is scored both ways and the better score counts.
 
+    With `config.adapt` the model is adapted to the database first; `adapt.adapt` has the errors.
+
     `background` holds videos unrelated to all queries. How well a query does among them is a
     measure of how much it is like anything, and a part of it is taken off its scores (score
     normalisation, as in the descriptor baseline of Meta's Video Similarity Challenge, 2022). They
@@ -143,6 +146,9 @@ def score_table(
     _require_views(queries, model)
     from pipeline.nets.backend import device_scope
 
+    if config.adapt:
+        model = adapt(database, model).weights
+        config = replace(config, adapt=False)  # the background is compared by the same model
     model = model.with_dims(database.spec.dims)
     insets = config.query_insets
     if insets:
@@ -252,35 +258,6 @@ def _fetch(
     scorer: PairScorer, scores: PairScores, table: np.ndarray, batch: PairBatch, maxima: Any
 ) -> None:
     scores.add(batch, *scorer.fetched(maxima), table)
-
-
-def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> None:
-    """Refuse a model that did not make the features.
-
-    Args:
-        videos: what was made.
-        model: as loaded; its dims may be more than those of the features.
-
-    Raises:
-        FingerprintMismatchError: the weights of backbone or whitening are others.
-        ModelError: its attention or adaptation was learned for another number of values.
-    """
-    spec = videos.spec
-    if model.features_digest != spec.digest:
-        raise FingerprintMismatchError(
-            f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
-            f"{model.name!r} is loaded (digest {model.features_digest[:12]}): give --model_dir "
-            "of the store's model"
-        )
-    for name, learned, remedy in (
-        ("attention", model.attention, "extract without --dims"),
-        ("adaptation", model.adaptation, "give the model it was made of"),
-    ):
-        if learned is not None and model.dims != spec.dims:
-            raise ModelError(
-                f"{videos.path} holds {spec.dims} values a region, but the {name} of "
-                f"{model.name!r} was learned for {model.dims}: {remedy}"
-            )
 
 
 def _require_views(queries: Collection, model: ModelWeights) -> None:

@@ -122,6 +122,7 @@ class CompareConfig:
             if they were float16.
         load_queries: keep the query features on the device for the whole run.
         query_insets: search also for the pictures within the queries' pictures, see `video.insets`.
+        adapt: adapt the model to the database that is searched, see `adapt.adapt`.
         background_weight, background_top_k: with a background set, so much of the mean of a
             query's best scores in it is taken off its scores, and of how many; chosen on
             validation videos, see benchmarks/NOTES.md.
@@ -133,6 +134,7 @@ class CompareConfig:
     block_mb: int = 32
     load_queries: bool = False
     query_insets: bool = False
+    adapt: bool = False
     background_weight: float = 0.5
     background_top_k: int = 5
 

@@ -37,7 +37,7 @@ def add_views(directory: Path) -> None:
     weights = own_format.read(directory)
     fresh = tuple(view for view in VIEWS if view not in weights.views)
     if fresh:
-        more = replace(weights, views=weights.views + fresh, calibration=None)
+        more = replace(weights, views=weights.views + fresh, calibrations=())
         own_format.write(more, directory, backbone_dtype(weights))
 
 

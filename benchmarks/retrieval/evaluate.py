@@ -195,6 +195,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
     parser.add_argument("--insets", type=int, help="pictures within the picture, 0 for none")
     parser.add_argument("--similarity_function", choices=SIMILARITY_FUNCTIONS)
+    parser.add_argument("--adapt", action="store_true", help="the model adapted to the database")
     parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
                         help="the model with score normalisation as well")  # fmt: skip
     parser.add_argument("--background_weight", type=float, default=CompareConfig.background_weight)
@@ -209,6 +210,7 @@ def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
     extract = replace(extract, sampling=options.sampling, insets=options.insets)
     compare = CompareConfig(
         similarity_function=options.similarity_function,
+        adapt=options.adapt,
         background_weight=options.background_weight,
         background_top_k=options.background_top_k,
     )

@@ -1,17 +1,21 @@
 """Does a calibration hold on videos that it has not seen?
 
     python -m benchmarks.retrieval.held SET_DIR --split validation [--halves 100]
-    python -m benchmarks.retrieval.held SET_DIR --split validation --on test
+    python -m benchmarks.retrieval.held SET_DIR --split validation --on test [--adapt] [--among N]
 
 The first splits the parents of a split into halves by chance, many times: fitted on the clips of
 one half as queries against its database videos, applied to the other half. The second fits on a
-split and applies it once to the queries and database of another. Stores are those of `evaluate`.
+split and applies it once to the queries and database of another. With `--adapt` each is adapted to
+its own database; with `--among N` the other database is N of its videos, drawn by chance, several
+times. Stores are those of `evaluate`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +33,15 @@ from benchmarks.retrieval.sources import SPLITS
 from benchmarks.retrieval.strangers import Strangers, read_strangers, write_strangers
 from benchmarks.retrieval.tables import markdown_row
 from pipeline.calibration import CONFIDENCE
+from pipeline.collection import Collection
+from pipeline.compare import score_table
 from pipeline.config import CompareConfig, ExtractConfig
+from pipeline.nets.model_dir import load_model
 from pipeline.resampling import upper_scores
+from pipeline.store import open_store
 
 RATES = (0.1, 0.01, 0.001)
+DRAWS, DRAWN = 8, 320
 OLD, ALL = "quantile, benchmark's queries", "quantile, all clips"
 
 
@@ -114,6 +123,31 @@ def table_of_other(ways: dict[str, np.ndarray], scores: np.ndarray, copies: np.n
     return "\n".join(lines)
 
 
+def drawn(videos: int, size: int) -> list[np.ndarray]:
+    """Places of `size` different videos each, some `DRAWN` in all, in at most `DRAWS` draws."""
+    rng = np.random.default_rng(0)
+    times = max(1, min(DRAWS, DRAWN // size))
+    return [rng.choice(videos, min(size, videos), replace=False) for _ in range(times)]
+
+
+def _among(
+    stores: Sequence[Path],
+    lists: Sequence[list[str]],
+    model_dir: Path,
+    config: CompareConfig,
+    draws: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Scores against each draw of the database as a database of its own, side by side."""
+    model = load_model(model_dir)
+    with ExitStack() as stack:
+        queries, database = (stack.enter_context(open_store(path)) for path in stores)
+        asked = Collection([queries], lists[0])
+        searched = (Collection([database], [lists[1][i] for i in draw]) for draw in draws)
+        return np.concatenate(
+            [score_table(asked, one, model, config)[0] for one in searched], axis=1
+        )
+
+
 def _parents(strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
     sides = strangers.queries, strangers.database
     rows, columns = (np.array([strangers.parents[name] for name in side]) for side in sides)
@@ -153,6 +187,7 @@ def main() -> int:
     parser.add_argument("--halves", type=int, default=100)
     parser.add_argument("--confidence", type=float, nargs="+", default=[0.9, 0.95, CONFIDENCE])
     parser.add_argument("--on", choices=SPLITS, help="another split in place of halves")
+    parser.add_argument("--among", type=int, metavar="N", help="so many of its videos at a time")
     options = parser.parse_args()
     split_dir, model_dir = options.set_dir / options.split, options.model_dir
     extract, compare = configs(options)
@@ -166,7 +201,13 @@ def main() -> int:
         other_dir = options.set_dir / options.on
         queries, database, kinds = read_lists(other_dir)
         stores = model_stores((queries, database), other_dir, model_dir, extract, to_stderr)
-        other = model_scores(stores, [list(queries), list(database)], model_dir, compare)
+        lists = [list(queries), list(database)]
+        if options.among:
+            draws = drawn(len(database), options.among)
+            other = _among(stores, lists, model_dir, compare, draws)
+            kinds = kinds[:, np.concatenate(draws)]
+        else:
+            other = model_scores(stores, lists, model_dir, compare)
     except (FileNotFoundError, RuntimeError) as error:
         to_stderr(str(error))
         return 1

@@ -56,6 +56,13 @@ if TYPE_CHECKING:
     "screens), the best score counts: finds the original of a video that shows it small.",
 )
 @click.option(
+    "--adapt",
+    "adapted",
+    is_flag=True,
+    help="Adapt the model to the database first, as visil-index adapt does: what all its videos "
+    "have in common counts for less.",
+)
+@click.option(
     "--background_store",
     multiple=True,
     help="Store of videos unrelated to all queries; repeatable. Scores are then normalised by "
@@ -102,6 +109,7 @@ def compare(
     mirrored_queries: bool,
     mirrored_query_store: tuple[str, ...],
     query_insets: bool,
+    adapted: bool,
     background_store: tuple[str, ...],
     output_file: str,
     model_dir: str | None,
@@ -157,6 +165,7 @@ def compare(
             block_mb=block_mb,
             load_queries=load_queries or None,
             query_insets=query_insets or None,
+            adapt=adapted or None,
         ),
     )
     if max_fpr is not None:  # refused before any video is decoded
@@ -168,6 +177,11 @@ def compare(
         query_list = sources.listed(query_file, query_dir, "query")
         database_list = sources.listed(database_file, database_dir, "database")
         _check_sides(query_list, query_store, database_list, database_store)
+        if config.compare.adapt and database_list:  # before any video is decoded
+            from pipeline.adapt import check_adaptable
+
+            where = str(database_file or database_dir)
+            check_adaptable(common.load_weights(model_dir), len(database_list), where)
         _check_mirrored(query_list, mirror, mirrored_query_store)
         # What is stored already sets fps, dims and sampling of what is not; of two lists the
         # queries come first, since they are few and their errors show at once.
@@ -232,12 +246,11 @@ def _threshold(
     config: Config,
     mirrored: bool,
 ) -> float:
-    from pipeline.calibrate import threshold_for
+    from pipeline.calibrate import calibration_for
 
     weights = common.load_weights(model_dir)
-    threshold = threshold_for(rate, queries, database, weights, config.compare, mirrored)
-    made = weights.calibration
-    assert made is not None
+    made = calibration_for(queries, database, weights, config.compare)
+    threshold = made.threshold(rate, 1 + mirrored)
     sure = f" with confidence {made.confidence:g}" if made.confidence is not None else ""
     common.say(
         f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "

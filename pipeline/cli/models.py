@@ -39,7 +39,7 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     """Fit a model to the collection that it will search, by its stored features alone.
 
     Stores stay as they are, and serve the adapted model as they serve the one before. Its scores
-    are others, so a calibration is left out: calibrate it anew for --max_fpr.
+    are others, so of its calibrations only those made with --adapt are kept.
     """
     from pipeline.adapt import adapt as run
     from pipeline.collection import Collection
@@ -99,6 +99,7 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     help="As for compare.",
 )
 @click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
+@click.option("--adapt", "adapted", is_flag=True, help="As for compare: adapt the model first.")
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
 def calibrate(
@@ -110,6 +111,7 @@ def calibrate(
     confidence: float,
     similarity_function: str | None,
     query_insets: bool,
+    adapted: bool,
     gpu_id: int,
 ) -> None:
     """Measure what scores unrelated videos reach, for `compare --max_fpr`.
@@ -136,7 +138,7 @@ def calibrate(
             queries,
             database,
             weights,
-            CompareConfig(similarity_function, query_insets=query_insets),
+            CompareConfig(similarity_function, query_insets=query_insets, adapt=adapted),
             known,
             gpu_id,
             lambda done, total: line.show(done, total, "database videos"),

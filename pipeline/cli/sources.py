@@ -84,8 +84,7 @@ class Sources:
         mirrored: bool = False,
     ) -> Collection:
         """Features of listed videos, made with the settings of `like` where that is given."""
-        from pipeline.collection import Collection
-        from pipeline.compare import require_model
+        from pipeline.collection import Collection, require_model
 
         as_queries = side != "database"
         if mirrored and like is not None:  # as the queries that they are the mirror of

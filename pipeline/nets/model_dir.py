@@ -63,7 +63,7 @@ def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
 
 
 def calibrate(model_dir: str | Path, calibration: Calibration) -> None:
-    """Keep a calibration in a model's description, in place of the one that may be there.
+    """Keep a calibration in a model's description, in place of one for the same comparing.
 
     Raises:
         ModelError: the folder holds no model in our own format.

@@ -39,7 +39,7 @@ _REQUIRED: dict[str, type] = {
     "similarity_function": str,
     "weights_sha256": str,
 }
-_OPTIONAL: dict[str, type] = {
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "licence": str,
     "origin": str,
     "description": str,
@@ -53,7 +53,7 @@ _OPTIONAL: dict[str, type] = {
     "skip": float,
     "blank": dict,
     "insets": int,
-    "calibration": dict,
+    "calibration": (dict, list),  # earlier versions wrote the only one alone
 }
 
 
@@ -123,11 +123,19 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
 def write_calibration(calibration: Calibration, directory: Path) -> None:
     """Put a calibration into the description of a model; its weights are not touched.
 
+    It takes the place of one for the same way of comparing, if there is one.
+
     Raises:
         ModelError: no description there that can be read, or it cannot be written.
     """
     path = directory / DESCRIPTION_FILE
-    values = _read_description(path) | {"calibration": asdict(calibration)}
+    values = _read_description(path)
+    try:
+        known = _calibrations(values)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: calibration: {error}; delete that key") from error
+    others = [each for each in known if not each.is_alike(calibration)]
+    values["calibration"] = [asdict(each) for each in (*others, calibration)]
     try:
         _replace(path, _as_bytes(values))
     except OSError as error:
@@ -171,8 +179,8 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
         values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
     if weights.insets:
         values["insets"] = weights.insets
-    if weights.calibration is not None:
-        values["calibration"] = asdict(weights.calibration)
+    if weights.calibrations:
+        values["calibration"] = [asdict(each) for each in weights.calibrations]
     return values
 
 
@@ -210,9 +218,12 @@ def _read_description(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_kind(path: Path, key: str, value: Any, kind: type) -> None:
+def _check_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ModelError(f"{path}: {key} is {value!r}, expected {kind.__name__}")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise ModelError(
+            f"{path}: {key} is {value!r}, expected {' or '.join(k.__name__ for k in kinds)}"
+        )
 
 
 def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
@@ -264,11 +275,19 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
         insets=values.get("insets", 0),
         similarity_function=values["similarity_function"],
-        calibration=Calibration(**values["calibration"]) if "calibration" in values else None,
+        calibrations=_calibrations(values),
         licence=values.get("licence", ""),
         provenance=values.get("origin", ""),
         description=values.get("description", ""),
     )
+
+
+def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
+    found = values.get("calibration", [])
+    # Those of earlier versions do not say whether the model was adapted: as it is itself.
+    adapted = {"adapted": bool(values.get("adaptation"))}
+    made = [found] if isinstance(found, dict) else found
+    return tuple(Calibration(**adapted | each) for each in made)
 
 
 def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:

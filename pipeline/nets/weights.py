@@ -114,7 +114,7 @@ class ModelWeights:
             many at a time, see `video.insets`.
         similarity_function: the one the model was made for.
         features_digest: SHA-256 (hex) of all that changes features, of the full dims.
-        calibration: what its scores mean, or None.
+        calibrations: what its scores mean, one for each way of comparing that was calibrated.
         licence, provenance, description: text, may be empty.
     """
 
@@ -142,7 +142,7 @@ class ModelWeights:
     blank: Blank | None = None
     insets: int = 0
     similarity_function: str = "chamfer"
-    calibration: Calibration | None = None
+    calibrations: tuple[Calibration, ...] = ()
     licence: str = ""
     provenance: str = ""
     description: str = ""

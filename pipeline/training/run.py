@@ -126,7 +126,7 @@ def train_model(
         comparator=None,
         skip=0.0,
         blank=None,
-        calibration=None,
+        calibrations=(),
         similarity_function=config.similarity_function or weights.similarity_function,
         features_digest="",
     )

@@ -11,7 +11,7 @@ from pipeline import ViSiL
 from pipeline.adapt import MOST_VIDEOS, adapt
 from pipeline.collection import Collection
 from pipeline.compare import score_table
-from pipeline.config import TrainConfig
+from pipeline.config import CompareConfig, TrainConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.nets import own_format
 from pipeline.nets.blank import Blank
@@ -193,7 +193,7 @@ def test_a_calibration_does_not_outlive_it(folder):
     )  # fmt: skip
     wide = "--query_store", folder / "many.h5", "--database_store", folder / "d.zarr"
     run("calibrate", "-m", folder / "model", *wide)
-    assert load_model(folder / "model").calibration is not None
+    assert len(load_model(folder / "model").calibrations) == 1
     run("adapt", "-m", folder / "model", *sides[2:], "-o", folder / "mine")
     said = run("compare", "-m", folder / "mine", *sides, "-o", folder / "r.json", "--max_fpr", 0.1,
                code=2)  # fmt: skip
@@ -201,6 +201,59 @@ def test_a_calibration_does_not_outlive_it(folder):
     run("calibrate", "-m", folder / "mine", *wide)
     run("compare", "-m", folder / "mine", *sides, "-o", folder / "r.json", "--max_fpr", 0.1)
     assert load_model(folder / "mine").adaptation is not None
+    assert [c.adapted for c in load_model(folder / "mine").calibrations] == [True]
+
+
+def test_stage_two_adapts_by_itself_when_asked(folder):
+    """As the model that `adapt` writes, with the calibration that was made so."""
+    stores = "--query_store", folder / "q.h5", "--database_store", folder / "d.zarr"
+    features.fill(
+        folder / "many.h5", features.spec(load_model(folder / "model").features_digest),
+        videos(30, 6),
+    )  # fmt: skip
+    wide = "--query_store", folder / "many.h5", "--database_store", folder / "d.zarr"
+    plain = ("compare", "-m", folder / "model", *stores, "-o", folder / "r.json", "--max_fpr", 0.1)
+    asked = (*plain, "--adapt")
+    run("calibrate", "-m", folder / "model", *wide)
+    assert "adapted: False calibrated, True here" in run(*asked, code=2)
+    run("calibrate", "-m", folder / "model", *wide, "--adapt")
+    as_it_is, adapted = load_model(folder / "model").calibrations
+    assert (as_it_is.adapted, adapted.adapted) == (False, True)
+    assert adapted.threshold(0.1) < as_it_is.threshold(0.1) - 0.2
+    for command, made in ((asked, adapted), (plain, as_it_is)):
+        assert f"threshold: {made.threshold(0.1):.4f} for" in run(*command)
+
+    run("adapt", "-m", folder / "model", *stores[2:], "-o", folder / "mine")
+    assert load_model(folder / "mine").calibrations == (adapted,)
+    run("compare", "-m", folder / "mine", *stores, "-o", folder / "mine.json", "--max_fpr", 0.1)
+    run(*asked)
+    mine, found = (json.loads((folder / name).read_text()) for name in ("mine.json", "r.json"))
+    assert found.keys() == mine.keys() and found["1-0"].keys() == mine["1-0"].keys()
+    for query in mine:
+        assert found[query] == pytest.approx(mine[query], abs=1e-5)
+
+
+def test_a_background_is_compared_by_the_model_adapted_to_the_database(folder):
+    model = load_model(folder / "model")
+    others = features.fill(
+        folder / "b.h5", features.spec(model.features_digest), videos(5, 7)
+    )  # too few to adapt to
+    with open_store(folder / "q.h5") as q, open_store(folder / "d.zarr") as d:
+        sides = Collection([q]), Collection([d])
+        fitted = adapt(sides[1], model).weights
+        with open_store(others) as b:
+            unrelated = Collection([b])
+            want, _ = score_table(*sides, fitted, CompareConfig(), background=unrelated)
+            found, _ = score_table(*sides, model, CompareConfig(adapt=True), background=unrelated)
+    np.testing.assert_allclose(found, want, atol=1e-6)
+
+
+def test_too_few_listed_videos_are_refused_before_decoding(folder):
+    (folder / "few.txt").write_text("a\tabsent.mp4\nb\tabsent.mp4\n")
+    said = run("compare", "-m", folder / "model", "--query_store", folder / "q.h5", "--adapt",
+               "--database_file", folder / "few.txt", "-o", folder / "r.json", code=2)  # fmt: skip
+    assert "few.txt: 2 videos, expected 20 or more of the collection" in said
+    assert "absent" not in said
 
 
 def refused(folder, model, path, error, message):
@@ -215,7 +268,7 @@ def test_what_is_refused(folder):
         model,
         folder / "q.h5",
         InputError,
-        r"q\.h5: 3 videos in the stores given, expected 20",
+        r"q\.h5: 3 videos, expected 20",
     )
     attending = features.model(comparator=False)
     path = features.fill(

@@ -47,7 +47,7 @@ def test_from_calibration_to_threshold(folder):
     assert "calibrated on 618 pairs of 20 groups or more, 2 left out" in said
     assert "for --max_fpr 0.1, with confidence 0.99" in said
     assert (folder / "model" / "weights.npz").read_bytes() == weights_before
-    calibration = load_model(folder / "model").calibration
+    (calibration,) = load_model(folder / "model").calibrations
     assert (calibration.pairs, calibration.dims, calibration.scores[-1] < 0.9) == (618, 16, True)
 
     out = folder / "r.json"
@@ -58,7 +58,8 @@ def test_from_calibration_to_threshold(folder):
     assert len(found) - 2 <= round(0.01 * 618)
 
     again = run("calibrate", *sides(folder), "--related", folder / "related.tsv")
-    assert again.count("618") == 1, "an earlier calibration is replaced"
+    assert again.count("618") == 1
+    assert len(load_model(folder / "model").calibrations) == 1, "the earlier one is replaced"
     table = compute_similarity(
         folder / "q.h5", folder / "d.h5", model_dir=folder / "model", max_fpr=0.01
     )
@@ -68,7 +69,8 @@ def test_from_calibration_to_threshold(folder):
 def test_groups_and_confidence(folder):
     def made(*options):
         run("calibrate", *sides(folder), "--related", folder / "related.tsv", *options)
-        return load_model(folder / "model").calibration
+        (calibration,) = load_model(folder / "model").calibrations
+        return calibration
 
     usual, less = made(), made("--confidence", "0.5")
     assert less.threshold(0.05) < usual.threshold(0.05)
@@ -127,12 +129,12 @@ def test_a_calibration_of_floats_is_not_for_signs(folder):
     said = run("compare", *sides(folder, "small.h5"), *out, code=2)
     assert "binary: none calibrated, database here" in said
     run("calibrate", *sides(folder, "small.h5"))
-    assert load_model(folder / "model").calibration.binary == "database"
-    run("compare", *sides(folder, "small.h5"), *out)
-    assert "binary: database calibrated, none here" in run("compare", *sides(folder), *out, code=2)
+    kept = load_model(folder / "model").calibrations
+    assert [calibration.binary for calibration in kept] == ["none", "database"]
     run("copy", folder / "d.h5", folder / "int8.h5", "--dtype", "int8")
-    run("calibrate", *sides(folder))
-    run("compare", *sides(folder, "int8.h5"), *out)
+    for store, made in (("small.h5", kept[1]), ("d.h5", kept[0]), ("int8.h5", kept[0])):
+        said = run("compare", *sides(folder, store), *out)
+        assert f"threshold: {made.threshold(0.1):.4f} for --max_fpr 0.1" in said
 
 
 def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
@@ -140,14 +142,14 @@ def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
     model = load_model(folder / "model")
     made_with = features.spec(model.features_digest, query_vectors=15, views="of another test")
     run("calibrate", *sides(folder))
-    calibration = load_model(folder / "model").calibration
+    (calibration,) = load_model(folder / "model").calibrations
     with_views = features.fill(folder / "views.h5", made_with, {"q": np.ones((4, 24, 16))})
     with open_store(with_views) as q, open_store(folder / "d.h5") as d:
         pair = Collection([q]), Collection([d])
-        model = replace(model, calibration=calibration)
+        model = replace(model, calibrations=(calibration,))
         with pytest.raises(InputError, match="query_vectors: 0 calibrated, 15 here"):
             threshold_for(0.1, *pair, model, CompareConfig())
-        told_nothing = replace(model, calibration=replace(calibration, query_vectors=None))
+        told_nothing = replace(model, calibrations=(replace(calibration, query_vectors=None),))
         threshold_for(0.1, *pair, told_nothing, CompareConfig())
 
 
@@ -167,4 +169,4 @@ def test_two_chances_are_allowed_for(folder):
     with open_store(folder / "d.h5") as store:
         videos = Collection([store])
         found = threshold_for(0.02, videos, videos, model, CompareConfig(), mirrored=True)
-    assert found == model.calibration.threshold(0.01)
+    assert found == model.calibrations[0].threshold(0.01)

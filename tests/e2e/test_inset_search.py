@@ -137,18 +137,20 @@ def test_a_calibration_knows_what_was_searched_for(stores):
     from pipeline.calibrate import check_rate, threshold_for
 
     model = load_model(default_model_dir())
-    old = replace(model, calibration=replace(model.calibration, insets=False))
+    made = next(c for c in model.calibrations if not c.adapted)
+    model = replace(model, calibrations=(made,))
+    old = replace(model, calibrations=(replace(made, insets=False),))
     plain, asked = CompareConfig(), CompareConfig(query_insets=True)
     with open_store(stores["database"]) as d, open_store(stores["asked"]) as q:
         sides = Collection([q]), Collection([d])
-        assert threshold_for(0.01, *sides, model, plain) == model.calibration.threshold(0.01)
+        assert threshold_for(0.01, *sides, model, plain) == made.threshold(0.01)
         with pytest.raises(InputError, match=r"\(insets: False calibrated, True here\)"):
             threshold_for(0.01, *sides, old, plain)
         with pytest.raises(InputError, match="query_insets: False calibrated, True here"):
             threshold_for(0.01, *sides, model, asked)
-        knows = replace(model, calibration=replace(model.calibration, query_insets=True))
+        knows = replace(model, calibrations=(replace(made, query_insets=True),))
         for config in (plain, asked):
-            assert threshold_for(0.01, *sides, knows, config) == model.calibration.threshold(0.01)
+            assert threshold_for(0.01, *sides, knows, config) == made.threshold(0.01)
     with open_store(stores["bare"]) as d, open_store(stores["queries"]) as q:
         sides = Collection([q]), Collection([d])
         for calibrated in (model, old):

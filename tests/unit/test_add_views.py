@@ -20,7 +20,7 @@ def test_the_shipped_model_is_made_of_one_without_them(tmp_path):
     for _ in range(2):  # the second time there is nothing to do
         add_views(tmp_path)
         found = load_model(tmp_path)
-        assert found.views == shipped.views and found.calibration is None
+        assert found.views == shipped.views and found.calibrations == ()
         assert (tmp_path / "weights.npz").read_bytes() == weights
     assert found.features_digest == shipped.features_digest
     assert found.views_digest == shipped.views_digest

@@ -18,7 +18,14 @@ def test_the_threshold_is_the_models_own(tmp_path: Path) -> None:
     made = {"similarity_function": "chamfer", "dims": 8, "fps": 1.0, "sampling": "s"}
     rates, scores = [1.0, 0.1, 0.01, 0.001], [0.0, 0.2, 0.327, 0.5]
     (tmp_path / "m.json").write_text(
-        json.dumps({"calibration": made | {"pairs": 5000, "rates": rates, "scores": scores}})
+        json.dumps(
+            {
+                "calibration": [
+                    made | {"pairs": 5000, "rates": rates, "scores": [0.0] * 4, "adapted": True},
+                    made | {"pairs": 5000, "rates": rates, "scores": scores},
+                ]
+            }
+        )
     )
     assert calibrated_threshold(tmp_path / "m.json") == 0.33
     assert 0.2 < calibrated_threshold() < 0.5, "of the shipped model"

@@ -250,6 +250,8 @@ def test_no_model(tmp_path: Path) -> None:
         ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
         ({"blank": {"low": 0.6}}, "high"),
         ({"calibration": {"pairs": 5}}, "similarity_function"),
+        ({"calibration": [{"pairs": 5}]}, "similarity_function"),
+        ({"calibration": 5}, "calibration is 5, expected dict or list"),
         ({"insets": 5}, "insets is 5, expected 0 to 4"),
         ({"insets": True}, "insets is True, expected int"),
         ({"skip": 1.0}, "skip is 1.0, expected 0 or more and less than 1"),

@@ -145,6 +145,15 @@ def test_a_table_on_the_command_line(tmp_path, capsys):
 
 def test_the_card_runs_each_command_once_and_goes_on_after_a_failure(tmp_path, monkeypatch, capsys):
     asked, broken = [], {"wide"}
+    commands = {
+        "held": ("held", "validation", []),
+        "wide": ("wide", "validation", []),
+        "wild": ("wild", "validation", []),
+        "held_on_test": ("held", "validation", ["--on", "test"]),
+        "blank": ("blank", "validation", []),
+        "wild_test": ("wild", "test", []),
+    }
+    monkeypatch.setattr(card, "COMMANDS", commands)
 
     def run(words, stdout):
         module = words[2].rpartition(".")[2]

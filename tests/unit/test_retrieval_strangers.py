@@ -6,6 +6,7 @@ import pytest
 from benchmarks.retrieval import compilations, held, itself, originals, strangers
 from benchmarks.retrieval.sources import read_sources
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig, ExtractConfig
+from pipeline.nets import own_format
 from pipeline.store import open_store
 from tests import features
 
@@ -85,6 +86,27 @@ def test_thresholds_on_another_split():
     scores, copies = np.array([[0.9, 0.1], [0.3, 0.4]]), np.array([[True, False], [False, False]])
     text = held.table_of_other({"way": np.array([0.35, 0.35, 0.95])}, scores, copies)
     assert "| way | 0.350, 0.33, 1.000 | 0.350, 0.33, 1.000 | 0.950, 0, 0.000 |" in text
+
+
+def test_a_database_may_be_drawn_from_another_split(tmp_path):
+    draws = held.drawn(1000, 20)
+    assert len(draws) == 8 and all(len(set(draw)) == 20 for draw in draws)
+    assert set(draws[0]) != set(draws[1])
+    assert [len(draw) for draw in held.drawn(50, 80)] == [50, 50, 50, 50]
+
+    model = features.model(attention=False)
+    own_format.write(model, tmp_path / "model")
+    lists = ["a", "b"], [f"v{i}" for i in range(30)]
+    stores = [tmp_path / "q.h5", tmp_path / "d.h5"]
+    for number, (store, ids) in enumerate(zip(stores, lists, strict=True)):
+        videos = {name: features.region_vectors(5, [number, i]) for i, name in enumerate(ids)}
+        features.fill(store, features.spec(model.features_digest), videos)
+    draws = [np.arange(25), np.array([29, 3])]
+    found = held._among(stores, lists, tmp_path / "model", CompareConfig(), draws)
+    whole = held._among(stores, lists, tmp_path / "model", CompareConfig(), [np.arange(30)])
+    np.testing.assert_allclose(found, whole[:, [*range(25), 29, 3]], atol=1e-6)
+    adapted = held._among(stores, lists, tmp_path / "model", CompareConfig(adapt=True), draws[:1])
+    assert np.abs(adapted - found[:, :25]).max() > 0.01
 
 
 def test_copies_ask_for_their_original_and_the_host_is_not_counted(split_dir, monkeypatch):
