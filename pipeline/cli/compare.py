@@ -281,6 +281,8 @@ def _run(
             "further views of their pictures: crops and outlines, for instance, are missed more "
             "often"
         )
+    if config.compare.adapt:
+        common.say(f"adapting the model to the {len(database)} videos of the database")
     line = common.ProgressLine()
     report = compute_similarity(
         queries,

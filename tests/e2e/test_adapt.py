@@ -226,7 +226,7 @@ def test_stage_two_adapts_by_itself_when_asked(folder):
     run("adapt", "-m", folder / "model", *stores[2:], "-o", folder / "mine")
     assert load_model(folder / "mine").calibrations == (adapted,)
     run("compare", "-m", folder / "mine", *stores, "-o", folder / "mine.json", "--max_fpr", 0.1)
-    run(*asked)
+    assert "adapting the model to the 40 videos of the database" in run(*asked)
     mine, found = (json.loads((folder / name).read_text()) for name in ("mine.json", "r.json"))
     assert found.keys() == mine.keys() and found["1-0"].keys() == mine["1-0"].keys()
     for query in mine:
