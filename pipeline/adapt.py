@@ -112,7 +112,10 @@ def check_adaptable(model: ModelWeights, videos: int, where: str) -> None:
         InputError: too few videos.
     """
     if model.attention is not None:
-        raise ModelError(f"{model.name}: has attention, which was learned for vectors as they are")
+        raise ModelError(
+            f"{model.name}: has attention, which was learned for vectors as they are, so it cannot "
+            "be adapted; compare by it as it is"
+        )
     if videos < LEAST_VIDEOS:
         raise InputError(
             f"{where}: {videos} videos, expected {LEAST_VIDEOS} or more of the collection that "

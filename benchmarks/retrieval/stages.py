@@ -73,6 +73,7 @@ def settings(model: ModelWeights) -> list[Setting]:
             for dims in (256, 128)
             if dims < model.dims
         ]
+        rows.append(Setting("adapted to the database", compare=CompareConfig(adapt=True)))
     rows += [
         Setting(f"--dtype {dtype}", ExtractConfig(dtype=dtype))
         for dtype in DTYPES

@@ -85,7 +85,7 @@ def train(
         held,
         start,
         config,
-        Path(work_dir or f"{target}.training"),  # of a path, so without a slash at its end
+        Path(work_dir or f"{target}.training"),  # a Path drops a slash at the end
         force_head,
         common.say,
         progress,

@@ -24,6 +24,8 @@ def test_rows_are_those_that_the_model_can_have():
     assert {row.extract.dtype for row in rows.values()} == {None, *DTYPES} - {"float16"}
     assert {row.extract.dims for row in rows.values()} == {None, 256, 128}
     assert not rows["without comparator"].comparator
+    adapted = "adapted to the database"
+    assert {name for name, row in rows.items() if row.compare.adapt} == {adapted}
     assert {name for name, row in rows.items() if row.extract.insets is not None} == {"--insets 0"}
     assert "--insets 0" not in {row.name for row in stages.settings(replace(model, insets=0))}
     plain = "queries without --as_queries"
@@ -36,6 +38,7 @@ def test_rows_are_those_that_the_model_can_have():
     assert "without comparator" not in rows
     attentive = replace(model, attention=np.ones(model.dims, np.float32))
     assert {row.extract.dims for row in stages.settings(attentive)} == {None}
+    assert adapted not in {row.name for row in stages.settings(attentive)}
 
 
 @pytest.fixture
