@@ -44,6 +44,8 @@ COMMANDS: dict[str, tuple[str, str, list[str]]] = {
     "wild_adapted_test": ("wild", "test", ["--adapt"]),
     "compilations_test": ("compilations", "test", []),
     "compare_test": ("compare", "test", ["--timed", "16"]),
+    "hardness_test": ("hardness", "test", []),
+    "hardness_adapted_test": ("hardness", "test", ["--adapt"]),
 }
 
 

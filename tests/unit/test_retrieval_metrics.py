@@ -1,15 +1,17 @@
 """The benchmark's figures on tables worked out by hand."""
 
+import argparse
 import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import ablation, card, command
+from benchmarks.retrieval import ablation, card, command, hardness
 from benchmarks.retrieval.baselines import phash
-from benchmarks.retrieval.evaluate import configs
+from benchmarks.retrieval.evaluate import add_options, configs
 from benchmarks.retrieval.metrics import average_precision, figures, figures_by_kind, recall_at
 from benchmarks.retrieval.rules import mean_of_best, table
 from benchmarks.retrieval.transforms import HARD_KINDS, KINDS
@@ -189,3 +191,29 @@ def test_a_command_of_the_card_takes_its_options(name, tmp_path, monkeypatch, ca
     assert command_line.main() == 1
     said = capsys.readouterr().err
     assert said.startswith(f"{tmp_path / split}/") and "build the set first" in said
+
+
+def test_the_hardest_queries_are_left_out_by_the_yardstick_alone(tmp_path, monkeypatch):
+    assert hardness.as_hard(np.array([0.2, 1.0, 0.6]), 0.8).tolist() == [False, True, True]
+    assert hardness.as_hard(np.array([0.9, 1.0]), 0.8).all()
+    assert not hardness.as_hard(np.array([0.5, 0.6]), 0.8).any()
+
+    kinds = np.array([["edges", "", "negate"], ["", "edges", ""], ["negate", "", ""]])
+    scores = np.array([[0.5, 0.7, 0.9], [0.1, 0.8, 0.2], [0.9, 0.1, 0.2]])
+    assert hardness.precisions(scores, kinds, "edges").tolist() == [0.5, 1.0]  # negate not counted
+
+    def model_scores(stores, *_):
+        return scores if stores == "bare" else scores[:, [1, 0, 2]]
+
+    def model_stores(*arguments):
+        return "bare" if arguments[3].insets == 0 else "model"
+
+    monkeypatch.setattr(hardness, "LEVELS", {"edges": 0.9})
+    monkeypatch.setattr(hardness, "read_lists", lambda _: ("abc", "def", kinds))
+    monkeypatch.setattr(hardness, "model_stores", model_stores)
+    monkeypatch.setattr(hardness, "model_scores", model_scores)
+    monkeypatch.setattr(hardness, "own_format", SimpleNamespace(write=lambda *_: None))
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    options = parser.parse_args([str(tmp_path)])
+    assert hardness.rows_of(options) == [["edges", "2", "0.750", "0.667", "1", "1.000", "0.333"]]
