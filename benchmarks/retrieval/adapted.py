@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,7 @@ def rows_of(options: argparse.Namespace) -> list[list[str]]:
     """Cells of the table."""
     split_dir = options.set_dir / options.split
     extract, compare = configs(options)
+    compare = replace(compare, adapt=False)  # each row is adapted as it says
     queries, database, kinds = read_lists(split_dir)
     stores = model_stores((queries, database), split_dir, options.model_dir, extract, to_stderr)
     model = load_model(options.model_dir, extract.dims)

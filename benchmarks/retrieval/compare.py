@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,11 +31,8 @@ from benchmarks.retrieval.evaluate import (
 from benchmarks.retrieval.hashes import Log, folder_name, hashes_of
 from benchmarks.retrieval.methods import Method, all_methods
 from benchmarks.retrieval.tables import Row, row_of, tables_of
-from benchmarks.retrieval.untrained import untrained
-from pipeline.cli.common import backbone_dtype
+from benchmarks.retrieval.untrained import untrained_dir
 from pipeline.config import CompareConfig, ExtractConfig
-from pipeline.nets import own_format
-from pipeline.nets.model_dir import load_model
 
 
 @dataclass(frozen=True)
@@ -98,12 +94,10 @@ def model_rows(
 def untrained_row(
     split: Split, model_dir: Path, extract: ExtractConfig, compare: CompareConfig, log: Log
 ) -> Row:
-    """The model's backbone alone; see `untrained`."""
-    with tempfile.TemporaryDirectory() as folder:
-        plain = untrained(load_model(model_dir))
-        own_format.write(plain, Path(folder), backbone_dtype(plain))
-        extract = replace(extract, dims=None, insets=0)
-        return model_rows(split, Path(folder), extract, compare, log)["model"]
+    """The model's backbone alone, with nothing fitted; see `untrained`."""
+    bare, plain = replace(extract, dims=None, insets=0), replace(compare, adapt=False)
+    with untrained_dir(model_dir) as folder:
+        return model_rows(split, folder, bare, plain, log)["model"]
 
 
 def method_row(split: Split, method: Method, workers: int, log: Log) -> Row | None:

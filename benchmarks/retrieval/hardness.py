@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +27,8 @@ from benchmarks.retrieval.evaluate import (
     to_stderr,
 )
 from benchmarks.retrieval.metrics import average_precision
-from benchmarks.retrieval.untrained import untrained
-from pipeline.cli.common import backbone_dtype
-from pipeline.config import CompareConfig
-from pipeline.nets import own_format
-from pipeline.nets.model_dir import load_model
+from benchmarks.retrieval.untrained import untrained_dir
+from pipeline.config import CompareConfig, ExtractConfig
 
 # mAP of the untrained backbone there: the middle of what was measured. Crops were not among what
 # was left to do there, so they were nearly all found.
@@ -80,16 +76,13 @@ def rows_of(options: argparse.Namespace) -> list[list[str]]:
     queries, database, kinds = read_lists(split_dir)
     lists = list(queries), list(database)
 
-    def scores(model_dir: Path, bare: bool) -> np.ndarray:
-        wanted = replace(extract, dims=None, insets=0) if bare else extract
-        stores = model_stores((queries, database), split_dir, model_dir, wanted, to_stderr)
-        return model_scores(stores, lists, model_dir, CompareConfig() if bare else compare)
+    def scores(model_dir: Path, extract: ExtractConfig, compare: CompareConfig) -> np.ndarray:
+        stores = model_stores((queries, database), split_dir, model_dir, extract, to_stderr)
+        return model_scores(stores, lists, model_dir, compare)
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain = untrained(load_model(options.model_dir))
-        own_format.write(plain, Path(folder), backbone_dtype(plain))
-        bare = scores(Path(folder), True)
-    model = scores(options.model_dir, False)
+    with untrained_dir(options.model_dir) as folder:
+        bare = scores(folder, replace(extract, dims=None, insets=0), CompareConfig())
+    model = scores(options.model_dir, extract, compare)
     rows = []
     for kind, level in LEVELS.items():
         hard, ours = (precisions(table, kinds, kind) for table in (bare, model))

@@ -6,11 +6,27 @@ Chamfer similarity of frames and of videos. How hard a set is can be told from h
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from pipeline.cli.common import backbone_dtype
+from pipeline.nets import own_format
+from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import ModelWeights, Whitening
+
+
+@contextmanager
+def untrained_dir(model_dir: Path) -> Iterator[Path]:
+    """Folder of the `untrained` model of another one, while it is needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = untrained(load_model(model_dir))
+        own_format.write(plain, Path(folder), backbone_dtype(plain))
+        yield Path(folder)
 
 
 def untrained(model: ModelWeights) -> ModelWeights:

@@ -185,13 +185,16 @@ def test_it_is_fitted_anew_to_another_collection(folder):
         np.testing.assert_array_equal(pca.eigenvectors, again.eigenvectors)
 
 
+def many(folder):
+    """Options of `calibrate`: enough queries of the collection, and its store."""
+    made_with = features.spec(load_model(folder / "model").features_digest)
+    features.fill(folder / "many.h5", made_with, videos(30, 6))
+    return "--query_store", folder / "many.h5", "--database_store", folder / "d.zarr"
+
+
 def test_a_calibration_does_not_outlive_it(folder):
     sides = "--query_store", folder / "q.h5", "--database_store", folder / "d.zarr"
-    features.fill(
-        folder / "many.h5", features.spec(load_model(folder / "model").features_digest),
-        videos(30, 6),
-    )  # fmt: skip
-    wide = "--query_store", folder / "many.h5", "--database_store", folder / "d.zarr"
+    wide = many(folder)
     run("calibrate", "-m", folder / "model", *wide)
     assert len(load_model(folder / "model").calibrations) == 1
     run("adapt", "-m", folder / "model", *sides[2:], "-o", folder / "mine")
@@ -207,11 +210,7 @@ def test_a_calibration_does_not_outlive_it(folder):
 def test_stage_two_adapts_by_itself_when_asked(folder):
     """As the model that `adapt` writes, with the calibration that was made so."""
     stores = "--query_store", folder / "q.h5", "--database_store", folder / "d.zarr"
-    features.fill(
-        folder / "many.h5", features.spec(load_model(folder / "model").features_digest),
-        videos(30, 6),
-    )  # fmt: skip
-    wide = "--query_store", folder / "many.h5", "--database_store", folder / "d.zarr"
+    wide = many(folder)
     plain = ("compare", "-m", folder / "model", *stores, "-o", folder / "r.json", "--max_fpr", 0.1)
     asked = (*plain, "--adapt")
     run("calibrate", "-m", folder / "model", *wide)
