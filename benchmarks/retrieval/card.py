@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, list[str]]] = {
     "wild_adapted": ("wild", "validation", ["--adapt"]),
     "stages": ("stages", "validation", ["--timed", "12"]),
     "ablation": ("ablation", "validation", []),
+    "heads": ("heads", "validation", []),
     "blank": ("blank", "validation", []),
     "originals": ("originals", "validation", []),
     "itself": ("itself", "validation", []),
