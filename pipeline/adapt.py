@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.collection import Collection, require_model
 from pipeline.encoding import decode
-from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError, StoreError
 from pipeline.nets.blank import FLOOR, content_of
 from pipeline.nets.pca import of_moments
 from pipeline.nets.weights import Whitening
@@ -23,6 +23,7 @@ SHRINKAGE = 0.8  # of eigenvalues towards their mean; chosen on validation, benc
 LEAST_VIDEOS = 20
 LEAST_SHARE = 0.01  # of vectors that have something in them
 MOST_VIDEOS = 5000  # evenly many of a larger collection: 512 axes need no more
+_LONGEST = 1.05  # of a vector that was 1 long before it was stored
 _STRETCHES, _STRETCH = 8, 32  # of a longer video so many, of so many frames
 
 
@@ -61,20 +62,15 @@ def adapt(
         StoreError: a video is damaged.
     """
     model = replace(model, adaptation=None)
-    check_adaptable(model, len(database), str(database.path))
-    require_model(database, model)
+    require_adaptable(database, model)
     spec = database.spec
-    if spec.dims != model.dims:
-        raise FingerprintMismatchError(
-            f"{database.path} keeps {spec.dims} of {model.dims} values; adapting needs all of "
-            "them: extract without --dims"
-        )
     chosen = np.unique(np.linspace(0, len(database) - 1, MOST_VIDEOS).round().astype(int))
     moments = {kind: _Moments(spec.dims) for kind, _ in model.layout.of_database.spaces}
     frames = 0
     for done, video in enumerate(chosen.tolist(), 1):
         for stored in _stretches(database, video):
             vectors = decode(stored, spec.dims)[:, : model.regions].astype(np.float32)
+            _require_features(vectors, database, video)
             counts, start = _counts(vectors, model), 0
             for kind, count in model.layout.of_database.spaces:
                 part = slice(start, start + count)
@@ -85,7 +81,12 @@ def adapt(
             progress(done, len(chosen))
     if any(found.share < LEAST_SHARE for found in moments.values()):
         raise InputError(f"{database.path}: hardly anything but blank frames, no collection")
-    fitted = {kind: found.whitening(shrinkage) for kind, found in moments.items()}
+    try:
+        fitted = {kind: found.whitening(shrinkage) for kind, found in moments.items()}
+    except ValueError as error:
+        raise InputError(
+            f"{database.path}: all its vectors are alike, no collection to adapt to ({error})"
+        ) from error
     text = f"adapted to {len(chosen)} videos of a collection ({frames} frames)"
     return AdaptReport(
         replace(
@@ -120,6 +121,32 @@ def check_adaptable(model: ModelWeights, videos: int, where: str) -> None:
         raise InputError(
             f"{where}: {videos} videos, expected {LEAST_VIDEOS} or more of the collection that "
             "will be searched, to adapt to"
+        )
+
+
+def require_adaptable(database: Collection, model: ModelWeights) -> None:
+    """Refuse stored features that a model cannot be adapted to.
+
+    Raises:
+        InputError, ModelError: see `check_adaptable`.
+        FingerprintMismatchError: the store was made with another model, or keeps fewer values.
+    """
+    check_adaptable(model, len(database), str(database.path))
+    require_model(database, replace(model, adaptation=None))
+    if database.spec.dims != model.dims:
+        raise FingerprintMismatchError(
+            f"{database.path} keeps {database.spec.dims} of {model.dims} values; adapting needs "
+            "all of them: extract without --dims"
+        )
+
+
+def _require_features(vectors: np.ndarray, database: Collection, video: int) -> None:
+    """One damaged video must not turn the axes of a whole collection."""
+    longest = float(np.einsum("nrc,nrc->nr", vectors, vectors).max(initial=0.0)) ** 0.5
+    if not longest <= _LONGEST:  # true for NaN as well
+        raise StoreError(
+            f"{database.path}: video {database.ids[video]!r} is damaged (a vector of length "
+            f"{longest:g}, expected 1): run `visil-index verify`, which says what to do"
         )
 
 

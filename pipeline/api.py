@@ -103,7 +103,7 @@ def compute_similarity(
     from pipeline import compare
     from pipeline.collection import Collection
     from pipeline.nets.model_dir import load_model
-    from pipeline.results import check_output_file, check_selection, select
+    from pipeline.results import check_output_file, check_selection, require_finite, select
     from pipeline.store import open_store
 
     check_selection(top_k, threshold)
@@ -136,6 +136,7 @@ def compute_similarity(
         table, _ = compare.score_table(
             asked, searched, weights, config, gpu_id, mirrored=mirrored, background=unrelated
         )
+    require_finite(table, asked.ids, searched.ids)
     return {
         query: {searched.ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
         for query, row in zip(asked.ids, table, strict=True)

@@ -13,7 +13,7 @@ from pipeline.collection import Collection
 from pipeline.compare import score_table
 from pipeline.config import CompareConfig
 from pipeline.errors import InputError
-from pipeline.results import select
+from pipeline.results import require_finite, select
 
 if TYPE_CHECKING:
     from pipeline.nets.weights import ModelWeights
@@ -49,9 +49,11 @@ def calibrate(
         pairs is a copy after all, list it as related and calibrate again.
 
     Raises:
-        InputError: too few pairs are left; else those of `compute_similarity`.
+        InputError: too few pairs are left.
+        PipelineError: a score is not a finite number; else those of `compute_similarity`.
     """
     table, _ = score_table(queries, database, model, config, gpu_id, progress, folder)
+    require_finite(table, queries.ids, database.ids)
     rows = {video: i for i, video in enumerate(queries.ids)}
     columns = {video: i for i, video in enumerate(database.ids)}
     same = [(video, video) for video in queries.ids]
@@ -105,10 +107,18 @@ def calibration_for(
 
 
 def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
-    """As far as can be told without features: raises what `threshold_for` would raise."""
-    function = config.similarity_function or model.similarity_function
-    known = {"similarity_function": function, "query_insets": config.query_insets}
-    _calibration(model, adapted=_adapted(model, config), **known).threshold(rate, 1 + mirrored)
+    """As far as can be told without features: raises what `threshold_for` would raise.
+
+    Of several calibrations that may be meant, one that can tell the rate is enough.
+    """
+    known = {
+        "similarity_function": config.similarity_function or model.similarity_function,
+        "query_insets": int(config.query_insets),  # or more, as their store says
+        "adapted": _adapted(model, config),
+    }
+    _calibration(model, **known)
+    possible = [each for each in model.calibrations if not each.differences(**known)]
+    min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
 
 
 def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
@@ -147,7 +157,7 @@ def _manner(
         "sampling": spec.sampling,
         "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
         "query_vectors": queries.spec.query_vectors,
-        "insets": database.with_insets,
-        "query_insets": config.query_insets,
+        "insets": database.insets,
+        "query_insets": queries.insets if config.query_insets else 0,
         "adapted": _adapted(model, config),
     }

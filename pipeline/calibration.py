@@ -54,9 +54,9 @@ class Calibration:
             "database" or "both".
         query_vectors: further vectors of the queries' frames, which raise scores; None where an
             earlier version did not say.
-        insets: whether insets (`video.insets`) had been looked for in the database, which raises
-            scores.
-        query_insets: whether those of queries were searched for, too, which raises them as well.
+        insets: how many insets (`video.insets`) at a time had been looked for in the database,
+            which raises scores; 0 for none.
+        query_insets: how many in queries, where they were searched for, too; raises them as well.
         adapted: whether the model was adapted to the database (`nets.adaptation`).
     """
 
@@ -71,8 +71,8 @@ class Calibration:
     groups: int | None = None
     binary: str = "none"
     query_vectors: int | None = None
-    insets: bool = False
-    query_insets: bool = False
+    insets: int = 0
+    query_insets: int = 0
     adapted: bool = False
 
     def __post_init__(self) -> None:
@@ -121,7 +121,7 @@ class Calibration:
         if own["query_vectors"] is None or used.get("query_vectors", 0) < own["query_vectors"]:
             used.pop("query_vectors", None)
         for key in ("insets", "query_insets"):
-            if own[key]:
+            if used.get(key, 0) <= own[key]:
                 used.pop(key, None)
         return [
             f"{key}: {own[key]} calibrated, {value} here"

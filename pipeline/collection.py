@@ -31,7 +31,7 @@ class Collection:
         path, spec: of the first store, for messages; all specs are compatible.
         dtype: of what `read` gives: that of the stores if all keep the same, else a float.
         binary: some of the stores keep signs alone.
-        with_insets: for some of the stores insets were looked for.
+        insets: the most that were looked for in one of the stores, 0 for none.
         lengths: [V] int64, frames of each video after short ones are repeated, those of its insets
             (`video.insets`) included.
 
@@ -66,7 +66,7 @@ class Collection:
         self.spec: FeatureSpec = stores[0].spec
         self.dtype = _common_dtype([s.dtype for s in stores])
         self.binary = any(s.encoding == "binary" for s in stores)
-        self.with_insets = any(s.spec.insets for s in stores)
+        self.insets = max(s.spec.most_insets for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
         self._frames = [s.frames(i) for s, i in zip(self._stores, self.ids, strict=True)]
         self._first = [0] * len(self.ids)
@@ -85,7 +85,7 @@ class Collection:
         joined.lengths = np.concatenate([self.lengths, others.lengths])
         joined.dtype = _common_dtype([self.dtype, others.dtype])
         joined.binary = self.binary or others.binary
-        joined.with_insets = self.with_insets or others.with_insets
+        joined.insets = max(self.insets, others.insets)
         return joined
 
     def apart(self, with_insets: bool = True) -> tuple[Collection, np.ndarray]:
@@ -174,7 +174,7 @@ def require_insets(queries: Collection) -> None:
     Raises:
         InputError: naming the store.
     """
-    if not queries.with_insets:
+    if not queries.insets:
         raise InputError(
             f"{queries.path}: no insets were looked for in these queries; make the store anew with "
             "extract_features.py --insets 2, or leave out --query_insets"

@@ -98,6 +98,12 @@ class FeatureSpec:
         return self.regions + self.query_vectors
 
     @property
+    def most_insets(self) -> int:
+        """How many pictures within the picture were looked for at a time, 0 for none."""
+        number = self.insets.rpartition(" ")[2]  # a rule of another version still ends in it
+        return int(number) if number.isdecimal() else int(bool(self.insets))
+
+    @property
     def as_database(self) -> FeatureSpec:
         """Of what these features can be compared with."""
         return replace(self, query_vectors=0, views="", insets="")

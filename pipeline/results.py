@@ -23,7 +23,7 @@ _IN_MEMORY_BYTES = 256 << 20
 
 
 def new_score_table(queries: int, database: int, folder: str | Path | None = None) -> np.ndarray:
-    """An array [queries, database] float32 of NaN; in an unnamed file where it would be large.
+    """An array [queries, database] float32 of -inf; in an unnamed file where it would be large.
 
     Args:
         folder: where that file is to be; None keeps the array in memory whatever its size.
@@ -33,7 +33,7 @@ def new_score_table(queries: int, database: int, folder: str | Path | None = Non
     """
     size = queries * database * 4
     if folder is None or size <= _IN_MEMORY_BYTES:
-        return np.full((queries, database), np.nan, np.float32)
+        return np.full((queries, database), -np.inf, np.float32)
     try:
         with tempfile.TemporaryFile(prefix=".scores-", dir=folder) as file:
             # Room is taken now: a full disk under a mapped file would end the process later.
@@ -47,7 +47,7 @@ def new_score_table(queries: int, database: int, folder: str | Path | None = Non
             f"{folder}: no room for {size / 1e9:.1f} GB of scores ({error.strerror}): make some, "
             "or compare fewer queries at a time"
         ) from error
-    table[:] = np.nan
+    table[:] = -np.inf
     return table
 
 
@@ -100,6 +100,26 @@ def _same_file(path: str | Path, other: str | Path) -> bool:
 def _behind_links(path: str | Path) -> Path:
     """Where the file is: renaming onto a link would replace the link."""
     return Path(os.path.realpath(path))
+
+
+def require_finite(
+    scores: np.ndarray, query_ids: Sequence[str], database_ids: Sequence[str]
+) -> None:
+    """Refuse scores that are no numbers, as damaged features give.
+
+    Args:
+        scores: [Q, D].
+
+    Raises:
+        PipelineError: naming the first such pair.
+    """
+    for query, row in zip(query_ids, scores, strict=True):
+        bad = np.flatnonzero(~np.isfinite(row))
+        if len(bad):
+            raise PipelineError(
+                f"the score of query {query!r} and {database_ids[bad[0]]!r} is {row[bad[0]]}: "
+                "run `visil-index verify` on both stores"
+            )
 
 
 def select(row: np.ndarray, top_k: int | None, threshold: float | None) -> np.ndarray:
@@ -177,12 +197,8 @@ def _write(
     file.write("{")
     for q, query_id in enumerate(query_ids):
         row = np.asarray(rows.get(query_id, ()), np.float32)
-        bad = np.flatnonzero(~np.isfinite(row))
-        if len(bad):
-            raise PipelineError(
-                f"the score of query {query_id!r} and {database_ids[bad[0]]!r} is {row[bad[0]]}: "
-                "run `visil-index verify` on both stores"
-            )
+        if query_id in rows:
+            require_finite(row[None], [query_id], database_ids)
         chosen = select(row, top_k, threshold)
         file.write(f"{',' if q else ''}\n {json.dumps(query_id)}: {{")
         for lines in _lines(keys, row, chosen):

@@ -195,7 +195,7 @@ class PairScores:
 
         Args:
             by_row: [S, rows / stride] float32; by_column: [S, columns / stride] or None.
-            table: [rows, columns] float32, NaN where nothing is known yet.
+            table: [rows, columns] float32, -inf where nothing is known yet.
         """
         q, t = batch.query_group, batch.target_group
         whole = q.whole[batch.queries] & t.whole[batch.targets]
@@ -258,7 +258,7 @@ class PairScores:
         entries = self._places[0][queries], self._places[1][targets]
         kept = np.clip(scores, -1, 1).astype(np.float32)
         if self._shared:
-            np.fmax.at(table, entries, kept)  # a number wins over NaN
+            np.maximum.at(table, entries, kept)  # NaN, as damaged features give, wins and stays
         else:
             table[entries] = kept
 

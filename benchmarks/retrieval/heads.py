@@ -11,9 +11,11 @@ in SET_DIR/heads; a second run only compares. ViSiL (ICCV 2019), sections 3.1 to
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.retrieval import command
@@ -94,17 +96,20 @@ class Heads:
 
     def trained(self, attention: bool, skip: float) -> ModelWeights:
         """With a comparator, and attention if asked for; `skip` of the output passes it by."""
-        target = self._folder / f"attention_{int(attention)}_skip_{skip}"
-        if not (target / own_format.DESCRIPTION_FILE).exists():
-            config = replace(load_config(SETTINGS).train, attention=attention, skip=skip)
-            own_format.write(self._fit(config), target, backbone_dtype(self._model))
+        config = replace(load_config(SETTINGS).train, attention=attention, skip=skip)
+        clips = training_clips(self._set_dir)
+        made_by = json.dumps([asdict(config), [clip.id for clip in clips]], sort_keys=True)
+        digest = hashlib.sha256(made_by.encode()).hexdigest()[:8]
+        target = self._folder / f"attention_{int(attention)}_skip_{skip}_{digest}"
+        if not own_format.is_own(target):
+            weights = self._fit(config, clips)
+            own_format.write(weights, target, backbone_dtype(weights))
         return load_model(target)
 
-    def _fit(self, config: TrainConfig) -> ModelWeights:
+    def _fit(self, config: TrainConfig, clips: list[VideoRef]) -> ModelWeights:
         queries, *_ = read_lists(self._set_dir / "validation")
         held = [VideoRef(i, p) for i, p in queries.items()]
         work = self._folder / "training"
-        clips = training_clips(self._set_dir)
         report = train_model(clips, held, self._model, config, work, True, to_stderr)
         if report.failures:
             raise RuntimeError(f"{self._set_dir}: {report.failures}")
@@ -134,17 +139,22 @@ def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
     split = options.set_dir / options.split
     *sides, kinds = read_lists(split)
     lists = [list(videos) for videos in sides]
-    extract, _ = configs(options)
-    for row in rows(load_model(options.model_dir), options.set_dir):
+    extract, compare = configs(options)
+    if compare != CompareConfig() or (extract.dims, extract.insets) != (None, None):
+        raise RuntimeError("dims, insets and the way of comparing are those of the rows: give none")
+    model = load_model(options.model_dir)
+    if model.adaptation is not None:
+        raise RuntimeError(f"{options.model_dir}: is adapted; give the model it was made of")
+    for row in rows(model, options.set_dir):
         to_stderr(row.name)
-        model = row.model()
-        folder = options.set_dir / "heads" / model.features_digest[:16] / "regions"
-        if not (folder / own_format.DESCRIPTION_FILE).exists():
-            own_format.write(model, folder, backbone_dtype(model))
+        used = row.model()
+        folder = options.set_dir / "heads" / used.features_digest[:16] / "regions"
+        if not own_format.is_own(folder):
+            own_format.write(used, folder, backbone_dtype(used))
         setting = replace(extract, dims=row.dims, insets=0)
         stores = model_stores(sides, split, folder, setting, to_stderr)
         compare = CompareConfig(similarity_function=row.function)
-        found = figures_by_kind(scored(stores, lists, model, compare), kinds)
+        found = figures_by_kind(scored(stores, lists, used, compare), kinds)
         yield [row.name, *cells_of(found)]
 
 

@@ -124,19 +124,24 @@ def read_videos(path: str | None, folder: str | None, option: str) -> list[Video
     return read_list(path)
 
 
-def check_model_target(target: Path) -> None:
+def check_model_target(output_dir: str) -> Path:
     """Fail before the work, not after it, if the model cannot be written or would not be found.
 
     A published release in the folder would win over what is written there.
     """
     from pipeline.nets.published import is_published
 
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is no folder; choose another --output_dir")
-    if target.is_dir() and not os.access(target, os.W_OK):
-        raise InputError(f"{target}: no permission to write into it; choose another --output_dir")
+    if not output_dir:
+        raise InputError("--output_dir is empty, expected a folder")
+    target = Path(output_dir)
+    nearest = next(p for p in (target, *target.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{nearest}: is no folder; choose another --output_dir")
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"{nearest}: no permission to write into it; choose another --output_dir")
     if target.is_dir() and is_published(target):
         raise InputError(f"{target}: holds a published release; choose another --output_dir")
+    return target
 
 
 def backbone_dtype(weights: ModelWeights) -> str:

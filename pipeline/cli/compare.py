@@ -186,6 +186,10 @@ def compare(
         # What is stored already sets fps, dims and sampling of what is not; of two lists the
         # queries come first, since they are few and their errors show at once.
         made = None if database_list else sources.stored(database_store)
+        if config.compare.adapt and made:
+            from pipeline.adapt import require_adaptable
+
+            require_adaptable(made, common.load_weights(model_dir))
         queries = (
             sources.extracted("queries", query_list, query_store, made)
             if query_list

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.calibration import CONFIDENCE
 from pipeline.cli import common
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from pipeline.nets.weights import ModelWeights
 
 
 @click.command()
@@ -39,19 +44,16 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     """Fit a model to the collection that it will search, by its stored features alone.
 
     Stores stay as they are, and serve the adapted model as they serve the one before. Its scores
-    are others, so of its calibrations only those made with --adapt are kept.
+    are others, so of its calibrations only those made with --adapt are kept. A model that was
+    adapted into the same folder before is replaced; what it was calibrated to stays.
     """
     from pipeline.adapt import adapt as run
     from pipeline.collection import Collection
     from pipeline.nets import own_format
     from pipeline.store import open_store
 
-    target = Path(output_dir)
-    common.check_model_target(target)
-    if own_format.is_own(target) and own_format.read(target).adaptation is None:
-        raise InputError(
-            f"{target}: holds a model that `adapt` did not write; choose another --output_dir"
-        )
+    target = common.check_model_target(output_dir)
+    before = _adapted_before(target)
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
@@ -61,11 +63,42 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
             weights,
             progress=lambda done, total: line.show(done, total, "videos"),
         )
-    own_format.write(report.weights, target, common.backbone_dtype(report.weights))
+    made = report.weights
+    if before is not None and before.calibrations:
+        if before.differs_in_adaptation_alone(made):
+            own = before.calibrations
+            others = (c for c in made.calibrations if not any(c.is_alike(each) for each in own))
+            made = replace(made, calibrations=(*own, *others))
+        else:
+            common.say(
+                "note: the model that was there is another one; its calibrations are not kept"
+            )
+    own_format.write(made, target, common.backbone_dtype(made))
     click.echo(
         f"{target}: adapted to {report.videos} videos, {report.frames} frames; stores stay valid, "
         f"compare them with --model_dir {target}"
     )
+
+
+def _adapted_before(target: Path) -> ModelWeights | None:
+    """The adapted model that is to be replaced, if there is one that can be read.
+
+    Raises:
+        InputError: the folder holds a model that was not adapted.
+    """
+    from pipeline.nets import own_format
+
+    if not own_format.is_own(target):
+        return None
+    if not own_format.is_adapted(target):
+        raise InputError(
+            f"{target}: holds a model that `adapt` did not write; choose another --output_dir"
+        )
+    try:
+        return own_format.read(target)
+    except ModelError as error:
+        common.say(f"note: {error}. It is written anew, its calibrations are not kept")
+        return None
 
 
 @click.command()
@@ -125,6 +158,7 @@ def calibrate(
     from pipeline.nets import model_dir as models
     from pipeline.store import open_store
 
+    models.check_calibratable(model_dir)
     known = read_related(related) if related else set()
     groups = read_groups(group_file) if group_file else None
     weights = common.load_weights(model_dir)

@@ -71,8 +71,7 @@ def train(
         seed=seed,
         workers=workers,
     )
-    target = Path(output_dir)
-    common.check_model_target(target)
+    target = common.check_model_target(output_dir)
     start = common.load_weights(model_dir)
     # Several lists are worked through: each has a line of its own.
     lines: dict[int, common.ProgressLine] = {}

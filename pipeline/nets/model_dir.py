@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline.calibration import Calibration
@@ -66,8 +67,14 @@ def calibrate(model_dir: str | Path, calibration: Calibration) -> None:
     """Keep a calibration in a model's description, in place of one for the same comparing.
 
     Raises:
-        ModelError: the folder holds no model in our own format.
+        ModelError: the folder holds no model in our own format, or cannot be written.
     """
+    check_calibratable(model_dir)
+    own_format.write_calibration(calibration, Path(model_dir))
+
+
+def check_calibratable(model_dir: str | Path) -> None:
+    """Before a calibration is made: whether it could be kept. Raises what `calibrate` raises."""
     directory = Path(model_dir)
     if published.is_published(directory):
         raise ModelError(
@@ -76,4 +83,7 @@ def calibrate(model_dir: str | Path, calibration: Calibration) -> None:
         )
     if not own_format.is_own(directory):
         raise ModelError(f"{directory}: no model in it; {EXPECTED}")
-    own_format.write_calibration(calibration, directory)
+    if not os.access(directory, os.W_OK):
+        raise ModelError(
+            f"{directory}: no permission to write into it; calibrate a copy of the model"
+        )

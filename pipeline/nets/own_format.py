@@ -26,6 +26,7 @@ ORIGIN = "own format"
 COMPARATOR_LAYERS = 4
 _WHITENING = ("mean", "eigenvectors", "eigenvalues")
 _PARTIAL = ("regions", "offset")
+_INSETS = 2  # of a model that asks for none, where its calibration is with insets
 _REQUIRED: dict[str, type] = {
     "format_version": int,
     "name": str,
@@ -62,6 +63,15 @@ def is_own(directory: Path) -> bool:
     return (directory / DESCRIPTION_FILE).exists()
 
 
+def is_adapted(directory: Path) -> bool:
+    """Whether the description says that the model is adapted to a collection.
+
+    Raises:
+        ModelError: no description there that can be read.
+    """
+    return bool(_read_description(directory / DESCRIPTION_FILE).get("adaptation"))
+
+
 def read(directory: Path) -> ModelWeights:
     """The model in a directory.
 
@@ -95,6 +105,9 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
         weights: with full dims.
         directory: made if needed; files of our format in it are replaced.
         backbone_dtype: "float32", or "float16" for half the size and another digest.
+
+    Raises:
+        ModelError: the files cannot be written.
     """
     arrays = {f"backbone/{k}": v.astype(backbone_dtype) for k, v in weights.arrays.items()}
     arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
@@ -115,9 +128,12 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     content = buffer.getbuffer()
     description = _describe(weights, hashlib.sha256(content).hexdigest())
-    directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / WEIGHTS_FILE, content)
-    _replace(directory / DESCRIPTION_FILE, _as_bytes(description))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(directory / WEIGHTS_FILE, content)
+        _replace(directory / DESCRIPTION_FILE, _as_bytes(description))
+    except OSError as error:
+        raise ModelError(f"{directory}: the model cannot be written: {error}") from error
 
 
 def write_calibration(calibration: Calibration, directory: Path) -> None:
@@ -287,7 +303,14 @@ def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
     # Those of earlier versions do not say whether the model was adapted: as it is itself.
     adapted = {"adapted": bool(values.get("adaptation"))}
     made = [found] if isinstance(found, dict) else found
-    return tuple(Calibration(**adapted | each) for each in made)
+    return tuple(Calibration(**adapted | _counted(each, values)) for each in made)
+
+
+def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Earlier versions said whether there were insets, not how many: as the model has them."""
+    most = values.get("insets") or _INSETS
+    counts = {key: calibration.get(key, 0) for key in ("insets", "query_insets")}
+    return {**calibration, **{k: most if n is True else int(n) for k, n in counts.items()}}
 
 
 def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:

@@ -257,6 +257,27 @@ class ModelWeights:
         shown += ["mirrored pixels"] * self.mirrored
         return hashlib.sha256(json.dumps([list(self.small), shown]).encode()).hexdigest()
 
+    def differs_in_adaptation_alone(self, other: ModelWeights) -> bool:
+        """Whether both make the same scores of vectors, but for what they are adapted to."""
+
+        def alike(ours: Any, theirs: Any) -> bool:
+            if ours is None or theirs is None:
+                return ours is theirs
+            return bool(np.array_equal(ours, theirs))
+
+        layers = zip(self.comparator or (), other.comparator or (), strict=False)
+        return (
+            self.features_digest == other.features_digest
+            and self.layout == other.layout
+            and self.skip == other.skip
+            and self.similarity_function == other.similarity_function
+            and (self.comparator is None) == (other.comparator is None)
+            and all(alike(a, b) for pair in layers for a, b in zip(*pair, strict=True))
+            and alike(self.hubs, other.hubs)
+            and alike(self.attention, other.attention)
+            and alike(self.blank and self.blank.directions, other.blank and other.blank.directions)
+        )
+
     def with_dims(self, dims: int | None) -> ModelWeights:
         """The model cut to the first `dims` whitened values; None leaves it whole.
 

@@ -12,7 +12,7 @@ from pipeline.adapt import MOST_VIDEOS, adapt
 from pipeline.collection import Collection
 from pipeline.compare import score_table
 from pipeline.config import CompareConfig, TrainConfig
-from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError, StoreError
 from pipeline.nets import own_format
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import Layout, View
@@ -205,6 +205,62 @@ def test_a_calibration_does_not_outlive_it(folder):
     run("compare", "-m", folder / "mine", *sides, "-o", folder / "r.json", "--max_fpr", 0.1)
     assert load_model(folder / "mine").adaptation is not None
     assert [c.adapted for c in load_model(folder / "mine").calibrations] == [True]
+
+
+def test_what_it_was_calibrated_to_stays_when_it_is_adapted_again(folder):
+    """A collection grows, and is adapted to again in the same folder."""
+    again = ("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr")
+    again = (*again, "-o", folder / "mine")
+    run(*again)
+    run("calibrate", "-m", folder / "mine", *many(folder))
+    (own,) = load_model(folder / "mine").calibrations
+    run(*again)
+    assert load_model(folder / "mine").calibrations == (own,)
+
+    from_model = replace(own, pairs=own.pairs + 1)
+    other = replace(own, similarity_function="max_chamfer")
+    for made in (from_model, other):
+        own_format.write_calibration(made, folder / "model")
+    run(*again)
+    assert load_model(folder / "mine").calibrations == (own, other)
+
+    weights = load_model(folder / "model")
+    own_format.write(replace(weights, comparator=features.comparator_layers()), folder / "model")
+    assert "its calibrations are not kept" in run(*again)
+    assert load_model(folder / "mine").calibrations == (from_model, other)
+
+    (folder / "mine" / "weights.npz").write_bytes(b"cut off")
+    assert "It is written anew" in run(*again)
+    assert load_model(folder / "mine").adaptation is not None
+
+
+@pytest.mark.parametrize("value", [np.nan, 600.0])
+def test_one_damaged_video_does_not_turn_a_whole_collection(folder, value):
+    model = load_model(folder / "model")
+    path = features.fill(folder / "bad.h5", features.spec(model.features_digest), videos(25, 8))
+    features.spoil(path, value)
+    refused(folder, model, path, StoreError, r"bad\.h5: video '8-0' is damaged .*expected 1")
+
+
+def test_a_store_is_refused_before_a_query_is_decoded(folder):
+    (folder / "query.txt").write_text("a\tabsent.mp4\n")
+    said = run("compare", "-m", folder / "model", "--query_file", folder / "query.txt", "--adapt",
+               "--database_store", folder / "q.h5", "-o", folder / "r.json", code=2)  # fmt: skip
+    assert "q.h5: 3 videos, expected 20 or more" in said and "absent" not in said
+
+
+def test_the_folder_is_checked_before_the_work(folder):
+    asked = ("adapt", "-m", folder / "model", "--database_store", folder / "d.zarr", "-o")
+    assert "--output_dir is empty" in run(*asked, "", code=2)
+    said = run(*asked, folder / "q.h5" / "below", code=2)
+    assert "q.h5: is no folder; choose another --output_dir" in said
+
+
+def test_vectors_that_are_all_nothing_are_no_collection(folder):
+    model = load_model(folder / "model")
+    nothing = {name: np.zeros_like(x) for name, x in videos(20, 8).items()}
+    path = features.fill(folder / "nothing.h5", features.spec(model.features_digest), nothing)
+    refused(folder, model, path, InputError, "all its vectors are alike, no collection")
 
 
 def test_stage_two_adapts_by_itself_when_asked(folder):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline import compute_similarity
-from pipeline.calibrate import threshold_for
+from pipeline.calibrate import check_rate, threshold_for
 from pipeline.collection import Collection
 from pipeline.config import CompareConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 from pipeline.nets import own_format
 from pipeline.nets.model_dir import load_model
 from pipeline.store import open_store
@@ -160,6 +160,37 @@ def test_bad_lists_and_models(folder):
     text = (folder / "model" / "model.json").read_text()
     assert "no such store" in run("calibrate", *sides(folder, "absent.h5"), code=1)
     assert (folder / "model" / "model.json").read_text() == text
+
+
+def test_one_calibration_that_can_tell_the_rate_is_enough_before_there_are_features(folder):
+    """Which of them is meant is known when the stores are."""
+    run("calibrate", *sides(folder))
+    model = load_model(folder / "model")
+    (first,) = model.calibrations
+    longer = (*first.rates[:-1], 1e-6), first.scores
+    signs = replace(first, binary="database", pairs=10**7, rates=longer[0], scores=longer[1])
+    check_rate(1e-5, replace(model, calibrations=(first, signs)), CompareConfig(), False)
+    with pytest.raises(InputError, match="619 unrelated pairs, which tell nothing below"):
+        check_rate(1e-5, model, CompareConfig(), False)
+    with pytest.raises(InputError, match="10000000 unrelated pairs"):
+        check_rate(1e-7, replace(model, calibrations=(first, signs)), CompareConfig(), False)
+
+
+def test_a_damaged_video_is_no_unrelated_one(folder):
+    made_with = features.spec(load_model(folder / "model").features_digest)
+    videos = {f"d{i}": features.region_vectors(5, [2, i]) for i in range(30)}
+    features.fill(folder / "bad.h5", made_with, videos)
+    features.spoil(folder / "bad.h5", np.nan)
+    said = run("calibrate", *sides(folder, "bad.h5"), code=1)
+    assert "the score of query 'q0' and 'd0' is nan: run `visil-index verify`" in said
+    assert load_model(folder / "model").calibrations == ()
+    stores = folder / "q.h5", folder / "bad.h5"
+    with pytest.raises(PipelineError, match="the score of query 'q0' and 'd0' is nan"):
+        compute_similarity(*stores, model_dir=folder / "model", top_k=3)
+
+
+def test_what_cannot_be_kept_is_refused_before_the_work(folder):
+    assert "no model in it" in run("calibrate", "-m", folder, *sides(folder)[2:], code=1)
 
 
 def test_two_chances_are_allowed_for(folder):

@@ -139,16 +139,19 @@ def test_a_calibration_knows_what_was_searched_for(stores):
     model = load_model(default_model_dir())
     made = next(c for c in model.calibrations if not c.adapted)
     model = replace(model, calibrations=(made,))
-    old = replace(model, calibrations=(replace(made, insets=False),))
+    old = replace(model, calibrations=(replace(made, insets=0),))
+    fewer = replace(model, calibrations=(replace(made, insets=1),))
     plain, asked = CompareConfig(), CompareConfig(query_insets=True)
     with open_store(stores["database"]) as d, open_store(stores["asked"]) as q:
         sides = Collection([q]), Collection([d])
         assert threshold_for(0.01, *sides, model, plain) == made.threshold(0.01)
-        with pytest.raises(InputError, match=r"\(insets: False calibrated, True here\)"):
+        with pytest.raises(InputError, match=r"\(insets: 0 calibrated, 2 here\)"):
             threshold_for(0.01, *sides, old, plain)
-        with pytest.raises(InputError, match="query_insets: False calibrated, True here"):
+        with pytest.raises(InputError, match=r"\(insets: 1 calibrated, 2 here\)"):
+            threshold_for(0.01, *sides, fewer, plain)
+        with pytest.raises(InputError, match="query_insets: 0 calibrated, 2 here"):
             threshold_for(0.01, *sides, model, asked)
-        knows = replace(model, calibrations=(replace(made, query_insets=True),))
+        knows = replace(model, calibrations=(replace(made, query_insets=2),))
         for config in (plain, asked):
             assert threshold_for(0.01, *sides, knows, config) == made.threshold(0.01)
     with open_store(stores["bare"]) as d, open_store(stores["queries"]) as q:
@@ -156,7 +159,7 @@ def test_a_calibration_knows_what_was_searched_for(stores):
         for calibrated in (model, old):
             assert threshold_for(0.01, *sides, calibrated, plain) > 0
     check_rate(0.01, model, plain, False)
-    with pytest.raises(InputError, match="query_insets: False calibrated, True here"):
+    with pytest.raises(InputError, match="query_insets: 0 calibrated, 1 here"):
         check_rate(0.01, model, asked, False)
 
 
@@ -279,4 +282,4 @@ def test_commands(videos, stores, tmp_path):
     said = run(*late, "--query_insets", "-o", tmp_path / "r.json", code=2)
     assert "no insets were looked for" in said and "no-such-file" not in said
     said = run(*listed, *kept, "--max_fpr", 0.01, "-o", tmp_path / "r.json", code=2)
-    assert "query_insets: False calibrated, True here" in said
+    assert "query_insets: 0 calibrated, 1 here" in said

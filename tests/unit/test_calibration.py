@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.calibration import Calibration, fit
 from pipeline.errors import InputError
+from pipeline.nets import own_format
 
 MADE = {"similarity_function": "chamfer", "dims": 512, "fps": 1.0, "sampling": "shown-at/1"}
 ROWS, COLUMNS = [f"q{i}" for i in range(20)], [f"d{i}" for i in range(100)]
@@ -165,6 +166,23 @@ def test_calibrations_of_earlier_versions_are_read():
     assert old.confidence is None and old.groups is None
     assert old.differences(**MADE, query_vectors=15) == []
     assert old.threshold(0.01) == FITTED.threshold(0.01)
+
+
+def test_insets_may_be_fewer_than_calibrated_but_not_more():
+    made = replace(FITTED, insets=2)
+    for fewer in (0, 1, 2):
+        assert made.differences(**MADE | {"insets": fewer}) == []
+    assert made.differences(**MADE | {"insets": 3}) == ["insets: 2 calibrated, 3 here"]
+    assert not made.is_alike(replace(FITTED, insets=3))
+
+
+def test_earlier_versions_did_not_say_how_many_insets():
+    """It was as many as the model asks for; a model that asks for none was given two."""
+    values = {**asdict(FITTED), "insets": True, "query_insets": False}
+    for model, most in (({"insets": 3}, 3), ({}, 2)):
+        (made,) = own_format._calibrations({**model, "calibration": values})
+        assert (made.insets, made.query_insets) == (most, 0)
+        assert type(made.insets) is int and not made.adapted
 
 
 def test_queries_may_have_fewer_looks_than_calibrated_but_not_more():

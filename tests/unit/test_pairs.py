@@ -64,7 +64,7 @@ def score_all(
         sides.append((side, pieces, plan_blocks(pieces, budget)))
     (qs, q_pieces, q_blocks), (ts, t_pieces, t_blocks) = sides
     scores = PairScores(q_pieces, t_pieces, geometry, function)
-    table = np.full((len(queries), len(targets)), np.nan, np.float32)
+    table = np.full((len(queries), len(targets)), -np.inf, np.float32)
 
     def read(side, block):
         return np.concatenate([repeat_to_min(side[p.video])[p.start : p.stop] for p in block])
@@ -124,7 +124,7 @@ def test_little_is_kept_of_a_long_video_against_many_queries(function):
     queries, targets = ([8] * 50, [4000])
     pieces = [plan_pieces(side, COMPARATOR, 256) for side in (queries, targets)]
     scores = PairScores(*pieces, COMPARATOR, function)
-    table = np.full((50, 1), np.nan, np.float32)
+    table = np.full((50, 1), -np.inf, np.float32)
     for batch in scores.batches(pieces[0], pieces[1][:3], 64, 1 << 20):
         shape = len(batch.windows), batch.rows // 4
         back = (
@@ -132,8 +132,21 @@ def test_little_is_kept_of_a_long_video_against_many_queries(function):
         )
         scores.add(batch, np.zeros(shape, np.float32), back, table)
     kept = sum(p.rows.nbytes + p.columns.nbytes for p in scores._unfinished.values())
-    assert len(scores._unfinished) == 50 and np.isnan(table).all()
+    assert len(scores._unfinished) == 50 and (table == -np.inf).all()
     assert kept == 50 * 4 * (2 + 1000 * (function != "chamfer"))
+
+
+def test_a_score_that_is_no_number_stays_though_an_inset_has_one():
+    """Damaged features are to be told of, not passed over."""
+    sides = [plan_pieces(side, CHAMFER_ONLY, 256) for side in ([8], [8, 8, 8])]
+    places = np.array([0]), np.array([0, 0, 1])  # the second belongs to the first
+    for values in ([np.nan, 0.1, 0.3], [0.1, np.nan, 0.3]):
+        scores = PairScores(*sides, CHAMFER_ONLY, "chamfer", places)
+        table = np.full((1, 2), -np.inf, np.float32)
+        for batch in scores.batches(*sides, 64, 1 << 20):
+            by_row = np.array(values, np.float32)[batch.targets, None]
+            scores.add(batch, np.repeat(by_row, batch.rows, axis=1), None, table)
+        assert np.isnan(table[0, 0]) and table[0, 1] == np.float32(0.3)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     path.write_text("old")
     table = new_score_table(2, 4)
     table[0] = 1
+    table[1] = np.nan
     with pytest.raises(PipelineError, match="-q 2"):
         write_json(path, QUERIES, DATABASE, table)
     assert path.read_text() == "old"
@@ -79,7 +80,7 @@ def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch, tmp_path):
     table = new_score_table(10, 10, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert isinstance(table, np.memmap)
-    assert np.isnan(table).all()
+    assert (table == -np.inf).all()
     table[3, 4] = 0.5
     assert table[3, 4] == 0.5
 
