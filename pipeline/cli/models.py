@@ -69,6 +69,7 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
             own = before.calibrations
             others = (c for c in made.calibrations if not any(c.is_alike(each) for each in own))
             made = replace(made, calibrations=(*own, *others))
+            common.say(f"note: calibrations kept of the model that was there: {len(own)}")
         else:
             common.say(
                 "note: the model that was there is another one; its calibrations are not kept"
