@@ -49,6 +49,8 @@ class VideoError(PipelineError):
         "no_video_stream",  # audio only, subtitles only
         "no_frames",  # a video stream out of which no frame could be decoded
         "unsupported",  # a codec, pixel format or size, or frames that the network fails at
+        "encrypted",  # its samples are encrypted; nothing here has the key
+        "too_large",  # pictures above `max_pixels`, or more memory than a decoding process may take
         "decoder_crashed",  # the decoding process died (signal, out of memory)
         "decoder_stalled",  # no progress within the time allowed
         "broken",  # too few frames before the damage
