@@ -72,7 +72,7 @@ def changed(value: Any, draws: random.Random) -> Any:
         return value[:-1] + "x"
     if isinstance(value, list):
         return value + value[:1] if draws.random() < 0.5 else value[1:]
-    return {**value, "unknown": 1}
+    return {**value, "unknown": 1} if isinstance(value, dict) else draws.choice(EXTREMES)
 
 
 def mutated_json(text: str, draws: random.Random) -> str:
