@@ -33,6 +33,7 @@ _WHITENING = ("mean", "eigenvectors", "eigenvalues")
 _PARTIAL = ("regions", "offset")
 _GROUPS = ("backbone", "whitening", "soft", "pixels", "adaptation", "comparator")
 _MOST_AXES = 4
+_MOST_SHOWN = 500  # characters of an error
 _INSETS = 2  # of a model that asks for none, where its calibration is with insets
 
 
@@ -66,11 +67,12 @@ def _assembled(directory: Path, values: Mapping[str, Any]) -> ModelWeights:
         weights = _assemble(values, arrays)
     except KeyError as error:
         raise ModelError(
-            f"{directory / WEIGHTS_FILE}: no array {error}, which {path.name} promises; "
+            f"{directory / WEIGHTS_FILE}: no array {str(error)[:_MOST_SHOWN]}, which {path.name} promises; "
             "copy both files again from where the model came from"
         ) from error
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{path}: {error}; see docs/MODELS.md for the format") from error
+        reason = str(error)[:_MOST_SHOWN]  # a crafted value may be of any length
+        raise ModelError(f"{path}: {reason}; see docs/MODELS.md for the format") from error
     if weights.dims != values["whitening_dims"]:
         raise ModelError(
             f"{path}: whitening_dims is {values['whitening_dims']}, "
