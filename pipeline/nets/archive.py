@@ -21,6 +21,7 @@ from numpy.lib import format as npy
 
 MOST_BYTES = 1 << 30  # of an archive's arrays; the largest known model takes 0.4 GiB
 MOST_ARRAYS = 10_000
+_MOST_SHOWN = 500  # characters of an error
 _HEAD = 1 << 16  # bytes of a member that its header lies in
 _ENTRY = b"PK\x01\x02"  # starts a member's entry in the list at the end of an archive
 _ENCRYPTED = 0x1
@@ -71,7 +72,9 @@ def read_arrays(content: bytes, wanted: Wanted) -> dict[str, np.ndarray]:
         return _read(content, wanted)
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for foreign content
         lines = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(lines[0]) from error  # numpy's further lines advise to allow pickles
+        raise ValueError(
+            lines[0][:_MOST_SHOWN]
+        ) from error  # numpy's further lines advise to allow pickles
 
 
 def _read(content: bytes, wanted: Wanted) -> dict[str, np.ndarray]:

@@ -67,8 +67,8 @@ def _assembled(directory: Path, values: Mapping[str, Any]) -> ModelWeights:
         weights = _assemble(values, arrays)
     except KeyError as error:
         raise ModelError(
-            f"{directory / WEIGHTS_FILE}: no array {str(error)[:_MOST_SHOWN]}, which {path.name} promises; "
-            "copy both files again from where the model came from"
+            f"{directory / WEIGHTS_FILE}: no array {str(error)[:_MOST_SHOWN]}, "
+            f"which {path.name} promises; copy both files again from where the model came from"
         ) from error
     except (TypeError, ValueError) as error:
         reason = str(error)[:_MOST_SHOWN]  # a crafted value may be of any length
