@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.checks import number, text, whole
 from pipeline.errors import InputError
 from pipeline.resampling import LEAST_GROUPS, fewest_groups, upper_scores
 
+MOST = 2**53  # of a whole number in a calibration
 LEAST_PAIRS = 100
 CONFIDENCE = 0.99
 _LEAST_COUNT = 5  # pairs that reach a score; fewer say nothing of other collections
@@ -76,8 +78,10 @@ class Calibration:
     adapted: bool = False
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for key in ("rates", "scores"):
-            object.__setattr__(self, key, tuple(float(x) for x in getattr(self, key)))
+            values = tuple(number(f"calibration: {key}", x) for x in getattr(self, key))
+            object.__setattr__(self, key, values)
         rates, scores = np.array(self.rates), np.array(self.scores)
         if self.pairs < 1 or len(rates) != len(scores) or len(rates) < 2:
             raise ValueError(
@@ -87,6 +91,21 @@ class Calibration:
             raise ValueError("calibration rates do not descend from 1 or less to more than 0")
         if not (np.diff(scores) >= 0).all():  # false for NaN as well
             raise ValueError("calibration scores do not ascend")
+
+    def _check_kinds(self) -> None:
+        """What comes from a file may be of any kind; `dims: "512"` would equal no 512."""
+        for key in ("similarity_function", "sampling", "binary"):
+            text(f"calibration: {key}", getattr(self, key))
+        for key, least in (("dims", 1), ("pairs", 0), ("insets", 0), ("query_insets", 0)):
+            whole(f"calibration: {key}", getattr(self, key), least, MOST)
+        for key in ("groups", "query_vectors"):
+            if (value := getattr(self, key)) is not None:
+                whole(f"calibration: {key}", value, 0, MOST)
+        number("calibration: fps", self.fps)
+        if self.confidence is not None:
+            number("calibration: confidence", self.confidence)
+        if not isinstance(self.adapted, bool):
+            raise ValueError(f"calibration: adapted is {self.adapted!r}, expected true or false")
 
     def threshold(self, rate: float, chances: int = 1) -> float:
         """The score that at most this part of unrelated pairs reaches, by the calibration.

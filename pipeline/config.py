@@ -23,6 +23,8 @@ LOSSES = ("infonce", "triplet")
 STARTS = ("average", "random")
 EPOCHS = ("best", "last")
 MOST_INSETS = 4
+MOST_BYTES, MOST_VALUES = 1 << 16, 10_000  # of a file; the default one has 4 kB
+MOST_NUMBER = 2**31
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
@@ -86,7 +88,7 @@ class ExtractConfig:
             kind in HWACCELS and (not number or number.isdigit()),
             f"hwaccel is {self.hwaccel!r}, expected one of {HWACCELS}, devices maybe with a number",
         )
-        whole = isinstance(self.dims, int) and self.dims > 0
+        whole = isinstance(self.dims, int) and self.dims is not True and self.dims > 0
         _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
         known = self.dtype is None or self.dtype in DTYPES
         _require(known, f"dtype is {self.dtype!r}, expected one of {DTYPES}")
@@ -255,7 +257,7 @@ class TrainConfig:
             _require(
                 getattr(self, name) >= 0, f"{name} is {getattr(self, name)}, expected 0 or more"
             )
-        whole = isinstance(self.dims, int) and self.dims > 0
+        whole = isinstance(self.dims, int) and self.dims is not True and self.dims > 0
         _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
 
 
@@ -280,11 +282,18 @@ def load_config(path: str | Path | None) -> Config:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        with Path(path).open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        _require(len(raw) <= MOST_BYTES, f"{path}: more than {MOST_BYTES} bytes, no configuration")
+        content = yaml.safe_load(raw.decode("utf-8")) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the configuration: {error}") from error
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply, no configuration") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
+        # PyYAML lets the errors of Python's own conversions through.
         raise InputError(f"{path}: not valid YAML: {error}") from error
+    _require_small(content, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected sections `extract:`, `compare:`, `train:`")
     config = Config()
@@ -294,6 +303,17 @@ def load_config(path: str | Path | None) -> Config:
             raise InputError(f"{path}: unknown section {section!r}, expected one of {sections}")
         config = replace(config, **{section: _section(getattr(config, section), values, path)})
     return config
+
+
+def _require_small(content: Any, path: str | Path) -> None:
+    """Aliases let a few lines stand for billions of values, which no message could show."""
+    left, count = [content], 0
+    while left:
+        value = left.pop()
+        count += 1
+        _require(count <= MOST_VALUES, f"{path}: more than {MOST_VALUES} values; leave out aliases")
+        if isinstance(value, (dict, list, set, tuple)):
+            left += [*value, *value.values()] if isinstance(value, dict) else [*value]
 
 
 def override(section: Any, **options: Any) -> Any:
@@ -325,4 +345,5 @@ def _check_type(what: str, default: Any, value: Any) -> None:
     elif isinstance(default, (int, float)):
         _require(is_number, f"{what} is {value!r}, expected a number")
         if isinstance(default, int):
-            _require(isinstance(value, int), f"{what} is {value!r}, expected a whole number")
+            fits = isinstance(value, int) and abs(value) < MOST_NUMBER
+            _require(fits, f"{what} is {value!r}, expected a whole number below {MOST_NUMBER}")

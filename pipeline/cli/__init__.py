@@ -10,7 +10,7 @@ import click
 from pipeline import __version__
 from pipeline.cli.compare import compare
 from pipeline.cli.extract import extract
-from pipeline.cli.models import adapt, calibrate, convert_model
+from pipeline.cli.models import adapt, calibrate, convert_model, seal_model
 from pipeline.cli.stores import copy, info, remove, verify
 from pipeline.cli.train import train
 
@@ -30,6 +30,7 @@ for _command in (
     remove,
     copy,
     convert_model,
+    seal_model,
     adapt,
     calibrate,
 ):

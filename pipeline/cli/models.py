@@ -1,4 +1,4 @@
-"""`convert-model`, `adapt` and `calibrate`: the commands on a model."""
+"""`convert-model`, `seal-model`, `adapt` and `calibrate`: the commands on a model."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def convert_model(source: str, target: str) -> None:
 
     convert(source, target)
     click.echo(f"{target}: written; use it with --model_dir {target}")
+
+
+@click.command()
+@click.argument("model_dir")
+@common.handled()
+def seal_model(model_dir: str) -> None:
+    """Accept model.json in folder MODEL_DIR after an edit by hand: its digest is written anew."""
+    from pipeline.nets import model_dir as models
+
+    models.seal(model_dir)
+    click.echo(f"{model_dir}: sealed; its values are taken as they are")
 
 
 @click.command()

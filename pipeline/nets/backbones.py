@@ -37,7 +37,7 @@ def build(weights: ModelWeights, precision: str) -> keras.Model:
     try:
         with dtype_scope(precision):
             model: keras.Model = module.build(weights.arrays, weights.taps, weights.input.crop)
-    except (KeyError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise ModelError(
             f"{weights.name}: its arrays or taps do not fit the backbone {weights.backbone}: "
             f"{error}; copy the model again"

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.checks import number
+
 if TYPE_CHECKING:
     from pipeline.nets.features import FeatureNet
 
@@ -53,6 +55,8 @@ class Blank:
             raise ValueError(f"blank directions are {shape}, expected [K, C] with 0 < K < C")
         if np.abs(self.directions @ self.directions.T - np.eye(len(self.directions))).max() > 1e-3:
             raise ValueError("blank directions are not of length 1 and at right angles")
+        number("blank: low", self.low)
+        number("blank: high", self.high)
         if not 0 <= self.low < self.high <= 1:
             raise ValueError(f"blank low {self.low} and high {self.high}, expected 0 <= low < high")
 

@@ -27,6 +27,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from pipeline.checks import number, text, whole
+
+MOST_PARTS = 16  # of a zoomed view, along one side
 THUMBNAIL = 32  # squares along a side that the vector of pixels is made of
 
 # Kinds of views, and what `amount` means.
@@ -57,7 +60,9 @@ class View:
     parts: int = 1
 
     def __post_init__(self) -> None:
-        if self.kind not in VIEWS:
+        for key in ("amount", "offset", "hubness"):
+            number(f"views: {key}", getattr(self, key))
+        if text("views: kind", self.kind) not in VIEWS:
             raise ValueError(f"a view of kind {self.kind!r}, expected one of {', '.join(VIEWS)}")
         possible = {
             "framed": 0 < self.amount < 1,
@@ -68,8 +73,7 @@ class View:
         }
         if not possible[self.kind]:
             raise ValueError(f"{self.kind} view of {self.amount}, expected {VIEWS[self.kind]}")
-        if self.kind == "zoomed" and self.parts < 1:
-            raise ValueError(f"zoomed view of {self.parts} parts, expected 1 or more")
+        whole("views: parts", self.parts, 1, MOST_PARTS)
         if self.kind != "zoomed" and self.parts != 1:
             raise ValueError(f"{self.kind} view of {self.parts} parts, only zoomed ones have parts")
         if not -1 <= self.offset <= 1:

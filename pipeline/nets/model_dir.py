@@ -30,14 +30,21 @@ def load_model(model_dir: str | Path, dims: int | None = None) -> ModelWeights:
         ModelError: no model there, part of one, a damaged one, or dims that it cannot give.
     """
     directory = Path(model_dir)
-    if not directory.is_dir():
-        raise ModelError(f"{directory}: no such model directory; {EXPECTED}")
-    if published.is_published(directory):
-        weights = published.read(directory)
-    elif own_format.is_own(directory):
-        weights = own_format.read(directory)
-    else:
-        raise ModelError(f"{directory}: no model in it; {EXPECTED}")
+    try:
+        if not directory.is_dir():
+            raise ModelError(f"{directory}: no such model directory; {EXPECTED}")
+        if published.is_published(directory):
+            weights = published.read(directory)
+        elif own_format.is_own(directory):
+            weights = own_format.read(directory)
+        else:
+            raise ModelError(f"{directory}: no model in it; {EXPECTED}")
+    except OSError as error:
+        raise ModelError(f"{directory}: cannot be read: {error}; {EXPECTED}") from error
+    except MemoryError as error:
+        raise ModelError(
+            f"{directory}: not enough memory to read this model; free some, or copy it again"
+        ) from error
     return weights.with_dims(dims)
 
 
@@ -61,6 +68,18 @@ def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
         raise ModelError(f"{target}: holds a model already; choose an empty folder")
     own_format.write(published.read(source), target)
     return own_format.read(target)
+
+
+def seal(model_dir: str | Path) -> None:
+    """Accept a model's description as it is, after an edit by hand; see `own_format.seal`.
+
+    Raises:
+        ModelError: the folder holds no model in our own format, or one that cannot be used.
+    """
+    directory = Path(model_dir)
+    if not own_format.is_own(directory):
+        raise ModelError(f"{directory}: no model in our own format in it; expected model.json")
+    own_format.seal(directory)
 
 
 def calibrate(model_dir: str | Path, calibration: Calibration) -> None:

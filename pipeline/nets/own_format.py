@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,48 +12,29 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration import Calibration
+from pipeline.checks import number, whole
 from pipeline.errors import ModelError
+from pipeline.nets.archive import MOST_BYTES, read_arrays, read_file
 from pipeline.nets.blank import Blank
+from pipeline.nets.description import (
+    FORMAT_VERSION,
+    as_bytes,
+    read_description,
+    replace_file,
+)
 from pipeline.nets.layout import THUMBNAIL, View
-from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+from pipeline.nets.weights import MOST_GRID, InputDescription, ModelWeights, Whitening
 
-FORMAT_VERSION = 1
 DESCRIPTION_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 ORIGIN = "own format"
 COMPARATOR_LAYERS = 4
 _WHITENING = ("mean", "eigenvectors", "eigenvalues")
 _PARTIAL = ("regions", "offset")
+_GROUPS = ("backbone", "whitening", "soft", "pixels", "adaptation", "comparator")
+_MOST_AXES = 4
+_MOST_SHOWN = 500  # characters of an error
 _INSETS = 2  # of a model that asks for none, where its calibration is with insets
-_REQUIRED: dict[str, type] = {
-    "format_version": int,
-    "name": str,
-    "backbone": str,
-    "input": dict,
-    "taps": list,
-    "grid": int,
-    "whitening_dims": int,
-    "attention": bool,
-    "comparator": bool,
-    "similarity_function": str,
-    "weights_sha256": str,
-}
-_OPTIONAL: dict[str, type | tuple[type, ...]] = {
-    "licence": str,
-    "origin": str,
-    "description": str,
-    "soft": bool,
-    "small": list,
-    "small_offsets": list,
-    "views": list,
-    "pixels": dict,
-    "partial": dict,
-    "adaptation": bool,
-    "skip": float,
-    "blank": dict,
-    "insets": int,
-    "calibration": (dict, list),  # earlier versions wrote the only one alone
-}
 
 
 def is_own(directory: Path) -> bool:
@@ -69,7 +48,7 @@ def is_adapted(directory: Path) -> bool:
     Raises:
         ModelError: no description there that can be read.
     """
-    return bool(_read_description(directory / DESCRIPTION_FILE).get("adaptation"))
+    return bool(read_description(directory / DESCRIPTION_FILE).get("adaptation"))
 
 
 def read(directory: Path) -> ModelWeights:
@@ -78,18 +57,22 @@ def read(directory: Path) -> ModelWeights:
     Raises:
         ModelError: description or weights are missing, damaged or do not fit each other.
     """
+    return _assembled(directory, read_description(directory / DESCRIPTION_FILE))
+
+
+def _assembled(directory: Path, values: Mapping[str, Any]) -> ModelWeights:
     path = directory / DESCRIPTION_FILE
-    values = _read_description(path)
     arrays = _read_arrays(directory / WEIGHTS_FILE, values["weights_sha256"])
     try:
         weights = _assemble(values, arrays)
     except KeyError as error:
         raise ModelError(
-            f"{directory / WEIGHTS_FILE}: no array {error}, which {path.name} promises; "
-            "copy both files again from where the model came from"
+            f"{directory / WEIGHTS_FILE}: no array {str(error)[:_MOST_SHOWN]}, "
+            f"which {path.name} promises; copy both files again from where the model came from"
         ) from error
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{path}: {error}; see docs/MODELS.md for the format") from error
+        reason = str(error)[:_MOST_SHOWN]  # a crafted value may be of any length
+        raise ModelError(f"{path}: {reason}; see docs/MODELS.md for the format") from error
     if weights.dims != values["whitening_dims"]:
         raise ModelError(
             f"{path}: whitening_dims is {values['whitening_dims']}, "
@@ -122,16 +105,16 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
         arrays |= {f"adaptation/{kind}/{k}": getattr(pca, k) for k in _WHITENING}
     if weights.blank is not None:
         arrays["blank"] = weights.blank.directions
-    for number, (kernel, bias) in enumerate(weights.comparator or ()):
-        arrays |= {f"comparator/{number}/kernel": kernel, f"comparator/{number}/bias": bias}
+    for layer, (kernel, bias) in enumerate(weights.comparator or ()):
+        arrays |= {f"comparator/{layer}/kernel": kernel, f"comparator/{layer}/bias": bias}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     content = buffer.getbuffer()
     description = _describe(weights, hashlib.sha256(content).hexdigest())
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _replace(directory / WEIGHTS_FILE, content)
-        _replace(directory / DESCRIPTION_FILE, _as_bytes(description))
+        replace_file(directory / WEIGHTS_FILE, content)
+        replace_file(directory / DESCRIPTION_FILE, as_bytes(description))
     except OSError as error:
         raise ModelError(f"{directory}: the model cannot be written: {error}") from error
 
@@ -145,7 +128,7 @@ def write_calibration(calibration: Calibration, directory: Path) -> None:
         ModelError: no description there that can be read, or it cannot be written.
     """
     path = directory / DESCRIPTION_FILE
-    values = _read_description(path)
+    values = read_description(path)
     try:
         known = _calibrations(values)
     except (TypeError, ValueError) as error:
@@ -153,7 +136,22 @@ def write_calibration(calibration: Calibration, directory: Path) -> None:
     others = [each for each in known if not each.is_alike(calibration)]
     values["calibration"] = [asdict(each) for each in (*others, calibration)]
     try:
-        _replace(path, _as_bytes(values))
+        replace_file(path, as_bytes(values))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written: {error}") from error
+
+
+def seal(directory: Path) -> None:
+    """Accept the description as it is, after an edit by hand or from an earlier version.
+
+    Raises:
+        ModelError: it cannot be read or written, or is no description of the weights.
+    """
+    path = directory / DESCRIPTION_FILE
+    values = read_description(path, sealed=False)
+    _assembled(directory, values)
+    try:
+        replace_file(path, as_bytes(values))
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}") from error
 
@@ -200,72 +198,41 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
     return values
 
 
-def _as_bytes(description: Mapping[str, Any]) -> bytes:
-    return (json.dumps(description, indent=2) + "\n").encode()
-
-
-def _replace(path: Path, content: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path}: expected an object of keys and values; see docs/MODELS.md")
-    version = values.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}; "
-            "use a release of the program that fits the model"
-        )
-    for key, kind in _REQUIRED.items():
-        if key not in values:
-            raise ModelError(f"{path}: key {key!r} is missing; see docs/MODELS.md")
-        _check_kind(path, key, values[key], kind)
-    for key in values.keys() - _REQUIRED.keys():
-        if key not in _OPTIONAL:
-            raise ModelError(f"{path}: unknown key {key!r}; see docs/MODELS.md")
-        _check_kind(path, key, values[key], _OPTIONAL[key])
-    return values
-
-
-def _check_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise ModelError(
-            f"{path}: {key} is {value!r}, expected {' or '.join(k.__name__ for k in kinds)}"
-        )
-
-
 def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
     """Every array as float32, after the file's digest was found right."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, MOST_BYTES)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ModelError(
-            f"{path}: SHA-256 is {found}, {DESCRIPTION_FILE} says {sha256}: the file is damaged, "
-            f"cut short ({len(content)} bytes) or of another model; copy both files again"
+            f"{path}: SHA-256 is {found}, {DESCRIPTION_FILE} says {sha256[:64]}: the file is "
+            f"damaged, cut short ({len(content)} bytes) or of another model; copy both files again"
         )
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name].astype(np.float32) for name in file.files}
-    except Exception as error:  # zipfile and numpy raise many kinds for foreign content
-        raise ModelError(f"{path}: not an npz file of numbers: {error}") from error
+        return read_arrays(content, _known)
+    except ValueError as error:
+        raise ModelError(
+            f"{path}: not an npz file of numbers: {error}; copy the model again"
+        ) from error
+
+
+def _known(name: str, shape: tuple[int, ...]) -> bool:
+    if name not in ("hubs", "attention", "blank") and name.split("/")[0] not in _GROUPS:
+        raise ValueError(f"array {name[:80]!r} is unknown")
+    if len(shape) > _MOST_AXES:
+        raise ValueError(
+            f"array {name[:80]!r} has {len(shape)} axes, expected {_MOST_AXES} at most"
+        )
+    return True
 
 
 def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelWeights:
     prefix = "backbone/"
     layers = [
-        (arrays[f"comparator/{number}/kernel"], arrays[f"comparator/{number}/bias"])
-        for number in range(COMPARATOR_LAYERS * values["comparator"])
+        (arrays[f"comparator/{layer}/kernel"], arrays[f"comparator/{layer}/bias"])
+        for layer in range(COMPARATOR_LAYERS * values["comparator"])
     ]
     return ModelWeights(
         name=values["name"],
@@ -280,7 +247,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         pixels=_whitening("pixels", arrays) if "pixels" in values else None,
         **_pixels(arrays, **values.get("pixels", {})),
         small=tuple(values.get("small", ())),
-        small_offsets=tuple(float(x) for x in values.get("small_offsets", ())),
+        small_offsets=tuple(number("small_offsets", x) for x in values.get("small_offsets", ())),
         views=tuple(_view(view) for view in values.get("views", ())),
         hubs=arrays.get("hubs"),
         partial=_partial(**values["partial"]) if "partial" in values else None,
@@ -303,6 +270,8 @@ def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
     # Those of earlier versions do not say whether the model was adapted: as it is itself.
     adapted = {"adapted": bool(values.get("adaptation"))}
     made = [found] if isinstance(found, dict) else found
+    if not all(isinstance(each, dict) for each in made):
+        raise TypeError("calibration: expected objects of keys and values")
     return tuple(Calibration(**adapted | _counted(each, values)) for each in made)
 
 
@@ -310,7 +279,7 @@ def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
     """Earlier versions said whether there were insets, not how many: as the model has them."""
     most = values.get("insets") or _INSETS
     counts = {key: calibration.get(key, 0) for key in ("insets", "query_insets")}
-    return {**calibration, **{k: most if n is True else int(n) for k, n in counts.items()}}
+    return {**calibration, **{k: most if n is True else n or 0 for k, n in counts.items()}}
 
 
 def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:
@@ -330,17 +299,16 @@ def _pixels(
     if "pixels/mean" in arrays and len(arrays["pixels/mean"]) != THUMBNAIL**2:
         size = len(arrays["pixels/mean"])
         raise ValueError(f"pixels/mean has {size} values, expected {THUMBNAIL**2}")
-    return {"pixels_offset": float(offset), "mirrored": mirrored}
+    return {"pixels_offset": number("pixels: offset", offset), "mirrored": mirrored}
 
 
 def _view(values: Any) -> View:
     if not isinstance(values, dict):
         raise TypeError(f"views: {values!r}, expected an object of keys and values")
-    numbers = {k: float(values[k]) for k in ("amount", "offset", "hubness") if k in values}
-    return View(**(values | numbers))
+    numbers = ("amount", "offset", "hubness")
+    floats = {k: number(f"views: {k}", values[k]) for k in numbers if k in values}
+    return View(**(values | floats))
 
 
 def _partial(regions: int, offset: float) -> tuple[int, float]:
-    if not isinstance(regions, int) or isinstance(regions, bool):
-        raise TypeError(f"partial: regions is {regions!r}, expected int")
-    return regions, float(offset)
+    return whole("partial: regions", regions, 1, MOST_GRID**2), number("partial: offset", offset)

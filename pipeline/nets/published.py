@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.nets import bundle
 from pipeline.nets import resnet50_layout as layout
+from pipeline.nets.archive import MOST_BYTES, read_arrays, read_file
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
 
 COMPARATOR_NAMES = {  # generation -> (kernel, bias) variables in order, below video_comparator/
@@ -36,6 +37,7 @@ _BOOKKEEPING = ("global_step", "beta1_power", "beta2_power")
 _OPTIMISER_SLOTS = ("/Adam", "/Adam_1", "/Momentum")
 
 Variables = Mapping[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def is_published(directory: Path) -> bool:
@@ -51,14 +53,15 @@ def read(directory: Path) -> ModelWeights:
     """
     prefix = _checkpoint_prefix(directory)
     whitening = _read_pca(directory / "pca.npz")
-    variables = _read_variables(prefix)
-    generation = _generation(variables, prefix)
-    _check_variables(variables, generation, prefix)
+    variables, generation = _read_variables(prefix)
+    arrays = folded(variables)
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ModelError(f"{prefix}: batch norm with a variance below 0; {REMEDY}")
     return ModelWeights(
         name="visil_resnet50",
         origin=f"published TensorFlow release ({generation} names)",
         backbone="resnet50_v1",
-        arrays=folded(variables),
+        arrays=arrays,
         input=INPUT,
         taps=layout.TAPS,
         grid=3,
@@ -95,7 +98,8 @@ def fold_batch_norm(
     w gamma / sqrt(...) and the bias beta - mean gamma / sqrt(...) (Ioffe and Szegedy 2015,
     section 3.1); computed in float64, rounded once to float32.
     """
-    scale = gamma / np.sqrt(variance.astype(np.float64) + EPSILON)
+    with np.errstate(invalid="ignore"):  # a variance below 0 gives NaN, which is refused
+        scale = gamma / np.sqrt(variance.astype(np.float64) + EPSILON)
     return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
@@ -116,33 +120,34 @@ def _checkpoint_prefix(directory: Path) -> Path:
     return prefix
 
 
-def _read_variables(prefix: Path) -> dict[str, np.ndarray]:
-    """Every variable of the checkpoint but an optimiser's."""
+def _read_variables(prefix: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Every variable of the network, and its generation; shapes are checked before values."""
+    name = "index"
     try:
-        from pipeline.nets.backend import quiet_stderr
-
-        with quiet_stderr():
-            import tensorflow as tf
-    except ImportError as error:
-        raise ModelError(
-            f"{prefix}: reading a TensorFlow checkpoint needs TensorFlow ({error}); install it, "
-            "or convert the release into our own format where it is installed"
-        ) from error
-    try:
-        reader: Any = tf.train.load_checkpoint(str(prefix))
-        return {
-            name: np.asarray(reader.get_tensor(name))
-            for name in reader.get_variable_to_shape_map()
+        entries, shards = bundle.read_index(prefix)
+        found = {
+            name: entry
+            for name, entry in entries.items()
             if name not in _BOOKKEEPING and not name.endswith(_OPTIMISER_SLOTS)
         }
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{prefix}: the checkpoint cannot be read: {reason}; {REMEDY}") from error
+        shapes = {name: entry.shape for name, entry in found.items()}
+        generation = _generation(shapes, prefix)
+        _check_shapes(shapes, generation, prefix)
+        variables = {}
+        for name, entry in found.items():
+            variables[name] = bundle.read_tensor(prefix, entry, shards)
+            if not np.isfinite(variables[name]).all():
+                raise ValueError("it holds a value that is not finite")
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{prefix}: the checkpoint cannot be read: {name}: {error}; {REMEDY}"
+        ) from error
+    return variables, generation
 
 
-def _generation(variables: Variables, prefix: Path) -> str:
+def _generation(shapes: Shapes, prefix: Path) -> str:
     for generation, names in COMPARATOR_NAMES.items():
-        if f"video_comparator/{names[0][0]}" in variables:
+        if f"video_comparator/{names[0][0]}" in shapes:
             return generation
     raise ModelError(
         f"{prefix}: no video_comparator/ variables of a ViSiL release in it; this is another "
@@ -150,18 +155,18 @@ def _generation(variables: Variables, prefix: Path) -> str:
     )
 
 
-def _check_variables(variables: Variables, generation: str, prefix: Path) -> None:
+def _check_shapes(shapes: Shapes, generation: str, prefix: Path) -> None:
     expected = _expected_shapes(generation)
-    problems = [f"{name} is missing" for name in expected if name not in variables]
-    problems += [f"{name} is unknown" for name in sorted(variables) if name not in expected]
+    problems = [f"{name} is missing" for name in expected if name not in shapes]
+    problems += [f"{name[:80]} is unknown" for name in sorted(shapes) if name not in expected]
     problems += [
-        f"{name} is {variables[name].shape}, expected {shape}"
+        f"{name} is {shapes[name]}, expected {shape}"
         for name, shape in expected.items()
-        if name in variables and variables[name].shape != shape
+        if name in shapes and shapes[name] != shape
     ]
     if problems:
         raise ModelError(
-            f"{prefix}: not the variables of a published ViSiL release ({len(variables)} found, "
+            f"{prefix}: not the variables of a published ViSiL release ({len(shapes)} found, "
             f"{len(expected)} expected): {'; '.join(problems[:3])}; {REMEDY}"
         )
 
@@ -181,17 +186,21 @@ def _expected_shapes(generation: str) -> dict[str, tuple[int, ...]]:
 def _read_pca(path: Path) -> Whitening:
     size = layout.CHANNELS
     expected = {"mean": (size,), "V": (size, size), "d": (size,)}
+
+    def wanted(name: str, shape: tuple[int, ...]) -> bool:
+        if name in expected and shape != expected[name]:
+            raise ValueError(f"{name} is {shape}, expected {expected[name]}")
+        return name in expected
+
     try:
-        # numpy leaves a damaged file open if it opens it itself
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name].astype(np.float32) for name in expected}
+        arrays = read_arrays(read_file(path, MOST_BYTES), wanted)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; {REMEDY}") from error
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}; {REMEDY}") from error
-    for name, shape in expected.items():
-        if arrays[name].shape != shape:
-            raise ModelError(f"{path}: {name} is {arrays[name].shape}, expected {shape}; {REMEDY}")
+    for name in expected:
+        if name not in arrays:
+            raise ModelError(f"{path}: cannot be read: no array {name!r} in it; {REMEDY}")
     try:
         return Whitening(arrays["mean"], arrays["V"], arrays["d"])
     except ValueError as error:

@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration import Calibration
+from pipeline.checks import number, shown, text, whole
 from pipeline.config import MODEL_FUNCTIONS, MOST_INSETS
 from pipeline.errors import ModelError
 from pipeline.nets.blank import Blank
 from pipeline.nets.layout import THUMBNAIL, Layout, View
 from pipeline.records import Preprocess
+
+MOST_SIDE = 4096  # of the input, in pixels
+MOST_GRID, MOST_TAPS = 32, 64
+MOST_VECTORS = 4096  # of a query's frame
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,13 @@ class InputDescription:
     scale: tuple[float, float, float]
 
     def __post_init__(self) -> None:
+        for key in ("resize", "crop"):
+            whole(f"input: {key}", getattr(self, key), 1, MOST_SIDE)
+        text("input: method", self.method)
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f"channels is {self.channels!r}, expected 'RGB' or 'BGR'")
         for key in ("mean", "scale"):
-            values = tuple(float(value) for value in getattr(self, key))
+            values = tuple(number(f"input: {key}", value) for value in getattr(self, key))
             if len(values) != 3:
                 raise ValueError(f"{key} holds {len(values)} numbers, expected 3")
             object.__setattr__(self, key, values)  # 1 and 1.0 are one digest
@@ -59,15 +67,16 @@ class Whitening:
     eigenvalues: np.ndarray
 
     def __post_init__(self) -> None:
-        size, dims = len(self.mean), len(self.eigenvalues)
-        if self.eigenvectors.shape != (size, dims) or not 0 < dims <= size:
+        size, dims = self.mean.size, self.eigenvalues.size
+        flat = self.mean.ndim == self.eigenvalues.ndim == 1
+        if not flat or self.eigenvectors.shape != (size, dims) or not 0 < dims <= size:
             raise ValueError(
                 f"mean {self.mean.shape}, eigenvectors {self.eigenvectors.shape} and eigenvalues "
                 f"{self.eigenvalues.shape} do not belong together, expected [D], [D, n] and [n]"
             )
         if not (np.isfinite(self.eigenvectors).all() and np.isfinite(self.mean).all()):
             raise ValueError("mean or eigenvectors hold a value that is not finite")
-        if not (self.eigenvalues > 0).all():
+        if not (np.isfinite(self.eigenvalues) & (self.eigenvalues > 0)).all():
             raise ValueError("an eigenvalue is not positive")
 
     @property
@@ -154,8 +163,13 @@ class ModelWeights:
                 f"similarity_function is {self.similarity_function!r}, "
                 f"expected one of {MODEL_FUNCTIONS}"
             )
-        if self.grid < 1 or not self.taps:
-            raise ValueError(f"grid is {self.grid}, taps are {self.taps}, expected 1 or more each")
+        if not 1 <= self.grid <= MOST_GRID or not 1 <= len(self.taps) <= MOST_TAPS:
+            raise ValueError(
+                f"grid is {self.grid}, taps are {shown(self.taps)}, expected 1 or more each, "
+                f"at most {MOST_GRID} and {MOST_TAPS}"
+            )
+        for tap in self.taps:
+            text("a tap", tap)
         if self.attention is not None and self.attention.shape != (self.whitening.dims,):
             raise ValueError(
                 f"attention vector is {self.attention.shape}, expected ({self.whitening.dims},)"
@@ -176,8 +190,11 @@ class ModelWeights:
             _check_pixels(len(self.pixels.mean), self.input.crop)
         elif self.mirrored:
             raise ValueError("mirrored is of pixels, but there are none")
-        if any(not isinstance(k, int) or k < 2 for k in self.small):
-            raise ValueError(f"small is {self.small}, expected whole numbers of 2 or more")
+        if any(not isinstance(k, int) or not 2 <= k <= self.input.crop for k in self.small):
+            raise ValueError(
+                f"small is {shown(self.small)}, expected whole numbers of 2 or more, not above the "
+                f"input's side of {self.input.crop}"
+            )
         if self.small and self.grid % 2 == 0:
             raise ValueError(f"grid is {self.grid}: small views need one with a middle region")
         if self.small_offsets and len(self.small_offsets) != len(self.small):
@@ -198,6 +215,10 @@ class ModelWeights:
             raise ValueError("a view has hubness taken off, but there are no hubs to measure it by")
         if self.hubs is not None and self.hubs.shape[1:] != (self.whitening.dims,):
             raise ValueError(f"hubs are {self.hubs.shape}, expected [M, {self.whitening.dims}]")
+        if self.hubs is not None and not len(self.hubs):
+            raise ValueError("there are no hubs in the array of hubs")
+        if self.layout.query > MOST_VECTORS:
+            raise ValueError(f"a query's frame has more than {MOST_VECTORS} vectors")
         if self.adaptation is not None:
             self._check_adaptation(self.adaptation)
         if not 0 <= self.skip < 1:
@@ -345,6 +366,8 @@ def _check_pixels(size: int, crop: int) -> None:
 
 def _check_comparator(layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> None:
     """Three 3x3 and one 1x1 convolution, each taking what the one before gives."""
+    if not all(kernel.ndim == 4 and bias.ndim == 1 for kernel, bias in layers):
+        raise ValueError("comparator layers are no kernels [h, w, in, out] and biases [out]")
     channels = 1
     sizes = [kernel.shape[:2] for kernel, _ in layers]
     chained = sizes == [(3, 3)] * 3 + [(1, 1)]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "errors",
     "records",
-    "encoding",
+    "checks encoding",
     "config padding resize warp shipped resampling",
     "calibration",
     "inputs",

@@ -143,7 +143,7 @@ def test_equal_scores_are_allowed():
     [
         ({"rates": FITTED.rates[::-1]}, "descend"),
         ({"scores": FITTED.scores[::-1]}, "ascend"),
-        ({"scores": (float("nan"), *FITTED.scores[1:])}, "ascend"),
+        ({"scores": (float("nan"), *FITTED.scores[1:])}, "scores is nan, expected a finite"),
         ({"rates": FITTED.rates[1:]}, "rates and"),
         ({"pairs": 0}, "calibration of 0 pairs"),
     ],

@@ -64,3 +64,37 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 def test_options_win_where_given():
     assert override(ExtractConfig(fps=2), fps=None, dims=8) == ExtractConfig(fps=2, dims=8)
+
+
+def alias_bomb() -> str:
+    """Ten lines that stand for 9 ** 9 values."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True):
+        lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
+    return "\n".join([*lines, "extract: *i"])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (alias_bomb(), "more than 10000 values; leave out aliases"),
+        ("extract: &a {dims: *a}", "more than 10000 values"),
+        ("{a: " * 5000, "nested too deeply"),
+        ("[" * 100_000, "more than 65536 bytes"),
+        ("extract: {workers: " + "9" * 5000 + "}", "not valid YAML"),
+        ("extract: {batch_size: 99999999999999}", "expected a whole number below 2147483648"),
+        ("extract: {dims: true}", "dims is True"),
+        ("extract: {fps: .nan}", "fps is nan"),
+        ("a: 2001-99-99", "not valid YAML: month"),
+        ("a: !!int x", "not valid YAML"),
+        ("a: !!bool x", "not valid YAML"),
+        ("a: !!timestamp x", "not valid YAML"),
+        ("!!python/object/apply:os.mkdir [x]", "not valid YAML"),
+    ],
+    ids=range(13),
+)
+def test_crafted_files_end_in_a_sentence(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"c\.yaml: .*{message}"):
+        load_config(path)

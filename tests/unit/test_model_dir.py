@@ -15,6 +15,7 @@ from pipeline.errors import ModelError
 from pipeline.nets import own_format
 from pipeline.nets.backbones import build
 from pipeline.nets.blank import Blank
+from pipeline.nets.description import SEAL
 from pipeline.nets.layout import View
 from pipeline.nets.model_dir import load_model
 from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
@@ -68,9 +69,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 def edit(directory: Path, **changes: Any) -> None:
-    """Change keys of model.json; None removes one."""
+    """Change keys of model.json, without a seal as earlier versions wrote it; None removes one."""
     path = directory / "model.json"
-    values = json.loads(path.read_text()) | changes
+    values = json.loads(path.read_text()) | {"format_version": 1, SEAL: None} | changes
     path.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
 
 
@@ -242,7 +243,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"grid": 0}, r"grid is 0, taps are .* expected 1 or more"),
         ({"taps": []}, "expected 1 or more"),
         ({"attention": 1}, "attention is 1, expected bool"),
-        ({"format_version": 2}, "format_version is 2, this program reads 1"),
+        ({"format_version": 3}, "format_version is 3, this program reads 1 and 2"),
         ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),
         ({"similarity_function": "cosine"}, "similarity_function is 'cosine'"),
         ({"similarity_function": "max_chamfer"}, "similarity_function is 'max_chamfer'"),
@@ -265,17 +266,17 @@ def test_no_model(tmp_path: Path) -> None:
         ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "zoomed view of 0.4, expected .* 0.5 to"),
         ({"views": [{"kind": "turned", "amount": 181}]}, "turned view of 181.0, .* 180 at most"),
         ({"views": [{"kind": "outlined", "amount": 0}]}, "outlined view of 0.0, .* more than 0"),
-        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, "0 parts, expected 1 or more"),
+        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, "parts is 0, expected int"),
         ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, "hubness 3.0, expected 0"),
-        ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, "offset nan, expected -1"),
-        ({"partial": {"regions": 4, "offset": NAN}}, "expected -1 to 1"),
+        ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, "NaN is no finite number"),
+        ({"partial": {"regions": 4, "offset": NAN}}, "NaN is no finite number"),
         ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, "only zoomed ones have parts"),
         ({"views": [{"kind": "blurred", "amount": 5}]}, "kind 'blurred', expected one of framed"),
         ({"views": [{"kind": "turned"}]}, "amount"),
         ({"views": [{"kind": "turned", "amount": "far"}]}, "far"),
         ({"views": ["turned"]}, "views: 'turned', expected an object"),
         ({"pixels": {"mirrored": 1}}, "mirrored is 1, expected true or false"),
-        ({"pixels": {"offset": NAN}}, "expected -1 to 1"),
+        ({"pixels": {"offset": NAN}}, "NaN is no finite number"),
         ({"pixels": {"colour": 1}}, "colour"),
         ({"input": {"resize": 40, "crop": 40, "method": "bicubic", "channels": "RGB",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "a multiple of 32, not 40"),
