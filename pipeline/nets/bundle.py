@@ -1,8 +1,8 @@
 """Reader of TensorFlow's checkpoint files: an index, and shards of raw tensors.
 
-TensorFlow itself ends with a signal, or takes all memory, where a damaged index declares a huge
-size. The index is a sorted string table (as LevelDB's) of protocol buffers; blocks of it and
-tensors carry a CRC32C, and all that are read are checked. Names of formats and fields:
+Sizes that a damaged file declares are checked before memory is allocated for them, and reading
+needs no TensorFlow. The index is a sorted string table (as LevelDB's) of protocol buffers; blocks
+of it and tensors carry a CRC32C, and all that are read are checked. Names of formats and fields:
 tensorflow/core/protobuf/tensor_bundle.proto.
 """
 
