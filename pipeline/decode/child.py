@@ -53,16 +53,15 @@ class Child:
     def __init__(self) -> None:
         # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # This package first: relative entries are wrong once the working directory has changed.
-        path = [_ROOT, *(os.path.abspath(entry) for entry in sys.path)]
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(path)],
+                # Without -P, `-c` looks for modules in the current folder first, which may be one
+                # of uploads.
+                [sys.executable, "-P", "-c", _START, json.dumps(_module_path())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=environment,
+                env=_environment(),
             )
         except OSError as error:
             self._stderr.close()
@@ -159,6 +158,22 @@ class Child:
         self._stderr.seek(max(0, self._stderr.tell() - 4096))
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         return f": {lines[-1].strip()}" if lines else ""
+
+
+def _module_path() -> list[str]:
+    """Where it finds modules: as this process, but for the current folder.
+
+    This package comes first. Entries are absolute, as the current folder may change.
+    """
+    here = os.path.realpath(os.curdir)
+    entries = (os.path.abspath(entry) for entry in sys.path)
+    return [_ROOT, *(entry for entry in entries if os.path.realpath(entry) != here)]
+
+
+def _environment() -> dict[str, str]:
+    """Of this process; not PYTHONPATH, whose modules would come before those of Python."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _signal_name(number: int) -> str:
