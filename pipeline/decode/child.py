@@ -31,7 +31,7 @@ class ChildDiedError(Exception):
     """The process ended, or was ended, in the middle of its work.
 
     Args:
-        reason: decoder_crashed or decoder_stalled.
+        reason: decoder_crashed, decoder_stalled, or too_large as its memory ran out.
         detail: how it ended.
     """
 
@@ -70,6 +70,7 @@ class Child:
             ) from error
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
+        self._waited = 0.0  # seconds of that in which both processes could work
         self._stalled = 0.0
         self._ready = False
         self.jobs = 0
@@ -83,14 +84,11 @@ class Child:
         """Block until it can take jobs.
 
         Raises:
-            PipelineError: it cannot; with its own last words.
+            ChildDiedError: it ended; with its own last words.
         """
-        try:
-            kind, _, _ = self.receive()
-            assert kind is Kind.READY
-            self._ready = True
-        except ChildDiedError as error:
-            raise PipelineError(f"cannot start a decoding process: {error.detail}") from error
+        kind, _, _ = self.receive()
+        assert kind is Kind.READY
+        self._ready = True
 
     def give(self, job: dict[str, Any]) -> None:
         """Hand over a job; a process that is gone is noticed by the next `receive`."""
@@ -107,7 +105,7 @@ class Child:
             ChildDiedError: there will be none.
         """
         with self._lock:
-            self._waiting_since = time.monotonic()
+            self._waiting_since, self._waited = time.monotonic(), 0.0
         try:
             message = receive(cast(BinaryIO, self._process.stdout))
         except (EOFError, OSError, ValueError):
@@ -118,11 +116,19 @@ class Child:
             raise self._death()
         return message
 
-    def kill_if_stalled(self, seconds: float) -> None:
-        """End it if a `receive` has waited that long; called from another thread."""
+    def kill_if_stalled(self, seconds: float, passed: float) -> None:
+        """End it if a `receive` has waited that long; called from another thread, again and again.
+
+        Args:
+            seconds: that it may take.
+            passed: since the last call, less the time in which this process was suspended.
+        """
         with self._lock:
             seconds = seconds if self._ready else max(seconds, START_SECONDS)
-            if self._waiting_since and time.monotonic() - self._waiting_since > seconds:
+            if self._waiting_since is None or _is_suspended(self.pid):
+                return
+            self._waited += min(passed, time.monotonic() - self._waiting_since)
+            if self._waited > seconds:
                 self._stalled = seconds
                 self._process.kill()
 
@@ -174,6 +180,15 @@ def _environment() -> dict[str, str]:
     """Of this process; not PYTHONPATH, whose modules would come before those of Python."""
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _is_suspended(pid: int) -> bool:
+    """A process was told to stop, and not yet to go on; False where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
 
 
 def _signal_name(number: int) -> str:

@@ -114,7 +114,10 @@ class VideoDecoder:
             yield from self._samples()
             self.note = ", ".join(filter(None, (self._reader.stream_note, self.note)))
         except VideoError as error:
-            raise explained(error, self._path, self._max_pixels) from error
+            found = explained(error, self._path, self._max_pixels)
+            if found is error:
+                raise
+            raise found from error
         finally:
             self.close()
 

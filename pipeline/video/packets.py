@@ -24,8 +24,8 @@ class PacketReader:
         hwaccel, max_pixels: see `open_container`.
 
     Attributes:
-        stream: the `av` stream; stream_note: which it is, if there are several; source: what the container tells of it; formats: names of the
-            container format.
+        stream: the `av` stream; stream_note: which it is, if there are several.
+        source: what the container tells of it; formats: names of the container format.
         count: packets of the stream so far.
         failures: places that could not be read; error: what the last one said.
         end: seconds on the stream's own scale at which the last packet so far ends.
