@@ -116,18 +116,18 @@ class Child:
             raise self._death()
         return message
 
-    def kill_if_stalled(self, seconds: float, passed: float) -> None:
+    def kill_if_stalled(self, seconds: float, beat: float) -> None:
         """End it if a `receive` has waited that long; called from another thread, again and again.
 
         Args:
             seconds: that it may take.
-            passed: since the last call, less the time in which this process was suspended.
+            beat: seconds between two calls while this process is not suspended.
         """
         with self._lock:
             seconds = seconds if self._ready else max(seconds, START_SECONDS)
             if self._waiting_since is None or _is_suspended(self.pid):
                 return
-            self._waited += min(passed, time.monotonic() - self._waiting_since)
+            self._waited += min(beat, time.monotonic() - self._waiting_since)
             if self._waited > seconds:
                 self._stalled = seconds
                 self._process.kill()

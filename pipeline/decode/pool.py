@@ -273,15 +273,14 @@ class _Worker(threading.Thread):
 
 
 def _watch(workers: list[_Worker], stall: float) -> None:
-    beat, now = min(1.0, stall / 4), time.monotonic()
+    beat = min(1.0, stall / 4)
     while any(worker.is_alive() for worker in workers):
         time.sleep(beat)
-        # Time in which this process did not run either (a laptop's lid, SIGSTOP) is no stall.
-        before, now = now, time.monotonic()
-        passed = min(now - before, 2 * beat)
+        # Beats are counted and not seconds: time in which this process did not run either
+        # (SIGSTOP, a laptop's lid, a frozen container) is no stall.
         for worker in workers:
             if child := worker.child:
-                child.kill_if_stalled(stall, passed)
+                child.kill_if_stalled(stall, beat)
 
 
 def _shut_down(outbox: Outbox, workers: list[_Worker]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
+from typing import Any
 
 import av
 import av.logging
 
 from pipeline.errors import VideoError
-from pipeline.video.source import AV_ERRORS, open_container, video_stream
+from pipeline.video.source import AV_ERRORS, open_container, reason_text, video_stream
 
 _LOOK = 8  # packets
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) exceeds")
@@ -24,7 +27,11 @@ def explained(error: VideoError, path: str, max_pixels: int) -> VideoError:
     """
     if error.reason not in ("no_frames", "unsupported", "broken"):
         return error
-    if size := _refused_size(path, max_pixels):
+    try:
+        size = _refused_size(path, max_pixels)
+    except MemoryError as memory:
+        return VideoError("too_large", f"{error.detail}: {reason_text(memory)}")
+    if size:
         detail = f"pictures of {size} pixels, more than {max_pixels} (--max_pixels)"
         return VideoError("too_large", detail)
     if _is_animated_webp(path):
@@ -38,7 +45,7 @@ def _refused_size(path: str, max_pixels: int) -> str:
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
-        with av.logging.Capture(True) as log, suppress(VideoError, *AV_ERRORS):
+        with av.logging.Capture(True) as log:
             _decode_some(path, max_pixels)
     finally:
         av.logging.set_level(level)
@@ -47,11 +54,22 @@ def _refused_size(path: str, max_pixels: int) -> str:
 
 
 def _decode_some(path: str, max_pixels: int) -> None:
-    with open_container(path, max_pixels=max_pixels) as container:
+    with suppress(VideoError), open_container(path, max_pixels=max_pixels) as container:
         stream = video_stream(container, path)
-        for _, packet in zip(range(_LOOK), container.demux(stream), strict=False):
-            with suppress(*AV_ERRORS):
+        for packet in _first(container.demux(stream)):
+            try:
                 packet.decode()
+            except MemoryError:  # later packets fail for the lack of this one
+                raise
+            except AV_ERRORS:
+                pass
+
+
+def _first(packets: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from islice(packets, _LOOK)
+    except AV_ERRORS:  # the file cannot be read any further
+        return
 
 
 def _is_animated_webp(path: str) -> bool:
