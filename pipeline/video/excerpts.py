@@ -16,11 +16,11 @@ from pipeline.video.sampling import nominal_rate
 from pipeline.video.side_data import Orientation
 from pipeline.video.source import (
     AV_ERRORS,
+    choose_stream,
     describe,
     number,
     open_container,
     reason_text,
-    video_stream,
 )
 
 
@@ -78,7 +78,7 @@ class ExcerptDecoder:
     ) -> None:
         self._short_side, self._fps, self._tick = preprocess.resize, fps, tick
         self._container = open_container(path, max_pixels=max_pixels)
-        self._stream = video_stream(self._container, path)
+        self._stream = choose_stream(self._container, path, max_pixels)[0]
         self.source = describe(path, self._container, self._stream)
         self._parts = stretches(self.source.duration, length, most)
         rate = nominal_rate(number(self._stream.guessed_rate), number(self._stream.average_rate))

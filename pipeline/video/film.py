@@ -14,7 +14,10 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import av.logging
 from av.stream import Disposition
+
+from pipeline.video.ffmpeg_log import ffmpeg_log
 
 _LOOK = 2000  # packets, about half a minute of film and sound
 _LOOK_LONG = 1_000_000  # where a song may have a film behind its first picture
@@ -54,7 +57,8 @@ def note(streams: Sequence[Any]) -> str:
 
 def codec_name(container: Any, stream: Any) -> str:
     """What FFmpeg calls the codec of a stream that it has no decoder for, with its four letters."""
-    lines = container.dumps_format().splitlines()
+    with ffmpeg_log(av.logging.INFO):
+        lines = container.dumps_format().splitlines()
     mark = f"Stream #0:{stream.index}"
     line = next((line for line in lines if line.strip().startswith(mark)), "")
     named = re.search(r"Video: ([^,]*)", line)
@@ -63,10 +67,11 @@ def codec_name(container: Any, stream: Any) -> str:
 
 def _may_be_cover(stream: Any, container: Any, count: int) -> bool:
     """Cheap facts leave it open."""
-    if stream.frames > 1 or (count == 1 and not container.streams.audio):
+    formats = set(container.format.name.split(","))
+    counted = "mov" in formats and stream.frames > 1  # in AVI empty packets are counted as well
+    if counted or (count == 1 and not container.streams.audio):
         return False
     name = stream.codec_context.name if stream.codec_context else ""
-    formats = set(container.format.name.split(","))
     return count > 1 or name in _PICTURES or bool(formats & {"mov", "matroska"})
 
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 import av
-import av.logging
+
+from pipeline.video.ffmpeg_log import ffmpeg_log
 
 # fmt: off
 _FILMS = """
@@ -52,6 +53,7 @@ OPTIONS = {
     "protocol_whitelist": "file",
     "pattern_type": "none",
 }
+ROW = "image2, a row of pictures"
 # In the name of a picture; FFmpeg takes it for a row of pictures.
 _PATTERN = re.compile(r"%(\d*d|[%*?\[\]{}])")
 
@@ -78,7 +80,9 @@ def refused(path: str) -> str:
     for mark, name in _TEXTS.items():
         if head[: len(mark)].lower() == mark.lower():
             return name
-    return _found_by_ffmpeg(path)
+    if _PATTERN.search(os.path.basename(path)) and _on_no_list(path, READ - {"image2"}) == "image2":
+        return ROW
+    return _on_no_list(path, READ)
 
 
 def is_row(container: Any, path: str) -> bool:
@@ -86,12 +90,9 @@ def is_row(container: Any, path: str) -> bool:
     return container.format.name == "image2" and bool(_PATTERN.search(os.path.basename(path)))
 
 
-def _found_by_ffmpeg(path: str) -> str:
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture(True) as log, suppress(av.FFmpegError, ValueError, OverflowError):
-            av.open("file:" + path, options=dict(OPTIONS)).close()
-        return next((name for _, name, text in log if "not on whitelist" in text), "")
-    finally:
-        av.logging.set_level(level)
+def _on_no_list(path: str, allowed: frozenset[str]) -> str:
+    """The name of the format that FFmpeg finds if it is none of these."""
+    options = OPTIONS | {"format_whitelist": ",".join(allowed)}
+    with ffmpeg_log() as log, suppress(av.FFmpegError, ValueError, OverflowError):
+        av.open("file:" + path, options=options).close()
+    return next((name for _, name, text in log if "not on whitelist" in text), "")

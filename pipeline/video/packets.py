@@ -44,7 +44,7 @@ class PacketReader:
         self._tick = tick
         self._container = open_container(path, hwaccel, max_pixels)
         try:
-            self.stream, self.stream_note = choose_stream(self._container, path)
+            self.stream, self.stream_note = choose_stream(self._container, path, max_pixels)
             self.source = describe(path, self._container, self.stream)
         except BaseException:
             self._container.close()

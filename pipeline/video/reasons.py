@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 import av
-import av.logging
 
 from pipeline.errors import VideoError
-from pipeline.video.source import AV_ERRORS, open_container, reason_text, video_stream
+from pipeline.video.ffmpeg_log import ffmpeg_log
+from pipeline.video.source import AV_ERRORS, open_container, reason_text, too_large, video_stream
 
 _LOOK = 8  # packets
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) exceeds")
@@ -32,8 +32,7 @@ def explained(error: VideoError, path: str, max_pixels: int) -> VideoError:
     except MemoryError as memory:
         return VideoError("too_large", f"{error.detail}: {reason_text(memory)}")
     if size:
-        detail = f"pictures of {size} pixels, more than {max_pixels} (--max_pixels)"
-        return VideoError("too_large", detail)
+        return too_large(size, max_pixels)
     if _is_animated_webp(path):
         version = av.ffmpeg_version_info
         return VideoError("unsupported", f"animated WebP, which FFmpeg {version} does not decode")
@@ -42,13 +41,8 @@ def explained(error: VideoError, path: str, max_pixels: int) -> VideoError:
 
 def _refused_size(path: str, max_pixels: int) -> str:
     """Width x height of a picture that decoders refuse for its size; empty if they refuse none."""
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture(True) as log:
-            _decode_some(path, max_pixels)
-    finally:
-        av.logging.set_level(level)
+    with ffmpeg_log() as log:
+        _decode_some(path, max_pixels)
     found = (_TOO_LARGE.search(text) for _, _, text in log)
     return next((match[1] for match in found if match), "")
 

@@ -27,6 +27,8 @@ _METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
+# Decoders put edges around a picture, and some count these as well.
+_EDGES = 1 << 16  # pixels
 # How files begin that are videos even if no demuxer can open them.
 _SIGNATURES = (
     (4, b"ftyp"),
@@ -75,7 +77,8 @@ def open_container(path: str, hwaccel: str = "none", max_pixels: int = MAX_PIXEL
         VideoError: missing, empty, not_a_video or broken.
     """
     _check_file(path)
-    options = formats.OPTIONS | {"max_pixels": str(max_pixels)}
+    limit = {"max_pixels": str(min(max_pixels + max_pixels // 8 + _EDGES, (1 << 31) - 1))}
+    options = formats.OPTIONS | limit
     try:
         # With the protocol named, a colon in the path is no protocol.
         opener = partial(av.open, "file:" + path, options=options, **_METADATA)
@@ -84,10 +87,10 @@ def open_container(path: str, hwaccel: str = "none", max_pixels: int = MAX_PIXEL
         raise _cannot_open(path, error) from error
     if formats.is_row(container, path):
         container.close()
-        raise VideoError("not_a_video", _foreign(path, "image2, a row of pictures"))
+        raise VideoError("not_a_video", _foreign(path, formats.ROW))
     for stream in container.streams.video:
         if stream.codec_context is not None:
-            stream.codec_context.options = {"max_pixels": str(max_pixels)}
+            stream.codec_context.options = limit
     return container
 
 
@@ -100,11 +103,11 @@ def video_stream(container: Any, path: str) -> Any:
     return choose_stream(container, path)[0]
 
 
-def choose_stream(container: Any, path: str) -> tuple[Any, str]:
+def choose_stream(container: Any, path: str, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
     """The stream that is the film, and a note if there are several; see `film`.
 
     Raises:
-        VideoError: no_video_stream, encrypted or unsupported.
+        VideoError: no_video_stream, encrypted, unsupported or too_large.
     """
     films = film.films(container, partial(open_container, path))
     if not films:
@@ -116,8 +119,17 @@ def choose_stream(container: Any, path: str) -> tuple[Any, str]:
         codec = film.codec_name(container, stream)
         detail = f"FFmpeg {av.ffmpeg_version_info} here has no decoder for its codec, {codec}"
         raise VideoError("unsupported", f"{printable(path)}: {detail}")
-    stream.codec_context.thread_count = 1  # many videos at once beat many threads on one
+    context = stream.codec_context
+    if context.width * context.height > max_pixels:
+        raise too_large(f"{context.width}x{context.height}", max_pixels)
+    context.thread_count = 1  # many videos at once beat many threads on one
     return stream, film.note(films)
+
+
+def too_large(size: str, max_pixels: int) -> VideoError:
+    """The error for pictures of that size, `width x height`."""
+    detail = f"pictures of {size} pixels, more than {max_pixels} in all (--max_pixels)"
+    return VideoError("too_large", detail)
 
 
 def describe(path: str, container: Any, stream: Any) -> SourceInfo:
