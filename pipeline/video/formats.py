@@ -80,9 +80,7 @@ def refused(path: str) -> str:
     for mark, name in _TEXTS.items():
         if head[: len(mark)].lower() == mark.lower():
             return name
-    if _PATTERN.search(os.path.basename(path)) and _on_no_list(path, READ - {"image2"}) == "image2":
-        return ROW
-    return _on_no_list(path, READ)
+    return _on_no_list(path)
 
 
 def is_row(container: Any, path: str) -> bool:
@@ -90,9 +88,8 @@ def is_row(container: Any, path: str) -> bool:
     return container.format.name == "image2" and bool(_PATTERN.search(os.path.basename(path)))
 
 
-def _on_no_list(path: str, allowed: frozenset[str]) -> str:
-    """The name of the format that FFmpeg finds if it is none of these."""
-    options = OPTIONS | {"format_whitelist": ",".join(allowed)}
+def _on_no_list(path: str) -> str:
+    """The name of the format that FFmpeg finds, if it is none of those that are read."""
     with ffmpeg_log() as log, suppress(av.FFmpegError, ValueError, OverflowError):
-        av.open("file:" + path, options=options).close()
+        av.open("file:" + path, options=dict(OPTIONS)).close()
     return next((name for _, name, text in log if "not on whitelist" in text), "")

@@ -66,26 +66,39 @@ def test_files_that_name_others_are_refused_by_their_format(
     assert "list the films themselves" in error.detail
 
 
-def test_a_row_of_pictures_is_not_taken_for_one(tmp_path: Path) -> None:
+def picture(folder: Path, number: int) -> bytes:
+    """A PNG file."""
+    images = [clips.numbered(number)]
+    source = clips.write_edited(folder / "one.mov", images, "png", "rgb24", lambda _, x: x)
+    with av.open(str(source)) as container:
+        return bytes(next(container.demux(video=0)))
+
+
+@pytest.mark.parametrize("content", [b"it names the pictures beside it", b""])
+def test_a_row_of_pictures_is_not_taken_for_one(tmp_path: Path, content: bytes) -> None:
     for number in (1, 2, 3):
-        clips.clip(tmp_path / f"frame{number}.gif", frames=1, codec="gif", pix_fmt="rgb8")
-    path = tmp_path / "frame%d.gif"
-    path.write_text("it names the pictures beside it")
+        (tmp_path / f"frame{number}.png").write_bytes(picture(tmp_path, number))
+    path = tmp_path / "frame%d.png"
+    assert failure(path).reason == "missing"
+    path.write_bytes(content or picture(tmp_path, 9))
     error = failure(path)
     assert error.reason == "not_a_video" and "image2" in error.detail
-    assert failure(tmp_path / "frame%*.gif").reason == "missing"
+
+
+def test_a_gif_with_the_name_of_a_row_is_itself(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        clips.clip(tmp_path / f"frame{number}.gif", frames=1, codec="gif", pix_fmt="rgb8")
+    path = clips.write(tmp_path / "frame%d.gif", [clips.numbered(7)], codec="gif", pix_fmt="rgb8")
+    assert numbers(path) == ([7], "")
+    path.write_text("it names the pictures beside it")
+    assert failure(path).reason == "not_a_video"
 
 
 def test_one_picture_is_read_whatever_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "50% [x]"
     folder.mkdir()
-    source = clips.write_edited(
-        tmp_path / "a.mov", [clips.numbered(7)], "png", "rgb24", lambda _, x: x
-    )
-    with av.open(str(source)) as container:
-        picture = bytes(next(container.demux(video=0)))
     for name in ("a.png", "a[1].png", "100%.png", "a*.png"):
-        (folder / name).write_bytes(picture)
+        (folder / name).write_bytes(picture(tmp_path, 7))
         assert numbers(folder / name) == ([7], "")
 
 
