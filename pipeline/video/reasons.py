@@ -12,7 +12,7 @@ import av
 
 from pipeline.errors import VideoError
 from pipeline.video.ffmpeg_log import ffmpeg_log
-from pipeline.video.source import AV_ERRORS, open_container, reason_text, too_large, video_stream
+from pipeline.video.source import AV_ERRORS, choose_stream, open_container, reason_text, too_large
 
 _LOOK = 8  # packets
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) exceeds")
@@ -49,7 +49,7 @@ def _refused_size(path: str, max_pixels: int) -> str:
 
 def _decode_some(path: str, max_pixels: int) -> None:
     with suppress(VideoError), open_container(path, max_pixels=max_pixels) as container:
-        stream = video_stream(container, path)
+        stream, _ = choose_stream(container, path, max_pixels)
         for packet in _first(container.demux(stream)):
             try:
                 packet.decode()

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.decode import Ended, Frames, child, pool
 from pipeline.errors import PipelineError
+from tests import clips
 from tests.e2e.test_decode_pool import ends, frames_of, outcome, pool_of
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,8 @@ def test_a_process_that_is_suspended_is_not_stalled() -> None:
 @LINUX
 def test_a_pause_of_all_processes_is_no_stall() -> None:
     code = (
-        "from tests.e2e.test_decode_pool import *\n"
+        "from tests import clips
+from tests.e2e.test_decode_pool import *\n"
         "with pool_of('slow:3', workers=1, stall_seconds=3.0) as pool:\n"
         "    events = [next(pool)]\n"
         "    print('begun', flush=True)\n"
@@ -162,6 +164,20 @@ def test_huge_pictures_take_neither_time_nor_memory(tmp_path: Path) -> None:
         found = ends(list(events))
     assert [outcome(found[n]) for n in range(2)] == ["too_large", ""]
     assert found[0].failure and "16000x16000" in found[0].failure.detail
+
+
+@LINUX
+def test_a_table_of_samples_without_end_takes_no_memory(tmp_path: Path) -> None:
+    """A fragment of 20 samples that says that it has 200 million."""
+    flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    path = clips.clip(tmp_path / "a.mp4", frames=20, container=flags)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"trun")
+    data[at + 4 : at + 12] = struct.pack(">II", 1, 200_000_000)
+    path.write_bytes(data)
+    with pool_of(str(path), "end:1", workers=1, decoder=pool.DECODER, memory_mb=1024) as events:
+        (failure,) = (end.failure for index, end in ends(list(events)).items() if not index)
+    assert failure and failure.reason == "too_large" and "1024 MiB" in failure.detail
 
 
 @LINUX
