@@ -71,8 +71,7 @@ def test_a_process_that_is_suspended_is_not_stalled() -> None:
 @LINUX
 def test_a_pause_of_all_processes_is_no_stall() -> None:
     code = (
-        "from tests import clips
-from tests.e2e.test_decode_pool import *\n"
+        "from tests.e2e.test_decode_pool import *\n"
         "with pool_of('slow:3', workers=1, stall_seconds=3.0) as pool:\n"
         "    events = [next(pool)]\n"
         "    print('begun', flush=True)\n"
