@@ -4,7 +4,12 @@
 when first asked for, so that importing the package stays instant.
 """
 
-from __future__ import annotations
+import sys
+
+if sys.argv[:1] == ["-m"] and sys.path[0] != __file__[: -len("/pipeline/__init__.py")]:
+    # `python -m pipeline` in a folder of other people's files: Python looks for modules there
+    # first. No other import may come before this line, `__future__` neither.
+    del sys.path[0]
 
 from importlib import import_module
 from typing import Any

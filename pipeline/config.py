@@ -25,6 +25,8 @@ EPOCHS = ("best", "last")
 MOST_INSETS = 4
 MOST_BYTES, MOST_VALUES = 1 << 16, 10_000  # of a file; the default one has 4 kB
 MOST_NUMBER = 2**31
+MAX_PIXELS = 8192 * 8192  # of a picture
+DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
@@ -56,7 +58,11 @@ class ExtractConfig:
         commit_seconds: a video is safe on disk at most this long after its last frame went
             through the network.
         stall_seconds: a decoder without a sign of life for this long is given up.
+        idle_seconds: a decoder that has used so much processor time since its last sample is given
+            up, also one that gives signs of life.
         min_frames: a damaged video is kept if at least so many sampled frames are good.
+        max_pixels: larger pictures (width times height) are refused before they are decoded.
+        decoder_memory_mb: memory of a decoding process in MiB, at most; 0 for no limit.
         insets: pictures within the picture that are looked for, see `video.insets`, at most so many
             at a time; None does as was done for the store, for a new one as the model asks for, and
             looks for none in queries.
@@ -74,7 +80,10 @@ class ExtractConfig:
     hwaccel: str = "none"
     commit_seconds: float = 2.0
     stall_seconds: float = 120.0
+    idle_seconds: float = 14_400.0
     min_frames: int = 4
+    max_pixels: int = MAX_PIXELS
+    decoder_memory_mb: int = DECODER_MEMORY_MB
     insets: int | None = None
 
     def __post_init__(self) -> None:
@@ -102,6 +111,16 @@ class ExtractConfig:
             self.commit_seconds >= 0, f"commit_seconds is {self.commit_seconds}, expected >= 0"
         )
         _require(self.stall_seconds > 0, f"stall_seconds is {self.stall_seconds}, expected > 0")
+        _require(self.idle_seconds > 0, f"idle_seconds is {self.idle_seconds}, expected > 0")
+        _require(
+            0 < self.max_pixels < 1 << 31,
+            f"max_pixels is {self.max_pixels}, expected 1 to {(1 << 31) - 1}",
+        )
+        _require(
+            self.decoder_memory_mb == 0 or self.decoder_memory_mb >= LEAST_DECODER_MEMORY_MB,
+            f"decoder_memory_mb is {self.decoder_memory_mb}, expected 0 or at least "
+            f"{LEAST_DECODER_MEMORY_MB}",
+        )
         _require(self.min_frames > 0, f"min_frames is {self.min_frames}, expected 1 or more")
         whole = isinstance(self.insets, int) and not isinstance(self.insets, bool)
         _require(

@@ -17,8 +17,8 @@ from pipeline.records import Preprocess, SourceInfo
 
 class Misbehaving:
     """The path is `word:count`: yields `count` frames, numbered in red, then does what the word
-    says: end, note, error, raise, segfault, kill, exit, print, hang, slow, endless. After `poison`
-    the process ends in the middle of the next video."""
+    says: end, note, error, raise, segfault, kill, exit, print, hang, slow, busy, hungry and others.
+    After `poison` the process ends in the middle of the next video."""
 
     poisoned = False
 
@@ -85,6 +85,26 @@ class Misbehaving:
         """Alive, but without a frame for longer than any test's stall time."""
         for _ in range(14):
             time.sleep(0.25)
+            self.tick()
+        yield from ()
+
+    def hungry(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Takes a GiB in small parts."""
+        kept = [np.ones(1 << 23, np.uint8) for _ in range(128)]
+        yield float(len(kept)), kept[0][:3].reshape(1, 1, 3)
+
+    def leaves_waste(self) -> Iterator[tuple[float, np.ndarray]]:
+        type(self).waste = [np.ones(1 << 23, np.uint8) for _ in range(16)]  # type: ignore[attr-defined]
+        yield from ()
+
+    def needs_some(self) -> Iterator[tuple[float, np.ndarray]]:
+        kept = [np.ones(1 << 23, np.uint8) for _ in range(24)]
+        del kept
+        yield from ()
+
+    def busy(self) -> Iterator[tuple[float, np.ndarray]]:
+        """At work without an end, with signs of life and without a frame."""
+        while True:
             self.tick()
         yield from ()
 

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 @common.workers_option
 @common.hwaccel_option
 @common.gpu_option
+@click.option(
+    "--max_pixels",
+    type=click.IntRange(1, (1 << 31) - 1),
+    help="Refuse pictures with more pixels (width times height) than this. Default: 67108864, as "
+    "8192x8192",
+)
 @click.option("--retry_failed", is_flag=True, help="Try again what failed before.")
 @click.option(
     "--replace",
@@ -76,6 +82,7 @@ def extract(
     workers: int | None,
     hwaccel: str | None,
     gpu_id: int,
+    max_pixels: int | None,
     retry_failed: bool,
     replace: str,
 ) -> int:
@@ -98,6 +105,7 @@ def extract(
         precision=precision,
         workers=workers,
         hwaccel=hwaccel,
+        max_pixels=max_pixels,
     )
     failed = fill_store(videos, store, model_dir, config, gpu_id, retry_failed, replace)
     return common.PARTIAL_FAILURE if failed else 0

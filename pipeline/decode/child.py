@@ -31,7 +31,7 @@ class ChildDiedError(Exception):
     """The process ended, or was ended, in the middle of its work.
 
     Args:
-        reason: decoder_crashed or decoder_stalled.
+        reason: decoder_crashed, decoder_stalled, or too_large as its memory ran out.
         detail: how it ended.
     """
 
@@ -53,16 +53,15 @@ class Child:
     def __init__(self) -> None:
         # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # This package first: relative entries are wrong once the working directory has changed.
-        path = [_ROOT, *(os.path.abspath(entry) for entry in sys.path)]
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(path)],
+                # Without -P, `-c` looks for modules in the current folder first, which may be one
+                # of uploads.
+                [sys.executable, "-P", "-c", _START, json.dumps(_module_path())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=environment,
+                env=_environment(),
             )
         except OSError as error:
             self._stderr.close()
@@ -71,6 +70,7 @@ class Child:
             ) from error
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
+        self._waited = 0.0  # seconds of that in which both processes could work
         self._stalled = 0.0
         self._ready = False
         self.jobs = 0
@@ -84,14 +84,11 @@ class Child:
         """Block until it can take jobs.
 
         Raises:
-            PipelineError: it cannot; with its own last words.
+            ChildDiedError: it ended; with its own last words.
         """
-        try:
-            kind, _, _ = self.receive()
-            assert kind is Kind.READY
-            self._ready = True
-        except ChildDiedError as error:
-            raise PipelineError(f"cannot start a decoding process: {error.detail}") from error
+        kind, _, _ = self.receive()
+        assert kind is Kind.READY
+        self._ready = True
 
     def give(self, job: dict[str, Any]) -> None:
         """Hand over a job; a process that is gone is noticed by the next `receive`."""
@@ -108,7 +105,7 @@ class Child:
             ChildDiedError: there will be none.
         """
         with self._lock:
-            self._waiting_since = time.monotonic()
+            self._waiting_since, self._waited = time.monotonic(), 0.0
         try:
             message = receive(cast(BinaryIO, self._process.stdout))
         except (EOFError, OSError, ValueError):
@@ -119,11 +116,19 @@ class Child:
             raise self._death()
         return message
 
-    def kill_if_stalled(self, seconds: float) -> None:
-        """End it if a `receive` has waited that long; called from another thread."""
+    def kill_if_stalled(self, seconds: float, beat: float) -> None:
+        """End it if a `receive` has waited that long; called from another thread, again and again.
+
+        Args:
+            seconds: that it may take.
+            beat: seconds between two calls while this process is not suspended.
+        """
         with self._lock:
             seconds = seconds if self._ready else max(seconds, START_SECONDS)
-            if self._waiting_since and time.monotonic() - self._waiting_since > seconds:
+            if self._waiting_since is None or _is_suspended(self.pid):
+                return
+            self._waited += min(beat, time.monotonic() - self._waiting_since)
+            if self._waited > seconds:
                 self._stalled = seconds
                 self._process.kill()
 
@@ -159,6 +164,31 @@ class Child:
         self._stderr.seek(max(0, self._stderr.tell() - 4096))
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         return f": {lines[-1].strip()}" if lines else ""
+
+
+def _module_path() -> list[str]:
+    """Where it finds modules: as this process, but for the current folder.
+
+    This package comes first. Entries are absolute, as the current folder may change.
+    """
+    here = os.path.realpath(os.curdir)
+    entries = (os.path.abspath(entry) for entry in sys.path)
+    return [_ROOT, *(entry for entry in entries if os.path.realpath(entry) != here)]
+
+
+def _environment() -> dict[str, str]:
+    """Of this process; not PYTHONPATH, whose modules would come before those of Python."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _is_suspended(pid: int) -> bool:
+    """A process was told to stop, and not yet to go on; False where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
 
 
 def _signal_name(number: int) -> str:

@@ -19,13 +19,16 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
+from pipeline.config import DECODER_MEMORY_MB, MAX_PIXELS
 from pipeline.decode.child import Child, ChildDiedError
 from pipeline.decode.events import DecodeStats, Ended, Event, Frames, Started
 from pipeline.decode.outbox import Outbox
 from pipeline.decode.wire import Kind, unpack_frames
+from pipeline.errors import PipelineError
 from pipeline.records import Failure, Preprocess, SourceInfo, VideoRef
 from pipeline.video.source import file_info
 
+START_TRIES = 3  # of a process that ends before it can take a video
 DECODER = "pipeline.video:VideoDecoder"
 
 
@@ -35,7 +38,10 @@ def decode_videos(
     fps: float = 1.0,
     workers: int = 0,
     stall_seconds: float = 120.0,
+    idle_seconds: float = 14_400.0,
     min_frames: int = 4,
+    max_pixels: int = MAX_PIXELS,
+    memory_mb: int = DECODER_MEMORY_MB,
     max_in_flight_mb: int = 256,
     decoder: str = DECODER,
     sampling: str = "frames",
@@ -50,7 +56,10 @@ def decode_videos(
         preprocess, fps: see `VideoDecoder`.
         workers: processes; 0 takes one per processor core that this process may use.
         stall_seconds: a process without a sign of life for this long is given up.
+        idle_seconds: so is one that has used so much processor time since its last sample.
         min_frames: least number of samples for which a damaged video is kept.
+        max_pixels: larger pictures are refused before they are decoded.
+        memory_mb: memory of a process in MiB, at most; 0 for no limit.
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         sampling, hwaccel: see `VideoDecoder`.
@@ -72,7 +81,14 @@ def decode_videos(
         "preprocess": asdict(preprocess),
         "fps": fps,
         "insets": insets,
-        "how": {"min_frames": min_frames, "sampling": sampling, "hwaccel": hwaccel}
+        "idle_seconds": idle_seconds,
+        "memory_mb": memory_mb,
+        "how": {
+            "min_frames": min_frames,
+            "sampling": sampling,
+            "hwaccel": hwaccel,
+            "max_pixels": max_pixels,
+        }
         | dict(options or {}),
     }
     stats = DecodeStats(workers=count, capacity_bytes=max_in_flight_mb << 20)
@@ -198,7 +214,7 @@ class _Worker(threading.Thread):
             except ChildDiedError as error:
                 reason, detail = error.reason, error.detail
                 # What ended it may be left over from a video before, and this one without fault.
-                again = reason == "decoder_crashed" and child.jobs > 1
+                again = reason in ("decoder_crashed", "too_large") and child.jobs > 1
             except Exception as error:
                 reason, detail = "decoder_crashed", f"unexpected {type(error).__name__}: {error}"
                 again = False
@@ -228,16 +244,26 @@ class _Worker(threading.Thread):
         return Ended(index)
 
     def _ended(self, index: int, ref: VideoRef, known: _Known, end: dict[str, Any]) -> Ended:
+        if end["out_of_memory"]:
+            raise ChildDiedError(end["reason"], end["detail"])
         self._outbox.add_costs(end["cpu_seconds"], end["video_seconds"], end["on_device"])
         if end["reason"] is None:
             return Ended(index, note=", ".join(filter(None, (end["note"], known.note))))
         return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], known.source))
 
     def _start_child(self) -> Child:
-        if self.child is None or not self.child.running():
+        tries = 0
+        while self.child is None or not self.child.running() or tries:
             self._end_child()
             self.child = Child()
-            self.child.wait_ready()
+            try:
+                self.child.wait_ready()
+                break
+            except ChildDiedError as error:  # maybe somebody ended it, or memory was short
+                tries += 1
+                if tries == START_TRIES or self._outbox.closed:
+                    detail = f"cannot start a decoding process: {error.detail}"
+                    raise PipelineError(detail) from error
         return self.child
 
     def _end_child(self) -> None:
@@ -247,11 +273,14 @@ class _Worker(threading.Thread):
 
 
 def _watch(workers: list[_Worker], stall: float) -> None:
+    beat = min(1.0, stall / 4)
     while any(worker.is_alive() for worker in workers):
-        time.sleep(min(1.0, stall / 4))
+        time.sleep(beat)
+        # Beats are counted and not seconds: time in which this process did not run either
+        # (SIGSTOP, a laptop's lid, a frozen container) is no stall.
         for worker in workers:
             if child := worker.child:
-                child.kill_if_stalled(stall)
+                child.kill_if_stalled(stall, beat)
 
 
 def _shut_down(outbox: Outbox, workers: list[_Worker]) -> None:

@@ -23,7 +23,8 @@ class Kind(IntEnum):
     ALIVE = 2  # still at it, nothing to show
     STARTED = 3  # {"source": {...}}
     FRAMES = 4  # {"shape": [n, H, W, 3], "inset"}, data: float64 [n], then uint8 of that shape
-    ENDED = 5  # {"note", "reason", "detail", "on_device", "cpu_seconds", "video_seconds"}
+    # {"note", "reason", "detail", "out_of_memory", "on_device", "cpu_seconds", "video_seconds"}
+    ENDED = 5
 
 
 def send(stream: BinaryIO, kind: Kind, meta: dict[str, Any], *arrays: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from pipeline.decode.memory import is_out_of_memory, limit_memory
 from pipeline.decode.wire import Kind, send
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
@@ -55,9 +56,11 @@ def decode(job: dict[str, Any], out: BinaryIO) -> None:
     Raises:
         OSError: the pool is gone.
     """
-    outbox = _Outbox(out)
+    limit_memory(job["memory_mb"])
+    outbox = _Outbox(out, job["idle_seconds"])
     begin = time.process_time()
     end: dict[str, Any] = {"note": "", "reason": None, "detail": "", "on_device": False}
+    end["out_of_memory"] = False
     try:
         decoder = _decoder(job, outbox)
         finder = _inset_finder(job)
@@ -70,14 +73,23 @@ def decode(job: dict[str, Any], out: BinaryIO) -> None:
         end |= {"note": decoder.note, "on_device": decoder.on_device}
     except VideoError as error:
         end |= {"reason": error.reason, "detail": error.detail}
+        if is_out_of_memory(error):
+            end |= _out_of_memory(job, error.detail)
     except _PoolGoneError:
         raise
+    except MemoryError as error:
+        end |= _out_of_memory(job, str(error))
     except Exception as error:
         detail = f"unexpected {type(error).__name__}: {error}"
         end |= {"reason": "decoder_crashed", "detail": detail}
     end["cpu_seconds"] = time.process_time() - begin
     end["video_seconds"] = outbox.last_seconds
     send(out, Kind.ENDED, end)
+
+
+def _out_of_memory(job: dict[str, Any], detail: str) -> dict[str, Any]:
+    limit = f"it needs more than {job['memory_mb']} MiB of memory (decoder_memory_mb)"
+    return {"reason": "too_large", "detail": f"{limit}: {detail}", "out_of_memory": True}
 
 
 class _PoolGoneError(OSError):
@@ -87,8 +99,9 @@ class _PoolGoneError(OSError):
 class _Outbox:
     """Collects a video's frames into messages and gives signs of life between them."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, idle_seconds: float) -> None:
         self._stream = stream
+        self._idle_seconds, self._busy = idle_seconds, time.process_time()
         self._seconds: list[float] = []
         self._images: list[np.ndarray] = []
         self._sent = time.monotonic()
@@ -103,13 +116,16 @@ class _Outbox:
     def add(self, seconds: float, image: np.ndarray) -> None:
         self._seconds.append(seconds)
         self._images.append(image)
-        self.last_seconds = seconds
+        self.last_seconds, self._busy = seconds, time.process_time()
         full = len(self._images) >= CHUNK_FRAMES or len(self._images) * image.nbytes >= CHUNK_BYTES
         if full or self._due():
             self.flush()
 
     def tick(self) -> None:
         if self._due():
+            if time.process_time() - self._busy > self._idle_seconds:
+                limit = f"{self._idle_seconds:g} s of processor time (idle_seconds)"
+                raise VideoError("decoder_stalled", f"no new sample in {limit}")
             self.flush() if self._images else self._send(Kind.ALIVE, {})
 
     def flush(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config import MAX_PIXELS
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video.bitstream import UnclearError
@@ -22,6 +23,7 @@ from pipeline.video.hwaccel import PLANAR
 from pipeline.video.keyframes import KEYFRAME_SAMPLING, KeyframeDecode, KeyframesOfAll
 from pipeline.video.packets import PacketReader
 from pipeline.video.picture import PictureMaker
+from pipeline.video.reasons import explained
 from pipeline.video.sampling import SAMPLING, Clock, nominal_rate
 from pipeline.video.selective import SelectiveDecode, applicable
 from pipeline.video.source import number
@@ -60,6 +62,7 @@ class VideoDecoder:
         sampling: "frames" or "keyframes", see `sampling` and `keyframes` for the rules.
         hwaccel: see `hwaccel.open_on_device`. What a device cannot decode without a fault is
             decoded again in software.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Attributes:
         source: what is known of the file; width and height as shown once a sample is out.
@@ -81,9 +84,11 @@ class VideoDecoder:
         full: bool = False,
         sampling: str = "frames",
         hwaccel: str = "none",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
+        self._max_pixels = max_pixels
         self._path, self._fps, self._min_frames, self._tick = path, fps, min_frames, tick
-        self._reader = PacketReader(path, tick, hwaccel)
+        self._reader = PacketReader(path, tick, hwaccel, max_pixels)
         self._picture = PictureMaker(preprocess, self._reader.stream.codec_context.name)
         self._hwaccel, self.on_device = hwaccel, False
         self._keyframes_only = sampling == "keyframes"
@@ -102,10 +107,17 @@ class VideoDecoder:
                 with suppress(VideoError):
                     yield from self._samples()
                     if not self.note:
+                        self.note = self._reader.stream_note
                         return
                 self.note, self.on_device, self._hwaccel = "", False, "none"
                 self._reopen()
             yield from self._samples()
+            self.note = ", ".join(filter(None, (self._reader.stream_note, self.note)))
+        except VideoError as error:
+            found = explained(error, self._path, self._max_pixels)
+            if found is error:
+                raise
+            raise found from error
         finally:
             self.close()
 
@@ -133,7 +145,7 @@ class VideoDecoder:
 
     def _reopen(self) -> None:
         self._reader.close()
-        self._reader = PacketReader(self._path, self._tick, self._hwaccel)
+        self._reader = PacketReader(self._path, self._tick, self._hwaccel, self._max_pixels)
 
     def _selected(self) -> Iterator[tuple[float, np.ndarray]]:
         """All samples, or those until something is not plain; then the file is open anew."""

@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
+from pipeline.config import MAX_PIXELS
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video.picture import upright
@@ -15,11 +16,11 @@ from pipeline.video.sampling import nominal_rate
 from pipeline.video.side_data import Orientation
 from pipeline.video.source import (
     AV_ERRORS,
+    choose_stream,
     describe,
     number,
     open_container,
     reason_text,
-    video_stream,
 )
 
 
@@ -54,6 +55,7 @@ class ExcerptDecoder:
         fps: pictures a second.
         tick: called for every packet, as a sign of life.
         length, most: see `stretches`.
+        max_pixels: see `VideoDecoder`.
         how: settings of `VideoDecoder`, which do not count here.
 
     Raises:
@@ -71,11 +73,12 @@ class ExcerptDecoder:
         tick: Callable[[], None] = lambda: None,
         length: float = 16.0,
         most: int = 4,
+        max_pixels: int = MAX_PIXELS,
         **how: object,
     ) -> None:
         self._short_side, self._fps, self._tick = preprocess.resize, fps, tick
-        self._container = open_container(path)
-        self._stream = video_stream(self._container, path)
+        self._container = open_container(path, max_pixels=max_pixels)
+        self._stream = choose_stream(self._container, path, max_pixels)[0]
         self.source = describe(path, self._container, self._stream)
         self._parts = stretches(self.source.duration, length, most)
         rate = nominal_rate(number(self._stream.guessed_rate), number(self._stream.average_rate))

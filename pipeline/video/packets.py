@@ -7,7 +7,8 @@ from typing import Any
 
 import av
 
-from pipeline.video.source import AV_ERRORS, describe, open_container, reason_text, video_stream
+from pipeline.config import MAX_PIXELS
+from pipeline.video.source import AV_ERRORS, choose_stream, describe, open_container, reason_text
 
 MAX_READ_ERRORS = 16  # in a row, until reading on is given up
 # These say in their header how long they should be, however much of the file is left.
@@ -20,11 +21,11 @@ class PacketReader:
     Args:
         path: the file.
         tick: called for every packet, as a sign of life.
-        hwaccel: see `open_on_device`.
+        hwaccel, max_pixels: see `open_container`.
 
     Attributes:
-        stream: the `av` stream; source: what the container tells of it; formats: names of the
-            container format.
+        stream: the `av` stream; stream_note: which it is, if there are several.
+        source: what the container tells of it; formats: names of the container format.
         count: packets of the stream so far.
         failures: places that could not be read; error: what the last one said.
         end: seconds on the stream's own scale at which the last packet so far ends.
@@ -34,12 +35,16 @@ class PacketReader:
     """
 
     def __init__(
-        self, path: str, tick: Callable[[], None] = lambda: None, hwaccel: str = "none"
+        self,
+        path: str,
+        tick: Callable[[], None] = lambda: None,
+        hwaccel: str = "none",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self._tick = tick
-        self._container = open_container(path, hwaccel)
+        self._container = open_container(path, hwaccel, max_pixels)
         try:
-            self.stream = video_stream(self._container, path)
+            self.stream, self.stream_note = choose_stream(self._container, path, max_pixels)
             self.source = describe(path, self._container, self.stream)
         except BaseException:
             self._container.close()

@@ -36,15 +36,17 @@ class PictureMaker:
         """uint8 RGB [crop, crop, 3] of an `av.VideoFrame`.
 
         Raises:
-            VideoError: unsupported, a pixel format or size that cannot be converted.
+            VideoError: unsupported, a pixel format or size that cannot be converted; too_large, as
+                memory ran out.
         """
         try:
             matrix = self._orientation.of(frame)
             return resize_crop(upright(self._rgb(frame), matrix), self._preprocess)
         except (*AV_ERRORS, MemoryError) as error:
             size = f"{frame.width}x{frame.height} {frame.format.name}"
+            reason = "too_large" if isinstance(error, MemoryError) else "unsupported"
             raise VideoError(
-                "unsupported", f"cannot convert {size} frames: {reason_text(error)}"
+                reason, f"cannot convert {size} frames: {reason_text(error)}"
             ) from error
 
     def shown_size(self, frame: Any) -> tuple[int, int]:

@@ -9,11 +9,13 @@ from functools import partial
 from typing import Any
 
 import av
-from av.stream import Disposition
 
+from pipeline.config import MAX_PIXELS
 from pipeline.errors import VideoError
 from pipeline.inputs import printable
 from pipeline.records import SourceInfo
+from pipeline.video import film, formats
+from pipeline.video.encryption import encryption
 from pipeline.video.hwaccel import open_on_device
 
 # PyAV's errors derive from these; a ValueError is its answer to values it does not know.
@@ -25,10 +27,8 @@ _METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
-# Demuxers that take any text or bytes for pictures.
-_NOT_VIDEO_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
-# Known by their content whatever their name: a text called a.mp4 would stand for its neighbour.
-_SCRIPT_FORMATS = {"concat", "dash", "imf"}
+# Decoders put edges around a picture, and some count these as well.
+_EDGES = 1 << 16  # pixels
 # How files begin that are videos even if no demuxer can open them.
 _SIGNATURES = (
     (4, b"ftyp"),
@@ -68,42 +68,68 @@ def file_info(path: str) -> SourceInfo:
     return SourceInfo(printable(path), status.st_size, status.st_mtime_ns)
 
 
-def open_container(path: str, hwaccel: str = "none") -> Any:
+def open_container(path: str, hwaccel: str = "none", max_pixels: int = MAX_PIXELS) -> Any:
     """An open `av` container; `hwaccel`: see `open_on_device`.
+
+    Nothing but this file is opened, and no decoder makes pictures of more than `max_pixels`.
 
     Raises:
         VideoError: missing, empty, not_a_video or broken.
     """
     _check_file(path)
+    limit = {"max_pixels": str(min(max_pixels + max_pixels // 8 + _EDGES, (1 << 31) - 1))}
+    options = formats.OPTIONS | limit
     try:
         # With the protocol named, a colon in the path is no protocol.
-        container = open_on_device(hwaccel, partial(av.open, "file:" + path, **_METADATA))
+        opener = partial(av.open, "file:" + path, options=options, **_METADATA)
+        container = open_on_device(hwaccel, opener)
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
-    if container.format.name in _NOT_VIDEO_FORMATS:
+    if formats.is_row(container, path):
         container.close()
-        raise VideoError("not_a_video", f"{printable(path)}: text or unknown data")
-    if container.format.name in _SCRIPT_FORMATS:
-        container.close()
-        raise VideoError("not_a_video", f"{printable(path)}: names other files; list those")
+        raise VideoError("not_a_video", _foreign(path, formats.ROW))
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.options = limit
     return container
 
 
 def video_stream(container: Any, path: str) -> Any:
-    """The stream a player would show; cover pictures of audio files are none.
+    """The stream that is the film, see `film`.
 
     Raises:
-        VideoError: no_video_stream or unsupported.
+        VideoError: no_video_stream, encrypted or unsupported.
     """
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    return choose_stream(container, path)[0]
+
+
+def choose_stream(container: Any, path: str, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
+    """The stream that is the film, and a note if there are several; see `film`.
+
+    Raises:
+        VideoError: no_video_stream, encrypted, unsupported or too_large.
+    """
+    films = film.films(container, partial(open_container, path))
     if not films:
         raise VideoError("no_video_stream", f"{printable(path)}: no video among its streams")
-    best = container.streams.best("video")
-    stream = best if best in films else films[0]
+    stream = films[0]
+    if found := encryption(path, container, stream):
+        raise VideoError("encrypted", f"{printable(path)}: encrypted ({found}); decrypt it first")
     if stream.codec_context is None:
-        raise VideoError("unsupported", f"{printable(path)}: no decoder for this codec")
-    stream.codec_context.thread_count = 1  # many videos at once beat many threads on one
-    return stream
+        codec = film.codec_name(container, stream)
+        detail = f"FFmpeg {av.ffmpeg_version_info} here has no decoder for its codec, {codec}"
+        raise VideoError("unsupported", f"{printable(path)}: {detail}")
+    context = stream.codec_context
+    if context.width * context.height > max_pixels:
+        raise too_large(f"{context.width}x{context.height}", max_pixels)
+    context.thread_count = 1  # many videos at once beat many threads on one
+    return stream, film.note(films)
+
+
+def too_large(size: str, max_pixels: int) -> VideoError:
+    """The error for pictures of that size, `width x height`."""
+    detail = f"pictures of {size} pixels, more than {max_pixels} in all (--max_pixels)"
+    return VideoError("too_large", detail)
 
 
 def describe(path: str, container: Any, stream: Any) -> SourceInfo:
@@ -155,8 +181,17 @@ def _cannot_open(path: str, error: BaseException) -> VideoError:
     name, text = printable(path), reason_text(error)
     if isinstance(error, PermissionError):
         return VideoError("missing", f"{name}: no permission to read it")
+    if found := formats.refused(path):
+        return VideoError("not_a_video", _foreign(path, found))
     with open(path, "rb") as file:
         head = file.read(16)
     if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
         return VideoError("broken", f"{name}: begins as a video, but is cut or damaged ({text})")
     return VideoError("not_a_video", f"{name}: {text}")
+
+
+def _foreign(path: str, name: str) -> str:
+    return (
+        f"{printable(path)}: its format ({name}) is not read, as it names other files or holds no "
+        "film; list the films themselves"
+    )

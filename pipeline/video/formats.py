@@ -1,0 +1,95 @@
+"""Which container formats are read: those that hold their pictures themselves.
+
+A list of what is allowed, not of what is refused: HLS and DASH playlists, `concat`, IMF, SDP and
+scripts have FFmpeg open other files or addresses, also by absolute path, and show them as the
+film; the next version of FFmpeg may have more of the kind. Devices, texts and subtitles are not
+in it either. MLV opens the further parts of a recording, whose names follow from its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import Any
+
+import av
+
+from pipeline.video.ffmpeg_log import ffmpeg_log
+
+# fmt: off
+_FILMS = """
+    asf asf_o avi cine dhav dv flv gxf hxvs ifv iv8 ivf ivr kux live_flv lmlm4 luodat lvf lxf
+    matroska mlv mov mpeg mpegts mpegtsraw msnwctcp mtv mxf mxg nc nsv nut nuv ogg pmp pva r3d rm
+    ser simbiosis_imx swf ty vivo wtv
+"""
+_RAW = """
+    apv av1 avs2 avs3 bitpacked cavsvideo dirac dnxhd evc h261 h263 h264 hevc ingenient ipu m4v
+    mjpeg mjpeg_2000 mpegvideo mpjpeg obu smjpeg v210 v210x vc1 vc1test vvc yuv4mpegpipe
+"""
+_GAMES = """
+    3dostr 4xm anm argo_brp avs bethsoftvid bfi bink bmv c93 cdg cdxl dcstr dfa dsicin dxa ea
+    ea_cdata film_cpk filmstrip flic frm gdv hnm idcin iff ipmovie jv mgsts mm mods moflex mv mvi
+    paf pdv psxstr rl2 roq rpl sdr2 sga siff smk smush thp tiertexseq tmv txd usm vividas vmd
+    wc3movie wsvqa xmv yop
+"""
+_PICTURES = """
+    alias_pix apng brender_pix fits gif ico image2 jpegxl_anim bmp_pipe cri_pipe dds_pipe dpx_pipe
+    exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe jpegxs_pipe
+    pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe photocd_pipe
+    pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe
+    vbn_pipe webp_pipe xbm_pipe xpm_pipe xwd_pipe
+"""
+_SOUNDS = """
+    aa aac aax ac3 ac4 adx aiff amr amrnb amrwb ape au caf dsf dts dtshd eac3 flac iamf loas mlp
+    mp3 mpc mpc8 oma qoa shn tak truehd tta voc w64 wav wv xwma
+"""  # so that a song is a file without a film
+# fmt: on
+READ = frozenset(" ".join((_FILMS, _RAW, _GAMES, _PICTURES, _SOUNDS)).split())
+
+# Without a pattern, `frame%d.gif` is one file and not a row of them.
+OPTIONS = {
+    "format_whitelist": ",".join(sorted(READ)),
+    "protocol_whitelist": "file",
+    "pattern_type": "none",
+}
+ROW = "image2, a row of pictures"
+# In the name of a picture; FFmpeg takes it for a row of pictures.
+_PATTERN = re.compile(r"%(\d*d|[%*?\[\]{}])")
+
+# How texts begin that FFmpeg takes for films; it goes by the name for some, this does not.
+_TEXTS = {
+    b"#EXTM3U": "hls",
+    b"ffconcat": "concat",
+    b"v=0": "sdp",
+    b"<?xml": "XML, as DASH and IMF are",
+    b"<MPD": "dash",
+    b"<SMIL": "SMIL",
+    b"[playlist]": "playlist",
+    b"#~~~~": "playlist",
+}
+
+
+def refused(path: str) -> str:
+    """The name of a file's format if it is one that is not read, else empty.
+
+    To be asked once `av.open` has failed: it looks again, with a log.
+    """
+    with open(path, "rb") as file:
+        head = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
+    for mark, name in _TEXTS.items():
+        if head[: len(mark)].lower() == mark.lower():
+            return name
+    return _on_no_list(path)
+
+
+def is_row(container: Any, path: str) -> bool:
+    """FFmpeg takes the name for that of a row of pictures."""
+    return container.format.name == "image2" and bool(_PATTERN.search(os.path.basename(path)))
+
+
+def _on_no_list(path: str) -> str:
+    """The name of the format that FFmpeg finds, if it is none of those that are read."""
+    with ffmpeg_log() as log, suppress(av.FFmpegError, ValueError, OverflowError):
+        av.open("file:" + path, options=dict(OPTIONS)).close()
+    return next((name for _, name, text in log if "not on whitelist" in text), "")
