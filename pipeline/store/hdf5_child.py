@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ def main() -> None:
         raise RuntimeError("it was replaced meanwhile: open it again")
     pages, end = pending_pages(path, fd, end_of)
     if job["task"] == "layout":
-        answer = _layout(OverlayFile(fd, end, pages), job["videos"])
+        answer = layout_problems(OverlayFile(fd, end, pages), job["videos"])
     else:
-        answer = _append(ScratchFile(fd, end, pages))
+        answer = append_problems(ScratchFile(fd, end, pages))
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
     os._exit(0)  # what the library does with a bad file when it closes is nobody's concern
@@ -81,7 +82,7 @@ def _limit(cpu: float, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
-def _layout(opened: OverlayFile, videos: list[Any]) -> list[str]:
+def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
     import h5py
 
     with h5py.File(opened, "r") as file:
@@ -108,7 +109,7 @@ def _problem(file: Any, key: str, shape: list[int], at: list[int]) -> str:
     return ""
 
 
-def _append(opened: ScratchFile) -> list[str]:
+def append_problems(opened: ScratchFile) -> list[str]:
     """Do once what a writer does, and walk through every name that it may come upon."""
     import h5py
 

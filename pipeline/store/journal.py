@@ -190,9 +190,8 @@ def _require_own(fd: int, end_of: EndOf, journal: _Journal) -> None:
     for number, page in sorted(journal.pages.items()):
         old = journal.mark[at : at + len(page)]
         now = _bytes_at(fd, number * PAGE, len(page))
-        if now not in (old, page) and any(
-            n not in (o, p) for n, o, p in zip(now, old, page, strict=True)
-        ):
+        torn = zip(now, old, page, strict=True)
+        if now not in (old, page) and any(n not in (o, p) for n, o, p in torn):
             raise ValueError(f"page {number} belongs to another file")
         at += len(page)
     (sample,) = _TAIL.unpack(journal.mark[at:])
