@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.store.disk import pread_into
 from pipeline.store.hdf5_layout import end_of
 from pipeline.store.journal import PAGE, pending_pages
+from pipeline.store.keys import printable
 from pipeline.store.plain_files import open_regular
 from pipeline.store.transaction import OverlayFile
 
@@ -83,29 +84,35 @@ def _limit(cpu: float, memory: int) -> None:
 
 
 def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
+    """What the library finds wrong: a line for each video that has something."""
     import h5py
 
     with h5py.File(opened, "r") as file:
-        found = [(i, _problem(file, key, shape, at)) for i, key, shape, at in videos]
+        found = [(video[0], _problem(file, *video)) for video in videos]
     return [f"{video_id}: {problem}" for video_id, problem in found if problem]
 
 
-def _problem(file: Any, key: str, shape: list[int], at: list[int]) -> str:
-    import h5py
-
+def _problem(file: Any, video_id: str, key: str, shape: list[int], at: list[int]) -> str:
     for name, wanted, offset in zip(("features", "seconds"), (shape, shape[:1]), at, strict=True):
-        path = f"{name}/{key}"
-        # A writer may have replaced it since this reader was opened.
-        for place in (path, f"removed/{path}"):
-            link = file.get(place, getlink=True)
-            if link is not None:
-                break
-        if not isinstance(link, h5py.HardLink) or not isinstance(file[place], h5py.Dataset):
-            return f"there is no dataset /{path}"
+        place = _place(file, name, key)
+        if not place:
+            return f"there is no dataset /{name}/{key}"
         dataset = file[place]
         if dataset.shape != tuple(wanted) or dataset.id.get_offset() != offset:
-            return f"dataset /{path} is not where or what the manifest says"
-        dataset.attrs.get("id")  # lies elsewhere, and a plain reader asks for it
+            return f"dataset /{name}/{key} is not where or what the manifest says"
+    # It lies elsewhere, and a plain reader asks for it.
+    label = file[_place(file, "features", key)].attrs.get("id")
+    return "" if label == printable(video_id) else f"attribute id of /features/{key} is damaged"
+
+
+def _place(file: Any, name: str, key: str) -> str:
+    """Where the dataset is; a writer may have replaced it since this store was opened."""
+    import h5py
+
+    for place in (f"{name}/{key}", f"removed/{name}/{key}"):
+        link = file.get(place, getlink=True)  # looked at first: others lead out of the file
+        if isinstance(link, h5py.HardLink) and isinstance(file[place], h5py.Dataset):
+            return place
     return ""
 
 
