@@ -8,34 +8,35 @@
 
 Arrays never move and their space is never given to anything else, so a reader that knows
 their byte offsets from the manifest reads them without HDF5, even while a writer is at work.
+Header and manifest are read without HDF5 as well (`hdf5_layout.py`): no file that somebody else
+made, and no damaged one, gets into the library in a reader's process.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import h5py
 import numpy as np
 
 from pipeline.errors import StoreError
 from pipeline.store.base import FeatureStore
-from pipeline.store.disk import O_BINARY, Disk, pread_into
+from pipeline.store.disk import Disk, pread_into
+from pipeline.store.hdf5_guard import check_layout, note_sound, require_sound
+from pipeline.store.hdf5_layout import Hdf5Layout, end_of
 from pipeline.store.header import Header, named_errors, not_a_store, read_header
-from pipeline.store.journal import clear_journal, file_head, pending_pages
+from pipeline.store.interrupts import interrupts_held
+from pipeline.store.journal import clear_journal, pending_pages
 from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_shared, unlock
 from pipeline.store.manifest import Entry, Index, damaged, parse
+from pipeline.store.plain_files import open_regular
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from pipeline.store.video_writer import VideoWriter
 from pipeline.store.writer import StoreWriter
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MANIFEST_CHUNK = 32 << 10
 # Superblock version 2: the later one has a mark "open for writing" that outlives a kill.
 _LIBVER = ("v108", "latest")
@@ -46,11 +47,10 @@ class Hdf5Store(FeatureStore):
 
     def __init__(self, path: Path) -> None:
         with named_errors(path):
-            self._fd = os.open(path, os.O_RDONLY | O_BINARY)
+            self._fd = open_regular(path, os.O_RDONLY)
             try:
                 lock_shared(self._fd)
-                with _plain(path, self._fd) as file:
-                    header, index, _ = _load(file, path)
+                header, index, _ = _load(path, self._fd)
                 unlock(self._fd)
             except BaseException:
                 os.close(self._fd)
@@ -71,56 +71,44 @@ class Hdf5Store(FeatureStore):
         return seconds[: got // seconds.itemsize]
 
     def _check_layout(self) -> list[str]:
-        lock_shared(self._fd)
-        try:
-            with _plain(self.path, self._fd) as file:
-                found = [(i, self._check_video(file, e)) for i, e in self._index.videos.items()]
-        finally:
-            unlock(self._fd)
-        return [f"{video_id}: {problem}" for video_id, problem in found if problem]
-
-    def _check_video(self, file: h5py.File, entry: Entry) -> str:
-        shapes = (entry.frames, *self._frame_shape), (entry.frames,)
-        for name, shape, offset in zip(("features", "seconds"), shapes, entry.at, strict=True):
-            path = f"{name}/{entry.key}"
-            # A writer may have replaced it since this reader was opened.
-            dataset = file.get(path, file.get(f"removed/{path}"))
-            if not isinstance(dataset, h5py.Dataset):
-                return f"there is no dataset /{path}"
-            if dataset.shape != shape or dataset.id.get_offset() != offset:
-                return f"dataset /{path} is not where or what the manifest says"
-        return ""
+        tail = self._frame_shape
+        wanted = [(i, e.key, (e.frames, *tail), e.at) for i, e in self._index.videos.items()]
+        return check_layout(self.path, self._fd, wanted)
 
 
 def hdf5_header(path: Path) -> Header:
     """What the store says of itself; its manifest, which may be long, is not read."""
     with named_errors(path):
-        fd = os.open(path, os.O_RDONLY | O_BINARY)
+        fd = open_regular(path, os.O_RDONLY)
         try:
             lock_shared(fd)
-            with _plain(path, fd) as file:
-                return _header(file, path)
+            return _header(_layout(path, fd)[0], path)
         finally:
             os.close(fd)
 
 
 class Hdf5Writer(StoreWriter):
-    """See `StoreWriter`; `lock` is held already."""
+    """See `StoreWriter`; `lock` is held already.
 
-    def __init__(self, path: Path, lock: WriterLock, disk: Disk) -> None:
+    Args:
+        made: the file was made just now, by this process.
+    """
+
+    def __init__(self, path: Path, lock: WriterLock, disk: Disk, made: bool = False) -> None:
+        import h5py  # late: readers do without
+
         with named_errors(path):
-            self._fd = os.open(path, os.O_RDWR | O_BINARY)
+            self._fd = open_regular(path, os.O_RDWR)
             try:
-                _require_whole(path, self._fd, _end_of(file_head(self._fd)))
-                self._transaction = TransactionalFile(path, self._fd, _end_of, disk)
-                self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
+                # What this program cannot read is told before anything is changed.
+                header, index, size = _load(path, self._fd)
+                if not made:
+                    require_sound(path, self._fd, len(index.videos))
+                self._transaction = TransactionalFile(path, self._fd, end_of, disk)
+                with interrupts_held():
+                    self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
             except BaseException:
                 os.close(self._fd)
-                raise
-            try:
-                header, index, size = _load(self._file, path)
-            except BaseException:
-                self._release()
                 raise
         self._log_size = size
         super().__init__(path, lock, header, index)
@@ -135,83 +123,100 @@ class Hdf5Writer(StoreWriter):
             clear_journal(path, disk)  # of a store that was here before
             disk.replace(temporary, path)
             disk.sync_path(path.parent)
-        return cls(path, lock, disk)
+        return cls(path, lock, disk, made=True)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         shape = (video.frames, *self.header.row_shape)
-        vectors = self._file["features"].create_dataset(key, shape, self.dtype)
-        vectors.attrs["id"] = printable(video.id)
+        with interrupts_held():
+            vectors = self._file["features"].create_dataset(key, shape, self.dtype)
+            vectors.attrs["id"] = printable(video.id)
         for start, slab in video.slabs(self.header.slab_rows):
-            vectors[start : start + len(slab)] = slab
+            with interrupts_held():
+                vectors[start : start + len(slab)] = slab
             self._transaction.check()  # else a full disk's rest of a long video goes to memory
-        seconds = self._file["seconds"].create_dataset(key, data=video.seconds)
+        with interrupts_held():
+            seconds = self._file["seconds"].create_dataset(key, data=video.seconds)
         self._transaction.check()
         return video.frames, (vectors.id.get_offset(), seconds.id.get_offset())
 
     def _retire(self, entry: Entry) -> None:
         # Not deleted: HDF5 would hand the space out again under the eyes of older readers.
         for name in ("features", "seconds"):
-            self._file.move(f"{name}/{entry.key}", f"removed/{name}/{entry.key}")
+            with interrupts_held():
+                self._file.move(f"{name}/{entry.key}", f"removed/{name}/{entry.key}")
 
     def _commit(self, group: bytes) -> None:
-        manifest, start = self._file["manifest"], self._log_size
-        manifest.resize((start + len(group),))
-        manifest[start:] = np.frombuffer(group, np.uint8)
-        self._file.flush()
+        start = self._log_size
+        with interrupts_held():
+            manifest = self._file["manifest"]
+            manifest.resize((start + len(group),))
+            manifest[start:] = np.frombuffer(group, np.uint8)
+            self._file.flush()
         self._transaction.commit()
         self._log_size += len(group)
 
     def _release(self) -> None:
-        try:
-            self._transaction.finish()
-            self._file.close()
-        finally:
-            os.close(self._fd)
+        with interrupts_held():
+            try:
+                self._transaction.finish()
+                self._file.close()
+                note_sound(self._fd)
+            finally:
+                os.close(self._fd)
 
 
 def _create_file(path: Path, header: Header) -> None:
-    # Strategy "none": freed space is forgotten, never handed out again.
-    with h5py.File(path, "w", libver=_LIBVER, fs_strategy="none", locking=False) as file:
+    import h5py  # late: readers do without
+
+    path.unlink(missing_ok=True)  # of a killed run; a link itself, not where it leads
+    # Strategy "none": freed space is forgotten, never handed out again. Mode "x" follows no link.
+    with (
+        interrupts_held(),
+        h5py.File(path, "x", libver=_LIBVER, fs_strategy="none", locking=False) as file,
+    ):
         file.attrs["store"] = json.dumps(header.as_json(), indent=1)
         for name in ("features", "seconds", "removed/features", "removed/seconds"):
             file.create_group(name)
         file.create_dataset("manifest", (0,), np.uint8, chunks=(_MANIFEST_CHUNK,), maxshape=(None,))
 
 
-@contextmanager
-def _plain(path: Path, fd: int) -> Iterator[h5py.File]:
-    """The file through HDF5, with a commit that waits in the journal laid over it."""
-    pages, end = pending_pages(path, fd, _end_of)
-    _require_whole(path, fd, end)
-    with h5py.File(OverlayFile(fd, end, pages), "r") as file:
-        yield file
-
-
-def _header(file: h5py.File, path: Path) -> Header:
-    if "store" not in file.attrs or "manifest" not in file:
-        raise not_a_store(str(path))
-    return read_header(json.loads(file.attrs["store"]), str(path))
-
-
-def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
-    header = _header(file, path)
-    data = file["manifest"][()].tobytes()
-    index, good = parse(data, str(path))
-    if good < len(data):  # commits are whole or not at all here
-        raise damaged(str(path), good)
-    return header, index, good
-
-
-def _end_of(head: bytes) -> int:
-    """The end of a file in bytes as the superblock in its first bytes tells it."""
-    if len(head) < 48 or head[:8] != _SIGNATURE or head[8] != 2 or head[9] != 8:
-        raise ValueError("not an HDF5 file of the kind this program writes")
-    return int(struct.unpack_from("<Q", head, 28)[0])
-
-
-def _require_whole(path: Path, fd: int, end: int) -> None:
+def _layout(path: Path, fd: int) -> tuple[Hdf5Layout, int]:
+    """The file's own parts, with a commit that waits in the journal laid over it; and its end."""
+    pages, end = pending_pages(path, fd, end_of)
     size = os.fstat(fd).st_size
     if size < end:
         raise StoreError(
             f"{path}: truncated, {size} bytes of {end}; copy it again from where it came from"
+        )
+    return Hdf5Layout(OverlayFile(fd, end, pages).read_at, end), end
+
+
+def _header(layout: Hdf5Layout, path: Path) -> Header:
+    text = layout.header()
+    if text is None:
+        raise not_a_store(str(path))
+    return read_header(json.loads(text), str(path))
+
+
+def _load(path: Path, fd: int) -> tuple[Header, Index, int]:
+    layout, end = _layout(path, fd)
+    header, data = _header(layout, path), layout.manifest()
+    if data is None:
+        raise not_a_store(str(path))
+    index, good = parse(data, str(path))
+    if good < len(data):  # commits are whole or not at all here
+        raise damaged(str(path), good)
+    for video_id, entry in index.videos.items():
+        _require_inside(path, video_id, entry, header.row_bytes, end)
+    return header, index, good
+
+
+def _require_inside(path: Path, video_id: str, entry: Entry, row_bytes: int, end: int) -> None:
+    """Raises StoreError if the manifest names bytes that the file does not have."""
+    sizes = entry.frames * row_bytes, entry.frames * 8
+    places = zip(entry.at, sizes, strict=True)
+    if entry.frames < 1 or not all(0 <= at <= end - size for at, size in places):
+        raise StoreError(
+            f"{path}: the manifest places video {video_id!r} outside of the file; copy the store "
+            "again from where it came from, or extract the features again"
         )

@@ -2,7 +2,12 @@
 
 Layout of `<file>.journal`, little-endian: "VSJOURN1", the file's end before and after (uint64),
 the number of pages (uint32); for each page its offset (uint64), its length (uint32) and its
-bytes; CRC-32 of all that (uint32). See `transaction.py` for how it is used.
+bytes; what tells the file that it belongs to; CRC-32 of all that (uint32). See `transaction.py` for
+how it is used.
+
+What tells the file: the bytes that each page replaces, in the same order, and the CRC-32 (uint32)
+of a sample of what was appended. Every byte of the file under a page is the old or the new one,
+however far a commit got; in no other file are they. Journals of before that end with the pages.
 """
 
 from __future__ import annotations
@@ -12,15 +17,20 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.store.disk import O_BINARY, Disk, pread_into
+from pipeline.errors import StoreError
+from pipeline.store.disk import Disk, pread_into
 from pipeline.store.locks import lock_exclusive, unlock
+from pipeline.store.plain_files import beside, open_beside
 
 PAGE = 4096
 _MAGIC = b"VSJOURN1"
 _HEAD = struct.Struct("<8sQQI")  # magic, end before, end after, number of pages
 _PAGE_HEAD = struct.Struct("<QI")  # offset, length
 _TAIL = struct.Struct("<I")  # CRC-32 of everything before
+_SAMPLES = 64
+_MOST = 1 << 30  # bytes of a journal; thousands of videos in one commit make some MB
 
 Pages = dict[int, bytearray]  # page number -> bytes from page number * PAGE on
 HEAD_BYTES = 64
@@ -28,28 +38,36 @@ EndOf = Callable[[bytes], int]  # a file's first HEAD_BYTES -> its end in bytes 
 
 
 def journal_path(path: Path) -> Path:
-    return path.with_name(path.name + ".journal")
+    return beside(path, ".journal")
 
 
 def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
-    """The pages of a complete journal that fits the file, and its end; else none.
+    """The pages of the journal beside the file, and the end with them; no pages if none is there.
 
     The caller holds a lock on `fd`, so no writer is between two states.
+
+    Raises:
+        StoreError: the journal is damaged, or belongs to another file: nobody can tell what the
+            store lacks without it.
     """
     end = end_of(file_head(fd))
     try:
-        data = journal_path(path).read_bytes()
-    except OSError:
+        journal = open_beside(journal_path(path), os.O_RDONLY)
+    except FileNotFoundError:
         return {}, end
-    if len(data) < _HEAD.size + _TAIL.size or data[: len(_MAGIC)] != _MAGIC:
-        return {}, end
-    if _TAIL.unpack(data[-_TAIL.size :])[0] != zlib.crc32(data[: -_TAIL.size]):
-        return {}, end
-    _, before, after, count = _HEAD.unpack_from(data)
-    # A journal beside a file that it was not made for (restored from elsewhere) must not apply.
-    if end not in (before, after) or os.fstat(fd).st_size < after:
-        return {}, end
-    return _read_pages(data, count), after
+    try:
+        size = os.fstat(fd).st_size
+        found = _read_journal(journal, end, size)
+        _require_own(fd, end_of, found)
+    except (ValueError, struct.error) as error:
+        raise StoreError(
+            f"{journal_path(path)}: the journal of a commit that does not fit {path.name} "
+            f"({error}). If it came with another store, move it away; else copy the store and its "
+            "journal again, together"
+        ) from error
+    finally:
+        os.close(journal)
+    return found.pages, found.after
 
 
 def file_head(fd: int) -> bytes:
@@ -64,11 +82,19 @@ def clear_journal(path: Path, disk: Disk) -> None:
     disk.unlink(_temporary(journal_path(path)))
 
 
-def pack(before: int, after: int, pages: Pages) -> bytes:
-    """A journal's content; `before` and `after` are the file's ends in bytes by its own account."""
+def pack(before: int, after: int, pages: Pages, fd: int) -> bytes:
+    """A journal's content.
+
+    Args:
+        before, after: the file's ends in bytes by its own account.
+        pages: what replaces bytes of the file.
+        fd: the file, as it is before the commit, with all that was appended.
+    """
     parts = [_HEAD.pack(_MAGIC, before, after, len(pages))]
     for number, page in sorted(pages.items()):
         parts += [_PAGE_HEAD.pack(number * PAGE, len(page)), bytes(page)]
+    parts += [_bytes_at(fd, number * PAGE, len(page)) for number, page in sorted(pages.items())]
+    parts.append(_TAIL.pack(_sample(fd, before, after, pages)))
     data = b"".join(parts)
     return data + _TAIL.pack(zlib.crc32(data))
 
@@ -77,8 +103,9 @@ def write_journal(path: Path, data: bytes, disk: Disk) -> None:
     """Put a journal beside the file; once this returns, the commit has happened."""
     journal = journal_path(path)
     temporary = _temporary(journal)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | O_BINARY, 0o644)
+    fd = open_beside(temporary, os.O_WRONLY | os.O_CREAT)
     try:
+        os.ftruncate(fd, 0)
         disk.pwrite(fd, data, 0)
         disk.fsync(fd)
     finally:
@@ -101,20 +128,90 @@ def apply_pages(path: Path, fd: int, pages: Pages, disk: Disk, patience: float) 
             disk.pwrite(fd, page, number * PAGE)
         disk.fsync(fd)
         disk.unlink(journal_path(path))
-        disk.sync_path(path.parent)
+        disk.sync_path(journal_path(path).parent)
     finally:
         unlock(fd)
     return True
 
 
-def _read_pages(data: bytes, count: int) -> Pages:
-    pages, at = {}, _HEAD.size
+class _Journal(NamedTuple):
+    before: int
+    after: int
+    pages: Pages
+    mark: bytes  # what tells the file
+
+
+def _read_journal(journal: int, end: int, size: int) -> _Journal:
+    """The whole of an open journal.
+
+    Nothing is allocated for more pages than a file of `size` bytes has.
+    """
+    there = os.fstat(journal).st_size
+    _, before, after, count = _HEAD.unpack(_bytes_at(journal, 0, _HEAD.size))
+    if _bytes_at(journal, 0, len(_MAGIC)) != _MAGIC:
+        raise ValueError("it is damaged")
+    if end not in (before, after) or not before <= after <= size:
+        raise ValueError(f"the file ends at {end} of {size} bytes, not at {before} or {after}")
+    most = count * (_PAGE_HEAD.size + 2 * PAGE) + _HEAD.size + 2 * _TAIL.size
+    if count > after // PAGE + 1 or there > min(most, _MOST):
+        raise ValueError(f"{there} bytes for {count} pages")
+    data = _bytes_at(journal, 0, there)
+    if _TAIL.unpack(data[-_TAIL.size :])[0] != zlib.crc32(data[: -_TAIL.size]):
+        raise ValueError("it is damaged")
+    pages, at = _read_pages(data, count, after)
+    return _Journal(before, after, pages, data[at : -_TAIL.size])
+
+
+def _read_pages(data: bytes, count: int, after: int) -> tuple[Pages, int]:
+    """The pages, and where they end; none reaches beyond `after`, so no file grows by them."""
+    pages, at = Pages(), _HEAD.size
     for _ in range(count):
         offset, length = _PAGE_HEAD.unpack_from(data, at)
         at += _PAGE_HEAD.size
+        if offset % PAGE or not 0 < length <= PAGE or offset + length > after:
+            raise ValueError(f"a page of {length} bytes at {offset}")
         pages[offset // PAGE] = bytearray(data[at : at + length])
         at += length
-    return pages
+    if at + _TAIL.size > len(data) or len(pages) != count:
+        raise ValueError("it is damaged")
+    return pages, at
+
+
+def _require_own(fd: int, end_of: EndOf, journal: _Journal) -> None:
+    """Raises ValueError if the open file is not the one that the journal was made for."""
+    head = bytearray(file_head(fd))
+    new = journal.pages.get(0, bytearray())[: len(head)]
+    head[: len(new)] = new
+    if end_of(bytes(head)) != journal.after:
+        raise ValueError("it belongs to another file")
+    if not journal.mark:  # a journal of before: its ends alone speak for it
+        return
+    at = 0
+    for number, page in sorted(journal.pages.items()):
+        old = journal.mark[at : at + len(page)]
+        now = _bytes_at(fd, number * PAGE, len(page))
+        torn = zip(now, old, page, strict=True)
+        if now not in (old, page) and any(n not in (o, p) for n, o, p in torn):
+            raise ValueError(f"page {number} belongs to another file")
+        at += len(page)
+    (sample,) = _TAIL.unpack(journal.mark[at:])
+    if sample != _sample(fd, journal.before, journal.after, journal.pages):
+        raise ValueError("what was appended belongs to another file")
+
+
+def _sample(fd: int, before: int, after: int, pages: Pages) -> int:
+    """CRC-32 of pieces of what a commit appended, but of those that lie on its pages."""
+    crc, step = 0, max(PAGE, (after - before) // _SAMPLES // PAGE * PAGE)
+    for offset in range(-(-before // PAGE) * PAGE, after - PAGE + 1, step):
+        if offset // PAGE not in pages:
+            crc = zlib.crc32(_bytes_at(fd, offset, PAGE), crc)
+    return crc
+
+
+def _bytes_at(fd: int, offset: int, size: int) -> bytes:
+    """Bytes of an open file; fewer only where it ends."""
+    buffer = bytearray(size)
+    return bytes(buffer[: pread_into(fd, memoryview(buffer), offset)])
 
 
 def _temporary(journal: Path) -> Path:

@@ -14,12 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import StoreError, StoreLockedError
-from pipeline.store.disk import O_BINARY
+from pipeline.store.plain_files import beside, open_beside
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+# What file systems say that have no locks: ENOSYS, EOPNOTSUPP, ENOTSUPP of NFS (no name in
+# `errno`), and ENOLCK, EINVAL.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, 524, errno.ENOLCK, errno.EINVAL)
 
 
 class WriterLock:
@@ -31,7 +35,7 @@ class WriterLock:
     """
 
     def __init__(self, store: Path) -> None:
-        self.path = store.with_name(store.name + ".lock")
+        self.path = beside(store, ".lock")
         self._fd = self._acquire(store)
         # A full disk has no room for it: the lock holds all the same, and what is written to the
         # store next says what is wrong.
@@ -42,7 +46,7 @@ class WriterLock:
     def _acquire(self, store: Path) -> int:
         while True:
             try:
-                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | O_BINARY, 0o644)
+                fd = open_beside(self.path, os.O_RDWR | os.O_CREAT)
             except OSError as error:
                 raise StoreError(
                     f"{store}: cannot make the lock file beside it ({error.strerror}); "
@@ -75,12 +79,16 @@ def lock_shared(fd: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH)
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+            if error.errno not in _NO_LOCKS:
                 raise
 
 
 def lock_exclusive(fd: int, patience: float) -> bool:
-    """Keep readers out of this open file; False if one is there for `patience` seconds."""
+    """Keep readers out of this open file; False if one is there for `patience` seconds.
+
+    Raises:
+        StoreError: this file system has no locks.
+    """
     deadline = time.monotonic() + patience
     while fcntl is not None:
         try:
@@ -90,12 +98,19 @@ def lock_exclusive(fd: int, patience: float) -> bool:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)
+        except OSError as error:
+            raise _no_locks("the store", error) from error
     return True
 
 
 def unlock(fd: int) -> None:
+    """End `lock_shared` or `lock_exclusive`; nothing to do where there are no locks."""
     if fcntl is not None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
 
 
 def _try_lock(fd: int, store: Path) -> bool:
@@ -114,16 +129,20 @@ def _try_lock(fd: int, store: Path) -> bool:
             os.lseek(fd, 0, os.SEEK_SET)
             return False
         os.close(fd)
-        raise StoreError(
-            f"{store}: this file system cannot lock files ({error.strerror}), so two writers "
-            "could destroy the store; write it on a local disk and copy it here"
-        ) from error
+        raise _no_locks(str(store), error) from error
     return True
+
+
+def _no_locks(name: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"{name}: this file system cannot lock files ({error.strerror}), so two writers could "
+        "destroy the store; write it on a local disk and copy it here, or mount this one with locks"
+    )
 
 
 def _is_file_at(fd: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(fd), path.stat())
+        return os.path.samestat(os.fstat(fd), path.stat(follow_symlinks=False))
     except FileNotFoundError:
         return False
 

@@ -72,6 +72,10 @@ class OverlayFile:
         self.readinto(memoryview(buffer))
         return bytes(buffer)
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        self.position = offset
+        return self.read(size)
+
     def _lay_over(self, view: memoryview, number: int) -> None:
         page, offset = self.pages[number], number * PAGE
         start = max(self.position, offset)
@@ -151,7 +155,7 @@ class TransactionalFile(OverlayFile):
             self.disk.fsync(self.fd)
             if self.pages:
                 before, after = self.end_of(file_head(self.fd)), self.end_of(self._head())
-                write_journal(self.path, pack(before, after, self.pages), self.disk)
+                write_journal(self.path, pack(before, after, self.pages, self.fd), self.disk)
                 self.protected = max(self.protected, self.end)
                 self._apply(_PATIENCE)
         except BaseException as error:

@@ -15,10 +15,31 @@ from pipeline.errors import StoreError
 from pipeline.records import Failure
 from pipeline.store import StoreWriter, create_or_append, open_store
 from pipeline.store.disk import Disk
+from pipeline.store.hdf5_child import ScratchFile, append_problems, layout_problems
+from pipeline.store.hdf5_guard import Wanted
+from pipeline.store.hdf5_layout import end_of
+from pipeline.store.journal import pending_pages
+from pipeline.store.transaction import OverlayFile
 from tests.faulty_disk import Crash, FaultyDisk
 from tests.store_helpers import SPEC, add, assert_holds, plain, source_of, vectors_of
 
 KINDS = ("h5", "zarr")
+
+
+@pytest.fixture(autouse=True)
+def asked_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of copies are opened here: HDF5 is asked without a process for each."""
+
+    def layout(path: Path, fd: int, wanted: list[Wanted]) -> list[str]:
+        pages, end = pending_pages(path, fd, end_of)
+        return layout_problems(OverlayFile(fd, end, pages), wanted)
+
+    def sound(path: Path, fd: int, datasets: int) -> None:
+        pages, end = pending_pages(path, fd, end_of)
+        assert append_problems(ScratchFile(fd, end, pages)) == []
+
+    monkeypatch.setattr("pipeline.store.hdf5.check_layout", layout)
+    monkeypatch.setattr("pipeline.store.hdf5.require_sound", sound)
 
 
 def fill(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError, StoreLockedError
+from pipeline.store import create_or_append, open_store, open_writer, read_spec
 from pipeline.store.locks import WriterLock, lock_exclusive, lock_shared, unlock
+from tests.store_helpers import SPEC, add, assert_holds
 
 HOLD = """
 import sys, time
@@ -82,3 +85,66 @@ def test_readers_share_and_exclude_a_writer(tmp_path: Path) -> None:
     assert lock_exclusive(fds[2], patience=0)
     os.close(fds[0])
     os.close(fds[2])
+
+
+NO_LOCKS = [errno.ENOSYS, errno.EOPNOTSUPP, 524, errno.ENOLCK, errno.EINVAL]
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_without_locks_reading_goes_on_and_writing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, number: int
+) -> None:
+    path = tmp_path / f"s.{kind}"
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+
+    def flock(fd: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with open_store(path) as store:
+        assert_holds(store, "a", seed=1)
+        assert store.verify() == []
+    assert read_spec(path) == SPEC
+    for use in (open_writer, lambda p: create_or_append(p, SPEC)):
+        with pytest.raises(StoreError, match=f"s.{kind}: this file system cannot lock .* local"):
+            use(path)
+    with path.parent.joinpath("f").open("wb") as file, pytest.raises(StoreError, match="local"):
+        lock_exclusive(file.fileno(), patience=0)
+    with open_store(path) as store:
+        assert store.ids == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+@pytest.mark.parametrize("how", ["link", "dangling", "second name"])
+def test_a_lock_that_leads_elsewhere_is_refused(tmp_path: Path, kind: str, how: str) -> None:
+    path, victim = tmp_path / f"s.{kind}", tmp_path / "victim"
+    lock = tmp_path / f"s.{kind}.lock"
+    if how != "dangling":
+        victim.write_text("precious")
+    if how == "second name":
+        os.link(victim, lock)
+    else:
+        lock.symlink_to(victim)
+    with pytest.raises(StoreError, match=rf"s.{kind}.lock: a link .* nothing was changed"):
+        create_or_append(path, SPEC)
+    assert os.path.lexists(lock)
+    assert not path.exists()
+    assert victim.read_text() == "precious" if how != "dangling" else not victim.exists()
+
+
+def test_one_store_under_two_names_has_one_lock(tmp_path: Path) -> None:
+    path, link = tmp_path / "s.h5", tmp_path / "elsewhere" / "t.h5"
+    link.parent.mkdir()
+    with create_or_append(path, SPEC) as writer:
+        add(writer, "a", seed=1)
+        writer.commit()
+        link.symlink_to(path)
+        with pytest.raises(StoreLockedError):
+            open_writer(link)
+    with create_or_append(link, SPEC) as writer:
+        add(writer, "b", seed=2)
+    assert link.is_symlink() and [p.name for p in link.parent.iterdir()] == ["t.h5"]
+    with open_store(path) as store:
+        assert store.ids == ["a", "b"]

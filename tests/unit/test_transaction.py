@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import StoreError
 from pipeline.store.disk import Disk
 from pipeline.store.journal import PAGE, journal_path, pending_pages
 from pipeline.store.locks import lock_shared
@@ -198,7 +200,7 @@ def test_a_waiting_commit_goes_with_the_next(tmp_path: Path, impatient: None) ->
     assert path.read_bytes() == content and not journal_path(path).exists()
 
 
-def test_a_journal_of_another_file_is_ignored(tmp_path: Path) -> None:
+def test_a_journal_of_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "f"
     before = make(path)
     disk = FaultyDisk(at=-1)
@@ -210,10 +212,11 @@ def test_a_journal_of_another_file_is_ignored(tmp_path: Path) -> None:
     assert seen_by_reader(path) != before
     other = struct.pack("<Q", START + 1) + bytes(START + 40_000)
     path.write_bytes(other)
-    assert seen_by_reader(path) == other[: START + 1]
+    refused(path)
+    assert path.read_bytes() == other
 
 
-def test_a_damaged_journal_is_ignored(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "f"
     before = make(path)
     disk = FaultyDisk(at=-1)
@@ -227,4 +230,79 @@ def test_a_damaged_journal_is_ignored(tmp_path: Path) -> None:
     data = bytearray(journal.read_bytes())
     for damaged in (data[:-1], data[:20], b"", data[:50] + b"?" + data[51:]):
         journal.write_bytes(damaged)
-        assert seen_by_reader(path) == before
+        refused(path)
+
+
+def refused(path: Path) -> None:
+    """Reader and writer refuse the journal by name, and neither file changes."""
+    files = [path.read_bytes(), journal_path(path).read_bytes()]
+    for use in (seen_by_reader, lambda p: open_transaction(p, Disk())):
+        with pytest.raises(StoreError, match=r"f\.journal: the journal of a commit that does not"):
+            use(path)
+    assert [path.read_bytes(), journal_path(path).read_bytes()] == files
+
+
+def killed_behind_the_rename(path: Path) -> bytes:
+    """A file whose commit is in its journal only; returns what the file holds then."""
+    before, disk = make(path), FaultyDisk(at=-1)
+    file = open_transaction(path, disk)
+    after = change(file, before, seed=2)
+    disk.at = disk.steps + 5
+    with pytest.raises(Crash):
+        file.commit()
+    return after
+
+
+def test_a_journal_fits_one_byte_for_byte(tmp_path: Path) -> None:
+    """A file of the same length that differs in one byte under a page, or behind its old end."""
+    path = tmp_path / "f"
+    after = killed_behind_the_rename(path)
+    whole, journal = path.read_bytes(), journal_path(path).read_bytes()
+    half = bytearray(whole)
+    half[: PAGE // 2] = after[: PAGE // 2]  # a page that was being written
+    path.write_bytes(half)
+    assert seen_by_reader(path) == after
+    _, page, length = struct.unpack_from("<IQI", journal, 24)
+    assert (page, length) == (0, PAGE)
+    other = bytearray(whole)
+    other[100] = next(v for v in range(256) if v not in (whole[100], after[100]))
+    path.write_bytes(other)
+    refused(path)
+
+
+def test_a_journal_of_before_has_no_mark_and_applies(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    after = killed_behind_the_rename(path)
+    data = journal_path(path).read_bytes()
+    at = 28
+    for _ in range(struct.unpack_from("<I", data, 24)[0]):
+        at += 12 + int(struct.unpack_from("<I", data, at + 8)[0])
+    old = data[:at]
+    journal_path(path).write_bytes(old + struct.pack("<I", zlib.crc32(old)))
+    assert seen_by_reader(path) == after
+    open_transaction(path, Disk())
+    assert path.read_bytes() == after and not journal_path(path).exists()
+
+
+@pytest.mark.parametrize("offset, length", [(1 << 40, 16), (8 * PAGE, 16), (3, 16), (0, PAGE + 1)])
+def test_a_page_outside_of_the_file_is_refused(tmp_path: Path, offset: int, length: int) -> None:
+    path = tmp_path / "f"
+    make(path)
+    data = struct.pack("<8sQQIQI", b"VSJOURN1", START, START, 1, offset, length) + bytes(length)
+    journal_path(path).write_bytes(data + struct.pack("<I", zlib.crc32(data)))
+    refused(path)
+
+
+def test_an_absurd_journal_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    make(path)
+    for count in (1, 2**32 - 1):
+        with journal_path(path).open("wb") as file:
+            file.write(struct.pack("<8sQQI", b"VSJOURN1", START, START, count))
+            file.truncate(
+                1 << 40
+            )  # a hole: reading it would take the memory of a thousand machines
+        fd = os.open(path, os.O_RDONLY)
+        with pytest.raises(StoreError, match="1099511627776 bytes for"):
+            pending_pages(path, fd, end_of)
+        os.close(fd)

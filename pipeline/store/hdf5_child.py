@@ -1,0 +1,139 @@
+"""The process that opens a store's file with the HDF5 library for `hdf5_guard.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.disk import pread_into
+from pipeline.store.hdf5_layout import end_of
+from pipeline.store.journal import PAGE, pending_pages
+from pipeline.store.keys import printable
+from pipeline.store.plain_files import open_regular
+from pipeline.store.transaction import OverlayFile
+
+_GROUPS = ("features", "seconds", "removed/features", "removed/seconds")
+_TRIAL = "~trial"  # the key of no video
+
+
+class ScratchFile(OverlayFile):
+    """The file with changes that stay in memory, at least a page each."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view):
+            number, start = divmod(self.position + done, PAGE)
+            piece = view[done : done + PAGE - start]
+            self._page(number)[start : start + len(piece)] = piece
+            done += len(piece)
+        self.position += len(view)
+        self.end = max(self.end, self.position)
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        self.end = size
+        return size
+
+    def _page(self, number: int) -> bytearray:
+        if len(self.pages.get(number, b"")) < PAGE:
+            page = bytearray(PAGE)
+            pread_into(self.fd, memoryview(page), number * PAGE)
+            known = self.pages.get(number, b"")
+            page[: len(known)] = known
+            self.pages[number] = page
+        return self.pages[number]
+
+
+def main() -> None:
+    """One job as JSON on standard input; a list as JSON on standard output.
+
+    Raises:
+        Exception: whatever the library raises; its last line is what is told.
+    """
+    job = json.load(sys.stdin)
+    _limit(job["cpu"], job["memory"])
+    path = Path(job["path"])
+    fd = open_regular(path, os.O_RDONLY)
+    found = os.fstat(fd)
+    if [found.st_dev, found.st_ino] != job["name"]:
+        raise RuntimeError("it was replaced meanwhile: open it again")
+    pages, end = pending_pages(path, fd, end_of)
+    if job["task"] == "layout":
+        answer = layout_problems(OverlayFile(fd, end, pages), job["videos"])
+    else:
+        answer = append_problems(ScratchFile(fd, end, pages))
+    sys.stdout.write(json.dumps(answer))
+    sys.stdout.flush()
+    os._exit(0)  # what the library does with a bad file when it closes is nobody's concern
+
+
+def _limit(cpu: float, memory: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu), int(cpu) + 1))
+    # macOS does not keep this one.
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
+    """What the library finds wrong: a line for each video that has something."""
+    import h5py
+
+    with h5py.File(opened, "r") as file:
+        found = [(video[0], _problem(file, *video)) for video in videos]
+    return [f"{video_id}: {problem}" for video_id, problem in found if problem]
+
+
+def _problem(file: Any, video_id: str, key: str, shape: list[int], at: list[int]) -> str:
+    for name, wanted, offset in zip(("features", "seconds"), (shape, shape[:1]), at, strict=True):
+        place = _place(file, name, key)
+        if not place:
+            return f"there is no dataset /{name}/{key}"
+        dataset = file[place]
+        if dataset.shape != tuple(wanted) or dataset.id.get_offset() != offset:
+            return f"dataset /{name}/{key} is not where or what the manifest says"
+    # It lies elsewhere, and a plain reader asks for it.
+    label = file[_place(file, "features", key)].attrs.get("id")
+    return "" if label == printable(video_id) else f"attribute id of /features/{key} is damaged"
+
+
+def _place(file: Any, name: str, key: str) -> str:
+    """Where the dataset is; a writer may have replaced it since this store was opened."""
+    import h5py
+
+    for place in (f"{name}/{key}", f"removed/{name}/{key}"):
+        link = file.get(place, getlink=True)  # looked at first: others lead out of the file
+        if isinstance(link, h5py.HardLink) and isinstance(file[place], h5py.Dataset):
+            return place
+    return ""
+
+
+def append_problems(opened: ScratchFile) -> list[str]:
+    """Do once what a writer does, and walk through every name that it may come upon."""
+    import h5py
+
+    with h5py.File(opened, "r+", libver=("v108", "latest")) as file:
+        for name in _GROUPS:
+            group = file.get(name)
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(
+                group, h5py.Group
+            ):
+                return [f"there is no group /{name}"]
+            sum(1 for _ in group)
+        for name in _GROUPS[:2]:
+            file[name].create_dataset(_TRIAL, data=0.0).attrs["id"] = "trial"
+            file.move(f"{name}/{_TRIAL}", f"removed/{name}/{_TRIAL}")
+        manifest = file["manifest"]
+        size = manifest.shape[0]
+        manifest.resize((size + 1,))
+        manifest[size:] = 1
+        file.flush()
+    return []
