@@ -198,7 +198,7 @@ def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
     data = file["manifest"][()].tobytes()
     index, good = parse(data, str(path))
     if good < len(data):  # commits are whole or not at all here
-        raise damaged(str(path), good)
+        raise damaged(str(path), f"after byte {good}")
     return header, index, good
 
 

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 
 MAX_LENGTH = 150
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 # Names that Windows or a Zarr hierarchy keeps for itself.
 _RESERVED = re.compile(r"(zarr\.json|\.z\w+|(con|prn|aux|nul|com\d|lpt\d)(\..*)?)", re.IGNORECASE)
+_IN_KEYS = bytes(_SAFE) + b"%~+\n"
+
+
+def are_keys(keys: Collection[str]) -> bool:
+    """Whether `KeyMaker` could have made all these names: none is a path or leads elsewhere.
+
+    Raises:
+        TypeError, ValueError: one is no text, or not ASCII.
+    """
+    lines = ("\n" + "\n".join(keys) + "\n").encode("ascii")
+    return not keys or (
+        not lines.translate(None, _IN_KEYS)
+        and lines.count(b"\n") == len(keys) + 1
+        and not any(bad in lines for bad in (b"\n\n", b"\n.", b".\n"))
+        and b"\nzarr.json\n" not in lines.lower()
+        and max(map(len, keys)) <= MAX_LENGTH + 50  # of the version
+    )
 
 
 def escape(video_id: str) -> str:
