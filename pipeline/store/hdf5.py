@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Self
 
@@ -25,18 +26,20 @@ import numpy as np
 
 from pipeline.errors import StoreError
 from pipeline.store.base import FeatureStore
-from pipeline.store.disk import O_BINARY, Disk, pread_into
+from pipeline.store.disk import O_BINARY, Disk, in_the_way, linked, pread_into
 from pipeline.store.header import Header, named_errors, not_a_store, read_header
 from pipeline.store.journal import clear_journal, file_head, pending_pages
 from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_shared, unlock
 from pipeline.store.manifest import Entry, Index, damaged, parse
+from pipeline.store.seal import Seal, no_seal
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from pipeline.store.video_writer import VideoWriter
 from pipeline.store.writer import StoreWriter
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MANIFEST_CHUNK = 32 << 10
+_EMPTY_BYTES = 1 << 20  # at most, of a store without videos
 # Superblock version 2: the later one has a mark "open for writing" that outlives a kill.
 _LIBVER = ("v108", "latest")
 
@@ -75,9 +78,12 @@ class Hdf5Store(FeatureStore):
         try:
             with _plain(self.path, self._fd) as file:
                 found = [(i, self._check_video(file, e)) for i, e in self._index.videos.items()]
+                # Of the file as it is now: a writer may have added to it since.
+                unknown = set(file["features"]) - set(_load(file, self.path)[1].keys)
         finally:
             unlock(self._fd)
-        return [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        return problems + [f"dataset /features/{k} is not in the manifest" for k in sorted(unknown)]
 
     def _check_video(self, file: h5py.File, entry: Entry) -> str:
         shapes = (entry.frames, *self._frame_shape), (entry.frames,)
@@ -130,6 +136,7 @@ class Hdf5Writer(StoreWriter):
         """Make an empty store, visible only when it is whole, and open it."""
         temporary = path.with_name(path.name + ".new")
         with named_errors(path):
+            _clear_attempt(temporary)
             _create_file(temporary, header)
             disk.sync_path(temporary)
             clear_journal(path, disk)  # of a store that was here before
@@ -157,6 +164,8 @@ class Hdf5Writer(StoreWriter):
         manifest, start = self._file["manifest"], self._log_size
         manifest.resize((start + len(group),))
         manifest[start:] = np.frombuffer(group, np.uint8)
+        self._index.seal = self._index.seal.after(group)
+        manifest.attrs.modify("seal", np.array(astuple(self._index.seal), "<u8"))
         self._file.flush()
         self._transaction.commit()
         self._log_size += len(group)
@@ -175,7 +184,26 @@ def _create_file(path: Path, header: Header) -> None:
         file.attrs["store"] = json.dumps(header.as_json(), indent=1)
         for name in ("features", "seconds", "removed/features", "removed/seconds"):
             file.create_group(name)
-        file.create_dataset("manifest", (0,), np.uint8, chunks=(_MANIFEST_CHUNK,), maxshape=(None,))
+        manifest = file.create_dataset(
+            "manifest", (0,), np.uint8, chunks=(_MANIFEST_CHUNK,), maxshape=(None,)
+        )
+        manifest.attrs["seal"] = np.array(astuple(Seal()), "<u8")
+
+
+def _clear_attempt(path: Path) -> None:
+    """Delete what a kill left of making a store: a small file of our kind, or an empty one.
+
+    Raises:
+        StoreError: something else is there.
+    """
+    if path.is_symlink():
+        raise linked(path)
+    if not path.exists():
+        return
+    head = path.read_bytes()[:8] if path.is_file() and path.stat().st_size <= _EMPTY_BYTES else b"?"
+    if not _SIGNATURE.startswith(head):
+        raise in_the_way(path)
+    path.unlink()
 
 
 @contextmanager
@@ -196,10 +224,19 @@ def _header(file: h5py.File, path: Path) -> Header:
 def _load(file: h5py.File, path: Path) -> tuple[Header, Index, int]:
     header = _header(file, path)
     data = file["manifest"][()].tobytes()
-    index, good = parse(data, str(path))
+    index, good = parse(data, str(path), _seal(file["manifest"], header, path), offsets=2)
     if good < len(data):  # commits are whole or not at all here
         raise damaged(str(path), f"after byte {good}")
     return header, index, good
+
+
+def _seal(manifest: h5py.Dataset, header: Header, path: Path) -> Seal | None:
+    """What the manifest held at least; None: a store from before seals."""
+    if "seal" in manifest.attrs:
+        return Seal(*map(int, manifest.attrs["seal"]))
+    if header.sealed:
+        raise no_seal(str(path))
+    return None
 
 
 def _end_of(head: bytes) -> int:

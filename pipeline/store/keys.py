@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 
 MAX_LENGTH = 150
+_VERSION_DIGITS = 15
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 # Names that Windows or a Zarr hierarchy keeps for itself.
 _RESERVED = re.compile(r"(zarr\.json|\.z\w+|(con|prn|aux|nul|com\d|lpt\d)(\..*)?)", re.IGNORECASE)
@@ -68,7 +69,9 @@ class KeyMaker:
     def note(self, key: str) -> None:
         """Count a key found in the manifest or in the store, current or not."""
         name, _, version = key.partition("~")
-        name, number = name.casefold(), int(version) if version.isdecimal() else 1
+        # A longer number is none that `new` gives, and the next one would not be a key.
+        own = version.isdecimal() and len(version) <= _VERSION_DIGITS
+        name, number = name.casefold(), int(version) if own else 1
         self._used[name] = max(self._used.get(name, 0), number)
 
     def new(self, video_id: str) -> str:

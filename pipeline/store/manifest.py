@@ -30,7 +30,7 @@ from pipeline.store.seal import Seal, cut_off
 
 _COMMIT = b'{"op":"commit",'
 _SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped
-_decode = json.JSONDecoder().scan_once
+_decode = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
 _BAD = (  # the last comes from the decoder: no JSON
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, StopIteration,
 )  # fmt: skip
@@ -243,20 +243,20 @@ def parse(
     with _no_garbage_collection():
         try:
             for mark, end in _groups(data):
-                for line in data[at.bytes : mark].decode("ascii").split("\n")[:-1]:
+                for line in data[at.size : mark].decode("ascii").split("\n")[:-1]:
                     index.apply(line)
                 at = Seal(end, at.groups + 1, zlib.crc32(data[mark:end], at.crc32))
                 kept = kept or at == seal
             if seal is not None and not kept:
                 raise cut_off(name, seal, at)
-            if not _cut_short(data[at.bytes :]):
-                raise damaged(name, f"after byte {at.bytes}")
+            if not _cut_short(data[at.size :]):
+                raise damaged(name, f"after byte {at.size}")
             index.check(offsets)
         except _BAD as error:
-            raise damaged(name, f"after byte {at.bytes}") from error
+            raise damaged(name, f"after byte {at.size}") from error
         index.sort()
     index.seal = at
-    return index, at.bytes
+    return index, at.size
 
 
 def _cut_short(tail: bytes) -> bool:
@@ -283,7 +283,7 @@ def _ends_in_a_group(tail: bytes) -> bool:
 
 
 def _groups(data: bytes) -> Iterator[tuple[int, int]]:
-    """(start of the commit line, end) of the groups whose checksum fits, up to one that does not."""
+    """(start of the commit line, end) of the groups that fit, up to the first that does not."""
     good, mark = 0, data.find(_COMMIT)
     while mark >= 0:
         # A commit line starts a line; the same text within a note or an id does not.

@@ -28,18 +28,18 @@ class Seal:
     """The state of a manifest after some commit.
 
     Attributes:
-        bytes, groups: length of the log, and how many commits it holds.
+        size, groups: bytes of the log, and how many commits it holds.
         crc32: over all their commit lines.
     """
 
-    bytes: int = 0
+    size: int = 0
     groups: int = 0
     crc32: int = 0
 
     def after(self, group: bytes) -> Seal:
         """The state when `group`, which `manifest.close_group` made, is appended."""
         line = group[group.rfind(b"\n", 0, -1) + 1 :]
-        return Seal(self.bytes + len(group), self.groups + 1, zlib.crc32(line, self.crc32))
+        return Seal(self.size + len(group), self.groups + 1, zlib.crc32(line, self.crc32))
 
     def slot(self) -> tuple[bytes, int]:
         """What to write for it, and at which offset: the slot that the seal before left alone."""
@@ -78,7 +78,7 @@ def no_seal(name: str) -> StoreError:
 def cut_off(name: str, seal: Seal, there: Seal) -> StoreError:
     """The error for a manifest that lost its end or a part before."""
     return StoreError(
-        f"{name}: the manifest is damaged: {there.bytes} of {seal.bytes} bytes, {there.groups} of "
+        f"{name}: the manifest is damaged: {there.size} of {seal.size} bytes, {there.groups} of "
         f"{seal.groups} commits of it are there, so videos are missing; nothing was changed or "
         "deleted; copy the store again from where it came from, or extract the features again "
         "into a new one"
