@@ -34,7 +34,7 @@ def test_nothing_is_written_through_a_link_in_a_store(tmp_path: Path, name: str)
     else:
         linked.unlink(missing_ok=True)
     linked.symlink_to(other / name)
-    with pytest.raises(StoreError, match="symbolic link|the manifest is damaged"):  # noqa: SIM117
+    with pytest.raises(StoreError, match=r"symbolic link|the manifest is damaged"):  # noqa: SIM117
         with create_or_append(path, SPEC) as writer:
             add(writer, "new", seed=7)
     assert files(other) == before
@@ -89,7 +89,7 @@ def test_a_store_that_is_named_by_a_link(tmp_path: Path, kind: str) -> None:
     link.unlink()
     link.symlink_to(tmp_path / "nowhere")
     for attempt in (open_writer, lambda p: create_or_append(p, SPEC)):
-        with pytest.raises(StoreError, match="no such store|symbolic link to .*nowhere"):
+        with pytest.raises(StoreError, match=r"no such store|symbolic link to .*nowhere"):
             attempt(link)
     assert link.is_symlink() and not (tmp_path / "nowhere").exists()
 
