@@ -68,7 +68,7 @@ def test_a_log_that_lost_something_is_refused_and_nothing_is_deleted(
     (path / "manifest" / "log.jsonl").write_bytes(DAMAGES[damage](groups))
     before = files(path)
     for attempt in (open_store, open_writer, lambda p: create_or_append(p, SPEC)):
-        with pytest.raises(StoreError, match="manifest is damaged.*copy the store again"):
+        with pytest.raises(StoreError, match=r"manifest is damaged.*copy the store again"):
             attempt(path)
     for command in (("verify", path), ("info", path), ("remove", path, "nosuch")):
         code, said = run(*command)
@@ -97,7 +97,7 @@ def test_a_store_whose_seal_is_gone_is_refused(tmp_path: Path, content: bytes | 
     whole = seal.read_bytes()
     seal.unlink() if content is None else seal.write_bytes(content)
     for attempt in (open_store, open_writer):
-        with pytest.raises(StoreError, match="seal of its manifest.*damaged or gone"):
+        with pytest.raises(StoreError, match=r"seal of its manifest.*damaged or gone"):
             attempt(path)
     seal.write_bytes(whole)
     with open_store(path) as store:

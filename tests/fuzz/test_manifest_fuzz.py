@@ -115,7 +115,8 @@ def test_lines_that_mean_harm(tmp_path: Path) -> None:
         else:
             text = changed_bytes(some[at].encode(), rng).decode("ascii", "replace")
             some[at] = text.encode("ascii", "replace").decode()
-        found = outcome(lambda data=close_group(some): read(data))  # type: ignore[misc]
+        data = close_group(some)
+        found = outcome(lambda d=data: read(d))  # type: ignore[misc]
         if found is not None:
             records, _ = found  # type: ignore[misc]
             for record, frames, rows, key in records:
