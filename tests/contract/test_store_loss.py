@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import StoreError
+from pipeline.extract import extract_features
 from pipeline.store import copy_store, create_or_append, open_store, open_writer
+from tests.pixelnet import PixelNet
 from tests.store_helpers import SPEC, add, assert_holds, plain, plain_header
 
 KINDS = ("h5", "zarr")
@@ -282,3 +284,11 @@ def test_an_old_header_without_a_checksum(tmp_path: Path, kind: str) -> None:
     change_header(path, lambda h: h["spec"].update(crop=192))
     with pytest.raises(StoreError, match="fingerprint is not the one of its settings"):
         open_store(path)
+
+
+def test_a_report_of_stage_one_has_the_notes(tmp_path: Path) -> None:
+    path, net = tmp_path / "store.zarr", PixelNet()
+    assert extract_features([], path, net).store_notes == []
+    (path / "features" / "foreign").mkdir()
+    (note,) = extract_features([], path, net).store_notes
+    assert "1 arrays in features/ are not in the manifest ('foreign')" in note
