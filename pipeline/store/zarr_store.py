@@ -137,11 +137,11 @@ class ZarrWriter(StoreWriter):
             self._log_fd = open_own(log_path(path), os.O_RDWR)
             try:
                 index, self._log_size = _load_index(path, header, self._log_fd)
-                self._seal = SealFile(path, disk)
                 self._unfinished = Unfinished(path)
                 if self._log_size < os.fstat(self._log_fd).st_size:
                     disk.truncate(self._log_fd, self._log_size)
                 self._group = zarr.open_group(path / "features", mode="r+", zarr_format=3)
+                self._seal = SealFile(path, disk)
             except BaseException:
                 os.close(self._log_fd)
                 raise
