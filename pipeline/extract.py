@@ -58,6 +58,7 @@ class ExtractReport:
         known_failures: id -> why, failed in an earlier run and not tried again.
         other_files: id -> path it was stored from, of those that were there already and are
             listed with a file of another name.
+        store_notes: what a person should know of the store as it was found.
         insets: pictures within the picture that were looked for, at most; older_insets: by an
             older rule, which finds fewer, as the store was begun with it.
         frames: sampled frames that went through the network, pictures within them included;
@@ -76,6 +77,7 @@ class ExtractReport:
     failures: dict[str, Failure] = field(default_factory=dict)
     known_failures: dict[str, Failure] = field(default_factory=dict)
     other_files: dict[str, str] = field(default_factory=dict)
+    store_notes: list[str] = field(default_factory=list)
     insets: int = 0
     older_insets: bool = False
     frames: int = 0
@@ -127,6 +129,7 @@ def extract_features(
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
+        report.store_notes = list(writer.notes)
         report.insets = most_of(insets)
         report.older_insets = insets != rule_of(report.insets)
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)

@@ -139,6 +139,8 @@ def fill_store(
         line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
 
     report = extract_features(videos, store, net, config, retry_failed, replace, progress)
+    for note in report.store_notes:
+        common.say(f"note: {note}")
     for video_id, note in report.notes.items():
         common.say(f"note: {video_id}: {note}")
     common.report_failures(list(report.failures.values()), "could not be stored")

@@ -85,6 +85,8 @@ def remove(store: str, ids: tuple[str, ...]) -> None:
             raise InputError(f"{store}: no video {unknown[0]!r}; nothing was removed")
         for video_id in dict.fromkeys(ids):
             writer.remove(video_id)
+        for note in writer.notes:
+            common.say(f"note: {note}")
     click.echo(f"{store}: {len(set(ids))} videos removed (`copy` to a new store frees the space)")
 
 
@@ -100,5 +102,5 @@ def copy(source: str, target: str, dtype: str | None) -> None:
     """
     from pipeline.store import copy_store
 
-    count = copy_store(source, target, dtype=dtype)
+    count = copy_store(source, target, dtype=dtype, note=lambda n: common.say(f"note: {n}"))
     click.echo(f"{target}: {count} videos copied")

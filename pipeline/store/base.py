@@ -150,7 +150,10 @@ class FeatureStore(ABC):
         first, last, _ = slice(start, stop).indices(entry.frames)
         shape = (max(0, last - first), *self._frame_shape)
         if out is None:
-            out = np.empty(shape, self.dtype)
+            try:
+                out = np.empty(shape, self.dtype)
+            except (MemoryError, ValueError) as error:
+                raise self._damaged(video_id, f"no memory for {shape[0]} frames") from error
         else:
             _require_fit(out, shape, self.dtype)
         if out.size:
@@ -177,13 +180,21 @@ class FeatureStore(ABC):
         problems = []
         for done, (video_id, entry) in enumerate(list(self._index.videos.items()), 1):
             try:
+                self.record(video_id)
                 if self._whole_crc32c(video_id, entry) != int(entry.crc32c, 16):
                     problems.append(f"{video_id}: the checksum does not fit")
             except StoreError as error:
                 problems.append(str(error))
             if progress:
                 progress(done, len(self))
-        return problems + self._check_layout()
+        return problems + self._check_failures() + self._check_layout()
+
+    def _check_failures(self) -> list[str]:
+        try:
+            _ = self.failures
+        except StoreError as error:
+            return [str(error)]
+        return []
 
     @abstractmethod
     def close(self) -> None:
@@ -221,7 +232,9 @@ class FeatureStore(ABC):
     def _seconds(self, video_id: str, entry: Entry) -> np.ndarray:
         try:
             seconds = self._read_seconds(entry)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError,
+        ) as error:  # fmt: skip
             raise self._damaged(video_id, f"its times cannot be read ({error})") from error
         if seconds.shape != (entry.frames,):
             raise self._damaged(video_id, "some of its times are missing")

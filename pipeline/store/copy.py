@@ -22,6 +22,7 @@ def copy_store(
     target: str | Path,
     progress: Callable[[int, int], None] | None = None,
     dtype: str | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> int:
     """Copy all videos of `source` into `target`, of the same back end or the other; and failures
     but those of videos that the target holds (stored before, and failed when tried again).
@@ -32,6 +33,7 @@ def copy_store(
     Args:
         progress: called with (videos looked at, videos in all) after each video.
         dtype: how the target keeps the vectors, see `pipeline.encoding`; None: as the source.
+        note: called with each sentence that a person should know of the target as it was found.
 
     Returns:
         Number of videos copied.
@@ -51,6 +53,9 @@ def copy_store(
                 "rounded away; leave out --dtype, or extract the videos again"
             )
         with create_or_append(target, old.spec, kept, old.provenance) as new:
+            if note is not None:
+                for text in new.notes:
+                    note(text)
             return _copy(old, new, progress)
 
 

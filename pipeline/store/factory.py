@@ -50,6 +50,7 @@ def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
     """
     path, _, writer, _ = _backend(path)
     _require_there(path)
+    path = _without_link(path)
     lock = WriterLock(path)
     try:
         opened: StoreWriter = writer(path, lock, disk or Disk())
@@ -83,6 +84,7 @@ def create_or_append(
     """
     path, _, writer, _ = _backend(path)
     header = make_header(spec, dtype or "float16", provenance)
+    path = _without_link(path)
     lock = WriterLock(path)
     try:
         make = (
@@ -122,3 +124,15 @@ def _backend(path: str | Path) -> tuple[Path, Any, Any, Any]:
 def _require_there(path: Path) -> None:
     if not path.exists():
         raise StoreError(f"{path}: no such store; make one with extract_features.py")
+
+
+def _without_link(path: Path) -> Path:
+    """Where a store is that is named by a link: all writers lock and write in that one place."""
+    if not path.is_symlink():
+        return path
+    if not path.exists():
+        raise StoreError(
+            f"{path}: a symbolic link to {path.readlink()}, where nothing is; remove the link, or "
+            "bring back the store that it leads to"
+        )
+    return path.resolve()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import astuple
 from pathlib import Path
 from typing import Self
 
@@ -23,9 +24,9 @@ import numpy as np
 
 from pipeline.errors import StoreError
 from pipeline.store.base import FeatureStore
-from pipeline.store.disk import Disk, pread_into
+from pipeline.store.disk import Disk, in_the_way, linked, pread_into
 from pipeline.store.hdf5_guard import check_layout, note_sound, require_sound
-from pipeline.store.hdf5_layout import Hdf5Layout, end_of
+from pipeline.store.hdf5_layout import SIGNATURE, Hdf5Layout, end_of
 from pipeline.store.header import Header, named_errors, not_a_store, read_header
 from pipeline.store.interrupts import interrupts_held
 from pipeline.store.journal import clear_journal, pending_pages
@@ -33,11 +34,13 @@ from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_shared, unlock
 from pipeline.store.manifest import Entry, Index, damaged, parse
 from pipeline.store.plain_files import open_regular
+from pipeline.store.seal import Seal, no_seal
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from pipeline.store.video_writer import VideoWriter
 from pipeline.store.writer import StoreWriter
 
 _MANIFEST_CHUNK = 32 << 10
+_EMPTY_BYTES = 1 << 20  # at most, of a store without videos
 # Superblock version 2: the later one has a mark "open for writing" that outlives a kill.
 _LIBVER = ("v108", "latest")
 
@@ -151,6 +154,8 @@ class Hdf5Writer(StoreWriter):
             manifest = self._file["manifest"]
             manifest.resize((start + len(group),))
             manifest[start:] = np.frombuffer(group, np.uint8)
+            self._index.seal = self._index.seal.after(group)
+            manifest.attrs.modify("seal", np.array(astuple(self._index.seal), "<u8"))
             self._file.flush()
         self._transaction.commit()
         self._log_size += len(group)
@@ -168,7 +173,7 @@ class Hdf5Writer(StoreWriter):
 def _create_file(path: Path, header: Header) -> None:
     import h5py  # late: readers do without
 
-    path.unlink(missing_ok=True)  # of a killed run; a link itself, not where it leads
+    _clear_attempt(path)
     # Strategy "none": freed space is forgotten, never handed out again. Mode "x" follows no link.
     with (
         interrupts_held(),
@@ -177,7 +182,26 @@ def _create_file(path: Path, header: Header) -> None:
         file.attrs["store"] = json.dumps(header.as_json(), indent=1)
         for name in ("features", "seconds", "removed/features", "removed/seconds"):
             file.create_group(name)
-        file.create_dataset("manifest", (0,), np.uint8, chunks=(_MANIFEST_CHUNK,), maxshape=(None,))
+        manifest = file.create_dataset(
+            "manifest", (0,), np.uint8, chunks=(_MANIFEST_CHUNK,), maxshape=(None,)
+        )
+        manifest.attrs["seal"] = np.array(astuple(Seal()), "<u8")
+
+
+def _clear_attempt(path: Path) -> None:
+    """Delete what a kill left of making a store: a small file of our kind, or an empty one.
+
+    Raises:
+        StoreError: something else is there.
+    """
+    if path.is_symlink():
+        raise linked(path)
+    if not path.exists():
+        return
+    head = path.read_bytes()[:8] if path.is_file() and path.stat().st_size <= _EMPTY_BYTES else b"?"
+    if not SIGNATURE.startswith(head):
+        raise in_the_way(path)
+    path.unlink()
 
 
 def _layout(path: Path, fd: int) -> tuple[Hdf5Layout, int]:
@@ -203,12 +227,22 @@ def _load(path: Path, fd: int) -> tuple[Header, Index, int]:
     header, data = _header(layout, path), layout.manifest()
     if data is None:
         raise not_a_store(str(path))
-    index, good = parse(data, str(path))
+    index, good = parse(data, str(path), _seal(layout, header, path), offsets=2)
     if good < len(data):  # commits are whole or not at all here
-        raise damaged(str(path), good)
+        raise damaged(str(path), f"after byte {good}")
     for video_id, entry in index.videos.items():
         _require_inside(path, video_id, entry, header.row_bytes, end)
     return header, index, good
+
+
+def _seal(layout: Hdf5Layout, header: Header, path: Path) -> Seal | None:
+    """What the manifest held at least; None: a store from before seals."""
+    values = layout.seal()
+    if values is not None:
+        return Seal(*values)
+    if header.sealed:
+        raise no_seal(str(path))
+    return None
 
 
 def _require_inside(path: Path, video_id: str, entry: Entry, row_bytes: int, end: int) -> None:

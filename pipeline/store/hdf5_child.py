@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.store.disk import pread_into
-from pipeline.store.hdf5_layout import end_of
+from pipeline.store.hdf5_layout import Hdf5Layout, end_of
 from pipeline.store.journal import PAGE, pending_pages
 from pipeline.store.keys import printable
+from pipeline.store.manifest import parse
 from pipeline.store.plain_files import open_regular
 from pipeline.store.transaction import OverlayFile
 
@@ -89,7 +90,12 @@ def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
 
     with h5py.File(opened, "r") as file:
         found = [(video[0], _problem(file, *video)) for video in videos]
-    return [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        stored = set(file["features"])
+    problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
+    # Of the file as it is now: a writer may have added to it since the store was opened.
+    log = Hdf5Layout(opened.read_at, opened.end).manifest() or b""
+    unknown = stored - set(parse(log, "the manifest")[0].keys)
+    return problems + [f"dataset /features/{key} is not in the manifest" for key in sorted(unknown)]
 
 
 def _problem(file: Any, video_id: str, key: str, shape: list[int], at: list[int]) -> str:

@@ -27,7 +27,7 @@ MOST_HEADER = 16 << 20  # bytes of the attribute "store"
 _MOST_BLOCK = 1 << 20  # bytes of one block of an object header
 _MOST_BLOCKS = 64
 _LEAST_CHUNK, _MOST_CHUNK = 1 << 12, 16 << 20
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = (1 << 64) - 1
 _SPACE, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION = (
     0x01, 0x03, 0x06, 0x07, 0x08, 0x0B, 0x0C, 0x10,
@@ -40,7 +40,7 @@ def end_of(head: bytes) -> int:
     Raises:
         ValueError: no superblock of the version that this program writes, or a damaged one.
     """
-    if len(head) < 48 or head[:8] != _SIGNATURE or head[8] != 2 or head[9:11] != b"\x08\x08":
+    if len(head) < 48 or head[:8] != SIGNATURE or head[8] != 2 or head[9:11] != b"\x08\x08":
         raise ValueError("not an HDF5 file of the kind this program writes")
     if lookup3(head[:44]) != _u32(head, 44):
         raise ValueError("its superblock is damaged")
@@ -61,6 +61,7 @@ class Hdf5Layout:
     def __init__(self, read: Read, end: int) -> None:
         self._read_bytes, self._end = read, end
         self._root = list(self._messages(_u64(self._read(0, 48), 36)))
+        self._manifest = self._manifest_messages()
 
     def header(self) -> str | None:
         """The text of the attribute "store"; None if there is none."""
@@ -71,10 +72,20 @@ class Hdf5Layout:
 
     def manifest(self) -> bytes | None:
         """The bytes of the manifest; None if there is none."""
+        return self._dataset(self._manifest) if self._manifest else None
+
+    def seal(self) -> tuple[int, int, int] | None:
+        """The attribute "seal" of the manifest, three whole numbers; None if it has none."""
+        for kind, body in self._manifest:
+            if kind == _ATTRIBUTE and _attribute_name(body) == b"seal":
+                return _three_numbers(body)
+        return None
+
+    def _manifest_messages(self) -> list[tuple[int, bytes]]:
         for kind, body in self._root:
             if kind == _LINK and (address := _hard_link(body, b"manifest")) is not None:
-                return self._dataset(list(self._messages(address)))
-        return None
+                return list(self._messages(address))
+        return []
 
     def _read(self, offset: int, size: int) -> bytes:
         if not 0 <= offset <= self._end - size:
@@ -202,6 +213,21 @@ def _split(block: bytes, head: int) -> Iterator[tuple[int, bytes]]:
             raise ValueError("an object header is damaged or refers to another one")
         yield kind, block[at : at + size]
         at += size
+
+
+def _three_numbers(body: bytes) -> tuple[int, int, int]:
+    """The value of an attribute of three unsigned numbers of 8 bytes."""
+    name, kind, space = struct.unpack_from("<HHH", body, 2)
+    at = 9 + name
+    # Fixed point, little-endian, unsigned, 8 bytes; then one dimension of three.
+    unsigned = body[at : at + 8] == b"\x10\x00\x00\x00\x08\x00\x00\x00"
+    one_dimension = body[at + kind : at + kind + 2] == b"\x02\x01"
+    if body[0] != 3 or body[1] or not unsigned or not one_dimension or space < 12:
+        raise ValueError('the attribute "seal" is not three numbers')
+    if _u64(body, at + kind + 4) != 3:
+        raise ValueError('the attribute "seal" is not three numbers')
+    a, b, c = struct.unpack_from("<QQQ", body, at + kind + space)
+    return a, b, c
 
 
 def _attribute_name(body: bytes) -> bytes:

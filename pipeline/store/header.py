@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from pipeline.records import FORMAT_VERSION, FeatureSpec
 FORMAT = "visil-index feature store"
 SLAB_BYTES = 8 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_FIRST_FIELDS = {"format", "format_version", "dtype", "spec", "fingerprint", "provenance"}
+_MOST = 1 << 20  # of a number in a description; the largest in use is some thousand
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,15 @@ class Header:
         dtype: of the stored region vectors; `encoding` names what it means.
         format_version: of this layout, the oldest that knows the encoding and insets.
         provenance: what else its maker wanted to be known; any JSON.
+        sealed: it has a checksum, and its manifest a seal (`seal.py`) from the start; False of
+            stores from before both.
     """
 
     spec: FeatureSpec
     dtype: np.dtype
     format_version: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
+    sealed: bool = True
 
     @property
     def encoding(self) -> str:
@@ -60,7 +67,7 @@ class Header:
         return max(1, SLAB_BYTES // self.row_bytes)
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        value = {
             "format": FORMAT,
             "format_version": self.format_version,
             "dtype": self.encoding,
@@ -68,6 +75,7 @@ class Header:
             "fingerprint": self.spec.fingerprint,
             "provenance": self.provenance,
         }
+        return value | {"checksum": _checksum(value)}
 
     def require_same(self, other: Header, path: str, any_dtype: bool = False) -> None:
         """Refuse to mix: `self` is wanted, `other` is what the store at `path` holds.
@@ -123,15 +131,55 @@ def read_header(value: Any, path: str) -> Header:
             f"{FORMAT_VERSION}; upgrade the program"
         )
     try:
-        known = {f.name for f in fields(FeatureSpec)}
-        spec = FeatureSpec(**{k: v for k, v in value["spec"].items() if k in known})
-        return Header(
-            spec, ENCODINGS[value["dtype"]], int(value["format_version"]), value["provenance"]
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        _check_whole(value)
+        spec = _spec(value["spec"])
+        if value["fingerprint"] != spec.fingerprint:
+            raise ValueError("its fingerprint is not the one of its settings")
+        if type(version) is not int or version < 1 or type(value["provenance"]) is not dict:
+            raise ValueError("a field is of another type")
+        sealed = "checksum" in value
+        return Header(spec, ENCODINGS[value["dtype"]], version, value["provenance"], sealed)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise StoreError(
             f"{path}: its description is damaged ({error!r}); copy it again"
         ) from error
+
+
+def _check_whole(value: dict[str, Any]) -> None:
+    """Compare the checksum; a description from before it has the first fields and no others."""
+    rest = {k: v for k, v in value.items() if k != "checksum"}
+    if "checksum" in value and value["checksum"] != _checksum(rest):
+        raise ValueError("its checksum does not fit")
+    if "checksum" not in value and set(value) != _FIRST_FIELDS:
+        raise ValueError("its checksum is gone")
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    """SHA-256 (hex) over the description as JSON, names sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _spec(value: dict[str, Any]) -> FeatureSpec:
+    """Raises ValueError, TypeError: a field is missing, of another type or beyond reason."""
+    kinds = {f.name: str(f.type) for f in fields(FeatureSpec)}
+    found = {k: v for k, v in value.items() if k in kinds}
+    for name, item in found.items():
+        if kinds[name] not in (type(item).__name__, "float"):
+            raise TypeError(f"{name} is {type(item).__name__}, expected {kinds[name]}")
+        least = 0 if name == "query_vectors" else 1
+        if kinds[name] == "int" and not least <= item <= _MOST:
+            raise ValueError(f"{name} is {item}, expected {least} to {_MOST}")
+    spec = FeatureSpec(**found)
+    if isinstance(found["fps"], bool | str) or not 0 < spec.fps < math.inf:
+        raise ValueError(f"fps is {found['fps']!r}")
+    return spec
 
 
 def not_a_store(path: str) -> StoreError:
@@ -154,7 +202,9 @@ def named_errors(path: Path) -> Iterator[None]:
                 f"{path}: {os.strerror(error.errno)}; make room, then run the same command again"
             ) from error
         raise _unusable(path, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError,
+    ) as error:  # fmt: skip
         raise _unusable(path, error) from error
 
 

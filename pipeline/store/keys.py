@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 
 MAX_LENGTH = 150
+_VERSION_DIGITS = 15
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 # Names that Windows or a Zarr hierarchy keeps for itself.
 _RESERVED = re.compile(r"(zarr\.json|\.z\w+|(con|prn|aux|nul|com\d|lpt\d)(\..*)?)", re.IGNORECASE)
+_IN_KEYS = bytes(_SAFE) + b"%~+\n"
+
+
+def are_keys(keys: Collection[str]) -> bool:
+    """Whether `KeyMaker` could have made all these names: none is a path or leads elsewhere.
+
+    Raises:
+        TypeError, ValueError: one is no text, or not ASCII.
+    """
+    lines = ("\n" + "\n".join(keys) + "\n").encode("ascii")
+    return not keys or (
+        not lines.translate(None, _IN_KEYS)
+        and lines.count(b"\n") == len(keys) + 1
+        and not any(bad in lines for bad in (b"\n\n", b"\n.", b".\n"))
+        and b"\nzarr.json\n" not in lines.lower()
+        and max(map(len, keys)) <= MAX_LENGTH + 50  # of the version
+    )
 
 
 def escape(video_id: str) -> str:
@@ -50,7 +69,9 @@ class KeyMaker:
     def note(self, key: str) -> None:
         """Count a key found in the manifest or in the store, current or not."""
         name, _, version = key.partition("~")
-        name, number = name.casefold(), int(version) if version.isdecimal() else 1
+        # A longer number is none that `new` gives, and the next one would not be a key.
+        own = version.isdecimal() and len(version) <= _VERSION_DIGITS
+        name, number = name.casefold(), int(version) if own else 1
         self._used[name] = max(self._used.get(name, 0), number)
 
     def new(self, video_id: str) -> str:

@@ -8,7 +8,7 @@ One line a record, closed in groups by a commit line with the length and CRC-32 
     {"op":"commit","bytes":391,"crc32":"5e1c0a47"}
 
 What no commit line closes does not exist: a video is done when its put record is committed,
-and that is written after everything else of it.
+and that is written after everything else of it. `seal.py` tells a log that lost commits.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import StoreError
 from pipeline.records import Failure, SourceInfo, VideoRecord
+from pipeline.store import checks
 from pipeline.store.keys import KeyMaker
+from pipeline.store.seal import Seal, cut_off
 
 _COMMIT = b'{"op":"commit",'
 _SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped
-_decode = json.JSONDecoder().raw_decode
+_decode = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
+_BAD = (  # the last comes from the decoder: no JSON
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, StopIteration,
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a video's numbers are.
 
     Attributes:
@@ -57,10 +61,20 @@ class Entry:
 
 
 class Index:
-    """The state that a manifest's records add up to."""
+    """The state that a manifest's records add up to.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the store, for messages.
+
+    Attributes:
+        videos: where the numbers of each video are, by id.
+        seal: how much of a manifest it was read from.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.videos: dict[str, Entry] = {}
+        self.seal = Seal()
         self._next_place = 0
         self._keys: list[str] = []
         self._failures: dict[str, str] = {}
@@ -69,7 +83,7 @@ class Index:
         """Take in one record; a success clears a failure, a failure never clears features."""
         # The source comes last and is half of the line: left for `record` and `failures`.
         head, source, _ = line.partition(_SOURCE)
-        record, _ = _decode(head + "}" if source else head)
+        record, _ = _decode(head + "}" if source else head, 0)
         op, video_id = record["op"], record["id"]
         if op == "put":
             self._keys.append(record["key"])
@@ -92,6 +106,31 @@ class Index:
         if any(a > b for a, b in pairwise(places)):
             self.videos = dict(sorted(self.videos.items(), key=lambda item: item[1].place))
 
+    def check(self, offsets: int | None = None) -> None:
+        """Raises ValueError or TypeError if a record says what no writer writes.
+
+        Args:
+            offsets: how many a video has; None: none or two.
+        """
+        entries = self.videos.values()
+        frames = [e.frames for e in entries]
+        checks.check_keys(self._keys)
+        checks.check_ids(self.videos)
+        checks.check_ids(self._failures)
+        checks.check_checksums([e.crc32c for e in entries])
+        checks.check_whole(frames, 1, checks.MAX_FRAMES)
+        checks.check_whole([e.rows for e in entries], 1, checks.MAX_FRAMES)
+        checks.check_whole([e.place for e in entries], 0)
+        checks.check_whole([offset for e in entries for offset in e.at], 0)
+        checks.check_insets([e.insets for e in entries], frames)
+        if not {len(e.at) for e in entries} <= ({0, 2} if offsets is None else {offsets}):
+            raise ValueError("a video has too few or too many offsets")
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key that a record has ever named."""
+        return self._keys
+
     def make_keys(self) -> KeyMaker:
         """A maker of keys that no record so far has named."""
         maker = KeyMaker()
@@ -100,15 +139,37 @@ class Index:
         return maker
 
     def record(self, video_id: str) -> VideoRecord:
-        value = json.loads(self.videos[video_id].line)
-        source = _source(value["source"])
-        insets = tuple(value.get("insets", ()))
-        return VideoRecord(video_id, value["frames"], source, value.get("note", ""), insets)
+        """Raises StoreError if the line says what no writer writes."""
+        entry = self.videos[video_id]
+        with self._named(video_id):
+            value = checks.strict_json(entry.line)
+            insets = tuple(value.get("insets", ()))
+            same = (value["id"], value["key"], value["frames"], insets)
+            if same != (video_id, entry.key, entry.frames, entry.insets):
+                raise ValueError("its source is not the last field")
+            note = checks.text_from(value.get("note", ""))
+            source = checks.source_from(value["source"])
+        return VideoRecord(video_id, entry.frames, source, note, entry.insets)
 
     @property
     def failures(self) -> dict[str, Failure]:
-        parsed = ((key, json.loads(line)) for key, line in self._failures.items())
-        return {k: Failure(k, v["reason"], v["detail"], _source(v["source"])) for k, v in parsed}
+        """Raises StoreError if a line says what no writer writes."""
+        return {video_id: self._failure(video_id) for video_id in self._failures}
+
+    def _failure(self, video_id: str) -> Failure:
+        with self._named(video_id):
+            value = checks.strict_json(self._failures[video_id])
+            if value["id"] != video_id:
+                raise ValueError("its source is not the last field")
+            reason, detail = checks.text_from(value["reason"]), checks.text_from(value["detail"])
+            return Failure(video_id, reason, detail, checks.source_from(value["source"]))
+
+    @contextmanager
+    def _named(self, video_id: str) -> Iterator[None]:
+        try:
+            yield
+        except _BAD as error:
+            raise damaged(self.name, f"at video {video_id!r}") from error
 
     def has_failed(self, video_id: str) -> bool:
         return video_id in self._failures
@@ -158,8 +219,16 @@ def close_group(lines: list[str]) -> bytes:
     return group + _commit_line(group) + b"\n"
 
 
-def parse(data: bytes, name: str) -> tuple[Index, int]:
+def parse(
+    data: bytes, name: str, seal: Seal | None = None, offsets: int | None = None
+) -> tuple[Index, int]:
     """Read a whole manifest.
+
+    Args:
+        data: the log.
+        name: of the store, for messages.
+        seal: what the log held at least; None for stores of before seals.
+        offsets: how many a video has in this kind of store; None: none or two.
 
     Returns:
         The index, and how many bytes are good. What follows them is a commit that was cut
@@ -167,60 +236,69 @@ def parse(data: bytes, name: str) -> tuple[Index, int]:
 
     Raises:
         StoreError: `name` is damaged before its last commit or within it, which no interrupted
-            write does.
+            write does; or it holds less than the seal says.
     """
-    index, good = Index(), 0
+    index, at = Index(name), Seal()
+    kept = seal is None or seal == at
     with _no_garbage_collection():
-        for start, mark, end in _groups(data):
-            if start != good:
-                raise damaged(name, good)
-            try:
-                for line in data[start:mark].decode("ascii").split("\n")[:-1]:
+        try:
+            for mark, end in _groups(data):
+                for line in data[at.size : mark].decode("ascii").split("\n")[:-1]:
                     index.apply(line)
-            except (ValueError, KeyError, TypeError) as error:
-                raise damaged(name, good) from error
-            good = end
-        if not _cut_short(data[good:]):
-            raise damaged(name, good)
+                at = Seal(end, at.groups + 1, zlib.crc32(data[mark:end], at.crc32))
+                kept = kept or at == seal
+            if seal is not None and not kept:
+                raise cut_off(name, seal, at)
+            if not _cut_short(data[at.size :]):
+                raise damaged(name, f"after byte {at.size}")
+            index.check(offsets)
+        except _BAD as error:
+            raise damaged(name, f"after byte {at.size}") from error
         index.sort()
-    return index, good
+    index.seal = at
+    return index, at.size
 
 
 def _cut_short(tail: bytes) -> bool:
     """An interrupted write leaves a part of a group, or holes of zeros in it, or nothing.
 
     A group that is all there and does not fit its checksum was written whole, and the arrays that
-    it names are not to be cleared away.
+    it names are not to be cleared away. Nor is a tail cut short that holds two commits, or a whole
+    one behind what does not fit: each was synced before the next was begun.
     """
-    there = _COMMIT in tail and tail.endswith(b"\n")  # its quotes stand in no string of a record
-    return not there or b"\0" in tail
+    commits = tail.count(_COMMIT)  # its quotes stand in no string of a record
+    if commits > 1 or (commits and _ends_in_a_group(tail)):
+        return False
+    return not (commits and tail.endswith(b"\n")) or b"\0" in tail
 
 
-def _groups(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(start, start of the commit line, end) of every group whose checksum fits."""
-    mark = data.find(_COMMIT)
+def _ends_in_a_group(tail: bytes) -> bool:
+    mark = tail.find(_COMMIT)
+    line, end, _ = tail[mark:].partition(b"\n")
+    try:
+        start = mark - int(json.loads(line)["bytes"])
+    except _BAD:
+        return False
+    return bool(end) and 0 <= start < mark and line == _commit_line(tail[start:mark])
+
+
+def _groups(data: bytes) -> Iterator[tuple[int, int]]:
+    """(start of the commit line, end) of the groups that fit, up to the first that does not."""
+    good, mark = 0, data.find(_COMMIT)
     while mark >= 0:
-        end = data.find(b"\n", mark) + 1
         # A commit line starts a line; the same text within a note or an id does not.
-        if end and (mark == 0 or data[mark - 1] == ord("\n")):
-            start = mark - _group_bytes(data[mark:end])
+        if mark == 0 or data[mark - 1] == ord("\n"):
+            end = data.find(b"\n", mark) + 1
             with memoryview(data) as view:
-                if 0 <= start < mark and view[mark : end - 1] == _commit_line(view[start:mark]):
-                    yield start, mark, end
+                if not end or view[mark : end - 1] != _commit_line(view[good:mark]):
+                    return
+            yield mark, end
+            good = end
         mark = data.find(_COMMIT, mark + 1)
 
 
-def _group_bytes(line: bytes) -> int:
-    """What a commit line says of its group's length; 0 if it is no such line."""
-    try:
-        return int(json.loads(line)["bytes"])
-    except (ValueError, KeyError, TypeError):
-        return 0
-
-
 def _commit_line(group: bytes | memoryview) -> bytes:
-    value = {"op": "commit", "bytes": len(group), "crc32": f"{zlib.crc32(group):08x}"}
-    return _line(value).encode("ascii")
+    return b'{"op":"commit","bytes":%d,"crc32":"%08x"}' % (len(group), zlib.crc32(group))
 
 
 def _line(value: dict[str, Any]) -> str:
@@ -240,16 +318,11 @@ def _entry(record: dict[str, Any], line: str, place: int) -> Entry:
     )
 
 
-def _source(value: dict[str, Any]) -> SourceInfo:
-    known = {f.name for f in fields(SourceInfo)}
-    return SourceInfo(**{k: v for k, v in value.items() if k in known})
-
-
-def damaged(name: str, good: int) -> StoreError:
-    """The error for a manifest of which only the first `good` bytes are."""
+def damaged(name: str, where: str) -> StoreError:
+    """The error for a manifest that says what no writer writes, or is not whole."""
     return StoreError(
-        f"{name}: the manifest is damaged after byte {good}; copy the store again from where it "
-        "came from, or extract the features again"
+        f"{name}: the manifest is damaged {where}; copy the store again from where it came from, "
+        "or extract the features again"
     )
 
 

@@ -36,6 +36,10 @@ class StoreWriter(ABC):
     `ids`, `record` and `failures` show the store as the next commit leaves it. After an error
     of the disk nothing more is written: what was committed is intact, and the way on is to
     make room and to open the store again.
+
+    Attributes:
+        notes: what a person should know of the store as it was found, one sentence each; the
+            command prints them.
     """
 
     def __init__(self, path: Path, lock: WriterLock, header: Header, index: Index) -> None:
@@ -44,6 +48,7 @@ class StoreWriter(ABC):
         self.dtype: np.dtype = header.dtype
         self.provenance: dict[str, Any] = header.provenance
         self.header = header
+        self.notes: list[str] = []
         self._lock = lock
         self._index = index
         self._keys = index.make_keys()

@@ -5,14 +5,16 @@
     features/KEY/c.K.0.0   its K-th chunk, raw little-endian bytes; a short video has one
     manifest/zarr.json     an empty array, so that Zarr tools take the folder for their own
     manifest/log.jsonl     the log of `manifest.py`
+    manifest/seal          how much of it there is at least, see `seal.py`
+    manifest/unfinished.jsonl  keys that a writer has begun; only while or after it worked
 
 An array is written under a key that no record has ever named, synced, and only then named in
-the log. What the log does not name is deleted by the next writer, unless a reader is there.
+the log. What was replaced, removed or begun by a killed writer is deleted by the next writer,
+unless a reader is there. What neither the log nor `unfinished.jsonl` has ever named is left alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -23,17 +25,31 @@ from typing import Any, Self
 import numpy as np
 
 from pipeline.store.base import FeatureStore
-from pipeline.store.disk import O_BINARY, Disk, pread_into
-from pipeline.store.header import Header, named_errors, not_a_store, read_header
+from pipeline.store.checks import strict_json
+from pipeline.store.disk import O_BINARY, O_NONBLOCK, Disk, open_own, pread_into
+from pipeline.store.header import Header, named_errors
 from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_exclusive, lock_shared, unlock
-from pipeline.store.manifest import Entry, parse
+from pipeline.store.manifest import Entry, Index, parse
 from pipeline.store.video_writer import BUFFER_BYTES, VideoWriter
 from pipeline.store.writer import StoreWriter
+from pipeline.store.zarr_layout import (
+    SealFile,
+    Unfinished,
+    create_folder,
+    load_header,
+    load_seal,
+    log_path,
+    read_log,
+    read_text,
+    require_no_links,
+    unfinished_keys,
+)
 
 CHUNK_BYTES = 4 << 20  # of a video that is too long for one chunk
 _SYNC_THREADS = 16
-_ABOUT = "the manifest of this feature store is the file log.jsonl in this folder"
+_METADATA_BYTES = 1 << 20, 64  # at most: of an array's zarr.json, and more for each frame
+_NAMED = 5  # unknown arrays that a note names
 
 
 class ZarrStore(FeatureStore):
@@ -41,11 +57,11 @@ class ZarrStore(FeatureStore):
 
     def __init__(self, path: Path) -> None:
         with named_errors(path):
-            header = _load_header(path)
-            self._log = os.open(_log_path(path), os.O_RDONLY | O_BINARY)
+            header = load_header(path)
+            self._log = os.open(log_path(path), os.O_RDONLY | O_BINARY | O_NONBLOCK)
             try:
                 lock_shared(self._log)  # held until close: keeps writers from clearing up
-                index, _ = parse(_read_all(self._log), str(path))
+                index, _ = _load_index(path, header, self._log)
             except BaseException:
                 os.close(self._log)
                 raise
@@ -72,13 +88,22 @@ class ZarrStore(FeatureStore):
         return np.array(self._metadata(entry)["attributes"]["seconds"], "<f8")
 
     def _metadata(self, entry: Entry) -> dict[str, Any]:
-        with open(f"{self._features}/{entry.key}/zarr.json", encoding="utf-8") as file:
-            value: dict[str, Any] = json.load(file)
+        fixed, each = _METADATA_BYTES
+        file = f"{self._features}/{entry.key}/zarr.json"
+        value: dict[str, Any] = strict_json(read_text(file, fixed + each * entry.frames))
         return value
 
     def _check_layout(self) -> list[str]:
         found = ((video_id, self._check_video(e)) for video_id, e in self._index.videos.items())
-        return [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        return problems + [
+            f"array features/{name} is not in the manifest" for name in self._unknown()
+        ]
+
+    def _unknown(self) -> list[str]:
+        names = _arrays_in(self.path)
+        # In this order: a writer at work notes a key before it makes the array.
+        return sorted(names - set(self._index.keys) - unfinished_keys(self.path))
 
     def _check_video(self, entry: Entry) -> str:
         try:
@@ -89,7 +114,7 @@ class ZarrStore(FeatureStore):
                 self.dtype.name,
                 [entry.rows, *self._frame_shape],
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             return f"array features/{entry.key} cannot be read ({error})"
         return "" if same else f"array features/{entry.key} is not what the manifest says"
 
@@ -97,7 +122,7 @@ class ZarrStore(FeatureStore):
 def zarr_header(path: Path) -> Header:
     """What the store says of itself; its manifest, which may be long, is not read."""
     with named_errors(path):
-        return _load_header(path)
+        return load_header(path)
 
 
 class ZarrWriter(StoreWriter):
@@ -107,21 +132,24 @@ class ZarrWriter(StoreWriter):
         import zarr  # late: readers do without, and it takes a while
 
         with named_errors(path):
-            header = _load_header(path)
-            self._log_fd = os.open(_log_path(path), os.O_RDWR | O_BINARY)
+            require_no_links(path)
+            header = load_header(path)
+            self._log_fd = open_own(log_path(path), os.O_RDWR)
             try:
-                data = _read_all(self._log_fd)
-                index, self._log_size = parse(data, str(path))
-                if self._log_size < len(data):
+                index, self._log_size = _load_index(path, header, self._log_fd)
+                self._unfinished = Unfinished(path)
+                if self._log_size < os.fstat(self._log_fd).st_size:
                     disk.truncate(self._log_fd, self._log_size)
                 self._group = zarr.open_group(path / "features", mode="r+", zarr_format=3)
+                self._seal = SealFile(path, disk)
             except BaseException:
                 os.close(self._log_fd)
                 raise
         self._disk = disk
         self._unsynced: list[str] = []
         super().__init__(path, lock, header, index)
-        names = os.listdir(path / "features")
+        names = set(os.listdir(path / "features"))
+        self._note_unknown()
         self._collect_garbage(names)
         # What a killed writer left is still there if a reader is: its names are not free.
         for name in names:
@@ -132,8 +160,7 @@ class ZarrWriter(StoreWriter):
         """Make an empty store, visible only when it is whole, and open it."""
         temporary = path.with_name(path.name + ".new")
         with named_errors(path):
-            shutil.rmtree(temporary, ignore_errors=True)
-            _create_folder(temporary, header)
+            create_folder(temporary, header)
             for file in sorted(temporary.rglob("*"), reverse=True):
                 disk.sync_path(file)
             disk.sync_path(temporary)
@@ -144,6 +171,7 @@ class ZarrWriter(StoreWriter):
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         rows = _chunk_rows(video.frames, self.header.row_bytes)
         tail = self.header.row_shape
+        self._unfinished.add(key)
         array = self._group.create_array(
             key,
             shape=(video.frames, *tail),
@@ -172,6 +200,8 @@ class ZarrWriter(StoreWriter):
         self._disk.pwrite(self._log_fd, group, self._log_size)
         self._disk.fsync(self._log_fd)
         self._log_size += len(group)
+        self._index.seal = self._index.seal.after(group)
+        self._seal.write(self._index.seal)
         self._unsynced = []
 
     def _sync_array(self, key: str) -> None:
@@ -185,10 +215,25 @@ class ZarrWriter(StoreWriter):
             if self._error is None:
                 self._collect_garbage()
         finally:
+            self._unfinished.close()
+            self._seal.close()
             os.close(self._log_fd)
 
+    def _note_unknown(self) -> None:
+        """Arrays that no writer's record names: of a damaged manifest, or put there by hand."""
+        known = {*self._index.keys, *self._unfinished.keys}
+        if unknown := sorted(_arrays_in(self.path) - known):
+            named = ", ".join(map(repr, unknown[:_NAMED])) + ", ..." * (len(unknown) > _NAMED)
+            self.notes.append(
+                f"{self.path}: {len(unknown)} arrays in features/ are not in the manifest "
+                f"({named}) and were left alone; `verify` names all: delete them by hand if nobody "
+                "needs them"
+            )
+
     def _collect_garbage(self, names: Iterable[str] | None = None) -> None:
-        """Delete arrays that the log does not name, unless a reader may still want them.
+        """Delete arrays of this program that are no longer current, or were never finished.
+
+        Nothing happens while a reader is there, who may still want them.
 
         Args:
             names: what is in the features folder; None lists it.
@@ -196,15 +241,26 @@ class ZarrWriter(StoreWriter):
         if not lock_exclusive(self._log_fd, patience=0):
             return
         try:
-            current = {entry.key for entry in self._index.videos.values()} | {"zarr.json"}
+            current = {entry.key for entry in self._index.videos.values()}
+            begun = {*self._index.keys, *self._unfinished.keys}
             listed = os.listdir(self.path / "features") if names is None else names
-            for name in set(listed) - current:
+            for name in begun.difference(current).intersection(listed):
                 _remove(self.path / "features" / name)
-            # Zarr's own temporary files, where it was killed while it wrote them.
-            for file in (*self.path.glob("*.partial"), *self.path.glob("*/*.partial")):
-                _remove(file)
+            self._unfinished.clear()
         finally:
             unlock(self._log_fd)
+
+
+def _load_index(path: Path, header: Header, log: int) -> tuple[Index, int]:
+    # The seal first: the log may grow in between, and is never shorter than its seal.
+    seal = load_seal(path, header)
+    return parse(read_log(log, path), str(path), seal)
+
+
+def _arrays_in(path: Path) -> set[str]:
+    """Names of folders in the features folder, links to such included."""
+    with os.scandir(path / "features") as found:
+        return {item.name for item in found if item.name[0] != "." and item.is_dir()}
 
 
 def _chunk_rows(frames: int, row_bytes: int) -> int:
@@ -215,43 +271,13 @@ def _chunk_rows(frames: int, row_bytes: int) -> int:
     return -(-frames // pieces)
 
 
-def _create_folder(path: Path, header: Header) -> None:
-    import zarr
-
-    root = zarr.create_group(path, zarr_format=3, attributes={"store": header.as_json()})
-    root.create_group("features")
-    root.create_array(
-        "manifest", shape=(0,), chunks=(1,), dtype="uint8", attributes={"about": _ABOUT}
-    )
-    _log_path(path).touch()
-
-
-def _log_path(path: Path) -> Path:
-    return path / "manifest" / "log.jsonl"
-
-
-def _load_header(path: Path) -> Header:
-    root, log = path / "zarr.json", _log_path(path)
-    if not root.is_file() or not log.is_file():
-        raise not_a_store(str(path))
-    value = json.loads(root.read_text(encoding="utf-8"))
-    return read_header(value.get("attributes", {}).get("store"), str(path))
-
-
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _read_all(fd: int) -> bytes:
-    data = bytearray(os.fstat(fd).st_size)
-    return bytes(memoryview(data)[: pread_into(fd, memoryview(data), 0)])
 
 
 def _read_part(path: str, buffer: memoryview, offset: int) -> int:
-    fd = os.open(path, os.O_RDONLY | O_BINARY)
+    fd = os.open(path, os.O_RDONLY | O_BINARY | O_NONBLOCK)
     try:
         return pread_into(fd, buffer, offset)
     finally:

@@ -259,10 +259,14 @@ def test_no_room_for_the_temporary_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("cut", [1, 30, 200])
 def test_zarr_ignores_a_torn_last_line(tmp_path: Path, cut: int) -> None:
+    """The seal is written after the line: a crash within the line leaves the seal before."""
     path = tmp_path / "store.zarr"
     for video_id in "ab":
+        seal = (path / "manifest" / "seal").read_bytes() if video_id == "b" else b""
         with create_or_append(path, SPEC) as writer:
             add(writer, video_id, seed=ord(video_id))
+    (path / "manifest" / "seal").write_bytes(seal)
+    (path / "manifest" / "unfinished.jsonl").write_text('"b"\n')
     log = path / "manifest" / "log.jsonl"
     whole = log.read_bytes()
     for tail in (whole[:-cut], whole[:-cut] + bytes(cut)):
@@ -282,8 +286,8 @@ def test_zarr_clears_up_after_a_killed_writer(tmp_path: Path) -> None:
         add(writer, "a", seed=1)
     (path / "features" / "half" / "deep").mkdir(parents=True)
     (path / "features" / "half" / "c.0.0.0").write_bytes(b"half")
-    for folder in (path, path / "features", path / "manifest", path / "features" / "half"):
-        (folder / "zarr.0123.partial").write_bytes(b"{")
+    (path / "features" / "half" / "zarr.0123.partial").write_bytes(b"{")
+    (path / "manifest" / "unfinished.jsonl").write_text('"half"\n"cut sho')
     (path / "README.txt").write_text("not ours")
     with open_store(path) as store:
         assert store.ids == ["a"]
@@ -297,7 +301,11 @@ def test_zarr_clears_up_after_a_killed_writer(tmp_path: Path) -> None:
         "zarr.json",
     ]
     assert sorted(p.name for p in (path / "features").iterdir()) == ["a", "zarr.json"]
-    assert sorted(p.name for p in (path / "manifest").iterdir()) == ["log.jsonl", "zarr.json"]
+    assert sorted(p.name for p in (path / "manifest").iterdir()) == [
+        "log.jsonl",
+        "seal",
+        "zarr.json",
+    ]
 
 
 def test_zarr_takes_other_names_where_a_killed_writer_left_some(tmp_path: Path) -> None:
@@ -307,6 +315,7 @@ def test_zarr_takes_other_names_where_a_killed_writer_left_some(tmp_path: Path) 
         add(writer, "a", seed=1)
     for name in ("b", "B~x"):
         shutil.copytree(path / "features" / "a", path / "features" / name)
+    (path / "manifest" / "unfinished.jsonl").write_text('"b"\n"B~x"\n')
     with open_store(path) as reader:
         with create_or_append(path, SPEC) as writer:
             add(writer, "b", seed=2)

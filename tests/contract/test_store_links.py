@@ -1,4 +1,4 @@
-"""Journals of other stores, and links where a store keeps its own files."""
+"""Symbolic links, pipes and foreign files in a store and beside it."""
 
 from __future__ import annotations
 
@@ -10,107 +10,146 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.store import create_or_append, open_store, open_writer
-from tests.faulty_disk import Crash, FaultyDisk
+from tests.contract.test_store_loss import files, fill, make_old
 from tests.store_helpers import SPEC, add, assert_holds
 
-
-def make(path: Path, first_seed: int) -> None:
-    path.parent.mkdir()
-    with create_or_append(path, SPEC) as writer:
-        for seed in range(first_seed, first_seed + 10):
-            add(writer, f"v{seed - first_seed}", seed)
+KINDS = ("h5", "zarr")
 
 
-def killed_within_a_commit(path: Path, seed: int) -> Path:
-    """The commit of one more video is in the journal only; returns the journal."""
-    disk = FaultyDisk()
-    writer = create_or_append(path, SPEC, disk=disk)
-    original = disk.replace
+@pytest.mark.parametrize(
+    "name",
+    ["features", "manifest", "zarr.json", "manifest/log.jsonl", "manifest/seal",
+     "manifest/unfinished.jsonl", "features/zarr.json", "manifest/zarr.json"],
+)  # fmt: skip
+def test_nothing_is_written_through_a_link_in_a_store(tmp_path: Path, name: str) -> None:
+    path, other = tmp_path / "store.zarr", tmp_path / "other.zarr"
+    fill(path)
+    fill(other)
+    with create_or_append(other, SPEC) as writer:
+        add(writer, "only here", seed=8)
+    (other / "manifest" / "unfinished.jsonl").write_text("")
+    before, linked = files(other), path / name
+    if linked.is_dir():
+        shutil.rmtree(linked)
+    else:
+        linked.unlink(missing_ok=True)
+    linked.symlink_to(other / name)
+    with pytest.raises(StoreError, match=r"symbolic link|the manifest is damaged"):  # noqa: SIM117
+        with create_or_append(path, SPEC) as writer:
+            add(writer, "new", seed=7)
+    assert files(other) == before
 
-    def crash_after_the_rename(source: Path, target: Path) -> None:
-        original(source, target)
-        disk.at = disk.steps + 2
 
-    disk.replace = crash_after_the_rename  # type: ignore[method-assign]
-    add(writer, "more", seed)
-    with pytest.raises(Crash):
+def test_the_first_seal_of_an_old_store_follows_no_link(tmp_path: Path) -> None:
+    path, victim = tmp_path / "store.zarr", tmp_path / "victim"
+    fill(path)
+    make_old(path)
+    victim.write_text("precious")
+    (path / "manifest" / "seal.new").symlink_to(victim)
+    writer = create_or_append(path, SPEC)
+    add(writer, "e", seed=4)
+    with pytest.raises(StoreError, match="symbolic link"):
         writer.commit()
     writer.close()
-    return path.with_name(path.name + ".journal")
-
-
-def test_a_journal_applies_to_its_own_store_only(tmp_path: Path) -> None:
-    """Two stores of equal ids, sizes and places, each killed within the same commit."""
-    first, second = tmp_path / "1" / "s.h5", tmp_path / "2" / "s.h5"
-    make(first, 0)
-    make(second, 50)
-    journals = killed_within_a_commit(first, 7), killed_within_a_commit(second, 7)
-    assert first.stat().st_size == second.stat().st_size
-    own = journals[1].read_bytes()
-    shutil.copy(journals[0], journals[1])
-    content = second.read_bytes()
-    for use in (open_store, open_writer):
-        with pytest.raises(StoreError, match=r"s\.h5\.journal: the journal .* belongs to another"):
-            use(second)
-    assert second.read_bytes() == content
-    journals[1].write_bytes(own)
-    for path, seed in ((first, 0), (second, 50)):
-        with open_writer(path) as writer:
-            assert "more" in writer
-        with open_store(path) as store:
-            assert_holds(store, "v3", seed + 3)
-            assert_holds(store, "more", 7)
-            assert store.verify() == []
-
-
-def test_a_journal_never_makes_a_store_larger(tmp_path: Path) -> None:
-    """The store was restored from before the commit; the journal was left."""
-    path = tmp_path / "1" / "s.h5"
-    make(path, 0)
-    before = path.read_bytes()
-    killed_within_a_commit(path, 7)
-    path.write_bytes(before)
-    for use in (open_store, open_writer):
-        with pytest.raises(StoreError, match=r"s\.h5\.journal: .*the file ends at"):
-            use(path)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("suffix", [".journal", ".journal.new"])
-def test_a_link_for_a_journal_is_not_followed(tmp_path: Path, suffix: str) -> None:
-    path, victim = tmp_path / "1" / "s.h5", tmp_path / "victim"
-    make(path, 0)
-    victim.write_text("precious")
-    path.with_name(path.name + suffix).symlink_to(victim)
-    if suffix == ".journal":
-        for use in (open_store, open_writer):
-            with pytest.raises(StoreError, match=rf"s\.h5{suffix}: a link .* nothing was changed"):
-                use(path)
-    else:
-        with create_or_append(path, SPEC) as writer:
-            add(writer, "more", 7)
-        with open_store(path) as store:
-            assert_holds(store, "more", 7)
     assert victim.read_text() == "precious"
+    with open_store(path) as store:
+        assert store.verify() == []
 
 
-def test_a_link_for_a_new_store_is_not_followed(tmp_path: Path) -> None:
-    path, victim = tmp_path / "s.h5", tmp_path / "victim"
-    victim.write_text("precious")
-    tmp_path.joinpath("s.h5.new").symlink_to(victim)
+def test_a_link_among_the_arrays_is_left_alone(tmp_path: Path) -> None:
+    path, other = tmp_path / "store.zarr", tmp_path / "other.zarr"
+    fill(path)
+    fill(other)
+    before = files(other)
+    for name in ("e", "gone"):
+        (path / "features" / name).symlink_to(other / "features" / "a")
+    (path / "manifest" / "unfinished.jsonl").write_text('"gone"\n')
     with create_or_append(path, SPEC) as writer:
-        add(writer, "a", 1)
-    assert victim.read_text() == "precious"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.h5", "victim"]
+        assert "('e')" in writer.notes[0]
+        add(writer, "e", seed=4)
+    with open_store(path) as store:
+        assert_holds(store, "e", seed=4)
+    assert files(other) == before
+    assert (path / "features" / "gone").is_symlink()
 
 
-@pytest.mark.timeout(20)
-def test_a_pipe_for_a_store_or_a_journal_does_not_wait(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "p.h5")
-    with pytest.raises(StoreError, match=r"p\.h5: no regular file"):
-        open_store(tmp_path / "p.h5")
-    path = tmp_path / "1" / "s.h5"
-    make(path, 0)
-    os.mkfifo(tmp_path / "1" / "s.h5.journal")
-    with pytest.raises(StoreError, match=r"s\.h5\.journal: a link or no plain file"):
-        open_store(path)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_that_is_named_by_a_link(tmp_path: Path, kind: str) -> None:
+    real, link = tmp_path / "disk" / f"real.{kind}", tmp_path / f"link.{kind}"
+    real.parent.mkdir()
+    fill(real)
+    link.symlink_to(real)
+    with create_or_append(link, SPEC) as writer:
+        assert real.with_name(real.name + ".lock").exists()
+        add(writer, "e", seed=4)
+    assert link.is_symlink()
+    for path in (real, link):
+        with open_store(path) as store:
+            assert_holds(store, "e", seed=4)
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    for attempt in (open_writer, lambda p: create_or_append(p, SPEC)):
+        with pytest.raises(StoreError, match=r"no such store|symbolic link to .*nowhere"):
+            attempt(link)
+    assert link.is_symlink() and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_a_new_store_is_put_together(tmp_path: Path, kind: str) -> None:
+    path, new = tmp_path / f"store.{kind}", tmp_path / f"store.{kind}.new"
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").write_text("precious")
+    for target in (victim, victim / "precious"):
+        new.symlink_to(target)
+        with pytest.raises(StoreError, match=r"store\.\w+\.new: a symbolic link"):
+            create_or_append(path, SPEC)
+        new.unlink()
+    fill(tmp_path / "foreign.zarr")
+    for foreign in (tmp_path / "foreign.zarr", victim, victim / "precious"):
+        foreign.rename(new)
+        with pytest.raises(StoreError, match="in the way of making a store"):
+            create_or_append(path, SPEC)
+        new.rename(foreign)
+    assert (victim / "precious").read_text() == "precious"
+    with open_store(tmp_path / "foreign.zarr") as store:
+        assert store.verify() == []
+
+
+def test_the_rest_of_an_attempt_is_cleared_away(tmp_path: Path) -> None:
+    for path, other in ((tmp_path / "a.zarr", "x.zarr"), (tmp_path / "b.h5", "y.h5")):
+        create_or_append(tmp_path / other, SPEC).close()
+        (tmp_path / other).rename(path.with_name(path.name + ".new"))
+        with create_or_append(path, SPEC) as writer:
+            add(writer, "a", seed=1)
+        assert not path.with_name(path.name + ".new").exists()
+        with open_store(path) as store:
+            assert_holds(store, "a", seed=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["c.0.0.0", "zarr.json"])
+def test_a_pipe_in_the_place_of_a_file_does_not_hang(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "store.zarr"
+    fill(path)
+    file = path / "features" / "a" / name
+    file.unlink()
+    os.mkfifo(file)
+    with open_store(path) as store:
+        with pytest.raises(StoreError, match="video 'a' cannot be read"):
+            store.read("a")
+        assert len(store.verify()) >= 1
+    (path / "manifest" / "seal").unlink()
+    os.mkfifo(path / "manifest" / "seal")
+    for attempt in (open_store, open_writer):
+        with pytest.raises(StoreError, match="seal"):
+            attempt(path)
+
+
+def test_a_log_that_is_one_large_hole(tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    fill(path)
+    os.truncate(path / "manifest" / "log.jsonl", 1 << 40)
+    for attempt in (open_store, open_writer):
+        with pytest.raises(StoreError, match="nearly all of them a hole"):
+            attempt(path)
