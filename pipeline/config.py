@@ -126,6 +126,7 @@ class CompareConfig:
         background_weight, background_top_k: with a background set, so much of the mean of a
             query's best scores in it is taken off its scores, and of how many; chosen on
             validation videos, see benchmarks/NOTES.md.
+        checksums: compare the checksum of each video with the store's while it is read.
     """
 
     similarity_function: str | None = None
@@ -137,6 +138,7 @@ class CompareConfig:
     adapt: bool = False
     background_weight: float = 0.5
     background_top_k: int = 5
+    checksums: bool = True
 
     def __post_init__(self) -> None:
         _require(
@@ -284,7 +286,7 @@ def load_config(path: str | Path | None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the configuration: {error}") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected sections `extract:`, `compare:`, `train:`")
     config = Config()

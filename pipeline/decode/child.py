@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from pipeline.decode.wire import Kind, receive
 from pipeline.errors import PipelineError
+from pipeline.scratch import scratch_file
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
@@ -47,12 +47,12 @@ class Child:
         jobs: that it was given.
 
     Raises:
-        PipelineError: the system starts no more processes.
+        PipelineError: the system starts no more processes, or has no temporary folder.
     """
 
     def __init__(self) -> None:
         # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._stderr: IO[bytes] = scratch_file()
         # This package first: relative entries are wrong once the working directory has changed.
         path = [_ROOT, *(os.path.abspath(entry) for entry in sys.path)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
