@@ -1,6 +1,10 @@
 """Stage two over damaged stores: the damaged video is named, all others score as before."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +150,31 @@ def test_insets_lie_behind_a_video_and_are_checked_with_it(tmp_path, model):
     after, asked, found = table(path, path, model)
     assert list(asked) == list(found) == ["x"]
     assert after[1, 1] == before[1, 1] and np.isnan(after[0]).all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_part_of_a_result(tmp_path, model, number):
+    own_format.write(model, tmp_path / "model")
+    store = made(tmp_path, model, "d.zarr")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "r.json").write_text("old")
+    stopped = (
+        "import os, sys\n"
+        "import pipeline.results as results\n"
+        "from pipeline.cli import main\n"
+        "plain = results._lines\n"
+        "def lines(*arguments):\n"
+        "    yield from plain(*arguments)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "results._lines = lines\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", stopped, "compare", "-m", tmp_path / "model", "--query_store", store,
+         "--database_store", store, "-o", tmp_path / "out" / "r.json"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1] == "interrupted; no result was written"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["r.json"]
+    assert (tmp_path / "out" / "r.json").read_text() == "old"
