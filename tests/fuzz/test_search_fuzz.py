@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.store import open_store
 from tests import features
 
-MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "40"))
+MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "12"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 LENGTHS = {"a": 5, "b": 2, "c": 290, "d": 17}
 CONFIG = CompareConfig(precision="float32")
