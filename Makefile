@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint fuzz clean
 
 demo: $(VENV)/.installed
 	$(RUN) tools/make_copies.py demo
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# As many mutations as you have patience for; FUZZ_SEED chooses others.
+fuzz: $(VENV)/.installed-test
+	FUZZ_MUTATIONS=$${FUZZ_MUTATIONS:-10000} $(RUN) -m pytest -q --timeout 0 tests/fuzz
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }

@@ -46,31 +46,34 @@ def adapt(
     model: ModelWeights,
     shrinkage: float = SHRINKAGE,
     progress: Callable[[int, int], None] | None = None,
+    checksums: bool = True,
 ) -> AdaptReport:
     """Fit a second whitening on stored vectors; nearly empty regions count for less.
+
+    Damaged videos are left out (`Collection.damaged` tells which), as if they were not there.
 
     Args:
         database: of the collection that will be searched; queries' further vectors are not read.
         model: that the store was made with; an adaptation of its own is replaced.
         shrinkage: 0 to 1; at 1 variances are left as they are.
         progress: called with (videos done, videos in all).
+        checksums: compare those of the videos that are read.
 
     Raises:
-        InputError: too few videos, or hardly anything but blank frames.
+        InputError: too few sound videos, or hardly anything but blank frames.
         FingerprintMismatchError: the store was made with another model, or keeps fewer values.
         ModelError: the model has attention.
-        StoreError: a video is damaged.
     """
     model = replace(model, adaptation=None)
     require_adaptable(database, model)
     spec = database.spec
     chosen = np.unique(np.linspace(0, len(database) - 1, MOST_VIDEOS).round().astype(int))
     moments = {kind: _Moments(spec.dims) for kind, _ in model.layout.of_database.spaces}
-    frames = 0
+    frames = videos = 0
     for done, video in enumerate(chosen.tolist(), 1):
-        for stored in _stretches(database, video):
-            vectors = decode(stored, spec.dims)[:, : model.regions].astype(np.float32)
-            _require_features(vectors, database, video)
+        stretches = _sound_stretches(database, video, model, checksums)
+        videos += bool(stretches)
+        for vectors in stretches:
             counts, start = _counts(vectors, model), 0
             for kind, count in model.layout.of_database.spaces:
                 part = slice(start, start + count)
@@ -79,6 +82,7 @@ def adapt(
             frames += len(vectors)
         if progress:
             progress(done, len(chosen))
+    check_adaptable(model, videos, str(database.path))
     if any(found.share < LEAST_SHARE for found in moments.values()):
         raise InputError(f"{database.path}: hardly anything but blank frames, no collection")
     try:
@@ -87,7 +91,7 @@ def adapt(
         raise InputError(
             f"{database.path}: all its vectors are alike, no collection to adapt to ({error})"
         ) from error
-    text = f"adapted to {len(chosen)} videos of a collection ({frames} frames)"
+    text = f"adapted to {videos} videos of a collection ({frames} frames)"
     return AdaptReport(
         replace(
             model,
@@ -97,7 +101,7 @@ def adapt(
             description=_ending(model.description, text),
             provenance=_ending(model.provenance or model.origin, text),
         ),
-        len(chosen),
+        videos,
         frames,
     )
 
@@ -140,14 +144,26 @@ def require_adaptable(database: Collection, model: ModelWeights) -> None:
         )
 
 
-def _require_features(vectors: np.ndarray, database: Collection, video: int) -> None:
-    """One damaged video must not turn the axes of a whole collection."""
-    longest = float(np.einsum("nrc,nrc->nr", vectors, vectors).max(initial=0.0)) ** 0.5
-    if not longest <= _LONGEST:  # true for NaN as well
-        raise StoreError(
-            f"{database.path}: video {database.ids[video]!r} is damaged (a vector of length "
-            f"{longest:g}, expected 1): run `visil-index verify`, which says what to do"
-        )
+def _sound_stretches(
+    database: Collection, video: int, model: ModelWeights, checksums: bool
+) -> list[np.ndarray]:
+    """Vectors float32 [t, r, C] of a video; none if it is damaged.
+
+    One damaged video must not turn the axes of a whole collection, so all of it is checked before.
+    """
+    found = []
+    try:
+        database.check_video(video, checksums)
+        for stored in _stretches(database, video):
+            vectors = decode(stored, database.spec.dims)[:, : model.regions].astype(np.float32)
+            longest = float(np.einsum("nrc,nrc->nr", vectors, vectors).max(initial=0.0)) ** 0.5
+            if longest > _LONGEST:
+                what = f"it has a vector of length {longest:g}, expected 1"
+                raise database.damage(video, what)
+            found.append(vectors)
+    except StoreError:
+        return []
+    return found
 
 
 class _Moments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -90,7 +91,8 @@ def compute_similarity(
             together with max_fpr, as a calibration is of plain scores.
 
     Returns:
-        `{query_id: {database_id: similarity}}`, or None.
+        `{query_id: {database_id: similarity}}`, or None. A damaged query has no scores, a damaged
+        database video is left out; a `UserWarning` names each of them.
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
@@ -101,9 +103,10 @@ def compute_similarity(
     if background is not None and max_fpr is not None:
         raise InputError("max_fpr is for scores without a background, as the model was calibrated")
     from pipeline import compare
-    from pipeline.collection import Collection
+    from pipeline.collection import Collection, all_damaged
     from pipeline.nets.model_dir import load_model
-    from pipeline.results import check_output_file, check_selection, require_finite, select
+    from pipeline.output import check_output_file
+    from pipeline.results import check_selection, require_finite, select
     from pipeline.store import open_store
 
     check_selection(top_k, threshold)
@@ -127,20 +130,29 @@ def compute_similarity(
                 max_fpr, asked, searched, weights, config, mirrored is not None
             )
         if output_file is not None:
-            compare.compute_similarity(
+            report = compare.compute_similarity(
                 asked, searched, output_file, weights, config, top_k, threshold, gpu_id,
                 mirrored=mirrored,
                 background=unrelated,
             )  # fmt: skip
+            _warn(report.damaged)
             return None
         table, _ = compare.score_table(
             asked, searched, weights, config, gpu_id, mirrored=mirrored, background=unrelated
         )
-    require_finite(table, asked.ids, searched.ids)
-    return {
-        query: {searched.ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
-        for query, row in zip(asked.ids, table, strict=True)
-    }
+        _warn(all_damaged(asked, searched, mirrored, unrelated))
+    ids, columns = searched.sound_ids, searched.sound
+    scores: dict[str, dict[str, float]] = {}
+    for query, row, sound in zip(asked.ids, table, asked.sound, strict=True):
+        row = row[columns] if sound else row[:0]
+        require_finite(row[None], [query], ids)
+        scores[query] = {ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
+    return scores
+
+
+def _warn(damaged: Sequence[str]) -> None:
+    for line in damaged:
+        warnings.warn(f"left out: {line}", stacklevel=3)
 
 
 def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:

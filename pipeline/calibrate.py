@@ -36,6 +36,8 @@ def calibrate(
 ) -> tuple[Calibration, list[tuple[float, str, str]]]:
     """What scores unrelated pairs reach.
 
+    Damaged videos are left out, see `score_table`.
+
     Args:
         related: (query id, database id) of pairs that are left out, in this order of sides.
         groups: id -> group, for both sides: videos of one group (one film and what was made of
@@ -53,22 +55,25 @@ def calibrate(
         PipelineError: a score is not a finite number; else those of `compute_similarity`.
     """
     table, _ = score_table(queries, database, model, config, gpu_id, progress, folder)
-    require_finite(table, queries.ids, database.ids)
-    rows = {video: i for i, video in enumerate(queries.ids)}
-    columns = {video: i for i, video in enumerate(database.ids)}
-    same = [(video, video) for video in queries.ids]
+    asked, searched = queries.sound_ids, database.sound_ids
+    if table.shape != (len(asked), len(searched)):
+        table = table[np.ix_(queries.sound, database.sound)]
+    require_finite(table, asked, searched)
+    rows = {video: i for i, video in enumerate(asked)}
+    columns = {video: i for i, video in enumerate(searched)}
+    same = [(video, video) for video in asked]
     for query, video in (*same, *related):
         if query in rows and video in columns:
             table[rows[query], columns[video]] = np.nan
     rows_of, columns_of = (
-        [groups[v] + "\t" if groups and v in groups else v for v in side.ids]
-        for side in (queries, database)
+        [groups[v] + "\t" if groups and v in groups else v for v in side]
+        for side in (asked, searched)
     )  # no id holds a tab, so no group is mistaken for an id
     made = _manner(queries, database, model, config)
     calibration = fit(table, made, rows_of, columns_of, confidence)
     best = [
-        (float(row[i]), query, database.ids[i])
-        for query, row in zip(queries.ids, np.nan_to_num(table, nan=-np.inf), strict=True)
+        (float(row[i]), query, searched[i])
+        for query, row in zip(asked, np.nan_to_num(table, nan=-np.inf), strict=True)
         for i in select(row, _SHOWN, None)
     ]
     return calibration, sorted((b for b in best if b[0] >= -1), reverse=True)[:_SHOWN]

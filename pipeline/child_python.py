@@ -27,6 +27,7 @@ def child_command(statement: str, *arguments: str) -> list[str]:
         statement: what it runs, such as "from pipeline.x import main; main()".
         arguments: its `sys.argv[1:]`.
     """
-    more = [os.path.abspath(entry) for entry in sys.path if entry]
+    here = os.path.realpath(os.curdir)
+    more = [os.path.abspath(entry) for entry in sys.path if os.path.realpath(entry) != here]
     path = json.dumps([_ROOT, *more])
     return [sys.executable, "-I", "-c", _START + statement, path, *arguments]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.encoding import decoded_dtype, stored_values
-from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.encoding import decode, decoded_dtype, stored_values
+from pipeline.errors import FingerprintMismatchError, InputError, ModelError, StoreError
 from pipeline.padding import padded_length, repeat_to_min
 from pipeline.records import FeatureSpec
-from pipeline.store import FeatureStore
+from pipeline.store import FeatureStore, VideoCheck
 
 if TYPE_CHECKING:
     from pipeline.nets.weights import ModelWeights
@@ -68,6 +69,7 @@ class Collection:
         self.binary = any(s.encoding == "binary" for s in stores)
         self.insets = max(s.spec.most_insets for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
+        self._checks = [VideoCheck(s, i) for s, i in zip(self._stores, self.ids, strict=True)]
         self._frames = [s.frames(i) for s, i in zip(self._stores, self.ids, strict=True)]
         self._first = [0] * len(self.ids)
         self.lengths = np.array([padded_length(n) for n in self._frames], np.int64)
@@ -80,6 +82,7 @@ class Collection:
         joined = copy.copy(self)
         joined.ids = self.ids + others.ids
         joined._stores = self._stores + others._stores
+        joined._checks = self._checks + others._checks
         joined._frames = self._frames + others._frames
         joined._first = self._first + others._first
         joined.lengths = np.concatenate([self.lengths, others.lengths])
@@ -93,11 +96,18 @@ class Collection:
 
         Returns:
             These videos, an inset under the id of the one that it is in, and intp [videos] which
-            of this collection's videos each belongs to. Without insets each video alone.
+            of this collection's videos each belongs to. Without insets each video alone. A video
+            that is known to be damaged is left out.
+
+        Raises:
+            StoreError: all are damaged.
         """
+        self.require_sound()
         places: list[int] = []
         first, lengths = [], []
         for place, frames in enumerate(self._frames):
+            if self._checks[place].damage:
+                continue
             insets = self._stores[place].insets(self.ids[place])
             at = 0
             for count in (frames - sum(insets), *(insets if with_insets else ())):
@@ -108,33 +118,99 @@ class Collection:
         made = copy.copy(self)
         made.ids = [self.ids[place] for place in places]
         made._stores = [self._stores[place] for place in places]
+        made._checks = [self._checks[place] for place in places]
         made._first, made._frames = first, lengths
         made.lengths = np.array([padded_length(n) for n in lengths], np.int64)
         return made, np.array(places, np.intp)
+
+    @property
+    def sound(self) -> np.ndarray:
+        """[V] bool: no damage is known, see `check` and `read`."""
+        return np.array([not check.damage for check in self._checks])
+
+    @property
+    def sound_ids(self) -> list[str]:
+        """Ids of the videos of which no damage is known."""
+        return [i for i, check in zip(self.ids, self._checks, strict=True) if not check.damage]
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is known to be wrong with which videos."""
+        return {i: c.damage for i, c in zip(self.ids, self._checks, strict=True) if c.damage}
+
+    def check(self, checksums: bool = True) -> None:
+        """Read all videos that were not read yet and look for damage; `sound` and `damaged` tell.
+
+        Args:
+            checksums: compare them; else only look for what cannot be read, or is no number.
+        """
+        for video in range(len(self)):
+            with suppress(StoreError):
+                self.check_video(video, checksums)
+
+    def check_video(self, video: int, checksums: bool = True) -> None:
+        """As `check`, of one video.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        self._checks[video].whole(checksums)
+
+    def damage(self, video: int, what: str) -> StoreError:
+        """Count a video as damaged; returns the error that says so."""
+        return self._checks[video].fail(what)
+
+    def require_sound(self) -> None:
+        """Refuse a collection that has nothing but damaged videos.
+
+        Raises:
+            StoreError: naming the first.
+        """
+        if not self.sound.any():
+            raise StoreError(f"all {len(self)} videos are damaged: {self._checks[0].damage}")
 
     @property
     def row_shape(self) -> tuple[int, int]:
         """Of one frame's vectors, as `read` gives them."""
         return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
 
-    def read(self, video: int, start: int, stop: int, out: np.ndarray) -> None:
+    def read(
+        self, video: int, start: int, stop: int, out: np.ndarray, checksum: bool = True
+    ) -> None:
         """Fill `out` [stop - start, *row_shape] with frames of a video, short videos repeated.
 
-        They are as stored, or floats if the stores do not all keep the same.
+        They are as stored, or floats if the stores do not all keep the same. Every frame is
+        checked, and the checksum once all of a video, its insets included, was read in order.
+
+        Args:
+            checksum: compare it; else only look for values that are no numbers.
 
         Raises:
             StoreError: the video is damaged or was removed since the store was opened.
         """
-        store, video_id = self._stores[video], self.ids[video]
+        store, check = self._stores[video], self._checks[video]
         first, frames = self._first[video], self._frames[video]
+        check.require()
+        short = frames != self.lengths[video]
+        start, stop, asked = (
+            (0, frames, slice(start, stop)) if short else (start, stop, slice(None))
+        )
         same = out.dtype == store.dtype
-        read = store.read_stored if same else store.read_vectors
-        if frames != self.lengths[video]:
-            out[:] = repeat_to_min(read(video_id, first, first + frames))[start:stop]
-        elif same:
-            store.read_stored(video_id, first + start, first + stop, out=out)
-        else:
-            out[:] = store.read_vectors(video_id, first + start, first + stop)
+        into = out if same and not short else None
+        try:
+            stored = store.read_stored(self.ids[video], first + start, first + stop, out=into)
+        except StoreError as error:
+            raise check.note(error) from error
+        check.part(first + start, stored, checksum)
+        if into is None:
+            vectors = stored if same else decode(stored, store.spec.dims)
+            out[:] = repeat_to_min(vectors)[asked] if short else vectors
+
+
+def all_damaged(*collections: Collection | None) -> tuple[str, ...]:
+    """A line for each damaged video of all of them, once."""
+    lines = (line for each in collections if each for line in each.damaged.values())
+    return tuple(dict.fromkeys(lines))
 
 
 def _refuse_same(first: FeatureStore, second: FeatureStore) -> None:
@@ -182,14 +258,18 @@ def require_insets(queries: Collection) -> None:
 
 
 def require_background(queries: Collection, background: Collection, least: int) -> None:
-    """Refuse a background that is too small, or that shows a query to itself.
+    """Refuse a background with too few sound videos, or that shows a query to itself.
 
     Raises:
         InputError: naming the store and what is wrong.
     """
-    if len(background) < least:
+    sound = int(background.sound.sum())
+    if sound < least:
+        damaged = (
+            f" ({len(background) - sound} more are damaged)" if sound < len(background) else ""
+        )
         raise InputError(
-            f"{background.path}: {len(background)} background videos, expected {least} or more "
+            f"{background.path}: {sound} background videos{damaged}, expected {least} or more "
             "(background_top_k)"
         )
     known = set(queries.ids) & set(background.ids)

@@ -21,6 +21,7 @@ from pipeline.adapt import adapt
 from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_blocks, plan_pieces
 from pipeline.collection import (
     Collection,
+    all_damaged,
     require_background,
     require_comparable,
     require_insets,
@@ -28,8 +29,9 @@ from pipeline.collection import (
     require_model,
 )
 from pipeline.config import CompareConfig
-from pipeline.errors import FingerprintMismatchError
-from pipeline.results import check_output_file, new_score_table, write_json
+from pipeline.errors import FingerprintMismatchError, StoreError
+from pipeline.output import check_output_file, scratch_folder
+from pipeline.results import new_score_table, write_json
 from pipeline.scores import PairBatch, PairScores
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class CompareReport:
     Attributes:
         queries, database: videos on each side.
         written: scores in the output file.
+        damaged: a line for each video of either side, of the mirrored queries or of the background
+            that was left out, naming its store, its id and what is wrong.
         seconds: wall time; `waited` is the part of it spent waiting for features that were not
             read and on the device in time.
     """
@@ -58,6 +62,7 @@ class CompareReport:
     written: int
     seconds: float
     waited: float
+    damaged: tuple[str, ...] = ()
 
 
 def compute_similarity(
@@ -76,9 +81,12 @@ def compute_similarity(
 ) -> CompareReport:
     """Score every query against every database video and write the JSON.
 
+    A damaged video ends nothing: a query is written without scores, a database video is left out,
+    and the report tells. So are videos whose checksum does not fit (`config.checksums`).
+
     Args:
         queries, database: see `Collection`; they may share stores.
-        output_file: written under a temporary name and renamed into place at the end.
+        output_file: see `results.write_json`.
         model: the one that made the features; what acts after the store is used.
         top_k, threshold: see `results.select`.
         gpu_id: see `nets.backend.device_scope`.
@@ -89,19 +97,28 @@ def compute_similarity(
     Raises:
         FingerprintMismatchError: the two sides, or the model, do not fit each other.
         InputError: the output cannot be written.
-        StoreError: features are damaged.
+        StoreError: all videos of a side are damaged.
     """
     check_output_file(output_file)
     begin = time.perf_counter()
     config = config or CompareConfig()
-    folder = Path(output_file).parent
+    folder = scratch_folder(output_file)
     table, waited = score_table(
         queries, database, model, config, gpu_id, progress, folder, mirrored, background
     )
     written = write_json(
-        output_file, queries.ids, database.ids, table, top_k, threshold, listed_queries
+        output_file,
+        queries.ids,
+        database.ids,
+        table,
+        top_k,
+        threshold,
+        listed_queries,
+        (queries.sound, database.sound),
     )
-    return CompareReport(len(queries), len(database), written, time.perf_counter() - begin, waited)
+    seconds = time.perf_counter() - begin
+    damaged = all_damaged(queries, database, mirrored, background)
+    return CompareReport(len(queries), len(database), written, seconds, waited, damaged)
 
 
 def score_table(
@@ -116,6 +133,9 @@ def score_table(
     background: Collection | None = None,
 ) -> tuple[np.ndarray, float]:
     """Scores [queries, database] float32, and the seconds spent waiting for features.
+
+    Damaged videos (`Collection.damaged` tells which were found) have NaN in their row or column. A
+    query whose mirrored features are damaged is scored as it is.
 
     Arguments and errors are those of `compute_similarity`; `folder` is for scores that are too
     many for memory, see `results.new_score_table`.
@@ -147,15 +167,23 @@ def score_table(
     from pipeline.nets.backend import device_scope
 
     if config.adapt:
-        model = adapt(database, model).weights
+        model = adapt(database, model, checksums=config.checksums).weights
         config = replace(config, adapt=False)  # the background is compared by the same model
     model = model.with_dims(database.spec.dims)
     insets = config.query_insets
     if insets:
         require_insets(queries)
-    asked, rows = queries.apart(insets)
     if mirrored is not None:
         require_mirrored(queries, mirrored)
+        mirrored.check(config.checksums)
+    queries.check(config.checksums)  # they are few, and read again for each block of the database
+    among, already = None, 0.0
+    if background is not None:  # first, as it is the smaller one and may turn out to be too small
+        among, already = score_table(queries, background, model, config, gpu_id, mirrored=mirrored)
+        require_background(queries, background, config.background_top_k)
+        among = among[:, background.sound]
+    asked, rows = queries.apart(insets)
+    if mirrored is not None and mirrored.sound.any():
         others, of_others = mirrored.apart(insets)
         asked = asked.followed_by(others)
         row = {video: i for i, video in enumerate(queries.ids)}
@@ -167,12 +195,14 @@ def score_table(
         waited = _fill_table(
             table, asked, searched, (rows, columns), model, config, gpu_id, progress
         )
-    if background is not None:
-        among, more = score_table(queries, background, model, config, gpu_id, mirrored=mirrored)
+    database.check(config.checksums)
+    database.require_sound()
+    table[~queries.sound] = np.nan
+    table[:, ~database.sound] = np.nan
+    if among is not None:
         best = -np.partition(-among, config.background_top_k - 1)[:, : config.background_top_k]
         table -= config.background_weight * best.mean(axis=1, keepdims=True)
-        waited += more
-    return table, waited
+    return table, waited + already
 
 
 def _fill_table(
@@ -194,9 +224,8 @@ def _fill_table(
     scorer = PairScorer(model, function, precision, gpu_id=gpu_id)
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
-    database_side = _Side(
-        database, geometry, _frames_in(config.block_mb, database), database.spec.regions
-    )
+    frames = _frames_in(config.block_mb, database)
+    database_side = _Side(database, geometry, frames, database.spec.regions, config.checksums)
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, function, places)
 
     def place(vectors: np.ndarray) -> Any:
@@ -274,20 +303,34 @@ class _Side:
     """Pieces and blocks of one side, and how to read them."""
 
     def __init__(
-        self, videos: Collection, geometry: Geometry, budget: int, vectors: int | None = None
+        self,
+        videos: Collection,
+        geometry: Geometry,
+        budget: int,
+        vectors: int | None = None,
+        checksums: bool = True,
     ) -> None:
         self.videos = videos
+        self.checksums = checksums
         self.vectors = vectors or videos.spec.vectors  # of a frame, the first so many
         self.pieces = plan_pieces(videos.lengths.tolist(), geometry, _PIECE_FRAMES)
         self.blocks = plan_blocks(self.pieces, budget)
 
     def read(self, block: Sequence[Piece]) -> np.ndarray:
-        """[frames of the block, `vectors`, C] as stored, the pieces one behind the other."""
+        """[frames of the block, `vectors`, C] as stored, the pieces one behind the other.
+
+        A damaged piece is filled with something, so that the block stays as it was planned; the
+        scores of its video are taken out of the table at the end.
+        """
         total = sum(p.frames for p in block)
         vectors = np.empty((total, *self.videos.row_shape), self.videos.dtype)
         at = 0
         for piece in block:
-            self.videos.read(piece.video, piece.start, piece.stop, vectors[at : at + piece.frames])
+            part = vectors[at : at + piece.frames]
+            try:
+                self.videos.read(piece.video, piece.start, piece.stop, part, self.checksums)
+            except StoreError:
+                part[:] = 1 if part.dtype.kind != "f" else self.videos.spec.dims**-0.5
             at += piece.frames
         return vectors[:, : self.vectors]
 

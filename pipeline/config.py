@@ -147,6 +147,7 @@ class CompareConfig:
         background_weight, background_top_k: with a background set, so much of the mean of a
             query's best scores in it is taken off its scores, and of how many; chosen on
             validation videos, see benchmarks/NOTES.md.
+        checksums: compare the checksum of each video with the store's while it is read.
     """
 
     similarity_function: str | None = None
@@ -158,6 +159,7 @@ class CompareConfig:
     adapt: bool = False
     background_weight: float = 0.5
     background_top_k: int = 5
+    checksums: bool = True
 
     def __post_init__(self) -> None:
         _require(
@@ -311,7 +313,7 @@ def load_config(path: str | Path | None) -> Config:
         raise InputError(f"{path}: nested too deeply, no configuration") from error
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
         # PyYAML lets the errors of Python's own conversions through.
-        raise InputError(f"{path}: not valid YAML: {error}") from error
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     _require_small(content, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected sections `extract:`, `compare:`, `train:`")

@@ -1,22 +1,19 @@
-"""Scores -> JSON `{query_id: {database_id: similarity}}`, as the original writes it.
-
-The file is written piece by piece under a temporary name and renamed into place: whoever reads
-it sees the old one or the whole new one.
-"""
+"""Scores -> JSON `{query_id: {database_id: similarity}}`, as the original writes it."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
 from pipeline.errors import InputError, PipelineError
+from pipeline.output import is_stream, opened_output
+from pipeline.text import json_text
 
 DECIMALS = 6
 _IN_MEMORY_BYTES = 256 << 20
@@ -51,33 +48,6 @@ def new_score_table(queries: int, database: int, folder: str | Path | None = Non
     return table
 
 
-def check_output_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
-    """Fail before the work, not after it, if the result cannot be written.
-
-    Args:
-        inputs: stores and lists that the result is made of, there already or still to be made.
-
-    Raises:
-        InputError: the folder does not exist or is not writable, the path is a folder, or it is
-            one of the inputs, which the result would replace.
-    """
-    if not str(path):
-        raise InputError("--output_file is empty, expected a file name")
-    for other in inputs:
-        if _same_file(path, other):
-            raise InputError(
-                f"{path}: is an input as well, the result would replace it; "
-                "give --output_file another name"
-            )
-    path = _behind_links(path)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no regular file, expected a file name for --output_file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: folder {path.parent} does not exist, make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: no permission to write into {path.parent}")
-
-
 def check_selection(top_k: int | None, threshold: float | None) -> None:
     """Fail before the work if `select` could choose nothing.
 
@@ -88,18 +58,6 @@ def check_selection(top_k: int | None, threshold: float | None) -> None:
         raise InputError(f"top_k is {top_k}, expected 1 or more")
     if threshold is not None and math.isnan(threshold):
         raise InputError("threshold is not a number")
-
-
-def _same_file(path: str | Path, other: str | Path) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # one of them does not exist yet
-        return _behind_links(path) == _behind_links(other)
-
-
-def _behind_links(path: str | Path) -> Path:
-    """Where the file is: renaming onto a link would replace the link."""
-    return Path(os.path.realpath(path))
 
 
 def require_finite(
@@ -151,56 +109,56 @@ def write_json(
     top_k: int | None = None,
     threshold: float | None = None,
     listed_queries: Sequence[str] | None = None,
+    sound: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> int:
-    """Write the scores; the same input gives the same bytes.
+    """Write the scores in UTF-8, piece by piece; the same input gives the same bytes.
 
     Args:
-        scores: [Q, D] float32, finite; a row per query id.
+        path: see `output.opened_output`.
+        scores: [Q, D] float32, finite where both videos are sound; a row per query id.
         top_k, threshold: see `select`.
         listed_queries: all ids that were asked for, in their order; one that has no row, because
             its video cannot be used, is written with no scores. None: the query ids.
+        sound: bool [Q] and [D], videos that are not damaged. A damaged query is written with no
+            scores, a damaged database video is left out. None: all are sound.
 
     Returns:
         Number of scores written.
 
     Raises:
         PipelineError: a score is not a finite number (nothing is written), or the disk is full.
+        BrokenPipeError: nobody reads the pipe any more.
     """
-    path = _behind_links(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    written = 0
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            rows = {query_id: scores[i] for i, query_id in enumerate(query_ids)}
-            asked = query_ids if listed_queries is None else listed_queries
-            written = _write(file, asked, rows, database_ids, top_k, threshold)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot write the result: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return written
+    usable, columns = sound or (np.ones(len(query_ids), bool), np.ones(len(database_ids), bool))
+    rows = {query_id: scores[i] for i, query_id in enumerate(query_ids) if usable[i]}
+    found = [database_ids[i] for i in np.flatnonzero(columns).tolist()]
+    asked = query_ids if listed_queries is None else listed_queries
+    if is_stream(path):  # what was written to it cannot be taken back
+        for query_id, row in rows.items():
+            require_finite(row[columns][None], [query_id], found)
+    with opened_output(path) as file:
+        return _write(file, asked, rows, columns, found, top_k, threshold)
 
 
 def _write(
     file: TextIO,
     query_ids: Sequence[str],
     rows: Mapping[str, np.ndarray],
+    columns: np.ndarray,
     database_ids: Sequence[str],
     top_k: int | None,
     threshold: float | None,
 ) -> int:
-    keys = [json.dumps(i) for i in database_ids]
+    keys = [json_text(i) for i in database_ids]
     written = 0
     file.write("{")
     for q, query_id in enumerate(query_ids):
-        row = np.asarray(rows.get(query_id, ()), np.float32)
+        row = np.empty(0, np.float32)
         if query_id in rows:
+            row = np.asarray(rows[query_id][columns], np.float32)
             require_finite(row[None], [query_id], database_ids)
         chosen = select(row, top_k, threshold)
-        file.write(f"{',' if q else ''}\n {json.dumps(query_id)}: {{")
+        file.write(f"{',' if q else ''}\n {json_text(query_id)}: {{")
         for lines in _lines(keys, row, chosen):
             file.write(lines)
         file.write("\n }" if len(chosen) else "}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PARTIAL_FAILURE = 3  # exit code: the run went through, but some videos could not be used
 INTERRUPTED = 130
 _SHOWN_FAILURES = 20
+_LONGEST_LEFT = 1000 * 3600.0  # seconds
 
 model_dir_option = click.option(
     "-m",
@@ -56,6 +57,12 @@ sampling_option = click.option(
 )
 hwaccel_option = click.option(
     "--hwaccel", help="Decode on a device (auto, cuda, vaapi, ...), in software where none works."
+)
+
+checksums_option = click.option(
+    "--no_checksums",
+    is_flag=True,
+    help="Do not compare the checksums of stored features while they are read.",
 )
 
 
@@ -164,6 +171,18 @@ def report_failures(failures: Sequence[Failure], heading: str) -> None:
         say(f"  ... and {len(failures) - _SHOWN_FAILURES} more (visil-index info --failures STORE)")
 
 
+def report_damaged(lines: Sequence[str]) -> int:
+    """Name the videos that were left out of a comparison; returns the exit code."""
+    if not lines:
+        return 0
+    say(f"damaged, left out: {len(lines)}")
+    for line in lines[:_SHOWN_FAILURES]:
+        say(f"  {line}")
+    if len(lines) > _SHOWN_FAILURES:
+        say(f"  ... and {len(lines) - _SHOWN_FAILURES} more (visil-index verify STORE)")
+    return PARTIAL_FAILURE
+
+
 class ProgressLine:
     """One line that is rewritten on a terminal, or a new line every 30 s in a log."""
 
@@ -179,7 +198,7 @@ class ProgressLine:
         """Say how far the work is and how long the rest will take.
 
         Args:
-            left: seconds; None judges by the rate so far.
+            left: seconds; None judges by the rate so far. What cannot be is told as unknown.
         """
         now = time.monotonic()
         if now - self._last < (0.5 if self._terminal else 30) and done < total:
@@ -189,16 +208,19 @@ class ProgressLine:
         self._last, self._finished = now, done >= total
         if left is None and done:
             left = (now - self._begin) * (total - done) / done
-        rest = f", {_duration(left)} left" if left is not None and done < total else ""
+        rest = f", time left: {_duration(left)}" if done < total else ""
         text = f"{done}/{total} {what}{detail}{rest}"
         if self._terminal:
-            streams.tell("\r" + text.ljust(self._width), nl=done >= total)
+            streams.tell(text.ljust(self._width), begin="\r", nl=done >= total)
             self._width = len(text)
         else:
             say(text)
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float | None) -> str:
+    """Hours, minutes and seconds; no more than anybody would wait, as a file may claim anything."""
+    if seconds is None or not 0 <= seconds < _LONGEST_LEFT:  # false for NaN as well
+        return "unknown"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"

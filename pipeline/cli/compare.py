@@ -68,7 +68,13 @@ if TYPE_CHECKING:
     help="Store of videos unrelated to all queries; repeatable. Scores are then normalised by "
     "how well each query does among them.",
 )
-@click.option("-o", "--output_file", default="results.json", show_default=True, help="The result.")
+@click.option(
+    "-o",
+    "--output_file",
+    default="results.json",
+    show_default=True,
+    help="The result: a file, a pipe, or - for standard output.",
+)
 @common.model_dir_option
 @common.config_option
 @click.option(
@@ -93,6 +99,7 @@ if TYPE_CHECKING:
 @common.batch_option
 @click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
 @click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
+@common.checksums_option
 @common.precision_option
 @common.workers_option
 @common.hwaccel_option
@@ -123,6 +130,7 @@ def compare(
     batch_sz: int | None,
     batch_sz_sim: int | None,
     block_mb: int | None,
+    no_checksums: bool,
     precision: str | None,
     workers: int | None,
     hwaccel: str | None,
@@ -132,10 +140,11 @@ def compare(
     """Compare query videos with database videos, write {query: {database: similarity}}.
 
     Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
-    listed videos could not be scored.
+    listed or stored videos could not be scored.
     """
     from pipeline.collection import require_insets
-    from pipeline.results import check_output_file, check_selection
+    from pipeline.output import check_output_file
+    from pipeline.results import check_selection
 
     lists = [path for path in (query_file, database_file, config_file) if path]
     stores = (*query_store, *database_store, *mirrored_query_store, *background_store)
@@ -166,6 +175,7 @@ def compare(
             load_queries=load_queries or None,
             query_insets=query_insets or None,
             adapt=adapted or None,
+            checksums=False if no_checksums else None,
         ),
     )
     if max_fpr is not None:  # refused before any video is decoded
@@ -206,12 +216,12 @@ def compare(
         background = sources.stored(background_store) if background_store else None
         if max_fpr is not None:
             threshold = _threshold(max_fpr, queries, database, model_dir, config, mirror)
-        _run(
+        damaged = _run(
             queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list,
             mirrored,
             background,
         )  # fmt: skip
-    return common.PARTIAL_FAILURE if sources.failed else 0
+    return common.PARTIAL_FAILURE if sources.failed or damaged else 0
 
 
 def _check_sides(
@@ -275,7 +285,8 @@ def _run(
     query_list: list[VideoRef] | None,
     mirrored: Collection | None,
     background: Collection | None,
-) -> None:
+) -> int:
+    """Returns 0, or another number if damaged videos were left out."""
     from pipeline.compare import compute_similarity
 
     weights = common.load_weights(model_dir)
@@ -302,8 +313,10 @@ def _run(
         mirrored,
         background,
     )
+    damaged = common.report_damaged(report.damaged)
     common.say(
         f"{output_file}: {report.written} scores of {report.queries} queries and "
         f"{report.database} database videos in {report.seconds:.2f} s "
         f"({report.waited:.2f} s waiting for features)"
     )
+    return damaged

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.calibration import CONFIDENCE
-from pipeline.cli import common
+from pipeline.cli import common, streams
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
 from pipeline.errors import InputError, ModelError
 
@@ -27,7 +27,7 @@ def convert_model(source: str, target: str) -> None:
     from pipeline.nets.model_dir import convert
 
     convert(source, target)
-    click.echo(f"{target}: written; use it with --model_dir {target}")
+    streams.show(f"{target}: written; use it with --model_dir {target}")
 
 
 @click.command()
@@ -50,8 +50,11 @@ def seal_model(model_dir: str) -> None:
     help="Store of the collection that will be searched; repeatable.",
 )
 @click.option("-o", "--output_dir", required=True, help="Folder for the adapted model.")
+@common.checksums_option
 @common.handled("interrupted; no model was written")
-def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: str) -> None:
+def adapt(
+    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, no_checksums: bool
+) -> int:
     """Fit a model to the collection that it will search, by its stored features alone.
 
     Stores stay as they are, and serve the adapted model as they serve the one before. Its scores
@@ -59,7 +62,7 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     adapted into the same folder before is replaced; what it was calibrated to stays.
     """
     from pipeline.adapt import adapt as run
-    from pipeline.collection import Collection
+    from pipeline.collection import Collection, all_damaged
     from pipeline.nets import own_format
     from pipeline.store import open_store
 
@@ -69,10 +72,12 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     line = common.ProgressLine()
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(path)) for path in database_store]
+        database = Collection(stores)
         report = run(
-            Collection(stores),
+            database,
             weights,
             progress=lambda done, total: line.show(done, total, "videos"),
+            checksums=not no_checksums,
         )
     made = report.weights
     if before is not None and before.calibrations:
@@ -86,10 +91,11 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
                 "note: the model that was there is another one; its calibrations are not kept"
             )
     own_format.write(made, target, common.backbone_dtype(made))
-    click.echo(
+    streams.show(
         f"{target}: adapted to {report.videos} videos, {report.frames} frames; stores stay valid, "
         f"compare them with --model_dir {target}"
     )
+    return common.report_damaged(all_damaged(database))
 
 
 def _adapted_before(target: Path) -> ModelWeights | None:
@@ -145,6 +151,7 @@ def _adapted_before(target: Path) -> ModelWeights | None:
 )
 @click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
 @click.option("--adapt", "adapted", is_flag=True, help="As for compare: adapt the model first.")
+@common.checksums_option
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
 def calibrate(
@@ -157,15 +164,16 @@ def calibrate(
     similarity_function: str | None,
     query_insets: bool,
     adapted: bool,
+    no_checksums: bool,
     gpu_id: int,
-) -> None:
+) -> int:
     """Measure what scores unrelated videos reach, for `compare --max_fpr`.
 
     All pairs but those of equal ids and those listed as related are taken as unrelated. The
     result is kept in the model's description; its weights stay as they are.
     """
     from pipeline.calibrate import calibrate as run
-    from pipeline.collection import Collection
+    from pipeline.collection import Collection, all_damaged
     from pipeline.inputs import read_groups, read_related
     from pipeline.nets import model_dir as models
     from pipeline.store import open_store
@@ -184,7 +192,12 @@ def calibrate(
             queries,
             database,
             weights,
-            CompareConfig(similarity_function, query_insets=query_insets, adapt=adapted),
+            CompareConfig(
+                similarity_function,
+                query_insets=query_insets,
+                adapt=adapted,
+                checksums=not no_checksums,
+            ),
             known,
             gpu_id,
             lambda done, total: line.show(done, total, "database videos"),
@@ -194,16 +207,17 @@ def calibrate(
         )
         left_out = len(queries) * len(database) - calibration.pairs
     models.calibrate(model_dir, calibration)
-    click.echo(
+    streams.show(
         f"{model_dir}: calibrated on {calibration.pairs} pairs of {calibration.groups} groups or "
         f"more, {left_out} left out"
     )
     for rate in (0.1, 0.01, 0.001, 0.0001, 0.00001):
         if rate >= calibration.rates[-1]:
-            click.echo(
+            streams.show(
                 f"  {calibration.threshold(rate):.3f} for --max_fpr {rate:g}, "
                 f"with confidence {confidence:g}"
             )
     common.say("highest of them; if one is a copy, list it in --related and calibrate again:")
     for score, query, video in best:
         common.say(f"  {score:.3f}  {query}\t{video}")
+    return common.report_damaged(all_damaged(queries, database))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline.cli import common
 from pipeline.cli.extract import fill_store
 from pipeline.config import Config, ExtractConfig
 from pipeline.errors import InputError
+from pipeline.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from pipeline.collection import Collection
@@ -101,7 +101,7 @@ class Sources:
         else:
             if side == "database":
                 common.say("note: features are kept only with --database_store PATH")
-            folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="visil-index-"))
+            folder = self.stack.enter_context(scratch_folder())
             path = Path(folder) / "features.h5"
         label = "" if keep else side
         self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id, label=label)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
-from pipeline.cli import common
+from pipeline.cli import common, streams
 from pipeline.config import DTYPES
 from pipeline.errors import InputError
 
@@ -25,33 +24,33 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
     with open_store(store) as opened:
         if ids:
             for video_id in opened.ids:
-                click.echo(video_id)
+                streams.show(video_id)
         elif failures:
             for f in opened.failures.values():
-                click.echo(f"{f.id}\t{f.reason}\t{f.detail}\t{f.source.path}")
+                streams.show(f"{f.id}\t{f.reason}\t{f.detail}\t{f.source.path}")
         elif as_json:
-            click.echo(json.dumps({"spec": opened.spec.as_json()}))
+            streams.show_json({"spec": opened.spec.as_json()})
             for video_id in opened.ids:
-                click.echo(json.dumps(asdict(opened.record(video_id))))
+                streams.show_json(asdict(opened.record(video_id)))
             for f in opened.failures.values():
-                click.echo(json.dumps({"failure": asdict(f)}))
+                streams.show_json({"failure": asdict(f)})
         else:
             frames = int(opened.lengths.sum())
             insets = sum(sum(opened.insets(video_id)) for video_id in opened.ids)
             spec = opened.spec
-            click.echo(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
-            click.echo(f"frames:       {frames - insets} at {spec.fps:g} a second")
+            streams.show(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
+            streams.show(f"frames:       {frames - insets} at {spec.fps:g} a second")
             if spec.insets:
-                click.echo(f"insets:       {insets} pictures within these, by {spec.insets}")
-            click.echo(
+                streams.show(f"insets:       {insets} pictures within these, by {spec.insets}")
+            streams.show(
                 f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.encoding}"
             )
-            click.echo(f"size:         {frames * opened.frame_bytes / 1e6:.1f} MB of features")
-            click.echo(f"model:        {spec.model} ({spec.digest[:16]})")
-            click.echo(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")
-            click.echo(f"sampling:     {spec.sampling}{', mirrored' * spec.mirrored}")
-            click.echo(f"fingerprint:  {spec.fingerprint[:16]}")
-            click.echo(f"format:       {opened.format_version}")
+            streams.show(f"size:         {frames * opened.frame_bytes / 1e6:.1f} MB of features")
+            streams.show(f"model:        {spec.model} ({spec.digest[:16]})")
+            streams.show(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")
+            streams.show(f"sampling:     {spec.sampling}{', mirrored' * spec.mirrored}")
+            streams.show(f"fingerprint:  {spec.fingerprint[:16]}")
+            streams.show(f"format:       {opened.format_version}")
 
 
 @click.command()
@@ -66,7 +65,7 @@ def verify(store: str) -> int:
         problems = opened.verify(lambda done, total: line.show(done, total, "videos"))
         for problem in problems:
             common.say(f"damaged: {problem}")
-        click.echo(f"{store}: {len(opened)} videos checked, {len(problems)} problems")
+        streams.show(f"{store}: {len(opened)} videos checked, {len(problems)} problems")
     return 1 if problems else 0
 
 
@@ -87,7 +86,7 @@ def remove(store: str, ids: tuple[str, ...]) -> None:
             writer.remove(video_id)
         for note in writer.notes:
             common.say(f"note: {note}")
-    click.echo(f"{store}: {len(set(ids))} videos removed (`copy` to a new store frees the space)")
+    streams.show(f"{store}: {len(set(ids))} videos removed (`copy` to a new store frees the space)")
 
 
 @click.command()
@@ -103,4 +102,4 @@ def copy(source: str, target: str, dtype: str | None) -> None:
     from pipeline.store import copy_store
 
     count = copy_store(source, target, dtype=dtype, note=lambda n: common.say(f"note: {n}"))
-    click.echo(f"{target}: {count} videos copied")
+    streams.show(f"{target}: {count} videos copied")

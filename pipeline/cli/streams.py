@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
+
+from pipeline.text import json_text, visible
 
 
 def ready() -> None:
@@ -25,14 +27,28 @@ def ready() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # ids that a terminal cannot show
 
 
-def tell(text: str, nl: bool = True) -> None:
+def show(text: str = "") -> None:
+    """A line of a result to standard output; control characters in names are escaped."""
+    click.echo(visible(text))
+
+
+def show_json(value: Any) -> None:
+    """A line of JSON in UTF-8 to standard output, whatever the terminal can show."""
+    click.echo(json_text(value).encode())
+
+
+def tell(text: str, begin: str = "", nl: bool = True) -> None:
     """Write to standard error; a log on a full disk does not end the work that it tells of.
+
+    Args:
+        text: control characters in it, as names may hold them, are escaped.
+        begin: written before it as it is.
 
     Raises:
         BrokenPipeError: nobody reads any more; the command then ends as others in a pipe do.
     """
     try:
-        click.echo(text, nl=nl, err=True)
+        click.echo(begin + visible(text), nl=nl, err=True)
     except BrokenPipeError:
         raise
     except OSError:

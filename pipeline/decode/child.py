@@ -7,23 +7,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
+from pipeline.child_python import child_command
 from pipeline.decode.wire import Kind, receive
 from pipeline.errors import PipelineError
+from pipeline.scratch import scratch_file
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pipeline.decode.worker import main; main()"
-)
-
-
+_START = "from pipeline.decode.worker import main; main()"
 START_SECONDS = 120.0  # allowed for its imports, which may come over a network
 
 
@@ -47,21 +40,19 @@ class Child:
         jobs: that it was given.
 
     Raises:
-        PipelineError: the system starts no more processes.
+        PipelineError: the system starts no more processes, or has no temporary folder.
     """
 
     def __init__(self) -> None:
         # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._stderr: IO[bytes] = scratch_file()
         try:
             self._process = subprocess.Popen(
-                # Without -P, `-c` looks for modules in the current folder first, which may be one
-                # of uploads.
-                [sys.executable, "-P", "-c", _START, json.dumps(_module_path())],
+                child_command(_START),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=_environment(),
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         except OSError as error:
             self._stderr.close()
@@ -164,22 +155,6 @@ class Child:
         self._stderr.seek(max(0, self._stderr.tell() - 4096))
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         return f": {lines[-1].strip()}" if lines else ""
-
-
-def _module_path() -> list[str]:
-    """Where it finds modules: as this process, but for the current folder.
-
-    This package comes first. Entries are absolute, as the current folder may change.
-    """
-    here = os.path.realpath(os.curdir)
-    entries = (os.path.abspath(entry) for entry in sys.path)
-    return [_ROOT, *(entry for entry in entries if os.path.realpath(entry) != here)]
-
-
-def _environment() -> dict[str, str]:
-    """Of this process; not PYTHONPATH, whose modules would come before those of Python."""
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _is_suspended(pid: int) -> bool:

@@ -10,20 +10,27 @@ import functools
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline.config import PRECISIONS
 from pipeline.errors import InputError
+from pipeline.scratch import scratch_file
 
 _NOISE = re.compile(
     rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |To enable the foll"
 )
 _stderr_lock = threading.RLock()
+
+
+def _captured() -> IO[bytes]:
+    """A file for a few lines; in memory where that can be, as there may be no temporary folder."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("stderr"), "w+b")
+    return scratch_file()
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def quiet_stderr() -> Iterator[None]:
         yield
         return
     # One thread at a time: of two, the second would keep the first one's file for stderr.
-    with _stderr_lock, tempfile.TemporaryFile() as captured:
+    with _stderr_lock, _captured() as captured:
         sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(captured.fileno(), 2)

@@ -10,7 +10,7 @@ from pipeline import compute_similarity
 from pipeline.calibrate import check_rate, threshold_for
 from pipeline.collection import Collection
 from pipeline.config import CompareConfig
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError
 from pipeline.nets import own_format
 from pipeline.nets.model_dir import load_model
 from pipeline.store import open_store
@@ -181,12 +181,14 @@ def test_a_damaged_video_is_no_unrelated_one(folder):
     videos = {f"d{i}": features.region_vectors(5, [2, i]) for i in range(30)}
     features.fill(folder / "bad.h5", made_with, videos)
     features.spoil(folder / "bad.h5", np.nan)
-    said = run("calibrate", *sides(folder, "bad.h5"), code=1)
-    assert "the score of query 'q0' and 'd0' is nan: run `visil-index verify`" in said
-    assert load_model(folder / "model").calibrations == ()
+    said = run("calibrate", *sides(folder, "bad.h5"), code=3)
+    assert "bad.h5: video 'd0' is damaged" in said
+    (made,) = load_model(folder / "model").calibrations
+    assert made.pairs == 20 * 29
     stores = folder / "q.h5", folder / "bad.h5"
-    with pytest.raises(PipelineError, match="the score of query 'q0' and 'd0' is nan"):
-        compute_similarity(*stores, model_dir=folder / "model", top_k=3)
+    with pytest.warns(UserWarning, match=r"left out: .*bad\.h5: video 'd0' is damaged"):
+        scores = compute_similarity(*stores, model_dir=folder / "model")
+    assert all(list(row) == list(videos)[1:] for row in scores.values())
 
 
 def test_what_cannot_be_kept_is_refused_before_the_work(folder):

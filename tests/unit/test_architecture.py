@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # A module imports only from lines above its own; modules on one line may know each other.
 LAYERS = [
-    "errors child_python",
+    "errors text child_python",
+    "scratch",
     "records",
     "checks encoding",
     "config padding resize warp shipped resampling",
@@ -24,6 +25,7 @@ LAYERS = [
     "collection",
     "blocks",
     "scores",
+    "output",
     "results",
     "adapt",
     "extract compare",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, PipelineError
-from pipeline.results import check_output_file, new_score_table, select, write_json
+from pipeline.output import check_output_file
+from pipeline.results import new_score_table, select, write_json
 
 SCORES = np.array([[0.5, -0.25, 1.0, 0.5], [0.1234567, -0.0, 1e-9, 0.75]], np.float32)
 QUERIES, DATABASE = ["q/1", "-q 2"], ["a", "b\u00e9", "c", "d"]

@@ -1,0 +1,44 @@
+"""Temporary files, and what is said where there is no place for them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from pipeline.errors import PipelineError
+
+
+def scratch_file() -> IO[bytes]:
+    """A file without a name that is gone once it is closed.
+
+    Raises:
+        PipelineError: no temporary folder can be written to.
+    """
+    with _named_errors():
+        return tempfile.TemporaryFile()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A new folder that is removed with all in it at the end of the block.
+
+    Raises:
+        PipelineError: no temporary folder can be written to.
+    """
+    with _named_errors():
+        folder = tempfile.TemporaryDirectory(prefix="visil-index-")
+    with folder as path:
+        yield path
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PipelineError(
+            f"cannot make a temporary file: {error.strerror or error}; set the environment "
+            "variable TMPDIR to a folder that can be written to and has room"
+        ) from error
