@@ -48,18 +48,15 @@ def adapt(model_dir: str | None, database_store: tuple[str, ...], output_dir: st
     adapted into the same folder before is replaced; what it was calibrated to stays.
     """
     from pipeline.adapt import adapt as run
-    from pipeline.collection import Collection
     from pipeline.nets import own_format
-    from pipeline.store import open_store
 
     target = common.check_model_target(output_dir)
     before = _adapted_before(target)
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
-        stores = [stack.enter_context(open_store(path)) for path in database_store]
         report = run(
-            Collection(stores),
+            common.open_collection(stack, database_store),
             weights,
             progress=lambda done, total: line.show(done, total, "videos"),
         )
@@ -154,10 +151,8 @@ def calibrate(
     result is kept in the model's description; its weights stay as they are.
     """
     from pipeline.calibrate import calibrate as run
-    from pipeline.collection import Collection
     from pipeline.inputs import read_groups, read_related
     from pipeline.nets import model_dir as models
-    from pipeline.store import open_store
 
     models.check_calibratable(model_dir)
     known = read_related(related) if related else set()
@@ -166,8 +161,7 @@ def calibrate(
     line = common.ProgressLine()
     with ExitStack() as stack:
         queries, database = (
-            Collection([stack.enter_context(open_store(path)) for path in side])
-            for side in (query_store, database_store)
+            common.open_collection(stack, side) for side in (query_store, database_store)
         )
         calibration, best = run(
             queries,
