@@ -64,8 +64,8 @@ class Collection:
                     _refuse_same(where[video_id], store)
                     raise InputError(
                         f"video id {video_id!r} is in {where[video_id].path} and in {store.path}: "
-                        "give one a prefix (PREFIX=STORE on the command line), or remove it from one "
-                        "(visil-index remove)"
+                        "give one a prefix (PREFIX=STORE on the command line), or remove it from "
+                        "one (visil-index remove)"
                     )
                 where[video_id] = store
         self.ids = list(where) if ids is None else list(ids)

@@ -139,7 +139,7 @@ class SourceInfo:
     """What stage one saw of the file; provenance only, nothing after it opens the path again.
 
     Attributes:
-        path: as listed.
+        path: in full; in stores of earlier versions as listed.
         size: bytes; -1 where the file could not be read.
         mtime_ns: modification time in nanoseconds since the epoch; 0 where unknown.
         codec, width, height, fps, duration: of the video stream (pixels, frames a second,
