@@ -6,12 +6,13 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import InputError
-from pipeline.inputs import read_list, refuse_duplicates, scan_folder
+from pipeline.inputs import check_prefix, read_list, refuse_duplicates, scan_folder
 from pipeline.records import VideoRef
 from pipeline.shipped import default_model_dir
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.nets.weights import ModelWeights
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
-Stores = str | Path | Sequence[str | Path]
+Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 
 _KEPT = 2  # that of a database, and that of queries
 _networks: dict[tuple[object, ...], FeatureNet] = {}  # the one used last stands last
@@ -36,6 +37,10 @@ def extract_features(
     replace: str = "never",
     gpu_id: int | None = None,
     progress: Progress | None = None,
+    extensions: Sequence[str] = (),
+    all_files: bool = False,
+    follow_links: bool = False,
+    id_prefix: str = "",
 ) -> ExtractReport:
     """Stage one: bring a feature store up to date with a list of videos.
 
@@ -45,9 +50,13 @@ def extract_features(
         model_dir: None takes the shipped model.
         config, retry_failed, replace, progress: see `extract.extract_features`.
         gpu_id: see `nets.backend.device_scope`.
+        extensions, all_files, follow_links: of a folder, see `inputs.scan_folder`.
+        id_prefix: stands before every id, so that a second collection with the same names fits
+            into the store.
 
     Returns:
-        What was stored and what failed, and why. One bad video raises nothing.
+        What was stored and what failed, and why, and which listed files are not those that are
+        stored under their ids. One bad video raises nothing.
 
     Raises:
         PipelineError: of list, model or store; see `errors.py`.
@@ -56,7 +65,7 @@ def extract_features(
     from pipeline.nets.model_dir import load_model
 
     config = config or ExtractConfig()
-    refs = _refs(videos)
+    refs = _refs(videos, id_prefix, extensions, all_files, follow_links)
     weights = load_model(model_dir or default_model_dir(), config.dims)
     net = _network(weights, config, gpu_id)
     return extract.extract_features(refs, store, net, config, retry_failed, replace, progress)
@@ -78,7 +87,8 @@ def compute_similarity(
     """Stage two: every query against every database video.
 
     Args:
-        queries, database: path of a store, or several.
+        queries, database: path of a store, or several, or `{prefix: path}`: what stands before all
+            ids of a store, so that stores with equal ids go together.
         output_file: write JSON there and return None; without it the scores are returned.
         model_dir: the model the stores were made with; None takes the shipped one.
         config: see `CompareConfig`.
@@ -117,7 +127,9 @@ def compute_similarity(
     with ExitStack() as stack:
 
         def collection(paths: Stores) -> Collection:
-            return Collection([stack.enter_context(open_store(p)) for p in _paths(paths)])
+            prefixes = list(paths) if isinstance(paths, Mapping) else ()
+            opened = [stack.enter_context(open_store(p)) for p in _paths(paths)]
+            return Collection(opened, None, prefixes)
 
         asked, searched = collection(queries), collection(database)
         mirrored = None if mirrored_queries is None else collection(mirrored_queries)
@@ -171,22 +183,36 @@ def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -
     return net
 
 
-def _refs(videos: Videos) -> Sequence[VideoRef]:
-    if isinstance(videos, Mapping):
-        return [_ref(video_id, path) for video_id, path in videos.items()]
+def _refs(
+    videos: Videos,
+    id_prefix: str,
+    extensions: Sequence[str],
+    all_files: bool,
+    follow_links: bool,
+) -> Sequence[VideoRef]:
     if isinstance(videos, (str, Path)):
-        return scan_folder(videos) if Path(videos).is_dir() else read_list(videos)
-    return refuse_duplicates(list(videos), "videos")
+        if Path(videos).is_dir():
+            return scan_folder(videos, extensions, all_files, follow_links, id_prefix)
+        return read_list(videos, id_prefix)
+    if isinstance(videos, Mapping):
+        return [_ref(video_id, path, id_prefix) for video_id, path in videos.items()]
+    check_prefix(id_prefix)
+    refs = (
+        [with_fields(ref, id=id_prefix + ref.id) for ref in videos] if id_prefix else list(videos)
+    )
+    return refuse_duplicates(refs, "videos")
 
 
-def _ref(video_id: str, path: str | Path) -> VideoRef:
+def _ref(video_id: str, path: str | Path, id_prefix: str) -> VideoRef:
     if not isinstance(video_id, str):
         raise InputError(f"video id {video_id!r} is no text, expected {{id: path}}")
     try:
-        return VideoRef(video_id, os.fsdecode(path))
+        return VideoRef(id_prefix + video_id, os.fsdecode(path))
     except (TypeError, ValueError) as error:
         raise InputError(f"video {video_id!r} of {path!r}: {error}") from error
 
 
 def _paths(stores: Stores) -> Sequence[str | Path]:
+    if isinstance(stores, Mapping):
+        return list(stores.values())
     return [stores] if isinstance(stores, (str, Path)) else stores

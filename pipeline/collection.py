@@ -26,6 +26,7 @@ class Collection:
     Args:
         stores: open stores, all with compatible features.
         ids: take these videos, in this order; None takes all.
+        prefixes: one a store, before all its ids, so that stores with equal ids go together.
 
     Attributes:
         ids: list of video ids.
@@ -42,19 +43,30 @@ class Collection:
             there is no video.
     """
 
-    def __init__(self, stores: Sequence[FeatureStore], ids: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        stores: Sequence[FeatureStore],
+        ids: Sequence[str] | None = None,
+        prefixes: Sequence[str] = (),
+    ) -> None:
         if not stores:
             raise InputError("no store given")
         for store in stores[1:]:
             require_same_features(stores[0], store)
         where: dict[str, FeatureStore] = {}
-        for store in stores:
-            for video_id in store.ids:
+        prefixed: dict[FeatureStore, str] = {}
+        for store, prefix in zip(stores, prefixes or [""] * len(stores), strict=True):
+            if store in prefixed:
+                _refuse_same(store, store)
+            prefixed[store] = prefix
+            for own_id in store.ids:
+                video_id = prefix + own_id
                 if video_id in where:
                     _refuse_same(where[video_id], store)
                     raise InputError(
                         f"video id {video_id!r} is in {where[video_id].path} and in {store.path}: "
-                        "remove it from one of them (visil-index remove)"
+                        "give one a prefix (PREFIX=STORE on the command line), or remove it from "
+                        "one (visil-index remove)"
                     )
                 where[video_id] = store
         self.ids = list(where) if ids is None else list(ids)
@@ -69,8 +81,12 @@ class Collection:
         self.binary = any(s.encoding == "binary" for s in stores)
         self.insets = max(s.spec.most_insets for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
-        self._checks = [VideoCheck(s, i) for s, i in zip(self._stores, self.ids, strict=True)]
-        self._frames = [s.frames(i) for s, i in zip(self._stores, self.ids, strict=True)]
+        self._own_ids = self.ids
+        if any(prefixes):
+            named = zip(self._stores, self.ids, strict=True)
+            self._own_ids = [i.removeprefix(prefixed[s]) for s, i in named]
+        self._checks = [VideoCheck(s, i) for s, i in zip(self._stores, self._own_ids, strict=True)]
+        self._frames = [s.frames(i) for s, i in zip(self._stores, self._own_ids, strict=True)]
         self._first = [0] * len(self.ids)
         self.lengths = np.array([padded_length(n) for n in self._frames], np.int64)
 
@@ -81,6 +97,7 @@ class Collection:
         """The videos of both, `others` behind; ids may occur twice. For scoring in one pass."""
         joined = copy.copy(self)
         joined.ids = self.ids + others.ids
+        joined._own_ids = self._own_ids + others._own_ids
         joined._stores = self._stores + others._stores
         joined._checks = self._checks + others._checks
         joined._frames = self._frames + others._frames
@@ -108,7 +125,7 @@ class Collection:
         for place, frames in enumerate(self._frames):
             if self._checks[place].damage:
                 continue
-            insets = self._stores[place].insets(self.ids[place])
+            insets = self._stores[place].insets(self._own_ids[place])
             at = 0
             for count in (frames - sum(insets), *(insets if with_insets else ())):
                 places.append(place)
@@ -117,6 +134,7 @@ class Collection:
                 at += count
         made = copy.copy(self)
         made.ids = [self.ids[place] for place in places]
+        made._own_ids = [self._own_ids[place] for place in places]
         made._stores = [self._stores[place] for place in places]
         made._checks = [self._checks[place] for place in places]
         made._first, made._frames = first, lengths
@@ -198,7 +216,7 @@ class Collection:
         same = out.dtype == store.dtype
         into = out if same and not short else None
         try:
-            stored = store.read_stored(self.ids[video], first + start, first + stop, out=into)
+            stored = store.read_stored(self._own_ids[video], first + start, first + stop, out=into)
         except StoreError as error:
             raise check.note(error) from error
         check.part(first + start, stored, checksum)

@@ -7,10 +7,10 @@ as done when the store has committed it, never before.
 
 from __future__ import annotations
 
-import ntpath  # takes / and \ for separators: a list may come from another system
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +21,6 @@ from pipeline.batches import Batcher, FrameBatch, Slot
 from pipeline.config import ExtractConfig
 from pipeline.decode import (
     DecodePool,
-    DecodeStats,
     Ended,
     Event,
     Frames,
@@ -29,8 +28,9 @@ from pipeline.decode import (
     decode_videos,
 )
 from pipeline.errors import InputError
-from pipeline.inputs import printable
-from pipeline.records import Failure, VideoRef
+from pipeline.inputs import Listing, printable
+from pipeline.plan import ExtractReport, first_missing, places, plan, refuse_missing
+from pipeline.records import Failure, SourceInfo, VideoRef
 from pipeline.store import StoreWriter, VideoWriter, create_or_append, read_spec
 from pipeline.video import RULES
 from pipeline.video.insets import most_of, rule_of
@@ -39,57 +39,13 @@ if TYPE_CHECKING:
     from pipeline.nets.features import FeatureNet
 
 REPLACE = ("never", "changed", "all")
+_NO_VIDEO = ("not_a_video", "no_video_stream", "empty")  # of a file with an unknown extension
 
 
 class Progress(Protocol):
     """What stage one tells while it works; all counts are of this run."""
 
     def __call__(self, report: ExtractReport) -> None: ...
-
-
-@dataclass
-class ExtractReport:
-    """What stage one did; kept up to date while it runs.
-
-    Attributes:
-        listed: videos in the list; already: of these, stored before this run; todo: the rest.
-        stored: ids committed in this run; notes: id -> remark, of those that have one.
-        failures: id -> why, of this run.
-        known_failures: id -> why, failed in an earlier run and not tried again.
-        other_files: id -> path it was stored from, of those that were there already and are
-            listed with a file of another name.
-        store_notes: what a person should know of the store as it was found.
-        insets: pictures within the picture that were looked for, at most; older_insets: by an
-            older rule, which finds fewer, as the store was begun with it.
-        frames: sampled frames that went through the network, pictures within them included;
-            `decode` has their numbers apart.
-        frames_left: about how many are still to come, judged by the durations that the files
-            begun so far claim.
-        network_seconds, seconds: time in the network, and wall time.
-        decode: what decoding did; its `starved_seconds` are the time that the network waited.
-    """
-
-    listed: int = 0
-    already: int = 0
-    todo: int = 0
-    stored: list[str] = field(default_factory=list)
-    notes: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-    known_failures: dict[str, Failure] = field(default_factory=dict)
-    other_files: dict[str, str] = field(default_factory=dict)
-    store_notes: list[str] = field(default_factory=list)
-    insets: int = 0
-    older_insets: bool = False
-    frames: int = 0
-    frames_left: float = 0.0
-    network_seconds: float = 0.0
-    seconds: float = 0.0
-    decode: DecodeStats = field(default_factory=DecodeStats)
-
-    @property
-    def complete(self) -> bool:
-        """Every listed video is stored."""
-        return not self.failures and not self.known_failures
 
 
 def extract_features(
@@ -104,24 +60,29 @@ def extract_features(
     """Bring a store up to date with a list: only what is not stored yet is decoded.
 
     Args:
-        videos: what should be in the store, ids unique.
+        videos: what should be in the store, ids unique; also what `inputs.scan_folder` gives.
         store: path ending in .h5, .hdf5 or .zarr; made if it does not exist. Without dtype or
             insets in the settings an existing one goes on as it is; a new one keeps float16, and
             insets as the model asks for.
         net: the feature network; its digest becomes part of the store's fingerprint.
-        retry_failed: try again what failed in an earlier run.
-        replace: "never"; "changed" redoes videos whose file has another size or time than
-            when they were stored; "all" redoes every listed video.
+        retry_failed: try again all that failed in an earlier run; without it only what was
+            missing, and files that have another size or time than when they failed.
+        replace: "never" names files that have another size or time than when they were stored;
+            "changed" redoes them; "all" redoes every listed video. Only "all" lets a file of
+            another folder and another size take a stored video's id (`report.refused`).
         progress: called after every batch and commit.
 
     Raises:
-        InputError: an unknown word for `replace`.
+        InputError: an unknown word for `replace`; or the first 100 listed files are all missing.
         FingerprintMismatchError: the store holds features made with other settings.
         StoreLockedError: another process is writing to it.
         StoreError: it cannot be written; what was committed stays.
     """
     if replace not in REPLACE:
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
+    missing = first_missing(videos)
+    if missing and not Path(store).exists():
+        refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
     spec = net.spec(config.fps, RULES[config.sampling])
     insets = _insets_of(store, config, net)
@@ -130,9 +91,12 @@ def extract_features(
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
         report.store_notes = list(writer.notes)
+        if missing:
+            refuse_missing(videos, todo, writer.failures)
         report.insets = most_of(insets)
         report.older_insets = insets != rule_of(report.insets)
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
+        run.unsure = videos.unsure if isinstance(videos, Listing) else ()
         if todo:
             run.work()
     return report
@@ -153,54 +117,11 @@ def _insets_of(store: str | Path, config: ExtractConfig, net: FeatureNet) -> str
     return rule_of(0 if config.as_queries or config.mirrored else net.insets)
 
 
-def plan(
-    videos: Sequence[VideoRef], writer: StoreWriter, retry_failed: bool, replace: str
-) -> tuple[list[VideoRef], ExtractReport]:
-    """Which videos to decode, in listed order, and a report that counts the rest."""
-    report = ExtractReport(listed=len(videos))
-    todo = []
-    failures = writer.failures  # parsed once: the list may be long
-    for ref in videos:
-        failure = failures.get(ref.id)
-        if ref.id in writer:
-            if replace == "all" or (replace == "changed" and _changed(ref, writer)):
-                todo.append(ref)
-            else:
-                report.already += 1
-                stored = writer.record(ref.id).source.path
-                if stored != ref.path and _other_name(stored, ref.path):
-                    report.other_files[ref.id] = stored
-        elif failure and not retry_failed:
-            report.known_failures[ref.id] = failure
-        else:
-            todo.append(ref)
-    report.todo = len(todo)
-    return todo, report
-
-
-def _other_name(stored: str, path: str) -> bool:
-    """Whether two paths end in different names: a collection may have moved, or be offline."""
-    return ntpath.basename(stored) != ntpath.basename(printable(path))
-
-
-def places(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str, int]:
-    """Where each listed id stands in the store: behind what is not in this list, as listed.
-
-    The order in which videos are finished varies from run to run; this does not, whether a run
-    is interrupted or the list grows.
-    """
-    first = writer.place_behind_others({ref.id for ref in videos})
-    return {ref.id: first + i for i, ref in enumerate(videos)}
-
-
-def _changed(ref: VideoRef, writer: StoreWriter) -> bool:
-    """The file is there and is not the one that was stored. A file gone offline is no change."""
-    try:
-        stat = Path(ref.path).stat()
-    except (OSError, ValueError):  # the second: a name that no file can have here
-        return False
-    source = writer.record(ref.id).source
-    return (stat.st_size, stat.st_mtime_ns) != (source.size, source.mtime_ns)
+def _rooted(source: SourceInfo) -> SourceInfo:
+    """With its full path: the same relative path may name another film in another directory."""
+    if os.path.isabs(source.path):
+        return source
+    return with_fields(source, path=os.path.join(printable(os.getcwd()), source.path))
 
 
 @dataclass
@@ -230,6 +151,7 @@ class _Run:
         self.todo, self.places = todo, places
         self.writer, self.net, self.config = writer, net, config
         self.report, self.progress = report, progress
+        self.unsure: Collection[str] = ()
         self.open: dict[int, _Open] = {}
         self.started, self.expected = 0, 0.0
         self.begin = self.committed = time.perf_counter()
@@ -255,7 +177,7 @@ class _Run:
             for event in self._awaited(events):
                 if isinstance(event, Started):
                     ref = self.todo[event.index]
-                    opened = self.writer.begin(ref.id, event.source, self.places[ref.id])
+                    opened = self.writer.begin(ref.id, _rooted(event.source), self.places[ref.id])
                     expected = max(1.0, event.source.duration * config.fps)
                     self.open[event.index] = _Open(opened, expected)
                     self.started += 1
@@ -317,16 +239,29 @@ class _Run:
     def _end(self, event: Ended) -> None:
         if self.todo[event.index].id in self.report.failures:
             return  # given up before its end
-        if event.failure is not None:
+        if event.failure is not None and self._is_no_video(event.failure):
+            self._leave_out(event.failure)
+        elif event.failure is not None:
             self._fail(event.index, event.failure)
         else:
             self.open[event.index].ended = event
             self._finish_if_complete(event.index)
 
+    def _is_no_video(self, failure: Failure) -> bool:
+        return failure.id in self.unsure and failure.reason in _NO_VIDEO
+
+    def _leave_out(self, failure: Failure) -> None:
+        """Taken on trial, as its extension is unknown, and no video."""
+        extension = os.path.splitext(failure.source.path)[1].lower().removeprefix(".")
+        self.report.left_out[extension] += 1
+        self.report.listed -= 1
+        self.report.todo -= 1
+
     def _fail(self, index: int, failure: Failure) -> None:
         video = self.open.pop(index, None)
         if video is not None:
             video.writer.abandon()
+        failure = with_fields(failure, source=_rooted(failure.source))
         self.writer.fail(failure)
         self.report.failures[failure.id] = failure
 

@@ -1,4 +1,4 @@
-"""A list file or a folder -> the videos to work on; duplicate names are refused.
+"""A list file or a folder -> the videos to work on; duplicate ids are refused.
 
 A list is UTF-8 text (a byte order mark and Windows line ends are fine) with one video a line,
 `id<TAB>path`. Nothing but the first tab separates, so paths may hold spaces; `#` is no comment.
@@ -7,11 +7,17 @@ Relative paths are relative to the current directory, as in the original code, n
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 from pipeline.errors import InputError
+from pipeline.folders import walk
 from pipeline.records import VideoRef
 
 # fmt: off
@@ -22,24 +28,58 @@ VIDEO_EXTENSIONS = frozenset({
     "vob", "webm", "wmv", "y4m",
 })
 # fmt: on
+_SHOWN_KINDS = 8  # extensions in a message
+_SHOWN_LINE = 200  # characters in a message
 
 
-def read_list(path: str | Path) -> list[VideoRef]:
+@dataclass(frozen=True)
+class Listing(Sequence[VideoRef]):
+    """The videos of a folder, and what in it was not taken.
+
+    Attributes:
+        videos: sorted by id.
+        unsure: ids of videos whose extension is unknown: a decoder will tell whether they are any.
+        left_out: extension (lower case, without dot) -> files that were not taken.
+        links: links to folders that were not followed.
+        unreadable: path -> why, of folders and files that cannot be read.
+    """
+
+    videos: Sequence[VideoRef]
+    unsure: Collection[str] = frozenset()
+    left_out: Counter[str] = field(default_factory=Counter)
+    links: Sequence[str] = ()
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @overload
+    def __getitem__(self, index: int) -> VideoRef: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[VideoRef]: ...
+    def __getitem__(self, index: int | slice) -> VideoRef | Sequence[VideoRef]:
+        return self.videos[index]
+
+    def __iter__(self) -> Iterator[VideoRef]:
+        return iter(self.videos)
+
+
+def read_list(path: str | Path, id_prefix: str = "") -> list[VideoRef]:
     """The videos of a list file, in its order.
+
+    Args:
+        id_prefix: stands before every id.
 
     Raises:
         InputError: the file is missing, not UTF-8 or lists nothing; a line has no tab, an empty
             id or path, or a NUL; an id occurs twice. The message names file and line.
     """
-    lines = _decode(_read(path), path).split("\n")
-    refs = [
-        _parse(line.removesuffix("\r"), number, path)
-        for number, line in enumerate(lines, start=1)
-        if line.strip(" \r")
-    ]
-    if not refs:
-        raise InputError(f"{path}: lists no videos, expected lines of `id<TAB>path`")
-    return refuse_duplicates(refs, path)
+    check_prefix(id_prefix)
+    with _no_garbage_collection():
+        refs = [_parse(line, number, path, id_prefix) for number, line in _lines(path)]
+        if not refs:
+            raise InputError(f"{path}: lists no videos, expected lines of `id<TAB>path`")
+        return refuse_duplicates(refs, path)
 
 
 def read_related(path: str | Path, columns: str = "query<TAB>database") -> set[tuple[str, str]]:
@@ -52,10 +92,8 @@ def read_related(path: str | Path, columns: str = "query<TAB>database") -> set[t
             file and line.
     """
     pairs = set()
-    for number, line in enumerate(_decode(_read(path), path).split("\n"), start=1):
-        if not line.strip(" \r"):
-            continue
-        query, _, rest = line.removesuffix("\r").partition("\t")
+    for number, line in _lines(path):
+        query, _, rest = line.partition("\t")
         database = rest.partition("\t")[0]
         if not query or not database:
             raise InputError(f"{path}, line {number}: expected `{columns}`, found {line[:80]!r}")
@@ -76,25 +114,84 @@ def read_groups(path: str | Path) -> dict[str, str]:
     return groups
 
 
-def scan_folder(path: str | Path) -> list[VideoRef]:
+def scan_folder(
+    path: str | Path,
+    extensions: Collection[str] = (),
+    all_files: bool = False,
+    follow_links: bool = False,
+    id_prefix: str = "",
+) -> Listing:
     """All videos below a folder, sorted by id; the id is the relative path, with `/`.
 
     A file counts if its extension is in `VIDEO_EXTENSIONS` (in any case). Hidden files and folders
-    are skipped, links to folders not followed. A name that is no text in UTF-8, or that holds
-    a tab or line break, gets an id with these bytes written as `\\xe9`; its path stays usable.
+    are skipped. A name that is no text in UTF-8, or that holds a tab or line break, gets an id
+    with these bytes written as `\\xe9`; its path stays usable.
+
+    Args:
+        extensions: more of them, without dot.
+        all_files: take files of every extension; those of an unknown one are `unsure`.
+        follow_links: look into linked folders as well, into each once.
+        id_prefix: stands before every id.
 
     Raises:
-        InputError: no such folder, a folder in it cannot be read, or it holds no videos.
+        InputError: no such folder, it cannot be read, or it holds no videos.
     """
+    check_prefix(id_prefix)
     if not Path(path).is_dir():
         raise InputError(f"{path}: no such folder")
-    refs = [
-        VideoRef(id=printable(name), path=os.path.join(path, *name.split("/")))
-        for name in _walk(str(path))
-    ]
+    try:
+        tree = walk(str(path), follow_links)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read this folder: {error.strerror}") from error
+    known = VIDEO_EXTENSIONS | {extension.lower() for extension in extensions}
+    unsure, left_out = set(), Counter[str]()
+    unreadable = {printable(os.path.join(path, k)): why for k, why in tree.unreadable.items()}
+    refs: dict[str, VideoRef] = {}
+    for name in sorted(tree.files):
+        extension = os.path.splitext(name)[1].lower().removeprefix(".")
+        if extension not in known and not all_files:
+            left_out[printable(extension)] += 1
+            continue
+        ref = VideoRef(id_prefix + printable(name), os.path.join(path, *name.split("/")))
+        if refs.setdefault(ref.id, ref) is not ref:
+            why = f"its id {ref.id!r} is also that of {printable(refs[ref.id].path)}; rename one"
+            unreadable[ascii(ref.path)] = why
+        elif extension not in known:
+            unsure.add(ref.id)
     if not refs:
-        raise InputError(f"{path}: no videos in this folder (known by extensions such as .mp4)")
-    return refuse_duplicates(sorted(refs, key=lambda ref: ref.id), path)
+        rest = Listing((), (), left_out, tree.links, unreadable)
+        raise InputError(f"{path}: no videos in this folder{_besides(rest)}")
+    videos = sorted(refs.values(), key=lambda ref: ref.id)
+    return Listing(videos, unsure, left_out, tree.links, unreadable)
+
+
+def split_extensions(text: str) -> list[str]:
+    """`"insv, .MOD"` -> `["insv", "mod"]`.
+
+    Raises:
+        InputError: one of them is empty or holds what no extension does.
+    """
+    found = [part.strip().lower().removeprefix("*").removeprefix(".") for part in text.split(",")]
+    if bad := [part for part in found if not part or any(c in part for c in "./\\*? ")]:
+        raise InputError(f"extension {bad[0]!r}, expected some such as insv,m2t,mod")
+    return found
+
+
+def left_out_text(left_out: Counter[str], links: int) -> str:
+    """`"12 .txt, 3 .insv, 1 without extension, 2 links to folders"`; empty if there are none."""
+    kinds = left_out.most_common(_SHOWN_KINDS)
+    parts = [f"{n} {'.' + kind if kind else 'without extension'}" for kind, n in kinds]
+    if others := left_out.total() - sum(n for _, n in kinds):
+        parts.append(f"{others} with other extensions")
+    if links:
+        parts.append(f"{links} links to folders")
+    return ", ".join(parts)
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises InputError if ids cannot begin so."""
+    if any(c in prefix for c in "\t\r\n\0"):
+        raise InputError(f"id prefix {prefix!r} holds a tab, line break or NUL")
 
 
 def refuse_duplicates(refs: list[VideoRef], origin: str | Path) -> list[VideoRef]:
@@ -103,6 +200,8 @@ def refuse_duplicates(refs: list[VideoRef], origin: str | Path) -> list[VideoRef
     Raises:
         InputError: an id occurs twice; names both line numbers, or both paths without a list.
     """
+    if len({ref.id for ref in refs}) == len(refs):  # much less memory than the search below
+        return refs
     seen: dict[str, VideoRef] = {}
     for ref in refs:
         first = seen.setdefault(ref.id, ref)
@@ -127,48 +226,64 @@ def printable(path: str) -> str:
     return "".join(f"\\x{ord(c):02x}" if c in "\t\r\n\0" else c for c in text)
 
 
-def _read(path: str | Path) -> bytes:
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """(number, text) of the lines that are not empty; the file is never in memory as a whole."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            for number, raw in enumerate(file, start=1):
+                line = _decode(raw, path, number).removesuffix("\n").removesuffix("\r")
+                if line.strip(" \r"):
+                    yield number, line
     except OSError as error:
         raise InputError(f"{path}: cannot read the list: {error.strerror or error}") from error
 
 
-def _decode(raw: bytes, path: str | Path) -> str:
+def _decode(raw: bytes, path: str | Path, number: int) -> str:
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        utf16 = number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff")
         hint = "it looks like UTF-16; " if utf16 else ""
-        raise InputError(f"{path}, line {line}: not UTF-8; {hint}save the list as UTF-8") from error
+        raise InputError(
+            f"{path}, line {number}: not UTF-8; {hint}save the list as UTF-8"
+        ) from error
 
 
-def _parse(line: str, number: int, path: str | Path) -> VideoRef:
+def _parse(line: str, number: int, path: str | Path, id_prefix: str) -> VideoRef:
     name, tab, video = line.partition("\t")
-    where = f"{path}, line {number}"
+    if tab and "\0" not in line and name.strip() and video.strip():
+        try:
+            return VideoRef(id_prefix + name, video, number)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+    raise InputError(f"{path}, line {number}: {_wrong_with(line)}")
+
+
+def _wrong_with(line: str) -> str:
     if "\0" in line:
-        raise InputError(f"{where}: holds a NUL character; save the list as plain UTF-8 text")
-    if not tab:
-        raise InputError(f"{where}: no tab in {line!r}, expected `id<TAB>path`")
-    if not name.strip() or not video.strip():
-        raise InputError(f"{where}: empty id or path in {line!r}, expected `id<TAB>path`")
+        return "holds a NUL character; save the list as plain UTF-8 text"
+    shown = f"{line[:_SHOWN_LINE]!r}{'...' * (len(line) > _SHOWN_LINE)}, expected `id<TAB>path`"
+    return f"empty id or path in {shown}" if "\t" in line else f"no tab in {shown}"
+
+
+def _besides(rest: Listing) -> str:
+    """Why there may be none, for the message that says so."""
+    text = " (known by extensions such as .mp4)"
+    if left := left_out_text(rest.left_out, len(rest.links)):
+        text += f"; left out: {left}; --all_files, --extensions or --follow_links takes them"
+    if rest.unreadable:
+        path, why = next(iter(rest.unreadable.items()))
+        text += f"; {len(rest.unreadable)} cannot be read, as {path}: {why}"
+    return text
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A million new records hold no cycles, but make the collector walk them often."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        return VideoRef(id=name, path=video, line=number)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
-
-
-def _walk(root: str) -> Iterator[str]:
-    def fail(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot read this folder: {error.strerror}") from error
-
-    for folder, subfolders, files in os.walk(root, onerror=fail):
-        subfolders[:] = _visible(subfolders)
-        for name in _visible(files):
-            if os.path.splitext(name)[1].lower().removeprefix(".") in VIDEO_EXTENSIONS:
-                yield Path(folder, name).relative_to(root).as_posix()
-
-
-def _visible(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.startswith(".")]
+        yield
+    finally:
+        if was_on:
+            gc.enable()

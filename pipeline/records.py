@@ -14,7 +14,7 @@ import numpy as np
 FORMAT_VERSION = 3  # of stores, the newest that is read; see `store.header`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoRef:
     """One line of an input list.
 
@@ -29,8 +29,12 @@ class VideoRef:
     line: int = 0
 
     def __post_init__(self) -> None:
-        if not self.id or any(c in self.id for c in "\t\r\n\0"):
+        if not self.id or not _may_be_id(self.id):
             raise ValueError(f"video id {self.id!r} is empty or holds a tab, line break or NUL")
+
+
+def _may_be_id(text: str) -> bool:  # written out, as lists are long
+    return "\t" not in text and "\n" not in text and "\r" not in text and "\0" not in text
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class SourceInfo:
     """What stage one saw of the file; provenance only, nothing after it opens the path again.
 
     Attributes:
-        path: as listed.
+        path: in full; in stores of earlier versions as listed.
         size: bytes; -1 where the file could not be read.
         mtime_ns: modification time in nanoseconds since the epoch; 0 where unknown.
         codec, width, height, fps, duration: of the video stream (pixels, frames a second,

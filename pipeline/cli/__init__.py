@@ -11,7 +11,7 @@ from pipeline import __version__
 from pipeline.cli.compare import compare
 from pipeline.cli.extract import extract
 from pipeline.cli.models import adapt, calibrate, convert_model, seal_model
-from pipeline.cli.stores import copy, info, remove, verify
+from pipeline.cli.stores import copy, info, prune, remove, verify
 from pipeline.cli.train import train
 
 
@@ -28,6 +28,7 @@ for _command in (
     info,
     verify,
     remove,
+    prune,
     copy,
     convert_model,
     seal_model,

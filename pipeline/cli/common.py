@@ -8,7 +8,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +20,10 @@ import click
 from pipeline.cli import streams
 from pipeline.config import PRECISIONS, SAMPLINGS
 from pipeline.errors import InputError, PipelineError
+from pipeline.inputs import check_prefix
 
 if TYPE_CHECKING:
+    from pipeline.collection import Collection
     from pipeline.nets.weights import ModelWeights
     from pipeline.records import Failure, VideoRef
 
@@ -115,8 +120,13 @@ def load_weights(model_dir: str | None) -> ModelWeights:
     return weights
 
 
-def read_videos(path: str | None, folder: str | None, option: str) -> list[VideoRef]:
+def read_videos(
+    path: str | None, folder: str | None, option: str, id_prefix: str = "", **scan: Any
+) -> Sequence[VideoRef]:
     """The videos of a list file or of a folder; exactly one of the two is given.
+
+    Args:
+        scan: for a folder, see `inputs.scan_folder`.
 
     Raises:
         InputError: both or none are given, or what is given cannot be read.
@@ -126,9 +136,13 @@ def read_videos(path: str | None, folder: str | None, option: str) -> list[Video
     if (path is None) == (folder is None):
         raise InputError(f"give either --{option}_file (lines `id<TAB>path`) or --{option}_dir")
     if folder is not None:
-        return scan_folder(folder)
+        return scan_folder(folder, id_prefix=id_prefix, **scan)
     assert path is not None
-    return read_list(path)
+    if any(scan.values()):
+        raise InputError(
+            "--extensions, --all_files and --follow_links are for a folder; a list names its files"
+        )
+    return read_list(path, id_prefix)
 
 
 def check_model_target(output_dir: str) -> Path:
@@ -181,6 +195,45 @@ def report_damaged(lines: Sequence[str]) -> int:
     if len(lines) > _SHOWN_FAILURES:
         say(f"  ... and {len(lines) - _SHOWN_FAILURES} more (visil-index verify STORE)")
     return PARTIAL_FAILURE
+
+
+def split_store(text: str) -> tuple[str, str]:
+    """`PREFIX=STORE` -> (prefix, path); a path that exists has no prefix, whatever is in it."""
+    if os.path.exists(text) or "=" not in text:
+        return "", text
+    splits = [(text[:i], text[i + 1 :]) for i, c in enumerate(text) if c == "="]
+    prefix, path = next((split for split in splits if os.path.exists(split[1])), splits[0])
+    check_prefix(prefix)
+    return prefix, path
+
+
+def open_collection(stack: ExitStack, stores: Sequence[str]) -> Collection:
+    """The videos of `[PREFIX=]STORE`s, which stay open as long as `stack`."""
+    from pipeline.collection import Collection
+    from pipeline.store import open_store
+
+    prefixes, paths = zip(*map(split_store, stores), strict=True)
+    return Collection([stack.enter_context(open_store(p)) for p in paths], None, prefixes)
+
+
+def name_each(lines: Mapping[str, str], heading: str) -> None:
+    """A heading, then `key: text` of each; a long list is cut."""
+    if not lines:
+        return
+    say(f"{heading}: {len(lines)}")
+    for key, text in islice(lines.items(), _SHOWN_FAILURES):
+        say(f"  {key}: {text}")
+    if len(lines) > _SHOWN_FAILURES:
+        say(f"  ... and {len(lines) - _SHOWN_FAILURES} more")
+
+
+def report_folder(unreadable: Mapping[str, str], left_out: Counter[str], links: int) -> None:
+    """Name what in a folder could not be read, and count what was not taken."""
+    from pipeline.inputs import left_out_text
+
+    name_each(unreadable, "could not be read, and what lies below it is not stored")
+    if text := left_out_text(left_out, links):
+        say(f"left out: {text}; --all_files or --extensions takes files, --follow_links links")
 
 
 class ProgressLine:

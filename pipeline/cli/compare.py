@@ -6,6 +6,7 @@ kept if `--database_store` names one and temporary otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-q", "--query_file", help="List of query videos, one `id<TAB>path` a line.")
 @click.option("--query_dir", help="Folder of query videos; ids are the relative paths.")
-@click.option("--query_store", multiple=True, help="Store with query features; repeatable.")
+@click.option(
+    "--query_store", multiple=True, help="[PREFIX=]Store with query features; repeatable."
+)
 @click.option("-d", "--database_file", help="List of database videos, one `id<TAB>path` a line.")
 @click.option("--database_dir", help="Folder of database videos; ids are the relative paths.")
 @click.option(
     "--database_store",
     multiple=True,
-    help="Store with database features; repeatable. With --database_file: where to keep them.",
+    help="Store with database features; repeatable. With --database_file: where to keep them. "
+    "card2/=db2.h5 puts card2/ before all its ids, so that stores with equal ids go together; this "
+    "holds for all stores.",
 )
 @click.option(
     "--mirrored_queries",
@@ -148,7 +153,7 @@ def compare(
 
     lists = [path for path in (query_file, database_file, config_file) if path]
     stores = (*query_store, *database_store, *mirrored_query_store, *background_store)
-    check_output_file(output_file, (*lists, *stores))
+    check_output_file(output_file, (*lists, *(common.split_store(store)[1] for store in stores)))
     check_selection(top_k, threshold)
     if threshold is not None and max_fpr is not None:
         raise InputError("give --threshold or --max_fpr, not both")
@@ -225,9 +230,9 @@ def compare(
 
 
 def _check_sides(
-    query_list: list[VideoRef] | None,
+    query_list: Sequence[VideoRef] | None,
     query_store: tuple[str, ...],
-    database_list: list[VideoRef] | None,
+    database_list: Sequence[VideoRef] | None,
     database_store: tuple[str, ...],
 ) -> None:
     for listed, stores, side in (
@@ -241,7 +246,7 @@ def _check_sides(
 
 
 def _check_mirrored(
-    query_list: list[VideoRef] | None, mirror: bool, stores: tuple[str, ...]
+    query_list: Sequence[VideoRef] | None, mirror: bool, stores: tuple[str, ...]
 ) -> None:
     if mirror and query_list is None and not stores:
         raise InputError(
@@ -282,7 +287,7 @@ def _run(
     top_k: int | None,
     threshold: float | None,
     gpu_id: int,
-    query_list: list[VideoRef] | None,
+    query_list: Sequence[VideoRef] | None,
     mirrored: Collection | None,
     background: Collection | None,
 ) -> int:

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--video_file", help="List of videos, one `id<TAB>path` a line.")
 @click.option("--video_dir", help="Folder of videos instead; ids are the relative paths.")
+@click.option(
+    "--extensions",
+    default="",
+    help="More extensions of videos in the folder, such as insv,m2t,mod.",
+)
+@click.option(
+    "--all_files",
+    is_flag=True,
+    help="Take every file of the folder that FFmpeg recognises, pictures as well, whatever its "
+    "extension.",
+)
+@click.option("--follow_links", is_flag=True, help="Look into linked folders, into each once.")
+@click.option(
+    "--id_prefix",
+    default="",
+    help="Stands before every id, as card2/ for a second camera card with the same names.",
+)
 @click.option("-o", "--store", required=True, help="Store to fill: a path ending in .h5 or .zarr.")
 @common.model_dir_option
 @common.config_option
@@ -55,18 +72,26 @@ if TYPE_CHECKING:
     help="Refuse pictures with more pixels (width times height) than this. Default: 67108864, as "
     "8192x8192",
 )
-@click.option("--retry_failed", is_flag=True, help="Try again what failed before.")
+@click.option(
+    "--retry_failed",
+    is_flag=True,
+    help="Try again all that failed before, not only missing files and files that changed.",
+)
 @click.option(
     "--replace",
     type=click.Choice(("never", "changed", "all")),
     default="never",
     show_default=True,
-    help="Redo stored videos: those whose file changed, or all that are listed.",
+    help="Redo stored videos: those whose file has another size or time, or all that are listed.",
 )
 @common.handled("interrupted; what was reported as stored is kept, the same command goes on")
 def extract(
     video_file: str | None,
     video_dir: str | None,
+    extensions: str,
+    all_files: bool,
+    follow_links: bool,
+    id_prefix: str,
     store: str,
     model_dir: str | None,
     config_file: str | None,
@@ -89,9 +114,20 @@ def extract(
     """Decode videos and store their features, once.
 
     Run it again with a longer list, or after an interruption: only what is not stored yet is
-    decoded. Exit code 3 says that some videos could not be stored.
+    decoded. Exit code 3 says that some videos could not be stored, or are not the files that were
+    stored.
     """
-    videos = common.read_videos(video_file, video_dir, "video")
+    from pipeline.inputs import split_extensions
+
+    videos = common.read_videos(
+        video_file,
+        video_dir,
+        "video",
+        id_prefix,
+        extensions=split_extensions(extensions) if extensions else (),
+        all_files=all_files,
+        follow_links=follow_links,
+    )
     config = override(
         load_config(config_file).extract,
         fps=fps,
@@ -107,8 +143,8 @@ def extract(
         hwaccel=hwaccel,
         max_pixels=max_pixels,
     )
-    failed = fill_store(videos, store, model_dir, config, gpu_id, retry_failed, replace)
-    return common.PARTIAL_FAILURE if failed else 0
+    report = fill_store(videos, store, model_dir, config, gpu_id, retry_failed, replace)
+    return 0 if report.complete else common.PARTIAL_FAILURE
 
 
 def fill_store(
@@ -120,8 +156,8 @@ def fill_store(
     retry_failed: bool = False,
     replace: str = "never",
     label: str = "",
-) -> bool:
-    """Run stage one with messages; True if a listed video is not in the store afterwards.
+) -> ExtractReport:
+    """Run stage one with messages.
 
     `label` stands for the store in the last message, where its path would tell nothing.
     """
@@ -147,20 +183,17 @@ def fill_store(
     common.report_failures(
         list(report.known_failures.values()), "failed before, try again with --retry_failed"
     )
+    _tell_identity(report)
     insets = f" ({report.decode.insets} of insets)" if report.decode.insets else ""
+    failed = len(report.failures) + len(report.known_failures)
+    conflicts = f", {len(report.changed)} changed" if report.changed else ""
+    conflicts += f", {len(report.refused)} refused" if report.refused else ""
     common.say(
         f"{label or store}: {len(report.stored)} videos stored, {report.already} were there, "
-        f"{len(report.failures) + len(report.known_failures)} failed; "
+        f"{failed} failed{conflicts}; "
         f"{report.frames} frames{insets} in {report.seconds:.1f} s{_limit(report)}"
     )
-    if report.other_files:
-        video_id, path = next(iter(report.other_files.items()))
-        common.say(
-            f"note: {len(report.other_files)} of the ids that were there are listed with a file of "
-            f"another name than they were stored from, {video_id!r} from {path}; they stay as they "
-            "are. If these are other videos, give them other ids, or replace the stored ones by "
-            "`extract_features.py --replace changed`"
-        )
+    common.report_folder(report.unreadable, report.left_out, report.links)
     plain = not config.as_queries and not config.mirrored
     if plain and config.insets is None and report.insets < net.insets:
         begun = (
@@ -181,7 +214,32 @@ def fill_store(
             f"note: --hwaccel {config.hwaccel} decoded {report.decode.on_device} of {done} "
             "videos; software decoded the others"
         )
-    return not report.complete
+    return report
+
+
+def _tell_identity(report: ExtractReport) -> None:
+    """Name the listed files that are not the ones stored under their ids."""
+    common.name_each(
+        report.changed,
+        "changed, see --replace changed (the stored ones stay as they are; for another film, see "
+        "--id_prefix)",
+    )
+    common.name_each(
+        report.refused,
+        "refused, as another film has this id (--id_prefix TEXT gives all of a run other ids; "
+        "--replace all puts the listed ones in place of the stored ones)",
+    )
+    for others, what in (
+        (report.moved, "in another folder, with the same name and size, but another time"),
+        (report.other_files, "with a file of another name"),
+    ):
+        if others:
+            video_id, path = next(iter(others.items()))
+            common.say(
+                f"note: {len(others)} of the ids that were there are listed {what} than they were "
+                f"stored from, {video_id!r} from {path}; they are taken for the same and stay. If "
+                "these are other videos, give them other ids (--id_prefix)"
+            )
 
 
 def _limit(report: ExtractReport) -> str:

@@ -38,7 +38,7 @@ def seal_model(model_dir: str) -> None:
     from pipeline.nets import model_dir as models
 
     models.seal(model_dir)
-    click.echo(f"{model_dir}: sealed; its values are taken as they are")
+    streams.show(f"{model_dir}: sealed; its values are taken as they are")
 
 
 @click.command()
@@ -62,17 +62,15 @@ def adapt(
     adapted into the same folder before is replaced; what it was calibrated to stays.
     """
     from pipeline.adapt import adapt as run
-    from pipeline.collection import Collection, all_damaged
+    from pipeline.collection import all_damaged
     from pipeline.nets import own_format
-    from pipeline.store import open_store
 
     target = common.check_model_target(output_dir)
     before = _adapted_before(target)
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
-        stores = [stack.enter_context(open_store(path)) for path in database_store]
-        database = Collection(stores)
+        database = common.open_collection(stack, database_store)
         report = run(
             database,
             weights,
@@ -173,10 +171,9 @@ def calibrate(
     result is kept in the model's description; its weights stay as they are.
     """
     from pipeline.calibrate import calibrate as run
-    from pipeline.collection import Collection, all_damaged
+    from pipeline.collection import all_damaged
     from pipeline.inputs import read_groups, read_related
     from pipeline.nets import model_dir as models
-    from pipeline.store import open_store
 
     models.check_calibratable(model_dir)
     known = read_related(related) if related else set()
@@ -185,8 +182,7 @@ def calibrate(
     line = common.ProgressLine()
     with ExitStack() as stack:
         queries, database = (
-            Collection([stack.enter_context(open_store(path)) for path in side])
-            for side in (query_store, database_store)
+            common.open_collection(stack, side) for side in (query_store, database_store)
         )
         calibration, best = run(
             queries,

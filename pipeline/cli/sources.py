@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,9 @@ class Sources:
         self.stack, self.config, self.model_dir, self.gpu_id = stack, config, model_dir, gpu_id
         self.failed = False
 
-    def listed(self, path: str | None, folder: str | None, option: str) -> list[VideoRef] | None:
+    def listed(
+        self, path: str | None, folder: str | None, option: str
+    ) -> Sequence[VideoRef] | None:
         if path is None and folder is None:
             return None
         return common.read_videos(path, folder, option)
@@ -43,7 +46,8 @@ class Sources:
     def stored(self, paths: tuple[str, ...]) -> Collection:
         from pipeline.collection import Collection
 
-        stores = [self.open(path) for path in paths]
+        named = [common.split_store(path) for path in paths]
+        stores = [self.open(path) for _, path in named]
         for store in stores:
             if store.failures:
                 common.say(
@@ -54,18 +58,20 @@ class Sources:
             common.say(
                 "note: some stores are binary and some are not: scores of the binary ones are lower"
             )
-        return Collection(stores)
+        return Collection(stores, None, [prefix for prefix, _ in named])
 
     def mirrored(
-        self, queries: Collection, videos: list[VideoRef] | None, stores: tuple[str, ...]
+        self, queries: Collection, videos: Sequence[VideoRef] | None, stores: tuple[str, ...]
     ) -> Collection:
         """Mirrored features of the queries, of those that have them."""
         from pipeline.collection import Collection
 
         if videos is None:
-            opened = [self.open(path) for path in stores]
-            known = [i for i in queries.ids if any(i in store for store in opened)]
-            found = Collection(opened, known or None)
+            prefixes, paths = zip(*map(common.split_store, stores), strict=True)
+            opened = [self.open(path) for path in paths]
+            named = {p + i for p, store in zip(prefixes, opened, strict=True) for i in store}
+            known = [i for i in queries.ids if i in named]
+            found = Collection(opened, known or None, prefixes)
         else:
             usable = set(queries.ids)
             again = [video for video in videos if video.id in usable]
@@ -78,7 +84,7 @@ class Sources:
     def extracted(
         self,
         side: str,
-        videos: list[VideoRef],
+        videos: Sequence[VideoRef],
         keep: tuple[str, ...],
         like: Collection | None = None,
         mirrored: bool = False,
@@ -104,9 +110,11 @@ class Sources:
             folder = self.stack.enter_context(scratch_folder())
             path = Path(folder) / "features.h5"
         label = "" if keep else side
-        self.failed |= fill_store(videos, path, self.model_dir, config, self.gpu_id, label=label)
+        report = fill_store(videos, path, self.model_dir, config, self.gpu_id, label=label)
+        self.failed |= not report.complete
         store = self.open(path)
-        usable = [v.id for v in videos if v.id in store]
+        # What is stored under a refused id is another film.
+        usable = [v.id for v in videos if v.id in store and v.id not in report.refused]
         if not usable:
             raise InputError(f"none of the {len(videos)} listed videos ({side}) could be used")
         return Collection([store], usable)

@@ -1,7 +1,8 @@
-"""`info`, `verify`, `remove` and `copy`: the small commands on a store."""
+"""`info`, `verify`, `remove`, `prune` and `copy`: the small commands on a store."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 
 import click
@@ -87,6 +88,44 @@ def remove(store: str, ids: tuple[str, ...]) -> None:
         for note in writer.notes:
             common.say(f"note: {note}")
     streams.show(f"{store}: {len(set(ids))} videos removed (`copy` to a new store frees the space)")
+
+
+@click.command()
+@click.argument("store")
+@click.option("--dry_run", is_flag=True, help="List them, remove nothing.")
+@click.option(
+    "--gone", multiple=True, help="Folder that is gone for good, not offline; repeatable."
+)
+@common.handled()
+def prune(store: str, dry_run: bool, gone: tuple[str, ...]) -> int:
+    """Remove the videos and failures from a STORE whose file is gone, and list them.
+
+    Entries stay where a disk may be offline: nothing stored is there any more below their top
+    folder. Exit code 3 says that some could not be judged. Paths of stores by earlier versions may
+    be relative; they start at the current directory.
+    """
+    from pipeline.prune import find_losses
+    from pipeline.store import StoreWriter, open_store, open_writer
+
+    with open_store(store) if dry_run else open_writer(store) as opened:
+        paths = {i: f.source.path for i, f in opened.failures.items()}
+        paths |= {i: opened.record(i).source.path for i in opened.ids}
+        losses = find_losses(paths.items(), gone)
+        for video_id, path in losses.gone.items():
+            streams.show(f"{video_id}\t{path}")
+        if isinstance(opened, StoreWriter):
+            for video_id in losses.gone:
+                opened.remove(video_id)
+    if losses.relative:
+        common.say(f"note: {losses.relative} paths are relative, looked for below {os.getcwd()}")
+    common.name_each(losses.unknown, "cannot be looked at, stay")
+    common.name_each(
+        {folder: f"{len(ids)} entries" for folder, ids in losses.offline.items()},
+        "stay, as their disk may not be mounted (if one is gone for good: prune --gone FOLDER)",
+    )
+    done = "would be removed" if dry_run else "removed (`copy` to a new store frees the space)"
+    common.say(f"{store}: {len(losses.gone)} of {len(paths)} entries {done}")
+    return common.PARTIAL_FAILURE if losses.unknown or losses.offline else 0
 
 
 @click.command()

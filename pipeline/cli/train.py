@@ -57,7 +57,7 @@ def train(
     Copies of the videos are made on the fly, and the model learns to tell them from all others.
     The backbone stays as it is. Exit code 3 says that some videos could not be used.
     """
-    from pipeline.inputs import read_list
+    from pipeline.inputs import Listing, read_list
     from pipeline.nets import own_format
     from pipeline.training.run import train_model
 
@@ -96,7 +96,10 @@ def train(
     common.say(f"{target}: {_summary(report)}; log: {report.folder / 'log.jsonl'}")
     if report.whitening != "keep":
         common.say("its features are others than the start model's: extract stores anew with it")
-    return common.PARTIAL_FAILURE if report.failures else 0
+    unreadable = refs.unreadable if isinstance(refs, Listing) else {}
+    if isinstance(refs, Listing):
+        common.report_folder(unreadable, refs.left_out, len(refs.links))
+    return common.PARTIAL_FAILURE if report.failures or unreadable else 0
 
 
 def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> ModelWeights:

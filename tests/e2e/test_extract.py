@@ -132,7 +132,7 @@ def test_what_the_network_cannot_tell_costs_one_video(path, monkeypatch, batch_s
         assert store.verify() == []
 
 
-def test_a_failure_is_kept_and_tried_again_only_when_asked(path, truth, tmp_path):
+def test_a_failure_that_cannot_change_is_tried_again_only_when_asked(path, truth, tmp_path):
     good = refs()[0]
     late = tmp_path / "late.mp4"
     listed = [good, VideoRef("late", str(late)), VideoRef("text", __file__)]
@@ -151,17 +151,17 @@ def test_a_failure_is_kept_and_tried_again_only_when_asked(path, truth, tmp_path
 
     late.write_bytes(EXAMPLES[1].read_bytes())
     again = extract_features(listed, path, PixelNet(), CONFIG)
-    assert again.frames == 0 and sorted(again.known_failures) == ["late", "text"]
+    assert again.stored == ["late"] and sorted(again.known_failures) == ["text"]
     assert not again.complete
 
     report = extract_features(listed, path, PixelNet(), CONFIG, retry_failed=True)
-    assert report.stored == ["late"] and list(report.failures) == ["text"]
+    assert report.stored == [] and list(report.failures) == ["text"]
     with open_store(path) as store:
         assert list(store.failures) == ["text"]
         np.testing.assert_array_equal(store.read("late").vectors, truth[refs()[1].id][1])
 
 
-def test_an_id_listed_with_a_file_of_another_name_is_told(path, truth):
+def test_an_id_listed_with_another_file_of_the_folder_is_changed(path, truth):
     first, second = refs()[:2]
     extract_features([first], path, PixelNet(), CONFIG)
     moved = VideoRef(first.id, "D:\\archive\\" + Path(first.path).name)
@@ -169,9 +169,10 @@ def test_an_id_listed_with_a_file_of_another_name_is_told(path, truth):
     assert report.already == 1 and not report.other_files
     reused = VideoRef(first.id, second.path)
     report = extract_features([reused], path, PixelNet(), CONFIG)
-    assert report.other_files == {first.id: first.path} and not report.stored
+    assert list(report.changed) == [first.id] and not report.stored and not report.complete
+    assert first.path in report.changed[first.id] and second.path in report.changed[first.id]
     report = extract_features([reused], path, PixelNet(), CONFIG, replace="changed")
-    assert report.stored == [first.id] and not report.other_files
+    assert report.stored == [first.id] and report.complete
     with open_store(path) as store:
         np.testing.assert_array_equal(store.read(first.id).vectors, truth[second.id][1])
 

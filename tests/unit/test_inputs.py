@@ -93,8 +93,9 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert ref.id == r"caf\xe9\x09.mp4"
     assert Path(ref.path).read_bytes() == b"x"
     (tmp_path / r"caf\xe9\x09.mp4").touch()
-    with pytest.raises(InputError, match="is used twice, for "):
-        scan_folder(tmp_path)
+    found = scan_folder(tmp_path)
+    assert [ref.id for ref in found] == [r"caf\xe9\x09.mp4"]
+    assert ["its id" in why for why in found.unreadable.values()] == [True]
 
 
 def test_printable_leaves_text_alone() -> None:
