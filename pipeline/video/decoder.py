@@ -154,6 +154,7 @@ class VideoDecoder:
             # A damaged file gets its verdict from a look at all of it.
             sound = not self._reader.is_cut() and not self._reader.stopped
             self.selective = self._kept >= self._min_frames and sound
+            self.note = self._tail() if self.selective else ""
         except UnclearError:
             self.selective = False
         if not self.selective:
@@ -213,9 +214,14 @@ class VideoDecoder:
             raise VideoError("broken", f"{note}, fewer than {self._min_frames}")
         return ", ".join(filter(None, [note, *self._remarks(decode, clock)]))
 
+    def _tail(self) -> str:
+        end = self._reader.content_end
+        return f"nothing but zeros behind byte {end}" if end else ""
+
     def _remarks(self, decode: Any, clock: Clock) -> list[str]:
         """What is odd about the times of a video, which is no damage."""
         remarks = _told([jump for jump in clock.jumps if not jump.hole])
+        remarks += filter(None, [self._tail()])
         if self._doubted:
             remarks.append(f"{self._doubted}, {self._rate:g} are taken")
         if decode.omitted:

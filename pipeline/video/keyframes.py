@@ -16,12 +16,11 @@ from typing import Any, Generic, TypeVar
 
 from pipeline.video.evidence import LEAST_GAP
 from pipeline.video.full import FullDecode, is_blank
-from pipeline.video.packets import PacketReader
+from pipeline.video.packets import RAW, PacketReader
 from pipeline.video.sampling import JITTER, Clock, Jump
 from pipeline.video.source import AV_ERRORS, reason_text
 
 KEYFRAME_SAMPLING = "nearest-keyframe/1"
-_RAW = {"rawvideo", "v210", "v308", "v408", "v410", "r210", "yuv4", "bmp"}  # black may be zeros
 REORDERED = 16  # frames by which a packet may be early; more is a new beginning
 
 T = TypeVar("T")
@@ -112,7 +111,7 @@ class KeyframeDecode:
             if packet.is_discard:  # cut off by an edit list
                 continue
             self._tick(reader.seconds(packet.dts if packet.pts is None else packet.pts))
-            if is_blank(packet) and self._context.name not in _RAW:
+            if is_blank(packet) and self._context.name not in RAW:
                 self.bad += 1
                 self.error = "nothing but zeros"
                 self._blank.begin(self._clock.now)

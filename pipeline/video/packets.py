@@ -11,6 +11,7 @@ import av
 
 from pipeline.video.evidence import Evidence
 from pipeline.video.source import AV_ERRORS, describe, open_container, reason_text, video_stream
+from pipeline.video.tail import content_end
 
 MAX_READ_ERRORS = 16  # in a row, until reading on is given up
 ERROR_BYTES = 32 << 10  # of the file for one more; at each error demuxers pass over 64 KiB or more
@@ -21,6 +22,8 @@ MAX_WAITING_PACKETS, MAX_WAITING_BYTES = 500, 32 << 20  # behind a gap, for soun
 MAX_IDLE_SECONDS = 600.0  # of processor time without a sample
 _LEAST_REST = 16 << 10  # bytes
 _CHUNK_HEADER = 8  # bytes, of AVI; behind a hole positions are those behind it
+# Decoders of pictures without coding; black ones may be zeros.
+RAW = {"rawvideo", "v210", "v308", "v408", "v410", "r210", "yuv4", "bmp"}
 # These say in their header how long they should be, however much of the file is left.
 _DECLARES_DURATION = {"mov", "matroska", "avi", "flv", "asf"}
 # Of these FFmpeg, or who wrote them, takes the length from the times of the packets.
@@ -44,6 +47,7 @@ class PacketReader:
         failures: places that could not be read; error: what the last one said.
         end: seconds on the stream's own scale at which the last packet so far ends.
         evidence: what all packets so far tell about gaps.
+        content_end: the byte behind which the file has zeros only, if these are left out.
         stopped: why reading was given up before the end; else empty.
 
     Raises:
@@ -54,14 +58,14 @@ class PacketReader:
         self, path: str, tick: Callable[[], None] = lambda: None, hwaccel: str = "none"
     ) -> None:
         self._tick = tick
-        self._container = open_container(path, hwaccel)
-        try:
-            self.stream = video_stream(self._container, path)
-            self.source = describe(path, self._container, self.stream)
-        except BaseException:
+        self.content_end: int | None = None
+        self._open(path, hwaccel)
+        zeros = content_end(path, tick)
+        # Tables tell where the pictures are, and pictures without coding may be zeros.
+        if zeros and "mov" not in self.formats and self.stream.codec_context.name not in RAW:
             self._container.close()
-            raise
-        self.formats = set(self._container.format.name.split(","))
+            self.content_end = zeros
+            self._open(path, hwaccel)
         self.evidence = Evidence(path, self.formats, self.stream.index)
         self.count = self.failures = self.size = 0
         self.error = self.stopped = ""
@@ -73,6 +77,16 @@ class PacketReader:
         self._shift = 0  # ticks by which times are late since a hole
         self._empty = 0  # packets without content in a row
         self.progress()
+
+    def _open(self, path: str, hwaccel: str) -> None:
+        self._container = open_container(path, hwaccel, self.content_end)
+        try:
+            self.stream = video_stream(self._container, path)
+            self.source = describe(path, self._container, self.stream)
+        except BaseException:
+            self._container.close()
+            raise
+        self.formats = set(self._container.format.name.split(","))
 
     @property
     def accelerated(self) -> bool:
@@ -145,7 +159,8 @@ class PacketReader:
 
     def is_cut(self) -> bool:
         """The file ended before its time; to be asked at its end."""
-        if self._in_a_row or self._is_fragment_lost():
+        unread = self._in_a_row and self.content_end is None  # else the zeros are known of
+        if unread or self._is_fragment_lost():
             return True
         declared = self.source.duration
         if "avi" in self.formats and self.source.fps:  # its duration is corrected to what is there

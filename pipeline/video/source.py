@@ -68,8 +68,8 @@ def file_info(path: str) -> SourceInfo:
     return SourceInfo(printable(path), status.st_size, status.st_mtime_ns)
 
 
-def open_container(path: str, hwaccel: str = "none") -> Any:
-    """An open `av` container; `hwaccel`: see `open_on_device`.
+def open_container(path: str, hwaccel: str = "none", end: int | None = None) -> Any:
+    """An open `av` container; `hwaccel`: see `open_on_device`; `end`: bytes that are shown of it.
 
     Raises:
         VideoError: missing, empty, not_a_video or broken.
@@ -77,7 +77,8 @@ def open_container(path: str, hwaccel: str = "none") -> Any:
     _check_file(path)
     try:
         # With the protocol named, a colon in the path is no protocol.
-        container = open_on_device(hwaccel, partial(av.open, "file:" + path, **_METADATA))
+        url = "file:" + path if end is None else f"subfile,,start,0,end,{end},,:file:{path}"
+        container = open_on_device(hwaccel, partial(av.open, url, **_METADATA))
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
     if container.format.name in _NOT_VIDEO_FORMATS:
