@@ -15,13 +15,13 @@ LEAST_GAP = 0.9  # seconds; gaps below are not looked at
 _LEAST_UNREAD = 512  # bytes between two packets; headers of packets and clusters are shorter
 _LEAST_UNREAD_LOOSE = 64 << 10  # where packets span pages and padding
 _LOOKED_AT = 64 << 10  # bytes of the unread ones
-_ZERO_RUN = 4096  # bytes; padding of program streams is not zero
+_ZERO_RUN = 4096  # bytes; no padding between packets is so long and zero
 _TIGHT = {"matroska", "flv", "avi"}  # nothing but packets and their headers there
 _SYNC = b"\x47"
 _MULTIPLEX_STEPS = (188, 192, 204)  # bytes of a transport packet
 _LATE = 5.0  # seconds; times behind a hole may be right only so much later
 _SLACK = 2.0  # seconds by which sound and pictures lie apart in a file
-_DISORDER = 16  # pictures by which a packet may be early
+_DISORDER = 48  # pictures behind a gap until which positions and times may be late
 _KEPT = 64  # gaps and breaks that are remembered
 _KEPT_LOST = 4096  # lost pictures
 
@@ -79,7 +79,6 @@ class Evidence:
         self._told: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # lengths named by packets
         self._unread: deque[_Unread] = deque(maxlen=_KEPT)
         self._largest: _Unread | None = None  # since the last picture
-        self._behind_gap = False
         self._gap_end = float("-inf")  # of the last gap
         self._since_gap = _DISORDER  # pictures
 
@@ -111,7 +110,7 @@ class Evidence:
         if any(begin < time < end for time in self._lost):
             return Gap.HOLE
         for unread in self._unread:
-            near = begin - _LATE <= unread.after <= end + LEAST_GAP
+            near = begin - _LATE <= unread.after <= end + _SLACK
             if near and self._is_damage(unread):
                 return Gap.HOLE
         if any(b <= begin + LEAST_GAP and e >= end - LEAST_GAP for b, e in self._told):
@@ -157,11 +156,10 @@ class Evidence:
         if gap:
             self._gap_end, self._since_gap = begin, 0
         largest, self._largest = self._largest, None
-        # Some formats tell positions late, so the picture behind a gap counts as well.
-        near = gap or self._behind_gap
+        # Some formats tell positions late, so the pictures behind a gap count as well.
+        near = gap or self._since_gap < _DISORDER
         if largest and (near or largest.end - largest.begin > _LEAST_UNREAD_LOOSE):
             self._unread.append(largest)
-        self._behind_gap = gap
         self._last = begin if self._last is None else max(self._last, begin)
 
     def _is_damage(self, unread: _Unread) -> bool:
@@ -173,12 +171,12 @@ class Evidence:
         with open(self._path, "rb") as file:
             file.seek(begin)
             data = file.read(min(unread.end - begin, _LOOKED_AT))
-        if not any(data):
+        if bytes(_ZERO_RUN) in data:
             return True
         if "mpegts" in self._formats:
             return not _is_multiplex(data)
         if "mpeg" in self._formats:
-            return bytes(_ZERO_RUN) in data or not _has_start_code(data)
+            return len(data) > _LOOKED_AT // 8 and not _has_start_code(data)
         return unread.end - unread.begin > _LEAST_UNREAD_LOOSE
 
 

@@ -69,7 +69,8 @@ class PacketReader:
         self.evidence = Evidence(path, self.formats, self.stream.index)
         self.count = self.failures = self.size = 0
         self.error = self.stopped = ""
-        self.end = float("-inf")
+        self.end = self._told_end = float("-inf")
+        self._cut = float("inf")  # begin of the pictures that an edit list leaves out at the end
         self._in_a_row = 0  # failures since the last packet
         self._most_in_a_row = MAX_READ_ERRORS + max(0, self.source.size) // ERROR_BYTES
         self._seen_end = 0.0  # seconds since the container's start, of all streams that are read
@@ -121,11 +122,11 @@ class PacketReader:
         Behind a gap they wait for what else tells about it, such as sound, which comes later.
         """
         waiting: deque[Any] = deque()
-        size = 0
+        size, tables = 0, "mov" in self.formats and not self._fragmented
         for packet in self._read():
             waiting.append(packet)
             size += packet.size
-            late = not self.header_duration and self.evidence.is_late()
+            late = not tables and self.evidence.is_late()
             if not late or len(waiting) > MAX_WAITING_PACKETS or size > MAX_WAITING_BYTES:
                 yield from waiting
                 waiting.clear()
@@ -175,7 +176,8 @@ class PacketReader:
 
     def _note(self, packet: Any) -> None:
         if packet.is_discard and packet.stream_index == self.stream.index:
-            return  # an edit list leaves it out
+            self._note_cut(self.seconds(packet.pts))
+            return
         if packet.size:
             self._in_a_row = 0
             self._note_size(packet)
@@ -210,12 +212,21 @@ class PacketReader:
 
     def _note_end(self, packet: Any, end: float) -> None:
         film = packet.stream_index == self.stream.index
-        # A stream's own length counts from its start; that of a whole container from zero.
+        # A stream's own length counts from its start, but edit lists may begin with nothing; that
+        # of a whole container counts from zero.
         if film or not self.stream.duration:
-            start = (self._container.start_time or 0) / av.time_base if self.stream.duration else 0
+            own = self.stream.duration and "mov" not in self.formats
+            start = (self._container.start_time or 0) / av.time_base if own else 0
             self._seen_end = max(self._seen_end, end - start)
         if film:
-            self.end = max(self.end, min(end, self._last_end()))
+            self._told_end = max(self._told_end, min(end, self._last_end()))
+            self.end = self._told_end
+
+    def _note_cut(self, begin: float | None) -> None:
+        """A picture that the edit list leaves out; it may end the one before it."""
+        if begin is not None and begin >= self._told_end:
+            self._cut = min(self._cut, begin, self._last_end())
+            self.end = self._cut
 
     def _last_end(self) -> float:
         """Where the edit list ends the film, if there may be one: also within a picture."""
