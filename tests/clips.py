@@ -193,3 +193,68 @@ def _edited(packet: av.Packet, content: bytes) -> av.Packet:
     other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
     other.stream, other.is_keyframe = packet.stream, True
     return other
+
+
+def zero(path: Path, begin: float, end: float) -> Path:
+    """Overwrite a stretch of a file (shares of its size) with zeros, as unfinished downloads."""
+    data = bytearray(path.read_bytes())
+    first, last = int(len(data) * begin), int(len(data) * end)
+    data[first:last] = bytes(last - first)
+    path.write_bytes(data)
+    return path
+
+
+def set_edits(path: Path, edits: Sequence[tuple[int, int]]) -> Path:
+    """Replace the edit list of an MP4 or MOV file whose index is at its end.
+
+    Args:
+        edits: milliseconds and first time on the track's scale (-1 shows nothing) of each.
+    """
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    rows = b"".join(struct.pack(">IiI", length, begin, 1 << 16) for length, begin in edits)
+    box = struct.pack(">I4sII", 16 + len(rows), b"elst", 0, len(edits)) + rows
+    data[at : at + size] = box
+    for name in (b"edts", b"trak", b"moov"):
+        head = data.rindex(name, 0, at + 4) - 4
+        longer = int.from_bytes(data[head : head + 4], "big") + len(box) - size
+        data[head : head + 4] = longer.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+def write_slide(path: Path, images: Sequence[np.ndarray], times: Sequence[int]) -> Path:
+    """Pictures at these milliseconds, and a tone that goes on all the while."""
+    with av.open(str(path), "w") as out:
+        stream, sound = out.add_stream("libx264", rate=25), out.add_stream("mp2", rate=16000)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", {"tune": "zerolatency"}
+        stream.codec_context.time_base = Fraction(1, 1000)
+        sound.layout = "mono"
+        packets = []
+        for image, time in zip(images, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for start in range(0, times[-1] * 16, 1152):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 16000, start
+            packets += sound.encode(frame)
+        packets += sound.encode(None)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            out.mux(packet)
+    return path
+
+
+def leaping(source: Path, path: Path, times: Sequence[int]) -> Path:
+    """The packets of a file without B-frames in another format, at these milliseconds."""
+    with av.open(str(source)) as container, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        packets = (packet for packet in container.demux(video=0) if packet.size)
+        for packet, time in zip(packets, times, strict=True):
+            packet.stream, packet.time_base = stream, Fraction(1, 1000)
+            packet.pts = packet.dts = time
+            out.mux(packet)
+    return path

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.config import MAX_PIXELS
 from pipeline.errors import VideoError
-from pipeline.records import Preprocess
+from pipeline.records import Preprocess, SourceInfo
 from pipeline.video.bitstream import UnclearError
 from pipeline.video.full import FullDecode
 from pipeline.video.hwaccel import PLANAR
@@ -24,11 +24,22 @@ from pipeline.video.keyframes import KEYFRAME_SAMPLING, KeyframeDecode, Keyframe
 from pipeline.video.packets import PacketReader
 from pipeline.video.picture import PictureMaker
 from pipeline.video.reasons import explained
-from pipeline.video.sampling import SAMPLING, Clock, nominal_rate
+from pipeline.video.sampling import (
+    FREE_SAMPLES,
+    MAX_HOLD,
+    MAX_RATE,
+    MIN_RATE,
+    SAMPLE_BYTES,
+    SAMPLING,
+    Clock,
+    Jump,
+    nominal_rate,
+)
 from pipeline.video.selective import SelectiveDecode, applicable
 from pipeline.video.source import number
 
 TOLERATED = 3  # undecodable packets that are no damage worth the name
+TOLD = 3  # places of one kind that a note names
 SPARSE = 30.0  # seconds a keyframe, from which on it is worth a note
 RULES = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}  # setting: name of the rule
 
@@ -92,13 +103,14 @@ class VideoDecoder:
         self._picture = PictureMaker(preprocess, self._reader.stream.codec_context.name)
         self._hwaccel, self.on_device = hwaccel, False
         self._keyframes_only = sampling == "keyframes"
-        self.source = self._reader.source
+        self._rate, self._doubted = _rate(self._reader)
+        self.source = _plausible(self._reader.source, self._rate, bool(self._doubted))
         self.note = ""
         # Of a short one all is decoded anyway, to see whether it is too short and damaged.
         long = self.source.duration * fps > min_frames
         plain = not full and not self._keyframes_only
         self.selective = long and plain and applicable(self._reader)
-        self._kept = 0
+        self._kept = self._pictures = 0  # samples out, and different pictures among them
         self._seconds = -1.0  # of the last sample
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
@@ -134,14 +146,14 @@ class VideoDecoder:
                 self._reopen()
                 decode, clock = self._pass(KeyframesOfAll)
                 yield from self._images(decode)
-            self.note = self._verdict(decode, clock.now, decode.covered) or self._sparse(decode)
+            self.note = self._verdict(decode, clock, decode.covered) or self._sparse(decode)
             return
         if self.selective:
             yield from self._selected()
         if not self.selective:
             decode, clock = self._pass(FullDecode)
             yield from self._images(decode)
-            self.note = self._verdict(decode, clock.now, self._kept)
+            self.note = self._verdict(decode, clock, self._kept)
 
     def _reopen(self) -> None:
         self._reader.close()
@@ -152,25 +164,33 @@ class VideoDecoder:
         try:
             yield from self._images(self._pass(SelectiveDecode)[0])
             # A damaged file gets its verdict from a look at all of it.
-            self.selective = self._kept >= self._min_frames and not self._reader.is_cut()
+            sound = not self._reader.is_cut() and not self._reader.stopped
+            self.selective = self._kept >= self._min_frames and sound
+            self.note = self._tail() if self.selective else ""
         except UnclearError:
             self.selective = False
         if not self.selective:
             self._reopen()
 
     def _pass(self, kind: type) -> tuple[Any, Clock]:
-        stream = self._reader.stream
-        rate = nominal_rate(number(stream.guessed_rate), number(stream.average_rate))
-        clock = Clock(1.0 / rate, self.source.duration)
-        return kind(self._reader, clock, rate, self._fps), clock
+        reader, step = self._reader, min(1.0 / self._rate, 1.0 / MIN_RATE)
+        judge, counted = reader.evidence.judge, bool(self._doubted)
+        clock = Clock(step, reader.header_duration, judge, counted)
+        return kind(reader, clock, self._rate, self._fps), clock
 
     def _images(self, decode: Any) -> Iterator[tuple[float, np.ndarray]]:
         last = None
         for seconds, frame in decode.samples():
             if seconds <= self._seconds:  # out already, from the first pass
+                self._reader.progress()
                 continue
             if frame is not last:  # else it is held on screen
+                if self._pictures >= FREE_SAMPLES + self._reader.size // SAMPLE_BYTES:
+                    self._reader.stopped = f"{self._pictures} pictures, too many for its bytes"
+                    return
                 image, last = self._picture(frame), frame
+                self._pictures += 1
+            self._reader.progress()
             if not self._kept:
                 self.on_device = self._reader.accelerated and frame.format.name in PLANAR
                 width, height = self._picture.shown_size(frame)
@@ -183,22 +203,64 @@ class VideoDecoder:
         each = decode.covered / self._fps / max(1, self._kept)
         return f"a keyframe every {each:.0f} s only, {self._kept} kept" if each > SPARSE else ""
 
-    def _verdict(self, decode: Any, end: float, covered: int) -> str:
+    def _verdict(self, decode: Any, clock: Clock, covered: int) -> str:
         """The note of a video worth keeping, of which `covered` steps k / fps could be sampled.
 
         Raises:
             VideoError: it is not.
         """
         packets, kept = decode.packets, self._kept
-        error = decode.error or self._reader.error
+        error = decode.error or self._reader.error or self._reader.stopped
         if not kept:
             detail = f"none of {packets} packets gave a frame"
             reason = "unsupported" if decode.unsupported else "no_frames"
             raise VideoError(reason, f"{detail}: {error}" if error else detail)
-        cut = self._reader.is_cut()
-        notes = [f"damaged after {end:.1f} s"] if cut else []
+        stopped, cut = self._reader.stopped, self._reader.is_cut()
+        notes = [f"damaged after {clock.now:.1f} s"] if cut and not stopped else []
+        notes += [f"given up after {clock.now:.1f} s, {stopped}"] if stopped else []
+        notes += _told([jump for jump in clock.jumps if jump.hole])
         notes += [f"{decode.bad} undecodable packets skipped"] if decode.bad else []
         note = ", ".join([*notes, f"{kept} frames kept"]) if notes else ""
-        if (cut or decode.bad > max(TOLERATED, packets // 10)) and covered < self._min_frames:
+        damaged = cut or stopped or any(jump.hole for jump in clock.jumps)
+        if (damaged or decode.bad > max(TOLERATED, packets // 10)) and covered < self._min_frames:
             raise VideoError("broken", f"{note}, fewer than {self._min_frames}")
-        return note
+        return ", ".join(filter(None, [note, *self._remarks(decode, clock)]))
+
+    def _tail(self) -> str:
+        end = self._reader.content_end
+        return f"nothing but zeros behind byte {end}" if end else ""
+
+    def _remarks(self, decode: Any, clock: Clock) -> list[str]:
+        """What is odd about the times of a video, which is no damage."""
+        remarks = _told([jump for jump in clock.jumps if not jump.hole])
+        remarks += filter(None, [self._tail()])
+        if self._doubted:
+            remarks.append(f"{self._doubted}, {self._rate:g} are taken")
+        if decode.omitted:
+            remarks.append(
+                f"{decode.omitted} copies of held pictures left out, too many for so small a file"
+            )
+        return remarks
+
+
+def _rate(reader: PacketReader) -> tuple[float, str]:
+    """Frames a second to go by, and a doubt where the file counts time in an absurd rate."""
+    stream = reader.stream
+    rate = nominal_rate(number(stream.guessed_rate), number(stream.average_rate))
+    told = number(stream.average_rate) or rate
+    if "avi" in reader.formats and not MIN_RATE <= told <= MAX_RATE:
+        return nominal_rate(), f"{told:.3g} frames a second are not believed"
+    return rate, ""
+
+
+def _plausible(source: SourceInfo, rate: float, counted: bool) -> SourceInfo:
+    """Without a rate and a length that the file cannot have; a length of 0 is an unknown one."""
+    fps = rate if counted or source.fps > MAX_RATE else source.fps
+    long = source.duration > MAX_HOLD + max(0, source.size) / SAMPLE_BYTES
+    return replace(source, fps=fps, duration=0.0 if counted or long else source.duration)
+
+
+def _told(jumps: list[Jump]) -> list[str]:
+    """The first few in words, and how many more there are."""
+    told, more = [str(jump) for jump in jumps[:TOLD]], len(jumps) - TOLD
+    return [*told, f"and {more} more such places"] if more > 0 else told

@@ -84,6 +84,8 @@ class Foresight:
             if time is not None and self._reader.end > time:
                 duration = self._reader.end - time
             last.seconds += [s for s, _ in self._sampler.finish(self._clock.end(duration))]
+            if self._sampler.omitted:
+                raise UnclearError("a picture that is held for very long")
             needed += self._decide(last)
         return needed
 
@@ -116,6 +118,6 @@ class Foresight:
         if self._origin is None:
             self._origin = raw
         time = self._clock.tick(raw)
-        if time != raw - self._origin:
+        if time != raw - self._origin or self._clock.jumps or self._sampler.omitted:
             raise UnclearError("times that are not to be believed")
         return time

@@ -50,7 +50,8 @@ READ = frozenset(" ".join((_FILMS, _RAW, _GAMES, _PICTURES, _SOUNDS)).split())
 # Without a pattern, `frame%d.gif` is one file and not a row of them.
 OPTIONS = {
     "format_whitelist": ",".join(sorted(READ)),
-    "protocol_whitelist": "file",
+    # `subfile` shows a part of the one file that is opened.
+    "protocol_whitelist": "file,subfile",
     "pattern_type": "none",
 }
 ROW = "image2, a row of pictures"

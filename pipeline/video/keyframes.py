@@ -14,9 +14,10 @@ import math
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
-from pipeline.video.full import FullDecode
-from pipeline.video.packets import PacketReader
-from pipeline.video.sampling import JITTER, Clock
+from pipeline.video.evidence import LEAST_GAP
+from pipeline.video.full import FullDecode, is_blank
+from pipeline.video.packets import RAW, PacketReader
+from pipeline.video.sampling import JITTER, Clock, Jump
 from pipeline.video.source import AV_ERRORS, reason_text
 
 KEYFRAME_SAMPLING = "nearest-keyframe/1"
@@ -57,6 +58,24 @@ class Nearest(Generic[T]):
         return [(*held, steps)] if steps > 0 else []
 
 
+class _Stretch:
+    """Tells a clock of stretches without good pictures."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def begin(self, seconds: float) -> None:
+        """A bad one; only the first of a stretch counts."""
+        self._since = seconds if self._since is None else self._since
+
+    def end(self, seconds: float) -> None:
+        """A good one."""
+        since, self._since = self._since, None
+        if since is not None and seconds - since > LEAST_GAP:
+            self._clock.jumps.append(Jump(since, seconds - since, True))
+
+
 class KeyframeDecode:
     """One pass over a file; every chosen keyframe is decoded by itself.
 
@@ -66,13 +85,14 @@ class KeyframeDecode:
     """
 
     def __init__(self, reader: PacketReader, clock: Clock, rate: float, fps: float) -> None:
-        self.packets = self.bad = self.covered = 0
+        self.packets = self.bad = self.covered = self.omitted = 0
         self.error, self.unsupported = "", False
         self._reader, self._clock = reader, clock
         self._disorder = max(JITTER, REORDERED / rate)
         self._shown = -math.inf  # the latest time so far, on the container's scale
         self._context = reader.stream.codec_context
         self._nearest: Nearest[Any] = Nearest(fps)
+        self._blank, self._bad = _Stretch(clock), _Stretch(clock)  # of packets, of keyframes
 
     def samples(self) -> Iterator[tuple[float, Any]]:
         """Seconds and frame of each sample."""
@@ -91,6 +111,12 @@ class KeyframeDecode:
             if packet.is_discard:  # cut off by an edit list
                 continue
             self._tick(reader.seconds(packet.dts if packet.pts is None else packet.pts))
+            if is_blank(packet) and self._context.name not in RAW:
+                self.bad += 1
+                self.error = "nothing but zeros"
+                self._blank.begin(self._clock.now)
+                continue
+            self._blank.end(self._clock.now)
             if packet.is_keyframe:
                 yield self._clock.now, packet
 
@@ -102,8 +128,12 @@ class KeyframeDecode:
     def _decoded(self, chosen: list[Chosen[Any]]) -> Iterator[tuple[float, Any]]:
         for seconds, packet, steps in chosen:
             self.packets += 1
+            bad = self.bad
             frame = self._alone(packet)
+            if self.bad > bad:
+                self._bad.begin(seconds)
             if frame is not None:
+                self._bad.end(seconds)
                 self.covered += steps
                 yield seconds, frame
 
@@ -135,7 +165,7 @@ class KeyframesOfAll(FullDecode):
             yield from self._counted(nearest.finish(self._clock.end(None)))
 
     def _timed(self) -> Iterator[tuple[float, Any]]:
-        for frame in self._frames():
+        for frame in self._in_order():
             yield self._clock.tick(self._reader.seconds(frame.pts)), frame
 
     def _counted(self, chosen: list[Chosen[Any]]) -> Iterator[tuple[float, Any]]:

@@ -6,21 +6,31 @@ of the published loader (every round(rate)-th); at 29.97 and the like they stay 
 where the published rule drifts; of a slideshow the held picture is taken once for every step it
 is shown.
 
-`Clock` makes usable times out of a container's, `Sampler` picks.
+`Clock` makes usable times out of a container's, `Sampler` picks. What a small file can claim is
+bounded: `FREE_SAMPLES` and further ones only against bytes (`Allowance`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from pipeline.video.evidence import LEAST_GAP, Gap
 
 SAMPLING = "shown-at/1"
 
 MAX_STEP = 0.1  # seconds; "half a frame" must not become half a slide
-MAX_HOLD = 3600.0  # seconds that one picture is believed to stay, if the container's length agrees
-MAX_UNPROVEN_HOLD = 60.0  # the same without such evidence
+MAX_HOLD = 86400.0  # seconds that one picture is believed to stay, whatever speaks for it
+MAX_UNPROVEN_HOLD = 30.0  # the same where nothing does; joined parts are 45 s apart and more
 UNPROVEN_BUDGET = 600.0  # seconds of such holds in one video
+MAX_RATE = 1000.0  # frames a second; fast cameras have 960
+MIN_RATE = 1 / 60  # the same where time is counted in frames alone, as in AVI
+# Samples of one video that need no further reason: a slide of two and a half hours, a sample a
+# second. A file of a few kB cannot claim more.
+FREE_SAMPLES = 10_000
+COPY_BYTES = 1024  # of the file for each further copy of a held picture: sound of 8 kbit/s
+SAMPLE_BYTES = 32  # of the file for each further sample: less than the smallest coded picture
 STUCK_FRAMES = 8  # so many frames without progress of time: count frames instead
 JITTER = 1.0  # seconds backwards that are disorder, not a new beginning
 
@@ -28,11 +38,41 @@ T = TypeVar("T")
 
 
 def nominal_rate(*candidates: float | None) -> float:
-    """The first believable frame rate, else 25; the published loader doubts above 144 as well."""
-    for rate in candidates:
-        if rate and math.isfinite(rate) and 0 < rate <= 144:
-            return float(rate)
+    """The first believable frame rate, else 25; the published loader doubts above 144 as well.
+
+    Above 144 it takes all candidates to agree, as headers give 1000 and more for "unknown".
+    """
+    rates = [float(rate) for rate in candidates if rate and math.isfinite(rate) and rate > 0]
+    for rate in rates:
+        if rate <= 144:
+            return rate
+    if len(rates) > 1 and max(rates) <= min(MAX_RATE, 1.1 * min(rates)):
+        return rates[0]
     return 25.0
+
+
+class Jump(NamedTuple):
+    """A gap between two pictures that is not filled.
+
+    Attributes:
+        at: seconds of play time at which it begins; length: its seconds on the container's clock.
+        hole: pictures are missing; else the clock leaps and play time goes on without a gap.
+    """
+
+    at: float
+    length: float
+    hole: bool
+
+    def __str__(self) -> str:
+        if self.hole:
+            return f"no pictures from {self.at:.1f} to {self.at + self.length:.1f} s (damaged)"
+        return (
+            f"the clock leaps by {self.length:.1f} s at {self.at:.1f} s; "
+            "play time goes on without a gap"
+        )
+
+
+Judge = Callable[[float, float], Gap]
 
 
 class Clock:
@@ -41,22 +81,39 @@ class Clock:
     A time that is missing, stands still for long, falls back or leaps further than anything else
     in the file supports is replaced by one frame's step, and later times are read relative to
     it. So a damaged timestamp cannot turn into hours of repeated frames, and joined recordings
-    run on.
+    run on. Over a hole the container's time is kept.
 
     Args:
         step: seconds a frame, used where the timestamps tell nothing.
-        duration: length in seconds that the container claims; 0 if it does not.
+        duration: length in seconds that the container's header claims, if it was not made from the
+            same timestamps; else 0.
+        judge: what is known about a gap, from its begin and end on the container's scale.
+        counted: frames are counted by `step`, whatever the timestamps.
+
+    Attributes:
+        now: the latest time.
+        hold: seconds that the frame before it was on screen at most.
+        jumps: gaps that are not filled.
     """
 
-    def __init__(self, step: float, duration: float = 0.0) -> None:
-        self.now = -1.0
-        self._step, self._duration = step, duration
+    def __init__(
+        self,
+        step: float,
+        duration: float = 0.0,
+        judge: Judge = lambda begin, end: Gap.UNKNOWN,
+        counted: bool = False,
+    ) -> None:
+        self.now, self.hold = -1.0, math.inf
+        self.jumps: list[Jump] = []
+        self._step, self._duration, self._judge, self._counted = step, duration, judge, counted
         self._origin: float | None = None
         self._stuck = 0
         self._budget = UNPROVEN_BUDGET
 
     def tick(self, raw: float | None) -> float:
         """Time of the next frame in display order; `raw` is its timestamp in seconds, if any."""
+        raw = None if self._counted else raw
+        self.hold = math.inf
         if self.now < 0:
             self._origin, self.now = raw, 0.0
         else:
@@ -71,29 +128,48 @@ class Clock:
             time = raw - self._origin
             onward = time > self.now + 1e-6  # more than rounding
             self._stuck = 0 if onward else self._stuck + 1
-            if onward and self._believable(time):
+            if onward and self._passes(time):
                 return time
             if not onward and time >= self.now - JITTER and self._stuck < STUCK_FRAMES:
                 return self.now
         self._origin = raw - counted
         return counted
 
-    def _believable(self, time: float) -> bool:
+    def _passes(self, time: float) -> bool:
+        """Whether time goes on to there; takes note of what is not filled."""
+        gap, step = time - self.now, min(self._step, MAX_STEP)
+        if gap <= max(LEAST_GAP, min(self._step, MAX_UNPROVEN_HOLD)):
+            return True
+        known = self._known(self.now, time)
+        if known is Gap.HOLE and gap <= MAX_HOLD:
+            self.hold = step
+            self.jumps.append(Jump(self.now + step, gap - step, True))
+            return True
+        if self._believable(time, known):
+            return True
+        self.jumps.append(Jump(self.now + self._step, gap - self._step, False))
+        return False
+
+    def _known(self, begin: float, end: float) -> Gap:
+        origin = self._origin or 0.0
+        return self._judge(begin + origin, end + origin)
+
+    def _believable(self, time: float, known: Gap) -> bool:
         gap = time - self.now
-        if gap <= self._step or time <= self._duration + 1.0:
+        if known is Gap.HELD or time <= self._duration + 1.0:
             return gap <= MAX_HOLD
-        if gap > MAX_UNPROVEN_HOLD or gap > self._budget:
+        if known is Gap.LEAP or gap > min(MAX_UNPROVEN_HOLD, self._budget):
             return False
-        if gap > 1.0:
-            self._budget -= gap
+        self._budget -= gap if gap > 1.0 else 0.0
         return True
 
     def end(self, duration: float | None) -> float:
         """When the last frame leaves the screen; `duration` is its own claim in seconds."""
         step = min(self._step, MAX_STEP)
-        if not duration or duration <= step:
+        if self._counted or not duration or duration <= step:
             return self.now + step
-        return self.now + (duration if self._believable(self.now + duration) else step)
+        end = self.now + duration
+        return end if self._believable(end, self._known(self.now, end)) else self.now + step
 
 
 class BestEffort:
@@ -129,14 +205,21 @@ class Sampler(Generic[T]):
     Args:
         fps: samples a second.
         rate: nominal frames a second of the video.
+        copies: further samples of held pictures that the file may have by now.
+
+    Attributes:
+        omitted: steps k / fps without a sample, as there were too many copies.
     """
 
-    def __init__(self, fps: float, rate: float) -> None:
-        self._fps = fps
+    def __init__(
+        self, fps: float, rate: float, copies: Callable[[], int] = lambda: FREE_SAMPLES
+    ) -> None:
+        self.omitted = 0
+        self._fps, self._copies = fps, copies
         self._near = min(1.0 / rate, MAX_STEP)
         # Just below half, so that of two frames equally near the earlier one is taken, always.
         self._tolerance = min(0.499 * self._near, 0.25 / fps)
-        self._k = 0
+        self._k = self._copied = 0
         self._time = 0.0
         self._held: T | None = None
         self._fresh = False
@@ -159,10 +242,22 @@ class Sampler(Generic[T]):
     def _until(self, time: float, hold: float) -> Iterator[tuple[float, T]]:
         if self._held is None:
             return
-        while self.wanted() < time:
-            if self.wanted() < self._time + hold or self._fresh:
-                yield self._sample(self._held)
+        while self.wanted() < min(time, self._time + hold):
+            if not self._fresh and self._copied >= self._copies():
+                self.omitted += self._skip(time)
+                return
+            self._copied += not self._fresh
+            yield self._sample(self._held)
             self._k += 1
+        self._skip(time)
+
+    def _skip(self, time: float) -> int:
+        """On to the first step that is not before `time`; returns how many are passed over."""
+        before = self._k
+        self._k = max(before, int((time - self._tolerance) * self._fps) - 1)
+        while self.wanted() < time:
+            self._k += 1
+        return self._k - before
 
     def _sample(self, item: T) -> tuple[float, T]:
         target = self._k / self._fps

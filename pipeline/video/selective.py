@@ -56,7 +56,7 @@ class SelectiveDecode:
 
     def __init__(self, reader: PacketReader, clock: Clock, rate: float, fps: float) -> None:
         self._reader, self._context = reader, reader.stream.codec_context
-        self._context.options = {"err_detect": "explode"}
+        self._context.options = dict(self._context.options) | {"err_detect": "explode"}
         inspect = inspector(self._context.name, bytes(self._context.extradata or b""))
         if inspect is None:
             raise UnclearError("a codec not known here")

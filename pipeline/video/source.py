@@ -68,8 +68,13 @@ def file_info(path: str) -> SourceInfo:
     return SourceInfo(printable(path), status.st_size, status.st_mtime_ns)
 
 
-def open_container(path: str, hwaccel: str = "none", max_pixels: int = MAX_PIXELS) -> Any:
-    """An open `av` container; `hwaccel`: see `open_on_device`.
+def open_container(
+    path: str,
+    hwaccel: str = "none",
+    max_pixels: int = MAX_PIXELS,
+    end: int | None = None,
+) -> Any:
+    """An open `av` container; `hwaccel`: see `open_on_device`; `end`: bytes that are shown of it.
 
     Nothing but this file is opened, and no decoder makes pictures of more than `max_pixels`.
 
@@ -81,7 +86,8 @@ def open_container(path: str, hwaccel: str = "none", max_pixels: int = MAX_PIXEL
     options = formats.OPTIONS | limit
     try:
         # With the protocol named, a colon in the path is no protocol.
-        opener = partial(av.open, "file:" + path, options=options, **_METADATA)
+        url = "file:" + path if end is None else f"subfile,,start,0,end,{end},,:file:{path}"
+        opener = partial(av.open, url, options=options, **_METADATA)
         container = open_on_device(hwaccel, opener)
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
