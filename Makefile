@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
+PYTEST = TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile
 
 .PHONY: demo test lint fuzz clean
 
@@ -17,7 +18,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test lint
 	# Two processes of one thread each, whole files, as many tests share what is slow to make.
-	TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile
+	$(PYTEST) --ignore tests/benchmarks
+
+# The laboratory: benchmarks/ and tools/.
+test-benchmarks: $(VENV)/.installed-test
+	$(PYTEST) tests/benchmarks
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -1,12 +1,13 @@
 """Two-stage precomputed feature index for video similarity.
 
-`from pipeline import ViSiL, open_store, extract_features, compute_similarity`; each is imported
-when first asked for, so that importing the package stays instant.
+`from visil_index import ViSiL, open_store, extract_features, compute_similarity`; each is imported
+when first used, so that importing the package stays instant. In a checkout the package is also
+`pipeline`, the name of its folder.
 """
 
 import sys
 
-if sys.argv[:1] == ["-m"] and sys.path[0] != __file__[: -len("/pipeline/__init__.py")]:
+if sys.argv[:1] == ["-m"] and sys.path[0] != __file__.rpartition("/")[0].rpartition("/")[0]:
     # `python -m pipeline` in a folder of other people's files: Python looks for modules there
     # first. No other import may come before this line, `__future__` neither.
     del sys.path[0]
@@ -17,10 +18,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "ViSiL": "pipeline.nets.visil",
-    "compute_similarity": "pipeline.api",
-    "extract_features": "pipeline.api",
-    "open_store": "pipeline.store",
+    "ViSiL": ".nets.visil",
+    "compute_similarity": ".api",
+    "extract_features": ".api",
+    "open_store": ".store",
 }
 
 __all__ = ["ViSiL", "compute_similarity", "extract_features", "open_store"]
@@ -29,7 +30,7 @@ __all__ = ["ViSiL", "compute_similarity", "extract_features", "open_store"]
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_EXPORTS[name]), name)
+    value = getattr(import_module(_EXPORTS[name], __name__), name)
     globals()[name] = value
     return value
 

@@ -10,16 +10,16 @@ from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config import CompareConfig, ExtractConfig
-from pipeline.errors import InputError
-from pipeline.inputs import check_prefix, read_list, refuse_duplicates, scan_folder
-from pipeline.records import VideoRef
-from pipeline.shipped import default_model_dir
+from .config import CompareConfig, ExtractConfig
+from .default_model import default_model_dir
+from .errors import InputError
+from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
+from .records import VideoRef
 
 if TYPE_CHECKING:
-    from pipeline.extract import ExtractReport, Progress
-    from pipeline.nets.features import FeatureNet
-    from pipeline.nets.weights import ModelWeights
+    from .extraction.run import ExtractReport, Progress
+    from .nets.extractor.feature_net import FeatureNet
+    from .nets.model.model import ModelWeights
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -48,7 +48,7 @@ def extract_features(
         videos: a list file (lines `id<TAB>path`), a folder, `{id: path}`, or `VideoRef`s.
         store: path ending in .h5 or .zarr; made if it does not exist.
         model_dir: None takes the shipped model.
-        config, retry_failed, replace, progress: see `extract.extract_features`.
+        config, retry_failed, replace, progress: see `extraction.run.extract_features`.
         gpu_id: see `nets.backend.device_scope`.
         extensions, all_files, follow_links: of a folder, see `inputs.scan_folder`.
         id_prefix: stands before every id, so that a second collection with the same names fits
@@ -61,14 +61,14 @@ def extract_features(
     Raises:
         PipelineError: of list, model or store; see `errors.py`.
     """
-    from pipeline import extract
-    from pipeline.nets.model_dir import load_model
+    from .extraction import run
+    from .nets.formats.loader import load_model
 
     config = config or ExtractConfig()
     refs = _refs(videos, id_prefix, extensions, all_files, follow_links)
     weights = load_model(model_dir or default_model_dir(), config.dims)
     net = _network(weights, config, gpu_id)
-    return extract.extract_features(refs, store, net, config, retry_failed, replace, progress)
+    return run.extract_features(refs, store, net, config, retry_failed, replace, progress)
 
 
 def compute_similarity(
@@ -92,12 +92,12 @@ def compute_similarity(
         output_file: write JSON there and return None; without it the scores are returned.
         model_dir: the model the stores were made with; None takes the shipped one.
         config: see `CompareConfig`.
-        top_k, threshold: see `results.select`.
+        top_k, threshold: see `output.json_writer.select`.
         gpu_id: see `nets.backend.device_scope`.
-        max_fpr: in place of a threshold, see `calibrate.threshold_for`.
+        max_fpr: in place of a threshold, see `search.calibrate.threshold_for`.
         mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`;
             the better score of both counts.
-        background: stores of videos unrelated to all queries, see `compare.score_table`; not
+        background: stores of videos unrelated to all queries, see `search.run.score_table`; not
             together with max_fpr, as a calibration is of plain scores.
 
     Returns:
@@ -112,12 +112,13 @@ def compute_similarity(
         raise InputError("give threshold or max_fpr, not both")
     if background is not None and max_fpr is not None:
         raise InputError("max_fpr is for scores without a background, as the model was calibrated")
-    from pipeline import compare
-    from pipeline.collection import Collection, all_damaged
-    from pipeline.nets.model_dir import load_model
-    from pipeline.output import check_output_file
-    from pipeline.results import check_selection, require_finite, select
-    from pipeline.store import open_store
+    from .nets.formats.loader import load_model
+    from .output.score_table import require_finite
+    from .output.selection import check_selection, select
+    from .output.target import check_output_file
+    from .search import run
+    from .search.video_set import Collection, all_damaged
+    from .store import open_store
 
     check_selection(top_k, threshold)
     config = config or CompareConfig()
@@ -136,20 +137,20 @@ def compute_similarity(
         unrelated = None if background is None else collection(background)
         weights = load_model(model_dir or default_model_dir())
         if max_fpr is not None:
-            from pipeline.calibrate import threshold_for
+            from .search.calibrate import threshold_for
 
             threshold = threshold_for(
                 max_fpr, asked, searched, weights, config, mirrored is not None
             )
         if output_file is not None:
-            report = compare.compute_similarity(
+            report = run.compute_similarity(
                 asked, searched, output_file, weights, config, top_k, threshold, gpu_id,
                 mirrored=mirrored,
                 background=unrelated,
             )  # fmt: skip
             _warn(report.damaged)
             return None
-        table, _ = compare.score_table(
+        table, _ = run.score_table(
             asked, searched, weights, config, gpu_id, mirrored=mirrored, background=unrelated
         )
         _warn(all_damaged(asked, searched, mirrored, unrelated))
@@ -169,7 +170,7 @@ def _warn(damaged: Sequence[str]) -> None:
 
 def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
     """The network for these settings; the last ones are kept, as making one takes seconds."""
-    from pipeline.nets.features import FeatureNet
+    from .nets.extractor.feature_net import FeatureNet
 
     views = weights.views_digest if config.as_queries else None
     model = weights.name, weights.features_digest, weights.dims, weights.insets, views

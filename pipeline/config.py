@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.encoding import ENCODINGS
-from pipeline.errors import InputError
+from .errors import InputError
+from .quantization import ENCODINGS
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MODEL_FUNCTIONS = ("chamfer", "symmetric_chamfer")  # that models are made for, both of the paper
@@ -45,8 +45,8 @@ class ExtractConfig:
             less exact.
         mirrored: mirror every frame, left for right: features of queries as their mirrored copies
             look.
-        as_queries: store what only queries have as well, see `nets.layout`; such a store can still
-            be searched.
+        as_queries: store what only queries have as well, see `nets.model.descriptors`; such a
+            store can still be searched.
         dims: values kept of each whitened region vector; None keeps all the model has.
         dtype: float16, float32, int8 or binary (signs alone), how the store keeps them, see
             `encoding`; None takes that of the store, float16 for a new one.
@@ -63,9 +63,9 @@ class ExtractConfig:
         min_frames: a damaged video is kept if at least so many sampled frames are good.
         max_pixels: larger pictures (width times height) are refused before they are decoded.
         decoder_memory_mb: memory of a decoding process in MiB, at most; 0 for no limit.
-        insets: pictures within the picture that are looked for, see `video.insets`, at most so many
-            at a time; None does as was done for the store, for a new one as the model asks for, and
-            looks for none in queries.
+        insets: pictures within the picture that are looked for, see `video.pip.detector`, at most
+            so many at a time; None does as was done for the store, for a new one as the model asks
+            for, and looks for none in queries.
     """
 
     fps: float = 1.0
@@ -142,8 +142,9 @@ class CompareConfig:
         block_mb: memory for one block of database features, in MiB, of int8 and binary ones as
             if they were float16.
         load_queries: keep the query features on the device for the whole run.
-        query_insets: search also for the pictures within the queries' pictures, see `video.insets`.
-        adapt: adapt the model to the database that is searched, see `adapt.adapt`.
+        query_insets: search also for the pictures within the queries' pictures, see
+            `video.pip.detector`.
+        adapt: adapt the model to the database that is searched, see `search.adapt.adapt`.
         background_weight, background_top_k: with a background set, so much of the mean of a
             query's best scores in it is taken off its scores, and of how many; chosen on
             validation videos, see benchmarks/NOTES.md.
@@ -191,7 +192,7 @@ class TrainConfig:
             if it does better on validation; or keep the start model's, so that stores stay valid.
         whitening_frames: it is fitted on, at most.
         dims, shrinkage: of a whitening that is fitted; dims null takes as many as there were. That
-            of pixels is always PCA with a shrinkage of its own, see `training.whitening`.
+            of pixels is always PCA with a shrinkage of its own, see `training.whitening_fit`.
         similarity_function: chamfer or symmetric_chamfer; None takes the start model's.
         attention: train it, or the comparator alone.
         start: average (near the plain similarity) or random weights of the comparator.

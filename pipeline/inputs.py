@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
-from pipeline.errors import InputError
-from pipeline.folders import walk
-from pipeline.records import VideoRef
+from .errors import InputError
+from .folders import walk
+from .records import VideoRef
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset({

@@ -72,11 +72,11 @@ class FeatureSpec:
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
         mirrored: frames were mirrored, left for right; such features are for queries only.
         query_vectors: further vectors of a frame, behind those; only queries have them (small
-            and other views, mirrored pixels, see `nets.layout`), and what they are compared with
-            has none.
+            and other views, mirrored pixels, see `nets.model.descriptors`), and what they are
+            compared with has none.
         views: digest of the pictures that these are made of; empty if there are none.
         insets: rule by which pictures within the picture were looked for and how many at most,
-            see `video.insets`; empty if they were not. The video's own vectors are the same.
+            see `video.pip.detector`; empty if they were not. The video's own vectors are the same.
     """
 
     model: str
@@ -167,7 +167,7 @@ class VideoRecord:
             of insets included.
         source: where it came from.
         note: empty, or what a person should know ("damaged after 12.0 s, 13 frames kept").
-        insets: frames of each inset, the last of `frames`, see `video.insets`; often none.
+        insets: frames of each inset, the last of `frames`, see `video.pip.detector`; often none.
     """
 
     id: str

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from pipeline.errors import PipelineError
+from .errors import PipelineError
 
 
 def scratch_file() -> IO[bytes]:

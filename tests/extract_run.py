@@ -3,7 +3,7 @@
 import sys
 
 from pipeline.config import ExtractConfig
-from pipeline.extract import extract_features
+from pipeline.extraction.run import extract_features
 from pipeline.inputs import read_list
 from tests.pixelnet import PixelNet
 

@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline.cli.common import backbone_dtype
-from pipeline.nets import own_format
-from pipeline.nets.layout import View
+from pipeline.nets.formats import native
+from pipeline.nets.model.descriptors import View
 
 VIEWS = (
     View("turned", 90.0, hubness=1.0),  # a telephone held the other way, a quarter to either side
@@ -34,11 +34,11 @@ def add_views(directory: Path) -> None:
         ModelError: no model of our format there.
         ValueError: the model has no soft vector, which views are compared with.
     """
-    weights = own_format.read(directory)
+    weights = native.read(directory)
     fresh = tuple(view for view in VIEWS if view not in weights.views)
     if fresh:
         more = replace(weights, views=weights.views + fresh, calibrations=())
-        own_format.write(more, directory, backbone_dtype(weights))
+        native.write(more, directory, backbone_dtype(weights))
 
 
 def main() -> None:

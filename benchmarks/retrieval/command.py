@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.retrieval.evaluate import add_options, to_stderr
-from benchmarks.retrieval.tables import markdown_row
+from benchmarks.retrieval.report.tables import markdown_row
+from benchmarks.retrieval.studies.evaluate import add_options, to_stderr
 
 Rows = Callable[[argparse.Namespace], Iterable[Sequence[str]]]
 

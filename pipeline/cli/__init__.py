@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import click
 
-from pipeline import __version__
-from pipeline.cli.compare import compare
-from pipeline.cli.extract import extract
-from pipeline.cli.models import adapt, calibrate, convert_model, seal_model
-from pipeline.cli.stores import copy, info, prune, remove, verify
-from pipeline.cli.train import train
+from .. import __version__
+from .compare import compare
+from .extract import extract
+from .models import adapt, calibrate, convert_model, seal_model
+from .stores import copy, info, prune, remove, verify
+from .train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import streams
-from pipeline.config import PRECISIONS, SAMPLINGS
-from pipeline.errors import InputError, PipelineError
-from pipeline.inputs import check_prefix
+from ..config import PRECISIONS, SAMPLINGS
+from ..errors import InputError, PipelineError
+from ..inputs import check_prefix
+from . import streams
 
 if TYPE_CHECKING:
-    from pipeline.collection import Collection
-    from pipeline.nets.weights import ModelWeights
-    from pipeline.records import Failure, VideoRef
+    from ..nets.model.model import ModelWeights
+    from ..records import Failure, VideoRef
+    from ..search.video_set import Collection
 
 PARTIAL_FAILURE = 3  # exit code: the run went through, but some videos could not be used
 INTERRUPTED = 130
@@ -112,8 +112,8 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
 @functools.cache
 def load_weights(model_dir: str | None) -> ModelWeights:
     """Load a model, once, and say which one it is."""
-    from pipeline.nets.model_dir import load_model
-    from pipeline.shipped import default_model_dir
+    from ..default_model import default_model_dir
+    from ..nets.formats.loader import load_model
 
     weights = load_model(model_dir or default_model_dir())
     say(f"model: {weights.name} ({weights.origin})")
@@ -131,7 +131,7 @@ def read_videos(
     Raises:
         InputError: both or none are given, or what is given cannot be read.
     """
-    from pipeline.inputs import read_list, scan_folder
+    from ..inputs import read_list, scan_folder
 
     if (path is None) == (folder is None):
         raise InputError(f"give either --{option}_file (lines `id<TAB>path`) or --{option}_dir")
@@ -150,7 +150,7 @@ def check_model_target(output_dir: str) -> Path:
 
     A published release in the folder would win over what is written there.
     """
-    from pipeline.nets.published import is_published
+    from ..nets.formats.visil_tf import is_published
 
     if not output_dir:
         raise InputError("--output_dir is empty, expected a folder")
@@ -209,8 +209,8 @@ def split_store(text: str) -> tuple[str, str]:
 
 def open_collection(stack: ExitStack, stores: Sequence[str]) -> Collection:
     """The videos of `[PREFIX=]STORE`s, which stay open as long as `stack`."""
-    from pipeline.collection import Collection
-    from pipeline.store import open_store
+    from ..search.video_set import Collection
+    from ..store import open_store
 
     prefixes, paths = zip(*map(split_store, stores), strict=True)
     return Collection([stack.enter_context(open_store(p)) for p in paths], None, prefixes)
@@ -229,7 +229,7 @@ def name_each(lines: Mapping[str, str], heading: str) -> None:
 
 def report_folder(unreadable: Mapping[str, str], left_out: Counter[str], links: int) -> None:
     """Name what in a folder could not be read, and count what was not taken."""
-    from pipeline.inputs import left_out_text
+    from ..inputs import left_out_text
 
     name_each(unreadable, "could not be read, and what lies below it is not stored")
     if text := left_out_text(left_out, links):

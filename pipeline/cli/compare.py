@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli import common
-from pipeline.cli.sources import Sources
-from pipeline.config import (
+from ..config import (
     SIMILARITY_FUNCTIONS,
     Config,
     load_config,
     override,
 )
-from pipeline.errors import InputError
+from ..errors import InputError
+from . import common
+from .sources import Sources
 
 if TYPE_CHECKING:
-    from pipeline.collection import Collection
-    from pipeline.records import VideoRef
+    from ..records import VideoRef
+    from ..search.video_set import Collection
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,9 +147,9 @@ def compare(
     Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
     listed or stored videos could not be scored.
     """
-    from pipeline.collection import require_insets
-    from pipeline.output import check_output_file
-    from pipeline.results import check_selection
+    from ..output.selection import check_selection
+    from ..output.target import check_output_file
+    from ..search.compatibility import require_insets
 
     lists = [path for path in (query_file, database_file, config_file) if path]
     stores = (*query_store, *database_store, *mirrored_query_store, *background_store)
@@ -184,7 +184,7 @@ def compare(
         ),
     )
     if max_fpr is not None:  # refused before any video is decoded
-        from pipeline.calibrate import check_rate
+        from ..search.calibrate import check_rate
 
         check_rate(max_fpr, common.load_weights(model_dir), config.compare, mirror)
     with ExitStack() as stack:
@@ -193,7 +193,7 @@ def compare(
         database_list = sources.listed(database_file, database_dir, "database")
         _check_sides(query_list, query_store, database_list, database_store)
         if config.compare.adapt and database_list:  # before any video is decoded
-            from pipeline.adapt import check_adaptable
+            from ..search.adapt import check_adaptable
 
             where = str(database_file or database_dir)
             check_adaptable(common.load_weights(model_dir), len(database_list), where)
@@ -202,7 +202,7 @@ def compare(
         # queries come first, since they are few and their errors show at once.
         made = None if database_list else sources.stored(database_store)
         if config.compare.adapt and made:
-            from pipeline.adapt import require_adaptable
+            from ..search.adapt import require_adaptable
 
             require_adaptable(made, common.load_weights(model_dir))
         queries = (
@@ -265,7 +265,7 @@ def _threshold(
     config: Config,
     mirrored: bool,
 ) -> float:
-    from pipeline.calibrate import calibration_for
+    from ..search.calibrate import calibration_for
 
     weights = common.load_weights(model_dir)
     made = calibration_for(queries, database, weights, config.compare)
@@ -292,7 +292,7 @@ def _run(
     background: Collection | None,
 ) -> int:
     """Returns 0, or another number if damaged videos were left out."""
-    from pipeline.compare import compute_similarity
+    from ..search.run import compute_similarity
 
     weights = common.load_weights(model_dir)
     if weights.layout.query > weights.regions and not queries.spec.query_vectors:

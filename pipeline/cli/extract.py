@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli import common
-from pipeline.config import DTYPES, MOST_INSETS, ExtractConfig, load_config, override
-from pipeline.records import VideoRef
+from ..config import DTYPES, MOST_INSETS, ExtractConfig, load_config, override
+from ..records import VideoRef
+from . import common
 
 if TYPE_CHECKING:
-    from pipeline.extract import ExtractReport
+    from ..extraction.run import ExtractReport
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,7 +117,7 @@ def extract(
     decoded. Exit code 3 says that some videos could not be stored, or are not the files that were
     stored.
     """
-    from pipeline.inputs import split_extensions
+    from ..inputs import split_extensions
 
     videos = common.read_videos(
         video_file,
@@ -161,8 +161,8 @@ def fill_store(
 
     `label` stands for the store in the last message, where its path would tell nothing.
     """
-    from pipeline.extract import extract_features
-    from pipeline.nets.features import FeatureNet
+    from ..extraction.run import extract_features
+    from ..nets.extractor.feature_net import FeatureNet
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
     net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)

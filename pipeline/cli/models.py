@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.calibration import CONFIDENCE
-from pipeline.cli import common, streams
-from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig
-from pipeline.errors import InputError, ModelError
+from ..calibration.curve import CONFIDENCE
+from ..config import SIMILARITY_FUNCTIONS, CompareConfig
+from ..errors import InputError, ModelError
+from . import common, streams
 
 if TYPE_CHECKING:
-    from pipeline.nets.weights import ModelWeights
+    from ..nets.model.model import ModelWeights
 
 
 @click.command()
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @common.handled()
 def convert_model(source: str, target: str) -> None:
     """Convert the published release in folder SOURCE to our own format in folder TARGET."""
-    from pipeline.nets.model_dir import convert
+    from ..nets.formats.loader import convert
 
     convert(source, target)
     streams.show(f"{target}: written; use it with --model_dir {target}")
@@ -35,7 +35,7 @@ def convert_model(source: str, target: str) -> None:
 @common.handled()
 def seal_model(model_dir: str) -> None:
     """Accept model.json in folder MODEL_DIR after an edit by hand: its digest is written anew."""
-    from pipeline.nets import model_dir as models
+    from ..nets.formats import loader as models
 
     models.seal(model_dir)
     streams.show(f"{model_dir}: sealed; its values are taken as they are")
@@ -61,9 +61,9 @@ def adapt(
     are others, so of its calibrations only those made with --adapt are kept. A model that was
     adapted into the same folder before is replaced; what it was calibrated to stays.
     """
-    from pipeline.adapt import adapt as run
-    from pipeline.collection import all_damaged
-    from pipeline.nets import own_format
+    from ..nets.formats import native
+    from ..search.adapt import adapt as run
+    from ..search.video_set import all_damaged
 
     target = common.check_model_target(output_dir)
     before = _adapted_before(target)
@@ -88,7 +88,7 @@ def adapt(
             common.say(
                 "note: the model that was there is another one; its calibrations are not kept"
             )
-    own_format.write(made, target, common.backbone_dtype(made))
+    native.write(made, target, common.backbone_dtype(made))
     streams.show(
         f"{target}: adapted to {report.videos} videos, {report.frames} frames; stores stay valid, "
         f"compare them with --model_dir {target}"
@@ -102,16 +102,16 @@ def _adapted_before(target: Path) -> ModelWeights | None:
     Raises:
         InputError: the folder holds a model that was not adapted.
     """
-    from pipeline.nets import own_format
+    from ..nets.formats import native
 
-    if not own_format.is_own(target):
+    if not native.is_own(target):
         return None
-    if not own_format.is_adapted(target):
+    if not native.is_adapted(target):
         raise InputError(
             f"{target}: holds a model that `adapt` did not write; choose another --output_dir"
         )
     try:
-        return own_format.read(target)
+        return native.read(target)
     except ModelError as error:
         common.say(f"note: {error}. It is written anew, its calibrations are not kept")
         return None
@@ -170,10 +170,10 @@ def calibrate(
     All pairs but those of equal ids and those listed as related are taken as unrelated. The
     result is kept in the model's description; its weights stay as they are.
     """
-    from pipeline.calibrate import calibrate as run
-    from pipeline.collection import all_damaged
-    from pipeline.inputs import read_groups, read_related
-    from pipeline.nets import model_dir as models
+    from ..inputs import read_groups, read_related
+    from ..nets.formats import loader as models
+    from ..search.calibrate import calibrate as run
+    from ..search.video_set import all_damaged
 
     models.check_calibratable(model_dir)
     known = read_related(related) if related else set()

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli import common
-from pipeline.cli.extract import fill_store
-from pipeline.config import Config, ExtractConfig
-from pipeline.errors import InputError
-from pipeline.scratch import scratch_folder
+from ..config import Config, ExtractConfig
+from ..errors import InputError
+from ..scratch import scratch_folder
+from . import common
+from .extract import fill_store
 
 if TYPE_CHECKING:
-    from pipeline.collection import Collection
-    from pipeline.records import VideoRef
-    from pipeline.store import FeatureStore
+    from ..records import VideoRef
+    from ..search.video_set import Collection
+    from ..store import FeatureStore
 
 INSETS = 2  # where they are asked for, but not how many
 
@@ -39,12 +39,12 @@ class Sources:
         return common.read_videos(path, folder, option)
 
     def open(self, path: str | Path) -> FeatureStore:
-        from pipeline.store import open_store
+        from ..store import open_store
 
         return self.stack.enter_context(open_store(path))
 
     def stored(self, paths: tuple[str, ...]) -> Collection:
-        from pipeline.collection import Collection
+        from ..search.video_set import Collection
 
         named = [common.split_store(path) for path in paths]
         stores = [self.open(path) for _, path in named]
@@ -64,7 +64,7 @@ class Sources:
         self, queries: Collection, videos: Sequence[VideoRef] | None, stores: tuple[str, ...]
     ) -> Collection:
         """Mirrored features of the queries, of those that have them."""
-        from pipeline.collection import Collection
+        from ..search.video_set import Collection
 
         if videos is None:
             prefixes, paths = zip(*map(common.split_store, stores), strict=True)
@@ -90,7 +90,8 @@ class Sources:
         mirrored: bool = False,
     ) -> Collection:
         """Features of listed videos, made with the settings of `like` where that is given."""
-        from pipeline.collection import Collection, require_model
+        from ..search.compatibility import require_model
+        from ..search.video_set import Collection
 
         as_queries = side != "database"
         if mirrored and like is not None:  # as the queries that they are the mirror of
@@ -127,7 +128,7 @@ class Sources:
 
     def _as_begun(self, path: str | Path, config: ExtractConfig) -> ExtractConfig:
         """The settings, with the vectors of queries and insets only if a store there has them."""
-        from pipeline.store import read_spec
+        from ..store import read_spec
 
         if not Path(path).exists():
             return config
@@ -135,7 +136,7 @@ class Sources:
 
     def _as_in(self, config: ExtractConfig, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""
-        from pipeline.video import RULES
+        from ..video import RULES
 
         spec, default = like.spec, ExtractConfig()
         sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from pipeline.cli import common, streams
-from pipeline.config import DTYPES
-from pipeline.errors import InputError
+from ..config import DTYPES
+from ..errors import InputError
+from . import common, streams
 
 
 @click.command()
@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 @common.handled()
 def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
     """Tell what is in a STORE."""
-    from pipeline.store import open_store
+    from ..store import open_store
 
     with open_store(store) as opened:
         if ids:
@@ -59,7 +59,7 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
 @common.handled()
 def verify(store: str) -> int:
     """Read every byte of a STORE and check it. Exit code 1 if something is damaged."""
-    from pipeline.store import open_store
+    from ..store import open_store
 
     line = common.ProgressLine()
     with open_store(store) as opened:
@@ -76,7 +76,7 @@ def verify(store: str) -> int:
 @common.handled()
 def remove(store: str, ids: tuple[str, ...]) -> None:
     """Remove videos from a STORE. Ids with a leading dash go behind `--`."""
-    from pipeline.store import open_writer
+    from ..store import open_writer
 
     with open_writer(store) as writer:
         failures = writer.failures  # parsed once
@@ -104,8 +104,8 @@ def prune(store: str, dry_run: bool, gone: tuple[str, ...]) -> int:
     folder. Exit code 3 says that some could not be judged. Paths of stores by earlier versions may
     be relative; they start at the current directory.
     """
-    from pipeline.prune import find_losses
-    from pipeline.store import StoreWriter, open_store, open_writer
+    from ..extraction.prune import find_losses
+    from ..store import StoreWriter, open_store, open_writer
 
     with open_store(store) if dry_run else open_writer(store) as opened:
         paths = {i: f.source.path for i, f in opened.failures.items()}
@@ -138,7 +138,7 @@ def copy(source: str, target: str, dtype: str | None) -> None:
 
     With --dtype int8 or binary TARGET takes a half or a sixteenth of a float16 SOURCE.
     """
-    from pipeline.store import copy_store
+    from ..store import copy_store
 
     count = copy_store(source, target, dtype=dtype, note=lambda n: common.say(f"note: {n}"))
     streams.show(f"{target}: {count} videos copied")

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from pipeline.text import json_text, visible
+from ..text import json_text, visible
 
 
 def ready() -> None:

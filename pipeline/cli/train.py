@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli import common
-from pipeline.config import WHITENINGS, TrainConfig, load_config, override
+from ..config import WHITENINGS, TrainConfig, load_config, override
+from . import common
 
 if TYPE_CHECKING:
-    from pipeline.nets.weights import ModelWeights
-    from pipeline.training.run import TrainReport
+    from ..nets.model.model import ModelWeights
+    from ..training.train import TrainReport
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,9 +57,9 @@ def train(
     Copies of the videos are made on the fly, and the model learns to tell them from all others.
     The backbone stays as it is. Exit code 3 says that some videos could not be used.
     """
-    from pipeline.inputs import Listing, read_list
-    from pipeline.nets import own_format
-    from pipeline.training.run import train_model
+    from ..inputs import Listing, read_list
+    from ..nets.formats import native
+    from ..training.train import train_model
 
     refs = common.read_videos(video_file, video_dir, "video")
     held = read_list(validation_file) if validation_file else None
@@ -89,9 +89,7 @@ def train(
         common.say,
         progress,
     )
-    own_format.write(
-        described(report, start, config), target, common.backbone_dtype(report.weights)
-    )
+    native.write(described(report, start, config), target, common.backbone_dtype(report.weights))
     common.report_failures(report.failures, "could not be used")
     common.say(f"{target}: {_summary(report)}; log: {report.folder / 'log.jsonl'}")
     if report.whitening != "keep":

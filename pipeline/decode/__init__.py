@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from pipeline.decode.events import DecodeStats, Ended, Event, Frames, Started
-from pipeline.decode.pool import DecodePool, decode_videos
+from .events import DecodeStats, Ended, Event, Frames, Started
+from .pool import DecodePool, decode_videos
 
 __all__ = [
     "DecodePool",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.records import Failure, SourceInfo
+from ..records import Failure, SourceInfo
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Frames:
     Attributes:
         seconds: [n] float64 since the first frame, ascending.
         images: uint8 RGB [n, crop, crop, 3].
-        inset: 0 for the video itself, else which of its insets, see `video.insets`.
+        inset: 0 for the video itself, else which of its insets, see `video.pip.detector`.
     """
 
     index: int

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 
-from pipeline.errors import VideoError
+from ..errors import VideoError
 
 try:
     import resource

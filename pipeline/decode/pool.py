@@ -19,17 +19,19 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
-from pipeline.config import DECODER_MEMORY_MB, MAX_PIXELS
-from pipeline.decode.child import Child, ChildDiedError
-from pipeline.decode.events import DecodeStats, Ended, Event, Frames, Started
-from pipeline.decode.outbox import Outbox
-from pipeline.decode.wire import Kind, unpack_frames
-from pipeline.errors import PipelineError
-from pipeline.records import Failure, Preprocess, SourceInfo, VideoRef
-from pipeline.video.source import file_info
+from ..config import DECODER_MEMORY_MB, MAX_PIXELS
+from ..errors import PipelineError
+from ..records import Failure, Preprocess, SourceInfo, VideoRef
+from ..video.container import file_info
+from .event_queue import Outbox
+from .events import DecodeStats, Ended, Event, Frames, Started
+from .process import Child, ChildDiedError
+from .protocol import Kind, unpack_frames
 
 START_TRIES = 3  # of a process that ends before it can take a video
-DECODER = "pipeline.video:VideoDecoder"
+# The package may be installed under another name than its folder's.
+PACKAGE = __name__.partition(".")[0]
+DECODER = f"{PACKAGE}.video:VideoDecoder"
 
 
 def decode_videos(
@@ -63,8 +65,8 @@ def decode_videos(
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         sampling, hwaccel: see `VideoDecoder`.
-        insets: rule by which pictures within the picture are looked for, see `video.insets`; empty
-            for none.
+        insets: rule by which pictures within the picture are looked for, see `video.pip.detector`;
+            empty for none.
         options: more arguments for another decoder, of types that JSON knows.
 
     Returns:

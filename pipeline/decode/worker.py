@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pipeline.decode.memory import is_out_of_memory, limit_memory
-from pipeline.decode.wire import Kind, send
-from pipeline.errors import VideoError
-from pipeline.records import Preprocess
+from ..errors import VideoError
+from ..records import Preprocess
+from .memory import is_out_of_memory, limit_memory
+from .protocol import Kind, send
 
 CHUNK_FRAMES = 32
 CHUNK_BYTES = 8 << 20
@@ -41,7 +41,7 @@ def main() -> None:
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
-    importlib.import_module("pipeline.video")
+    importlib.import_module("...video", __name__)
     try:
         send(out, Kind.READY, {})
         while True:
@@ -165,7 +165,7 @@ def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
 
 
 def _inset_finder(job: dict[str, Any]) -> Any:
-    insets = importlib.import_module("pipeline.video.insets")
+    insets = importlib.import_module("...video.pip.detector", __name__)
     return insets.InsetFinder(job["insets"])
 
 

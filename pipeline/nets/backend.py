@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.config import PRECISIONS
-from pipeline.errors import InputError
-from pipeline.scratch import scratch_file
+from ..config import PRECISIONS
+from ..errors import InputError
+from ..scratch import scratch_file
 
 _NOISE = re.compile(
     rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |To enable the foll"

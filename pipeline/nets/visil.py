@@ -13,19 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import SIMILARITY_FUNCTIONS
-from pipeline.errors import InputError
-from pipeline.nets import chamfer, comparator
-from pipeline.nets.adaptation import Matrices, adapted, hubs_of, matrices_of
-from pipeline.nets.attention import attend, content_of_views
-from pipeline.nets.backend import device_scope, ops, resolve_precision
-from pipeline.nets.blank import Blank
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.layout import Layout
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.regions import l2_normalize
-from pipeline.padding import MINIMUM_FRAMES, repeat_to_min
-from pipeline.resize import resize_crop
+from ..config import SIMILARITY_FUNCTIONS
+from ..default_model import default_model_dir
+from ..errors import InputError
+from ..image.resize import resize_crop
+from ..short_videos import MINIMUM_FRAMES, repeat_to_min
+from .backend import device_scope, ops, resolve_precision
+from .extractor.feature_net import FeatureNet
+from .formats.loader import load_model
+from .layers.whitening import l2_normalize
+from .model.blank import Blank
+from .model.descriptors import Layout
+from .similarity import chamfer, comparator
+from .similarity.adaptation import Matrices, adapted, hubs_of, matrices_of
+from .similarity.attention import attend, content_of_views
 
 BATCH_FRAMES = 32
 TILE_FRAMES = 256  # side of a tile of the f2f matrix: 2304 x 2304 region products, 20 MiB
@@ -46,7 +47,7 @@ class ViSiL:
 
     def __init__(
         self,
-        model_dir: str | Path = "model/",
+        model_dir: str | Path | None = None,
         dims: int | None = None,
         similarity_function: str | None = None,
         precision: str = "float32",
@@ -55,7 +56,7 @@ class ViSiL:
         """Load the weights; the backbone is built when the first features are extracted.
 
         Args:
-            model_dir: see `model_dir.load_model`.
+            model_dir: a model directory, see `formats.loader`; None takes the shipped model.
             dims: keep only the first values of each whitened region vector.
             similarity_function: None takes the model's own.
             precision: auto, float32, bfloat16 or float16.
@@ -72,7 +73,7 @@ class ViSiL:
             )
         resolve_precision(precision)  # refuses an unknown one now rather than at the first video
         self.precision = precision
-        self.weights = load_model(model_dir, dims)
+        self.weights = load_model(model_dir or default_model_dir(), dims)
         self.similarity_function = similarity_function or self.weights.similarity_function
         self._gpu_id = gpu_id
         device_scope(gpu_id)  # refuses an unknown GPU now rather than at the first video

@@ -11,11 +11,11 @@ from typing import Any, Self
 import google_crc32c
 import numpy as np
 
-from pipeline.encoding import decode, decoded_dtype
-from pipeline.errors import StoreError
-from pipeline.records import Failure, FeatureSpec, VideoFeatures, VideoRecord
-from pipeline.store.header import Header
-from pipeline.store.manifest import Entry, Index
+from ..errors import StoreError
+from ..quantization import decode, decoded_dtype
+from ..records import Failure, FeatureSpec, VideoFeatures, VideoRecord
+from .header import Header
+from .manifest import Entry, Index
 
 
 class FeatureStore(ABC):
@@ -26,7 +26,8 @@ class FeatureStore(ABC):
     Attributes:
         path: of the store.
         spec: everything that changes the numbers.
-        encoding: how vectors are kept: float16, float32, int8 or binary, see `pipeline.encoding`.
+        encoding: how vectors are kept: float16, float32, int8 or binary, see
+            `pipeline.quantization`.
         dtype: of the stored array: `<f2`, `<f4`, int8 or uint8.
         frame_bytes: of one frame's vectors, as stored.
         format_version: of the layout.

@@ -13,8 +13,8 @@ from dataclasses import fields
 from itertools import chain
 from typing import Any
 
-from pipeline.records import SourceInfo
-from pipeline.store.keys import are_keys
+from ..records import SourceInfo
+from .keys import are_keys
 
 MAX_FRAMES = 10**9  # 31 years at one frame a second
 _MAX_NUMBER = 1 << 62

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.encoding import ENCODINGS, convert, is_coarser
-from pipeline.errors import InputError, StoreError
-from pipeline.store.base import FeatureStore, crc32c
-from pipeline.store.factory import create_or_append, open_store
-from pipeline.store.header import SLAB_BYTES
-from pipeline.store.writer import StoreWriter
+from ..errors import InputError, StoreError
+from ..quantization import ENCODINGS, convert, is_coarser
+from .base import FeatureStore, crc32c
+from .factory import create_or_append, open_store
+from .header import SLAB_BYTES
+from .writer import StoreWriter
 
 COMMIT_BYTES = 256 << 20
 
@@ -32,7 +32,7 @@ def copy_store(
 
     Args:
         progress: called with (videos looked at, videos in all) after each video.
-        dtype: how the target keeps the vectors, see `pipeline.encoding`; None: as the source.
+        dtype: how the target keeps the vectors, see `pipeline.quantization`; None: as the source.
         note: called with each sentence that a person should know of the target as it was found.
 
     Returns:

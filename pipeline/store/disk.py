@@ -11,7 +11,7 @@ import stat
 import threading
 from pathlib import Path
 
-from pipeline.errors import StoreError
+from ..errors import StoreError
 
 O_BINARY = getattr(os, "O_BINARY", 0)
 O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, StoreError
-from pipeline.records import FeatureSpec
-from pipeline.store.base import FeatureStore
-from pipeline.store.disk import Disk
-from pipeline.store.header import Header, make_header
-from pipeline.store.locks import WriterLock
-from pipeline.store.writer import StoreWriter
+from ..errors import InputError, StoreError
+from ..records import FeatureSpec
+from .base import FeatureStore
+from .disk import Disk
+from .header import Header, make_header
+from .locks import WriterLock
+from .writer import StoreWriter
 
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
 
@@ -72,7 +72,7 @@ def create_or_append(
     Args:
         path: .h5, .hdf5 or .zarr.
         spec: what the features to be added are made with.
-        dtype: float16, float32, int8 or binary, see `pipeline.encoding`; None takes an existing
+        dtype: float16, float32, int8 or binary, see `pipeline.quantization`; None takes an existing
             store's, and float16 for a new one.
         provenance: kept with a new store; an existing one keeps its own.
         disk: the file operations; tests pass one that fails.
@@ -111,11 +111,11 @@ def _backend(path: str | Path) -> tuple[Path, Any, Any, Any]:
     path = Path(path)
     kind = SUFFIXES.get(path.suffix.lower())
     if kind == "hdf5":
-        from pipeline.store.hdf5 import Hdf5Store, Hdf5Writer, hdf5_header
+        from .hdf5 import Hdf5Store, Hdf5Writer, hdf5_header
 
         return path, Hdf5Store, Hdf5Writer, hdf5_header
     if kind == "zarr":
-        from pipeline.store.zarr_store import ZarrStore, ZarrWriter, zarr_header
+        from .zarr_store import ZarrStore, ZarrWriter, zarr_header
 
         return path, ZarrStore, ZarrWriter, zarr_header
     raise InputError(f"{path}: a store's name ends in .h5, .hdf5 or .zarr")

@@ -2,7 +2,7 @@
 
     /             attribute "store": the header as JSON
     /manifest     uint8 [bytes], the log of `manifest.py`
-    /features/KEY vectors as `pipeline.encoding` keeps them, contiguous; attribute "id"
+    /features/KEY vectors as `pipeline.quantization` keeps them, contiguous; attribute "id"
     /seconds/KEY  float64 [T], contiguous
     /removed/...  the same two groups for what was replaced or removed
 
@@ -22,22 +22,22 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.errors import StoreError
-from pipeline.store.base import FeatureStore
-from pipeline.store.disk import Disk, in_the_way, linked, pread_into
-from pipeline.store.hdf5_guard import check_layout, note_sound, require_sound
-from pipeline.store.hdf5_layout import SIGNATURE, Hdf5Layout, end_of
-from pipeline.store.header import Header, named_errors, not_a_store, read_header
-from pipeline.store.interrupts import interrupts_held
-from pipeline.store.journal import clear_journal, pending_pages
-from pipeline.store.keys import printable
-from pipeline.store.locks import WriterLock, lock_shared, unlock
-from pipeline.store.manifest import Entry, Index, damaged, parse
-from pipeline.store.plain_files import open_regular
-from pipeline.store.seal import Seal, no_seal
-from pipeline.store.transaction import OverlayFile, TransactionalFile
-from pipeline.store.video_writer import VideoWriter
-from pipeline.store.writer import StoreWriter
+from ..errors import StoreError
+from .base import FeatureStore
+from .disk import Disk, in_the_way, linked, pread_into
+from .hdf5_guard import check_layout, note_sound, require_sound
+from .hdf5_layout import SIGNATURE, Hdf5Layout, end_of
+from .header import Header, named_errors, not_a_store, read_header
+from .interrupts import interrupts_held
+from .journal import clear_journal, pending_pages
+from .keys import printable
+from .locks import WriterLock, lock_shared, unlock
+from .manifest import Entry, Index, damaged, parse
+from .plain_files import open_regular
+from .seal import Seal, no_seal
+from .transaction import OverlayFile, TransactionalFile
+from .video_writer import VideoWriter
+from .writer import StoreWriter
 
 _MANIFEST_CHUNK = 32 << 10
 _EMPTY_BYTES = 1 << 20  # at most, of a store without videos

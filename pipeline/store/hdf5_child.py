@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.disk import pread_into
-from pipeline.store.hdf5_layout import Hdf5Layout, end_of
-from pipeline.store.journal import PAGE, pending_pages
-from pipeline.store.keys import printable
-from pipeline.store.manifest import parse
-from pipeline.store.plain_files import open_regular
-from pipeline.store.transaction import OverlayFile
+from .disk import pread_into
+from .hdf5_layout import Hdf5Layout, end_of
+from .journal import PAGE, pending_pages
+from .keys import printable
+from .manifest import parse
+from .plain_files import open_regular
+from .transaction import OverlayFile
 
 _GROUPS = ("features", "seconds", "removed/features", "removed/seconds")
 _TRIAL = "~trial"  # the key of no video

@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.child_python import child_command
-from pipeline.errors import StoreError
-from pipeline.store.locks import lock_shared, unlock
+from ..child_python import child_command
+from ..errors import StoreError
+from .locks import lock_shared, unlock
 
 CPU_SECONDS = 20.0  # and for each dataset looked at:
 CPU_SECONDS_EACH = 0.02  # ten times what it takes
 MEMORY = 1 << 30  # bytes of address space, and for each dataset:
 MEMORY_EACH = 2048
-_START = "from pipeline.store.hdf5_child import main; main()"
+_START = f"from {__package__}.hdf5_child import main; main()"
 _checked: dict[tuple[int, int], tuple[int, int, int]] = {}
 
 Wanted = tuple[str, str, tuple[int, ...], tuple[int, ...]]  # id, key, shape of vectors, offsets

@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from pipeline.store.lookup3 import lookup3
+from .lookup3 import lookup3
 
 Read = Callable[[int, int], bytes]  # offset, size -> that many bytes
 

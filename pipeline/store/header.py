@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.encoding import ENCODINGS, encoding_of, stored_values
-from pipeline.errors import FingerprintMismatchError, StoreError
-from pipeline.records import FORMAT_VERSION, FeatureSpec
+from ..errors import FingerprintMismatchError, StoreError
+from ..quantization import ENCODINGS, encoding_of, stored_values
+from ..records import FORMAT_VERSION, FeatureSpec
 
 FORMAT = "visil-index feature store"
 SLAB_BYTES = 8 << 20
@@ -47,7 +47,7 @@ class Header:
 
     @property
     def encoding(self) -> str:
-        """How vectors are kept, see `pipeline.encoding`."""
+        """How vectors are kept, see `pipeline.quantization`."""
         return encoding_of(self.dtype)
 
     @property

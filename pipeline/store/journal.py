@@ -19,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import StoreError
-from pipeline.store.disk import Disk, pread_into
-from pipeline.store.locks import lock_exclusive, unlock
-from pipeline.store.plain_files import beside, open_beside
+from ..errors import StoreError
+from .disk import Disk, pread_into
+from .locks import lock_exclusive, unlock
+from .plain_files import beside, open_beside
 
 PAGE = 4096
 _MAGIC = b"VSJOURN1"

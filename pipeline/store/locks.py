@@ -13,8 +13,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.errors import StoreError, StoreLockedError
-from pipeline.store.plain_files import beside, open_beside
+from ..errors import StoreError, StoreLockedError
+from .plain_files import beside, open_beside
 
 try:
     import fcntl

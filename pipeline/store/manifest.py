@@ -22,11 +22,11 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from pipeline.errors import StoreError
-from pipeline.records import Failure, SourceInfo, VideoRecord
-from pipeline.store import checks
-from pipeline.store.keys import KeyMaker
-from pipeline.store.seal import Seal, cut_off
+from ..errors import StoreError
+from ..records import Failure, SourceInfo, VideoRecord
+from . import checks
+from .keys import KeyMaker
+from .seal import Seal, cut_off
 
 _COMMIT = b'{"op":"commit",'
 _SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped

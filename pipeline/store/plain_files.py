@@ -7,8 +7,8 @@ import os
 import stat
 from pathlib import Path
 
-from pipeline.errors import StoreError
-from pipeline.store.disk import O_BINARY
+from ..errors import StoreError
+from .disk import O_BINARY
 
 # Windows has neither; its links need rights that uploads do not have. Without O_NONBLOCK the open
 # of a named pipe waits for its other end.

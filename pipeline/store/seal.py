@@ -17,7 +17,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import StoreError
+from ..errors import StoreError
 
 SLOT_BYTES = 512
 SEAL_BYTES = 2 * SLOT_BYTES

@@ -19,8 +19,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.store.disk import Disk, pread_into
-from pipeline.store.journal import (
+from .disk import Disk, pread_into
+from .journal import (
     HEAD_BYTES,
     PAGE,
     EndOf,

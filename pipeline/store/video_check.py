@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.errors import StoreError
-from pipeline.store.base import FeatureStore, crc32c
+from ..errors import StoreError
+from .base import FeatureStore, crc32c
 
 _REMEDY = "extract this video again, or copy the store again from where it came from"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.encoding import decoded_dtype, encode
-from pipeline.errors import StoreError
-from pipeline.records import SourceInfo, VideoRecord
-from pipeline.store.base import crc32c
-from pipeline.store.header import Header
+from ..errors import StoreError
+from ..quantization import decoded_dtype, encode
+from ..records import SourceInfo, VideoRecord
+from .base import crc32c
+from .header import Header
 
 BUFFER_BYTES = 16 << 20  # of one open video in memory
 
@@ -97,7 +97,7 @@ class VideoWriter:
         """Add frames as a store of the same dtype keeps them (`FeatureStore.read_stored`).
 
         Args:
-            rows: [n, R, `encoding.stored_values`] of the store's dtype.
+            rows: [n, R, `quantization.stored_values`] of the store's dtype.
             seconds, inset, errors: as in `append`.
         """
         self._require_open()

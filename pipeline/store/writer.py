@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.errors import StoreError
-from pipeline.records import Failure, FeatureSpec, SourceInfo, VideoRecord, VideoRef
-from pipeline.store.header import Header
-from pipeline.store.locks import WriterLock
-from pipeline.store.manifest import (
+from ..errors import StoreError
+from ..records import Failure, FeatureSpec, SourceInfo, VideoRecord, VideoRef
+from .header import Header
+from .locks import WriterLock
+from .manifest import (
     Entry,
     Index,
     check_source,
@@ -27,7 +27,7 @@ from pipeline.store.manifest import (
     put_line,
     remove_line,
 )
-from pipeline.store.video_writer import VideoWriter
+from .video_writer import VideoWriter
 
 
 class StoreWriter(ABC):

@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StoreError
-from pipeline.store.checks import strict_json
-from pipeline.store.disk import O_BINARY, O_NONBLOCK, Disk, in_the_way, linked, open_own, pread_into
-from pipeline.store.header import Header, not_a_store, read_header
-from pipeline.store.keys import are_keys
-from pipeline.store.seal import SEAL_BYTES, Seal, no_seal, read_seal, whole_file
+from ..errors import StoreError
+from .checks import strict_json
+from .disk import O_BINARY, O_NONBLOCK, Disk, in_the_way, linked, open_own, pread_into
+from .header import Header, not_a_store, read_header
+from .keys import are_keys
+from .seal import SEAL_BYTES, Seal, no_seal, read_seal, whole_file
 
 _ABOUT = "the manifest of this feature store is the file log.jsonl in this folder"
 _HEADER_BYTES = 16 << 20  # at most

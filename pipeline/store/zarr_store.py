@@ -1,7 +1,7 @@
 """Feature store in a Zarr v3 directory; each array lies in as few files as can be.
 
     zarr.json              root group; attribute "store": the header
-    features/KEY/zarr.json array as `pipeline.encoding` keeps it; attributes "id", "seconds"
+    features/KEY/zarr.json array as `pipeline.quantization` keeps it; attributes "id", "seconds"
     features/KEY/c.K.0.0   its K-th chunk, raw little-endian bytes; a short video has one
     manifest/zarr.json     an empty array, so that Zarr tools take the folder for their own
     manifest/log.jsonl     the log of `manifest.py`
@@ -24,16 +24,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.store.base import FeatureStore
-from pipeline.store.checks import strict_json
-from pipeline.store.disk import O_BINARY, O_NONBLOCK, Disk, open_own, pread_into
-from pipeline.store.header import Header, named_errors
-from pipeline.store.keys import printable
-from pipeline.store.locks import WriterLock, lock_exclusive, lock_shared, unlock
-from pipeline.store.manifest import Entry, Index, parse
-from pipeline.store.video_writer import BUFFER_BYTES, VideoWriter
-from pipeline.store.writer import StoreWriter
-from pipeline.store.zarr_layout import (
+from .base import FeatureStore
+from .checks import strict_json
+from .disk import O_BINARY, O_NONBLOCK, Disk, open_own, pread_into
+from .header import Header, named_errors
+from .keys import printable
+from .locks import WriterLock, lock_exclusive, lock_shared, unlock
+from .manifest import Entry, Index, parse
+from .video_writer import BUFFER_BYTES, VideoWriter
+from .writer import StoreWriter
+from .zarr_layout import (
     SealFile,
     Unfinished,
     create_folder,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.nets.backend import ops
+from ..nets.backend import ops
 
 _FAR = -2.0  # below every similarity
 _SMALL = 1e-3  # keeps logarithms finite

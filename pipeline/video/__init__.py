@@ -7,8 +7,8 @@ one.
 
 from __future__ import annotations
 
-from pipeline.video.decoder import RULES, VideoDecoder, sample_frames
-from pipeline.video.sampling import SAMPLING
-from pipeline.video.source import probe
+from .container import probe
+from .decoder import RULES, VideoDecoder, sample_frames
+from .sampling import SAMPLING
 
 __all__ = ["RULES", "SAMPLING", "VideoDecoder", "probe", "sample_frames"]

@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import MAX_PIXELS
-from pipeline.errors import VideoError
-from pipeline.records import Preprocess, SourceInfo
-from pipeline.video.bitstream import UnclearError
-from pipeline.video.full import FullDecode
-from pipeline.video.hwaccel import PLANAR
-from pipeline.video.keyframes import KEYFRAME_SAMPLING, KeyframeDecode, KeyframesOfAll
-from pipeline.video.packets import PacketReader
-from pipeline.video.picture import PictureMaker
-from pipeline.video.reasons import explained
-from pipeline.video.sampling import (
+from ..config import MAX_PIXELS
+from ..errors import VideoError
+from ..records import Preprocess, SourceInfo
+from .bitstream import UnclearError
+from .container import number
+from .demuxer import PacketReader
+from .frame_converter import PictureMaker
+from .hwaccel import PLANAR
+from .reasons import explained
+from .sampling import (
     FREE_SAMPLES,
     MAX_HOLD,
     MAX_RATE,
@@ -35,8 +34,9 @@ from pipeline.video.sampling import (
     Jump,
     nominal_rate,
 )
-from pipeline.video.selective import SelectiveDecode, applicable
-from pipeline.video.source import number
+from .strategies.full import FullDecode
+from .strategies.keyframes import KEYFRAME_SAMPLING, KeyframeDecode, KeyframesOfAll
+from .strategies.selective import SelectiveDecode, applicable
 
 TOLERATED = 3  # undecodable packets that are no damage worth the name
 TOLD = 3  # places of one kind that a note names

@@ -17,7 +17,7 @@ import av
 import av.logging
 from av.stream import Disposition
 
-from pipeline.video.ffmpeg_log import ffmpeg_log
+from .ffmpeg_log import ffmpeg_log
 
 _LOOK = 2000  # packets, about half a minute of film and sound
 _LOOK_LONG = 1_000_000  # where a song may have a film behind its first picture

@@ -15,7 +15,7 @@ from typing import Any
 
 import av
 
-from pipeline.video.ffmpeg_log import ffmpeg_log
+from .ffmpeg_log import ffmpeg_log
 
 # fmt: off
 _FILMS = """

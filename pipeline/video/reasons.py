@@ -10,9 +10,15 @@ from typing import Any
 
 import av
 
-from pipeline.errors import VideoError
-from pipeline.video.ffmpeg_log import ffmpeg_log
-from pipeline.video.source import AV_ERRORS, choose_stream, open_container, reason_text, too_large
+from ..errors import VideoError
+from .container import (
+    AV_ERRORS,
+    choose_stream,
+    open_container,
+    reason_text,
+    too_large,
+)
+from .ffmpeg_log import ffmpeg_log
 
 _LOOK = 8  # packets
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) exceeds")

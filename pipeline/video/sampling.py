@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from pipeline.video.evidence import LEAST_GAP, Gap
+from .evidence import LEAST_GAP, Gap
 
 SAMPLING = "shown-at/1"
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.encoding import ENCODINGS, decode, encode
 from pipeline.errors import InputError, StoreError
+from pipeline.quantization import ENCODINGS, decode, encode
 from pipeline.records import Failure
 from pipeline.store import copy_store, create_or_append, open_store
 from tests.contract.test_store import damage

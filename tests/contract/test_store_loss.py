@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import StoreError
-from pipeline.extract import extract_features
+from pipeline.extraction.run import extract_features
 from pipeline.store import copy_store, create_or_append, open_store, open_writer
 from tests.pixelnet import PixelNet
 from tests.store_helpers import SPEC, add, assert_holds, plain, plain_header

@@ -6,20 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import adapted
+from benchmarks.retrieval.studies import adapted
 from pipeline import ViSiL
-from pipeline.adapt import MOST_VIDEOS, adapt
-from pipeline.collection import Collection
-from pipeline.compare import score_table
 from pipeline.config import CompareConfig, TrainConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
-from pipeline.nets import own_format
-from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout, View
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.weights import Whitening
+from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.blank import Blank
+from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.whitening import Whitening
+from pipeline.search.adapt import MOST_VIDEOS, adapt
+from pipeline.search.run import score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
-from pipeline.training.run import train_model
+from pipeline.training.train import train_model
 from tests import features, reference
 from tests.command import run
 
@@ -38,7 +38,7 @@ def videos(count, seed, frames=6):
 def folder(tmp_path):
     """A model and two stores; 2-0 holds the regions of 1-0, disturbed."""
     model = features.model(comparator=False, attention=False)
-    own_format.write(model, tmp_path / "model")
+    native.write(model, tmp_path / "model")
     queries, database = videos(3, 1), videos(40, 2)
     x = queries["1-0"] + 0.4 * features.region_vectors(6, 5)
     database["2-0"] = x / np.linalg.norm(x, axis=2, keepdims=True)
@@ -160,7 +160,7 @@ def test_a_long_video_is_read_in_parts(folder):
 
 
 def test_evenly_many_of_a_large_collection(folder, monkeypatch):
-    monkeypatch.setattr("pipeline.adapt.MOST_VIDEOS", 25)
+    monkeypatch.setattr("pipeline.search.adapt.MOST_VIDEOS", 25)
     assert MOST_VIDEOS > 1000
     read = []
     with open_store(folder / "d.zarr") as store:
@@ -220,12 +220,12 @@ def test_what_it_was_calibrated_to_stays_when_it_is_adapted_again(folder):
     from_model = replace(own, pairs=own.pairs + 1)
     other = replace(own, similarity_function="max_chamfer")
     for made in (from_model, other):
-        own_format.write_calibration(made, folder / "model")
+        native.write_calibration(made, folder / "model")
     run(*again)
     assert load_model(folder / "mine").calibrations == (own, other)
 
     weights = load_model(folder / "model")
-    own_format.write(replace(weights, comparator=features.comparator_layers()), folder / "model")
+    native.write(replace(weights, comparator=features.comparator_layers()), folder / "model")
     assert "its calibrations are not kept" in run(*again)
     assert load_model(folder / "mine").calibrations == (from_model, other)
 
@@ -388,7 +388,7 @@ def test_the_model_as_one_object_with_all_views(folder):
         adaptation={kind: pca(i) for i, kind in enumerate(("regions", "soft", "pixels"), 5)},
         features_digest="",
     )  # fmt: skip
-    own_format.write(model, folder / "views")
+    native.write(model, folder / "views")
     layout = model.layout
     query, target = (
         (x / np.linalg.norm(x, axis=2, keepdims=True)).astype(np.float32)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from pipeline.config import CompareConfig
-from pipeline.nets.attention import content
-from pipeline.nets.blank import Blank, blank_frames, blank_space
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.regions import l2_normalize
+from pipeline.default_model import default_model_dir
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.layers.whitening import l2_normalize
+from pipeline.nets.model.blank import Blank
+from pipeline.nets.similarity.attention import content
 from pipeline.nets.visil import ViSiL
-from pipeline.shipped import default_model_dir
+from pipeline.training.blank_frames import blank_frames, blank_space
 from pipeline.video import sample_frames
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -123,8 +124,8 @@ def test_the_space_checks_itself():
 
 def test_both_engines_agree(tmp_path, blank, videos, intros):
     """The batched engine of stage two over stores, and `ViSiL` on one pair."""
-    from pipeline.collection import Collection
-    from pipeline.compare import score_table
+    from pipeline.search.run import score_table
+    from pipeline.search.video_set import Collection
     from pipeline.store import open_store
     from tests import features
 

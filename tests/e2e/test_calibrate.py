@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from pipeline import compute_similarity
-from pipeline.calibrate import check_rate, threshold_for
-from pipeline.collection import Collection
 from pipeline.config import CompareConfig
 from pipeline.errors import InputError
-from pipeline.nets import own_format
-from pipeline.nets.model_dir import load_model
+from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import load_model
+from pipeline.search.calibrate import check_rate, threshold_for
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
@@ -22,7 +22,7 @@ from tests.command import run
 def folder(tmp_path):
     """A model and two stores; d0 is a copy of q0, q1 is in both stores, all else is unrelated."""
     model = features.model(comparator=False, attention=False)
-    own_format.write(model, tmp_path / "model")
+    native.write(model, tmp_path / "model")
     queries = {f"q{i}": features.region_vectors(4 + i, [1, i]) for i in range(20)}
     database = {f"d{i}": features.region_vectors(4 + i % 9, [2, i]) for i in range(30)}
     database |= {"d0": queries["q0"], "q1": queries["q1"]}

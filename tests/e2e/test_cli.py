@@ -202,9 +202,9 @@ def test_bad_input_is_one_clear_line(tmp_path, options, code, message):
 
 
 def test_a_wrong_model_is_refused_before_any_video_is_decoded(folder, tmp_path):
-    from pipeline.nets.model_dir import load_model
-    from pipeline.nets.own_format import write
-    from pipeline.nets.weights import Whitening
+    from pipeline.nets.formats.loader import load_model
+    from pipeline.nets.formats.native import write
+    from pipeline.nets.model.whitening import Whitening
 
     weights = load_model(ROOT / "model")
     mean = weights.whitening.mean + 1

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline import compute_similarity as compute_from_paths
-from pipeline.collection import Collection
-from pipeline.compare import compute_similarity, score_table
 from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.search.run import compute_similarity, score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
 from tests import features, reference
 
@@ -101,9 +101,9 @@ def test_settings_change_no_score(
     monkeypatch, opened, query_vectors, database_vectors, frames, batch_size, load
 ):
     """Blocks of few frames: every video lies in its own, long ones in several."""
-    monkeypatch.setattr("pipeline.compare._frames_in", lambda megabytes, videos: frames)
-    monkeypatch.setattr("pipeline.compare._QUERY_BLOCK_FRAMES", frames)
-    monkeypatch.setattr("pipeline.compare._PIECE_FRAMES", 64)
+    monkeypatch.setattr("pipeline.search.run._frames_in", lambda megabytes, videos: frames)
+    monkeypatch.setattr("pipeline.search.run._QUERY_BLOCK_FRAMES", frames)
+    monkeypatch.setattr("pipeline.search.run._PIECE_FRAMES", 64)
     config = replace(FLOAT32, batch_size=batch_size, load_queries=load)
     model = features.model()
     table, _ = score_table(*opened, model, config)
@@ -245,7 +245,7 @@ def test_background_normalisation(
             raise AssertionError("the long work had begun")
 
         with monkeypatch.context() as patch, pytest.raises(FingerprintMismatchError, match="fps"):
-            patch.setattr("pipeline.compare._fill_table", never)
+            patch.setattr("pipeline.search.run._fill_table", never)
             score_table(*opened, model, config, background=Collection([store]))
     with pytest.raises(InputError, match="'-q2' is a query; a background holds only"):
         score_table(*opened, model, replace(config, background_top_k=1), background=opened[0])
@@ -257,10 +257,10 @@ def test_background_from_python_and_the_command(tmp_path, stores):
     from click.testing import CliRunner
 
     from pipeline.cli import main
-    from pipeline.nets import own_format
+    from pipeline.nets.formats import native
 
     model = features.model()
-    own_format.write(model, tmp_path / "model")
+    native.write(model, tmp_path / "model")
     path = features.fill(
         tmp_path / "u.h5",
         features.spec(model.features_digest),

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.collection import Collection
-from pipeline.compare import compute_similarity, score_table
 from pipeline.config import CompareConfig
 from pipeline.errors import StoreError
-from pipeline.nets import own_format
+from pipeline.nets.formats import native
+from pipeline.search.run import compute_similarity, score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
@@ -100,7 +100,7 @@ def test_values_that_no_vector_has_are_damage_without_checksums_too(tmp_path, mo
 
 
 def test_a_damaged_query_is_in_the_result_without_scores(tmp_path, model):
-    own_format.write(model, tmp_path / "model")
+    native.write(model, tmp_path / "model")
     queries, store = made(tmp_path, model, "q.zarr"), made(tmp_path, model, "d.zarr")
     arguments = ("compare", "-m", tmp_path / "model", "--query_store", queries,
                  "--database_store", store, "-o", tmp_path / "r.json")  # fmt: skip
@@ -154,13 +154,13 @@ def test_insets_lie_behind_a_video_and_are_checked_with_it(tmp_path, model):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_part_of_a_result(tmp_path, model, number):
-    own_format.write(model, tmp_path / "model")
+    native.write(model, tmp_path / "model")
     store = made(tmp_path, model, "d.zarr")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "r.json").write_text("old")
     stopped = (
         "import os, sys\n"
-        "import pipeline.results as results\n"
+        "import pipeline.output.json_writer as results\n"
         "from pipeline.cli import main\n"
         "plain = results._lines\n"
         "def lines(*arguments):\n"

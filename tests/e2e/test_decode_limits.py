@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.decode import Ended, Frames, child, pool
+from pipeline.decode import Ended, Frames, pool, process
 from pipeline.errors import PipelineError
 from tests import clips
 from tests.e2e.test_decode_pool import ends, frames_of, outcome, pool_of
@@ -92,14 +92,14 @@ def test_a_pause_of_all_processes_is_no_stall() -> None:
     assert group.communicate()[0] == "'' 3\n"
 
 
-def receive_nothing(begun: child.Child) -> None:
-    with pytest.raises(child.ChildDiedError):
+def receive_nothing(begun: process.Child) -> None:
+    with pytest.raises(process.ChildDiedError):
         begun.receive()
 
 
 def test_a_pause_of_the_pool_alone_counts_a_beat() -> None:
     """The clock goes on while a computer sleeps or a container is frozen."""
-    begun = child.Child()
+    begun = process.Child()
     try:
         begun.wait_ready()
         thread = threading.Thread(target=receive_nothing, args=(begun,))
@@ -137,7 +137,7 @@ def kill_first(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The first so many decoding processes are killed at once."""
     left = [count]
 
-    class Killed(child.Child):
+    class Killed(process.Child):
         def __init__(self) -> None:
             super().__init__()
             if left[0]:

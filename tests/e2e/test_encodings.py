@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pipeline import compute_similarity
-from pipeline.collection import Collection
-from pipeline.compare import _frames_in, score_table
 from pipeline.config import CompareConfig
-from pipeline.encoding import ENCODINGS, decode, encode
-from pipeline.nets import own_format
+from pipeline.nets.formats import native
+from pipeline.quantization import ENCODINGS, decode, encode
+from pipeline.search.run import _frames_in, score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import copy_store, open_store
 from tests import features, reference
 from tests.e2e.test_compare import DATABASE, QUERIES, attended, vectors_of
@@ -74,8 +74,8 @@ def test_scores_equal_a_numpy_decode(tmp_path, sides, dtypes, head):
 def test_blocks_of_few_frames_change_nothing(monkeypatch, tmp_path, sides):
     model = features.model()
     whole = scores(tmp_path, sides, ("binary", "int8"), model)
-    monkeypatch.setattr("pipeline.compare._frames_in", lambda megabytes, videos: 20)
-    monkeypatch.setattr("pipeline.compare._PIECE_FRAMES", 64)
+    monkeypatch.setattr("pipeline.search.run._frames_in", lambda megabytes, videos: 20)
+    monkeypatch.setattr("pipeline.search.run._PIECE_FRAMES", 64)
     other = tmp_path / "again"
     other.mkdir()
     again = scores(other, sides, ("binary", "int8"), model)
@@ -117,7 +117,7 @@ def test_blocks_hold_as_many_frames_as_of_float16(tmp_path, sides):
 def test_mirrored_queries_and_a_background(tmp_path, sides):
     """Every side in an encoding of its own, against the same of floats decoded beforehand."""
     model = features.model()
-    own_format.write(model, tmp_path / "model")
+    native.write(model, tmp_path / "model")
     queries, database = sides
     digest = model.features_digest
     unrelated = vectors_of(dict.fromkeys("vwxyz", 8), 3)

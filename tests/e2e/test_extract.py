@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.decode import decode_videos
 from pipeline.errors import FingerprintMismatchError, InputError, StoreLockedError
-from pipeline.extract import extract_features, plan
+from pipeline.extraction.run import extract_features, plan
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
 from pipeline.video import SAMPLING, sample_frames
@@ -95,7 +95,7 @@ def test_a_list_comes_behind_what_an_earlier_one_left(path):
 
 def test_a_finished_video_is_committed_while_decoders_are_silent(path, monkeypatch):
     standing_in = partial(decode_videos, decoder="tests.decoders:Misbehaving")
-    monkeypatch.setattr("pipeline.extract.decode_videos", standing_in)
+    monkeypatch.setattr("pipeline.extraction.run.decode_videos", standing_in)
     videos = [VideoRef("quick", "end:4"), VideoRef("slow", "slow:32")]  # then 3.5 s of nothing
     told = []
     extract_features(
@@ -117,7 +117,7 @@ class FaintNet(PixelNet):
 @pytest.mark.parametrize("batch_size", [1, 64])
 def test_what_the_network_cannot_tell_costs_one_video(path, monkeypatch, batch_size):
     standing_in = partial(decode_videos, decoder="tests.decoders:Misbehaving")
-    monkeypatch.setattr("pipeline.extract.decode_videos", standing_in)
+    monkeypatch.setattr("pipeline.extraction.run.decode_videos", standing_in)
     clip = refs()[0]
     settings = replace(CONFIG, batch_size=batch_size)
     videos = [VideoRef(f"dark {n}", f"end:{n}") for n in (1, 100)] + [VideoRef("error", "error:9")]

@@ -9,12 +9,12 @@ import pytest
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import InputError
-from pipeline.extract import extract_features
-from pipeline.identity import Identity, identity
+from pipeline.extraction.identity import Identity, identity
+from pipeline.extraction.run import extract_features
 from pipeline.inputs import read_list, scan_folder
 from pipeline.records import SourceInfo, VideoRef
 from pipeline.store import open_store
-from pipeline.video.source import file_info
+from pipeline.video.container import file_info
 from tests import clips as made
 from tests.pixelnet import PixelNet
 

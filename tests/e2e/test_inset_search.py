@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from pipeline import compute_similarity, extract_features
-from pipeline.collection import Collection
-from pipeline.compare import score_table
 from pipeline.config import SIMILARITY_FUNCTIONS, CompareConfig, ExtractConfig
 from pipeline.decode import Frames, decode_videos
+from pipeline.default_model import default_model_dir
 from pipeline.errors import FingerprintMismatchError, InputError
-from pipeline.nets.model_dir import load_model
+from pipeline.nets.formats.loader import load_model
 from pipeline.records import Preprocess, VideoRef
-from pipeline.shipped import default_model_dir
+from pipeline.search.run import score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import copy_store, open_store
-from pipeline.video.insets import RULE, STRETCH, rule_of
+from pipeline.video.pip.detector import RULE, STRETCH, rule_of
 from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
@@ -134,7 +134,7 @@ def test_what_a_query_shows_small_is_searched_when_asked(stores):
 
 
 def test_a_calibration_knows_what_was_searched_for(stores):
-    from pipeline.calibrate import check_rate, threshold_for
+    from pipeline.search.calibrate import check_rate, threshold_for
 
     model = load_model(default_model_dir())
     made = next(c for c in model.calibrations if not c.adapted)
@@ -183,7 +183,7 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
 def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, tmp_path, monkeypatch):
     path = tmp_path / "d.h5"
     with monkeypatch.context() as before:
-        before.setattr("pipeline.video.insets.RULE", "edges/1")
+        before.setattr("pipeline.video.pip.detector.RULE", "edges/1")
         extract_features({"small": videos["small"]}, path, config=CONFIG)
     filmed = clips.write(tmp_path / "filmed.mp4", tilted(texture(1, FRAMES)), rate=1)
     (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")

@@ -8,12 +8,12 @@ from click.testing import CliRunner
 
 from pipeline import compute_similarity
 from pipeline.cli import common, main
-from pipeline.collection import Collection
-from pipeline.compare import score_table
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import FingerprintMismatchError, InputError
-from pipeline.extract import extract_features
+from pipeline.extraction.run import extract_features
 from pipeline.records import VideoRef
+from pipeline.search.run import score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
 from tests import clips, features
 from tests.pixelnet import PixelNet
@@ -59,7 +59,7 @@ def stores(videos, tmp_path_factory):
 def pixel_model():
     from dataclasses import replace
 
-    from pipeline.nets.weights import Whitening
+    from pipeline.nets.model.whitening import Whitening
 
     size = PixelNet.dims
     return replace(

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pipeline.prune import find_losses
+from pipeline.extraction.prune import find_losses
 from pipeline.records import Failure, SourceInfo
 from pipeline.store import create_or_append, open_store
 from tests.command import run
@@ -73,7 +73,7 @@ def test_a_sibling_on_another_device_is_no_evidence(tmp_path, monkeypatch):
     (other,) = files(tmp_path / "other", "4")
     entries = [("1", str(tmp_path / "top" / "disk1" / "1")), ("3", str(there)), ("4", str(other))]
     assert list(find_losses(entries).gone) == ["1"]
-    monkeypatch.setattr("pipeline.prune._device", lambda folder: -2)
+    monkeypatch.setattr("pipeline.extraction.prune._device", lambda folder: -2)
     losses = find_losses(entries)
     assert not losses.gone and losses.offline == {str(tmp_path / "top"): ["1"]}
 
@@ -88,7 +88,7 @@ def test_unreadable_is_not_gone(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr("pipeline.prune.os.stat", stat)
+    monkeypatch.setattr("pipeline.extraction.prune.os.stat", stat)
     entries = [(p.name, str(p)) for p in (one, two, tmp_path / "v" / "link")]
     losses = find_losses([*entries, ("win", "D:\\videos\\a.mp4")])
     assert losses.present == 1 and not losses.gone and not losses.offline

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.api import compute_similarity
 from pipeline.cli.common import split_store
-from pipeline.collection import Collection
 from pipeline.errors import InputError
-from pipeline.nets.own_format import write
+from pipeline.nets.formats.native import write
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
@@ -20,7 +20,7 @@ from tests.command import run
 def cards(tmp_path):
     """Two stores with the same ids and other films, and a query that is the second's."""
     write(features.model(comparator=False), tmp_path / "model")
-    from pipeline.nets.model_dir import load_model
+    from pipeline.nets.formats.loader import load_model
 
     spec = features.spec(load_model(tmp_path / "model").features_digest)
     for card in (1, 2):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.nets.model_dir import load_model
-from pipeline.shipped import default_model_dir
+from pipeline.default_model import default_model_dir
+from pipeline.nets.formats.loader import load_model
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*.[mw][pe]*"))[:6]

@@ -8,11 +8,11 @@ import pytest
 
 from pipeline import ViSiL, compute_similarity, extract_features
 from pipeline.config import CompareConfig, ExtractConfig
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.model_dir import load_model
-from pipeline.shipped import default_model_dir
+from pipeline.default_model import default_model_dir
+from pipeline.image.homography import warped
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats.loader import load_model
 from pipeline.store import open_store
-from pipeline.warp import warped
 from tools.clips import Clip, read_clip, scale, write_clip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, ModelError
-from pipeline.nets import own_format
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.weights import ModelWeights
+from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.model import ModelWeights
 from tests.unit.test_model_dir import FULL
 
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "300"))
@@ -120,7 +120,7 @@ def outcome(directory: Path, want: State | None) -> str:
 
 @pytest.mark.parametrize("part", ["description", "description bytes", "weights", "sealed"])
 def test_no_mutation_gives_another_model(tmp_path: Path, part: str) -> None:
-    own_format.write(FULL, tmp_path)
+    native.write(FULL, tmp_path)
     draws, want = random.Random(f"{SEED} {part}"), state_of(load_model(tmp_path))
     description, weights = tmp_path / "model.json", tmp_path / "weights.npz"
     text, content = description.read_text(), weights.read_bytes()

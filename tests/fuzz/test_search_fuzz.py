@@ -9,10 +9,10 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.collection import Collection
-from pipeline.compare import score_table
 from pipeline.config import CompareConfig
 from pipeline.errors import PipelineError
+from pipeline.search.run import score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import open_store
 from tests import features
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.nets import efficientnet_lite0
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.weights import ModelWeights
-from pipeline.shipped import default_model_dir
+from pipeline.default_model import default_model_dir
+from pipeline.nets.backbones import efficientnet_lite0
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.model import ModelWeights
 from tests.golden.pictures import PICTURES
 from tests.golden.record_efficientnet_lite0 import STEP
 

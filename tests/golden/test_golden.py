@@ -10,8 +10,8 @@ import pytest
 from pipeline.config import MODEL_FUNCTIONS
 from pipeline.nets import visil
 from pipeline.nets.backend import resolve_precision
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.model_dir import load_model
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats.loader import load_model
 from pipeline.nets.visil import ViSiL
 from tests.golden import release
 

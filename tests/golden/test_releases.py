@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.nets import own_format
-from pipeline.nets.model_dir import convert, load_model
-from pipeline.nets.weights import ModelWeights
+from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import convert, load_model
+from pipeline.nets.model.model import ModelWeights
 from tests.golden import release
 
 Arrays = dict[str, np.ndarray]
@@ -79,14 +79,14 @@ def test_conversion_needs_a_release(tmp_path: Path) -> None:
 
 
 def test_release_wins_over_own_format(copy: Path, weights: ModelWeights) -> None:
-    (copy / own_format.DESCRIPTION_FILE).write_text("{}")  # would be refused if it were read
+    (copy / native.DESCRIPTION_FILE).write_text("{}")  # would be refused if it were read
     found = load_model(copy)
     assert found.origin.startswith("published")
     assert found.features_digest == weights.features_digest
 
 
 def test_part_of_a_release_never_falls_back(copy: Path) -> None:
-    (copy / own_format.DESCRIPTION_FILE).write_text("{}")
+    (copy / native.DESCRIPTION_FILE).write_text("{}")
     (copy / "model.ckpt.index").unlink()
     with pytest.raises(ModelError, match=r"model\.ckpt\.index is missing; unpack the release"):
         load_model(copy)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.collection import Collection
-from pipeline.compare import score_table
 from pipeline.config import MODEL_FUNCTIONS, CompareConfig
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.weights import ModelWeights
+from pipeline.image.resize import resize_crop
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.model import ModelWeights
 from pipeline.records import SourceInfo
-from pipeline.resize import resize_crop
+from pipeline.search.run import score_table
+from pipeline.search.video_set import Collection
 from pipeline.store import create_or_append, open_store
 
 Arrays = dict[str, np.ndarray]

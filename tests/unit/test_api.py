@@ -10,17 +10,17 @@ import pytest
 from pipeline import compute_similarity, extract_features, open_store
 from pipeline.api import _network, _refs
 from pipeline.config import ExtractConfig
+from pipeline.default_model import default_model_dir
 from pipeline.errors import InputError
-from pipeline.nets.model_dir import load_model
+from pipeline.nets.formats.loader import load_model
 from pipeline.records import VideoRef
-from pipeline.shipped import default_model_dir
 from tests.clips import clip
 from tests.pixelnet import PixelNet
 
 
 @pytest.fixture
 def pixels(monkeypatch):
-    monkeypatch.setattr("pipeline.nets.model_dir.load_model", lambda *arguments: None)
+    monkeypatch.setattr("pipeline.nets.formats.loader.load_model", lambda *arguments: None)
     monkeypatch.setattr("pipeline.api._network", lambda *arguments: PixelNet())
 
 
@@ -31,7 +31,7 @@ def test_networks_are_made_once_and_the_last_two_are_kept(monkeypatch):
         made.append((weights.dims, precision, batch_size, gpu_id, as_queries))
         return made[-1]
 
-    monkeypatch.setattr("pipeline.nets.features.FeatureNet", make)
+    monkeypatch.setattr("pipeline.nets.extractor.feature_net.FeatureNet", make)
     monkeypatch.setattr("pipeline.api._networks", {})
     weights = load_model(default_model_dir())
     plain, asked = ExtractConfig(), ExtractConfig(as_queries=True)

@@ -13,31 +13,31 @@ LAYERS = [
     "errors text child_python",
     "scratch",
     "records",
-    "checks encoding",
-    "config padding resize warp shipped resampling",
+    "checks quantization",
+    "config short_videos image default_model metrics",
     "calibration",
     "folders",
     "inputs",
-    "identity",
     "video",
     "decode",
-    "batches",
     "nets",
     "store",
-    "collection",
-    "blocks",
-    "scores",
     "output",
-    "results",
-    "adapt",
-    "plan prune",
-    "extract compare",
-    "calibrate",
+    "extraction search",
     "training",
     "api",
     "cli",
 ]
+# The same within `nets`: what a model is, its files, and the two networks made of it.
+NETS_LAYERS = [
+    "backend model",
+    "backbones layers",
+    "formats",
+    "extractor similarity",
+    "visil",
+]
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
+NETS_RANK = {name: rank for rank, line in enumerate(NETS_LAYERS) for name in line.split()}
 OWNERS = {
     "av": {"video"},
     "keras": {"nets"},
@@ -56,17 +56,16 @@ def part_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Full names of what a file imports, lazy imports included, type-only ones not."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+    """Full names of what a file imports, lazy and type-only imports included."""
+    package = list(path.relative_to(ROOT).parts[:-1])
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return found
 
 
@@ -88,6 +87,35 @@ def test_a_module_imports_only_from_above(path):
             assert package not in {n.split(".")[0] for n in imports_of(path)}, package
 
 
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("pipeline/nets/**/*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_a_room_of_the_network_imports_only_from_above(path):
+    room = path.relative_to(ROOT / "pipeline" / "nets").parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    names = {n.split(".")[2] for n in imports_of(path) if n.startswith("pipeline.nets.")}
+    below = {n for n in names & set(NETS_RANK) - {room} if NETS_RANK[n] >= NETS_RANK[room]}
+    assert not below, f"nets.{room} must not import {below}"
+    if room == "model":
+        assert not {n.split(".")[0] for n in imports_of(path)} & {"keras", "tensorflow", "jax"}
+
+
+def test_the_package_names_itself_nowhere():
+    """It is installed under another name than its folder's."""
+    for path in MODULES:
+        names = {name.split(".")[0] for name in absolute_imports_of(path)}
+        assert "pipeline" not in names, path
+
+
+def absolute_imports_of(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return plain | {
+        n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level
+    }
+
+
 def reachable(start: str) -> set[str]:
     seen, todo = set(), [start]
     while todo:
@@ -100,11 +128,11 @@ def reachable(start: str) -> set[str]:
 
 
 def test_the_stages_meet_only_in_the_store():
-    assert not reachable("compare") & {"video", "decode", "batches", "extract"}
-    assert not reachable("extract") & {"compare", "scores", "blocks", "collection", "results"}
-    for stage in ("extract", "compare"):
+    assert not reachable("search") & {"video", "decode", "extraction"}
+    assert not reachable("extraction") & {"search", "output"}
+    for stage in ("extraction", "search"):
         assert "training" not in reachable(stage)
-    assert not reachable("training") & {"store", "extract", "compare"}
+    assert not reachable("training") & {"store", "extraction", "search"}
     assert "store" not in reachable("nets")
     assert "nets" not in reachable("store")
 

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from pipeline.image.homography import homography, warped
 from pipeline.records import Preprocess
-from pipeline.training import augment, geometry, pictures, scenes, timing
-from pipeline.warp import homography, warped
+from pipeline.training.augmentation import compose, geometric, overlay, photometric, temporal
 
 SMALL = Preprocess(64, 56)
 
@@ -22,7 +22,7 @@ def moving(seed, count=40, height=72, width=96):
 
 def copy(seed, clip=None, preprocess=SMALL):
     clip = moving(1) if clip is None else clip
-    return augment.make_copy(clip, moving(2, 30), preprocess, np.random.default_rng(seed))
+    return compose.make_copy(clip, moving(2, 30), preprocess, np.random.default_rng(seed))
 
 
 def test_a_copy_depends_on_its_seed_alone():
@@ -59,15 +59,15 @@ def test_a_clip_of_one_frame_is_enough():
 
 def test_the_clip_itself_is_sampled_once_a_second():
     clip = np.stack([np.full((64, 64, 3), n, np.uint8) for n in range(10)])
-    assert augment.clean(clip, SMALL)[:, 0, 0, 0].tolist() == [0, 4, 8]
+    assert compose.clean(clip, SMALL)[:, 0, 0, 0].tolist() == [0, 4, 8]
 
 
 PIXELS = [
-    pictures.colour, pictures.grey, pictures.few_levels, pictures.negative, pictures.outlines,
-    pictures.blurred, pictures.filmed, partial(pictures.compressed, hard=True),
-    partial(pictures.compressed, hard=False),
+    photometric.colour, photometric.grey, photometric.few_levels, photometric.negative,
+    photometric.outlines, photometric.blurred, photometric.filmed, partial(photometric.compressed,
+    hard=True), partial(photometric.compressed, hard=False),
 ]  # fmt: skip
-SCENES = [scenes.bars, scenes.captions, scenes.covered, scenes.inset, scenes.beside]
+SCENES = [overlay.bars, overlay.captions, overlay.covered, overlay.inset, overlay.beside]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -87,16 +87,16 @@ def test_a_warp_by_the_identity_changes_nothing_and_a_mirror_mirrors():
     rng = np.random.default_rng(0)
     same = warped(clip, np.eye(3), 72, 96)
     assert np.abs(same.astype(int) - clip).max() <= 1
-    mirrored = warped(clip, geometry.mirror(rng), 72, 96)
+    mirrored = warped(clip, geometric.mirror(rng), 72, 96)
     assert np.abs(mirrored.astype(int) - clip[:, :, ::-1]).max() <= 1
 
 
 def test_a_crop_shows_a_part_and_a_tilt_has_black_around_it():
     white = np.full((1, 72, 96, 3), 255, np.uint8)
     for seed in range(5):
-        cropped = warped(white, geometry.crop(np.random.default_rng(seed)), 72, 96)
+        cropped = warped(white, geometric.crop(np.random.default_rng(seed)), 72, 96)
         assert cropped.min() > 250
-        tilted = warped(white, geometry.tilt(np.random.default_rng(seed)), 72, 96)
+        tilted = warped(white, geometric.tilt(np.random.default_rng(seed)), 72, 96)
         assert tilted[0, 36, 48].min() > 250
         assert 0.02 < (tilted == 0).mean() < 0.7
 
@@ -111,11 +111,11 @@ def test_the_corners_go_where_they_are_said_to():
 def test_time_is_changed_as_said():
     order, rng = np.arange(48), np.random.default_rng(0)
     for _ in range(20):
-        assert 24 <= len(timing.speed(order, 4, rng)) <= 97
-        held = timing.frozen(order, 4, rng)
+        assert 24 <= len(temporal.speed(order, 4, rng)) <= 97
+        held = temporal.frozen(order, 4, rng)
         assert len(held) == 48 and (np.diff(held) >= 0).all() and len(set(held)) < 48
-        jumped = timing.jumping(order, 4, rng)
+        jumped = temporal.jumping(order, 4, rng)
         assert (np.diff(jumped) > 0).all() and len(jumped) >= 16
-        assert sorted(timing.reordered(order, 4, rng)) == list(order)
-        part = timing.shortened(order, 4, rng)
+        assert sorted(temporal.reordered(order, 4, rng)) == list(order)
+        part = temporal.shortened(order, 4, rng)
         assert (np.diff(part) == 1).all() and 16 <= len(part) < 48

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from pipeline.batches import Batcher, FrameBatch
+from pipeline.extraction.batching import Batcher, FrameBatch
 
 
 def frames(video: int, first: int, count: int) -> np.ndarray:

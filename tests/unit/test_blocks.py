@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, bucket, plan_blocks, plan_pieces
+from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, bucket, plan_blocks, plan_pieces
 
 
 def random_lengths(seed: int) -> list[int]:

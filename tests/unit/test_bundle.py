@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.nets.bundle import read_index, read_tensor
+from pipeline.nets.formats.tf_bundle import read_index, read_tensor
 from tests.golden.release import write_checkpoint
 
 VALUES = {

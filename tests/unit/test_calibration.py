@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from pipeline.calibration import Calibration, fit
+from pipeline.calibration.curve import Calibration, fit
 from pipeline.errors import InputError
-from pipeline.nets import own_format
+from pipeline.nets.formats import native
 
 MADE = {"similarity_function": "chamfer", "dims": 512, "fps": 1.0, "sampling": "shown-at/1"}
 ROWS, COLUMNS = [f"q{i}" for i in range(20)], [f"d{i}" for i in range(100)]
@@ -180,7 +180,7 @@ def test_earlier_versions_did_not_say_how_many_insets():
     """It was as many as the model asks for; a model that asks for none was given two."""
     values = {**asdict(FITTED), "insets": True, "query_insets": False}
     for model, most in (({"insets": 3}, 3), ({}, 2)):
-        (made,) = own_format._calibrations({**model, "calibration": values})
+        (made,) = native._calibrations({**model, "calibration": values})
         assert (made.insets, made.query_insets) == (most, 0)
         assert type(made.insets) is int and not made.adapted
 

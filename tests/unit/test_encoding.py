@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.encoding import (
+from pipeline.quantization import (
     ENCODINGS,
     convert,
     decode,
@@ -79,7 +79,7 @@ def test_conversion_between_encodings():
 @pytest.mark.parametrize("name", list(ENCODINGS))
 def test_the_device_decodes_as_numpy_does(name, dims):
     from pipeline.nets.backend import ops
-    from pipeline.nets.stored import as_floats
+    from pipeline.nets.similarity.dequantize import as_floats
 
     x = unit_vectors(6, 3, dims)
     x[0, 0] = 0

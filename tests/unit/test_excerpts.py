@@ -8,8 +8,8 @@ import pytest
 from pipeline.decode import Ended, Frames, decode_videos
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess, VideoRef
-from pipeline.video.excerpts import ExcerptDecoder, stretches
-from pipeline.video.recode import recoded, scaled
+from pipeline.video.clip_decoder import ExcerptDecoder, stretches
+from pipeline.video.reencode import recoded, scaled
 from tests.clips import clip, numbered, read_number, truncate
 
 SIZE = Preprocess(240, 224)  # more than the clips have: none is made larger
@@ -63,7 +63,7 @@ def test_a_file_without_frames_says_so(tmp_path):
 def test_the_decoding_processes_pass_settings_on(tmp_path):
     path = clip(tmp_path / "a.mp4", 250, options={"g": "25"})
     refs = [VideoRef("a", str(path)), VideoRef("gone", str(tmp_path / "gone.mp4"))]
-    decoder = "pipeline.video.excerpts:ExcerptDecoder"
+    decoder = "pipeline.video.clip_decoder:ExcerptDecoder"
     with decode_videos(
         refs, SIZE, 1.0, workers=1, decoder=decoder, options={"length": 3.0, "most": 1}
     ) as events:

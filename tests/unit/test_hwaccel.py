@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
-from pipeline.video import VideoDecoder, hwaccel, source
-from pipeline.video.full import FullDecode
-from pipeline.video.packets import PacketReader
-from pipeline.video.picture import PictureMaker
+from pipeline.video import VideoDecoder, container, hwaccel
+from pipeline.video.demuxer import PacketReader
+from pipeline.video.frame_converter import PictureMaker
+from pipeline.video.strategies.full import FullDecode
 from tests import clips
 
 PREPROCESS = Preprocess(resize=64, crop=56)
@@ -65,7 +65,7 @@ def test_the_container_is_opened_with_the_device(
     real = av.open
     fake = SimpleNamespace(**vars(av))
     fake.open = lambda *a, hwaccel=None, **how: (asked.append(hwaccel), real(*a, **how))[1]
-    monkeypatch.setattr(source, "av", fake)
+    monkeypatch.setattr(container, "av", fake)
     monkeypatch.setattr(hwaccel, "HWAccel", make)
     monkeypatch.setattr(hwaccel, "hwdevices_available", lambda: ["cuda", "vaapi"])
     PacketReader(str(path), hwaccel="cuda:1").close()

@@ -105,7 +105,9 @@ def test_printable_leaves_text_alone() -> None:
 
 def test_a_name_that_the_locale_has_not_is_missing_and_not_the_end_of_the_run() -> None:
     """A list is UTF-8 whatever the locale: here it is one whose file names are ASCII."""
-    shown = "from pipeline.video.source import file_info; print(ascii(file_info('v/n\\u00f6.mp4')))"
+    shown = (
+        "from pipeline.video.container import file_info; print(ascii(file_info('v/n\\u00f6.mp4')))"
+    )
     settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-c", shown],

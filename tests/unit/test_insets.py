@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.image.resize import resize_crop
 from pipeline.records import Preprocess
-from pipeline.resize import resize_crop
-from pipeline.video import insets, tracks
-from pipeline.video.insets import RULE, InsetFinder, shown
-from pipeline.video.outlines import Outline
-from pipeline.video.tracks import lasting, wandering
+from pipeline.video.pip import detector, tracking
+from pipeline.video.pip.detector import RULE, InsetFinder, shown
+from pipeline.video.pip.outline import Outline
+from pipeline.video.pip.tracking import lasting, wandering
 from tests.insets import CORNERS, SIZE, texture, tilted, within
 
 STRETCHED = Preprocess(SIZE, SIZE, "stretch")
@@ -98,7 +98,7 @@ def test_what_is_cut_out_is_the_guest_without_the_edge():
 
 def through(pictures: np.ndarray, most: int = 2) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Number -> (seconds, images) of all that is found in a video, one sample a second."""
-    finder, found = InsetFinder(insets.rule_of(most)), []
+    finder, found = InsetFinder(detector.rule_of(most)), []
     for second, picture in enumerate(pictures):
         found += finder.add(float(second), picture)
     found += finder.flush()
@@ -126,7 +126,7 @@ def test_every_sample_of_a_video_gets_its_inset_once(frames):
 
 def test_the_last_samples_are_judged_with_those_before():
     """Alone, 2 frames would not tell the box from the scene; 16 do."""
-    frames = insets.STRETCH + 2
+    frames = detector.STRETCH + 2
     pictures = texture(1, frames)
     pictures[-2:, 40:120, 50:130] = texture(2, 2, 80, 80)  # an object of two frames
     assert lasting(pictures[-2:], 1) and through(pictures) == {}
@@ -135,7 +135,7 @@ def test_the_last_samples_are_judged_with_those_before():
 @pytest.mark.parametrize("upright", [True, False])
 def test_an_inset_is_the_same_picture_in_all_stretches(upright):
     """Whichever has the stronger edges there; halves of a split screen have the same ones."""
-    frames = 4 * insets.STRETCH
+    frames = 4 * detector.STRETCH
     guests = [texture(seed, frames, 80, 90) for seed in (2, 3)]
     pictures = within(within(texture(1, frames), guests[0], 10, 20), guests[1], 120, 100)
     places = [rectangle(10, 90, 20, 110), rectangle(120, 200, 100, 190)]
@@ -158,7 +158,7 @@ def test_an_inset_is_the_same_picture_in_all_stretches(upright):
 
 
 def test_what_comes_back_has_its_number_and_what_is_new_another():
-    stretch = insets.STRETCH
+    stretch = detector.STRETCH
     pictures = texture(1, 4 * stretch)
     for number, (top, left) in enumerate([(10, 20), (120, 100), (10, 20)]):
         part = slice(number * stretch, (number + 1) * stretch)
@@ -212,7 +212,7 @@ def test_a_film_of_a_screen_by_hand_is_straightened():
 def test_nothing_wanders_in_a_scene(monkeypatch):
     looked = []
     monkeypatch.setattr(
-        tracks, "lasting", lambda p, most: looked.append(len(p)) or lasting(p, most)
+        tracking, "lasting", lambda p, most: looked.append(len(p)) or lasting(p, most)
     )
     assert wandering(texture(1, 16)) == [None] * 16
     assert looked and set(looked) == {1} and len(looked) <= 3, "more than a probe was looked at"
@@ -255,10 +255,10 @@ def test_round_corners(radius):
 
 
 def test_only_the_stretches_that_show_it():
-    frames = 3 * insets.STRETCH
+    frames = 3 * detector.STRETCH
     pictures = texture(1, frames)
-    middle = slice(insets.STRETCH, 2 * insets.STRETCH)
-    pictures[middle] = within(pictures[middle], texture(2, insets.STRETCH, 80, 80), 40, 50)
+    middle = slice(detector.STRETCH, 2 * detector.STRETCH)
+    pictures[middle] = within(pictures[middle], texture(2, detector.STRETCH, 80, 80), 40, 50)
     ((seconds, _),) = through(pictures).values()
     np.testing.assert_array_equal(seconds, np.arange(frames)[middle])
 
@@ -268,19 +268,19 @@ def test_none_is_looked_for_where_none_is_asked_for():
 
 
 def test_the_rule_in_a_store():
-    assert insets.rule_of(0) == "" and insets.most_of("") == 0
-    assert insets.rule_of(2) == f"{RULE} 2" == "edges/3 2" and insets.most_of("edges/2 2") == 2
+    assert detector.rule_of(0) == "" and detector.most_of("") == 0
+    assert detector.rule_of(2) == f"{RULE} 2" == "edges/3 2" and detector.most_of("edges/2 2") == 2
     for unknown in ("edges/4 2", "edges/2", "edges/2 x", "edges/1 5"):
-        for use in (insets.most_of, InsetFinder, lambda rule: insets.rule_of(2, rule)):
+        for use in (detector.most_of, InsetFinder, lambda rule: detector.rule_of(2, rule)):
             with pytest.raises(InputError, match="does not know; use the version"):
                 use(unknown)
 
 
 def test_a_store_goes_on_by_the_rule_that_it_was_begun_with():
-    assert insets.rule_of(2, "edges/1 2") == "edges/1 2"  # as many as asked
-    assert insets.rule_of(2, "edges/2 2") == "edges/2 2"
-    assert insets.rule_of(1, "edges/1 2") == "edges/3 1"  # another number: refused by the store
-    assert insets.rule_of(2, "") == "edges/3 2" and insets.rule_of(0, "edges/1 2") == ""
+    assert detector.rule_of(2, "edges/1 2") == "edges/1 2"  # as many as asked
+    assert detector.rule_of(2, "edges/2 2") == "edges/2 2"
+    assert detector.rule_of(1, "edges/1 2") == "edges/3 1"  # another number: refused by the store
+    assert detector.rule_of(2, "") == "edges/3 2" and detector.rule_of(0, "edges/1 2") == ""
     for pictures, since in ((tilted(texture(2)), 2), (hand_held(), 3)):
         for version in (1, 2, 3):
             finder = InsetFinder(f"edges/{version} 2")
@@ -291,7 +291,7 @@ def test_a_store_goes_on_by_the_rule_that_it_was_begun_with():
 
 def test_a_still_inset_is_kept_once():
     """Also where noise and a later stretch show it again; what changes anywhere in it is kept."""
-    frames = 2 * insets.STRETCH + 5
+    frames = 2 * detector.STRETCH + 5
     guest = np.repeat(texture(2, 1, 80, 90), frames, axis=0)
     noise = np.random.default_rng(0).integers(-2, 3, guest.shape)
     guest = np.clip(guest + noise, 0, 255).astype(np.uint8)
@@ -309,12 +309,12 @@ def test_a_change_at_the_very_edge_is_one(size):
     picture = np.full((size, size, 3), 100, np.uint8)
     other = picture.copy()
     other[-3:, -3:] = 255
-    assert insets._differ(picture, other) and not insets._differ(picture, picture + 1)
+    assert detector._differ(picture, other) and not detector._differ(picture, picture + 1)
 
 
 def test_what_comes_back_is_cut_out_where_it_is():
     """Two pixels from where another one was before the last stretch."""
-    stretch = insets.STRETCH
+    stretch = detector.STRETCH
     pictures = texture(1, 3 * stretch)
     guest = texture(2, stretch, 80, 90)
     pictures[:stretch] = within(pictures[:stretch], guest, 40, 50)

@@ -10,7 +10,7 @@ from pipeline.config import SAMPLINGS
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import RULES, VideoDecoder
-from pipeline.video.keyframes import KeyframeDecode, Nearest
+from pipeline.video.strategies.keyframes import KeyframeDecode, Nearest
 from tests import clips
 
 PREPROCESS = Preprocess()

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.nets import own_format
-from pipeline.nets.backbones import build
-from pipeline.nets.blank import Blank
-from pipeline.nets.description import SEAL
-from pipeline.nets.layout import View
-from pipeline.nets.model_dir import load_model
-from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+from pipeline.nets.backbones.registry import build
+from pipeline.nets.formats import native
+from pipeline.nets.formats.description import SEAL
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.blank import Blank
+from pipeline.nets.model.descriptors import View
+from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.preprocessing import InputDescription
+from pipeline.nets.model.whitening import Whitening
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")
@@ -64,7 +66,7 @@ ADAPTED = replace(
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    own_format.write(FULL, tmp_path)
+    native.write(FULL, tmp_path)
     return tmp_path
 
 
@@ -86,7 +88,7 @@ def rewrite_arrays(directory: Path, drop: str) -> None:
 
 @pytest.mark.parametrize("model", [MODEL, FULL, ADAPTED], ids=["plain", "with heads", "adapted"])
 def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
-    own_format.write(model, tmp_path)
+    native.write(model, tmp_path)
     found = load_model(tmp_path)
     assert found.origin == "own format"
     for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
@@ -115,14 +117,14 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
 
 
 def test_same_model_same_bytes(tmp_path: Path) -> None:
-    own_format.write(FULL, tmp_path / "a")
-    own_format.write(FULL, tmp_path / "b")
+    native.write(FULL, tmp_path / "a")
+    native.write(FULL, tmp_path / "b")
     for name in ("model.json", "weights.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_half_size_weights_are_used_as_float32(tmp_path: Path) -> None:
-    own_format.write(MODEL, tmp_path, backbone_dtype="float16")
+    native.write(MODEL, tmp_path, backbone_dtype="float16")
     kernel = load_model(tmp_path).arrays["conv1/kernel"]
     assert kernel.dtype == np.float32
     assert np.array_equal(kernel, MODEL.arrays["conv1/kernel"].astype(np.float16))
@@ -198,7 +200,7 @@ def test_views_have_a_digest_of_their_own_so_that_databases_outlive_them() -> No
 
 
 def test_hubs_are_cut_with_the_rest(tmp_path: Path) -> None:
-    own_format.write(replace(FULL, attention=None, comparator=None, skip=0.0), tmp_path)
+    native.write(replace(FULL, attention=None, comparator=None, skip=0.0), tmp_path)
     found = load_model(tmp_path, dims=2).hubs
     assert found is not None and FULL.hubs is not None
     want = FULL.hubs[:, :2] / np.linalg.norm(FULL.hubs[:, :2], axis=1, keepdims=True)
@@ -213,7 +215,7 @@ def test_hubness_needs_hubs() -> None:
 
 
 def test_dims_keep_the_digest_and_cut_the_whitening(tmp_path: Path) -> None:
-    own_format.write(MODEL, tmp_path)
+    native.write(MODEL, tmp_path)
     found = load_model(tmp_path, dims=2)
     assert (found.dims, found.whitening.eigenvectors.shape) == (2, (6, 2))
     assert found.features_digest == MODEL.features_digest
@@ -353,7 +355,7 @@ def test_backbones_that_cannot_be_built() -> None:
 
 
 def test_adaptation_has_to_fit_the_model(tmp_path: Path) -> None:
-    own_format.write(ADAPTED, tmp_path)
+    native.write(ADAPTED, tmp_path)
     with pytest.raises(ModelError, match="its adaptation was learned for 5 values"):
         load_model(tmp_path, dims=2)
     with pytest.raises(ValueError, match="for models without attention"):

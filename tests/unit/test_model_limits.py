@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.default_model import default_model_dir
 from pipeline.errors import ModelError
-from pipeline.nets import archive, own_format
-from pipeline.nets.description import SEAL
-from pipeline.nets.model_dir import load_model
-from pipeline.shipped import default_model_dir
+from pipeline.nets.formats import archive, native
+from pipeline.nets.formats.description import SEAL
+from pipeline.nets.formats.loader import load_model
 from tests.unit.test_model_dir import FULL, edit
 
 SHIPPED_DIGEST = "70de9694a7a6c3b8772b1a32926d1e9ee9c6338c6ed083582656d26f876d84e3"
@@ -28,7 +28,7 @@ SHIPPED_DIGEST = "70de9694a7a6c3b8772b1a32926d1e9ee9c6338c6ed083582656d26f876d84
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    own_format.write(FULL, tmp_path)
+    native.write(FULL, tmp_path)
     return tmp_path
 
 
@@ -308,7 +308,7 @@ def test_writing_follows_no_link(directory: Path, tmp_path: Path) -> None:
     other.write_text("precious")
     (directory / "model.json.partial").symlink_to(other)
     (directory / "weights.npz.partial").symlink_to(other)
-    own_format.write(FULL, directory)
+    native.write(FULL, directory)
     assert other.read_text() == "precious"
     assert load_model(directory).features_digest == FULL.features_digest
 

@@ -24,7 +24,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_model_description_needs_no_keras() -> None:
     code = (
-        "import sys, pipeline.nets.model_dir;"
+        "import sys, pipeline.nets.formats.loader;"
         "heavy = {'tensorflow', 'keras'} & sys.modules.keys();"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )

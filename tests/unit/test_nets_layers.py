@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from pipeline.config import SIMILARITY_FUNCTIONS
-from pipeline.nets import chamfer, comparator, whitening
-from pipeline.nets.attention import attend, content
 from pipeline.nets.backend import keras, ops
-from pipeline.nets.blank import Blank, content_of
-from pipeline.nets.layout import Layout
-from pipeline.nets.published import fold_batch_norm
-from pipeline.nets.regions import l2_normalize, pooling_for, region_vectors
-from pipeline.nets.weights import Whitening
+from pipeline.nets.extractor.regions import pooling_for, region_vectors
+from pipeline.nets.formats.visil_tf import fold_batch_norm
+from pipeline.nets.layers import whitening
+from pipeline.nets.layers.whitening import l2_normalize
+from pipeline.nets.model.blank import Blank, content_of
+from pipeline.nets.model.descriptors import Layout
+from pipeline.nets.model.whitening import Whitening
+from pipeline.nets.similarity import chamfer, comparator
+from pipeline.nets.similarity.attention import attend, content
 
 
 def numpy(x: Any) -> np.ndarray:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, PipelineError
-from pipeline.output import check_output_file, is_stream
-from pipeline.results import write_json
+from pipeline.output.json_writer import write_json
+from pipeline.output.target import check_output_file, is_stream
 
 ROOT = Path(__file__).parents[2]
 SCORES = np.array([[0.5, 1.0]], np.float32)
 WANT = {"q": {"a": 0.5, "b": 1.0}}
 WRITE = (
-    "import sys; import numpy as np; from pipeline.output import check_output_file\n"
-    "from pipeline.results import write_json\n"
+    "import sys; import numpy as np; from pipeline.output.target import check_output_file\n"
+    "from pipeline.output.json_writer import write_json\n"
     "check_output_file(sys.argv[1])\n"
     "write_json(sys.argv[1], ['q'], ['a', 'b'], np.array([[0.5, 1.0]], 'f4'))\n"
 )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.padding import repeat_to_min
+from pipeline.short_videos import repeat_to_min
 
 
 @pytest.mark.parametrize(

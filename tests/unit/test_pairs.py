@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.blocks import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
 from pipeline.config import MODEL_FUNCTIONS, SIMILARITY_FUNCTIONS
-from pipeline.encoding import decode, encode
-from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout, View
-from pipeline.nets.weights import Whitening
-from pipeline.padding import padded_length, repeat_to_min
-from pipeline.scores import PairScores
+from pipeline.nets.model.blank import Blank
+from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.whitening import Whitening
+from pipeline.quantization import decode, encode
+from pipeline.search.aggregation import PairScores
+from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
+from pipeline.short_videos import padded_length, repeat_to_min
 from tests import reference
 from tests.features import DIMS, comparator_layers, region_vectors
 
@@ -49,7 +49,7 @@ def score_all(
     skip=0.0,
     adaptation=None,
 ):
-    from pipeline.nets.pairs import PairScorer
+    from pipeline.nets.similarity.pair_scorer import PairScorer
 
     weights = SimpleNamespace(
         layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank,

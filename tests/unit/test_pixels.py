@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.nets.backend import ops
-from pipeline.nets.pixels import SIZE, thumbnails
+from pipeline.nets.extractor.thumbnail import SIZE, thumbnails
 
 
 def vectors(frames, size=SIZE):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.image.resize import resize_crop
 from pipeline.records import Preprocess
-from pipeline.resize import resize_crop
 
 RECORDED = [  # height, width, resize, crop, red channel, sum of the blue one
     (

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, PipelineError
-from pipeline.output import check_output_file
-from pipeline.results import new_score_table, select, write_json
+from pipeline.output.json_writer import write_json
+from pipeline.output.score_table import new_score_table
+from pipeline.output.selection import select
+from pipeline.output.target import check_output_file
 
 SCORES = np.array([[0.5, -0.25, 1.0, 0.5], [0.1234567, -0.0, 1e-9, 0.75]], np.float32)
 QUERIES, DATABASE = ["q/1", "-q 2"], ["a", "b\u00e9", "c", "d"]
@@ -76,7 +78,7 @@ def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
 
 
 def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch, tmp_path):
-    monkeypatch.setattr("pipeline.results._IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("pipeline.output.score_table._IN_MEMORY_BYTES", 100)
     assert not isinstance(new_score_table(10, 10), np.memmap)
     table = new_score_table(10, 10, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +124,7 @@ def test_no_room_for_the_scores_is_an_error_at_once(monkeypatch, tmp_path):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.results._IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("pipeline.output.score_table._IN_MEMORY_BYTES", 100)
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(PipelineError, match="No space left"):
         new_score_table(10, 10, tmp_path)

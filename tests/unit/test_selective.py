@@ -14,8 +14,8 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import VideoDecoder
 from pipeline.video.bitstream import UnclearError, Unit, inspector
-from pipeline.video.foresight import Foresight, Picture
 from pipeline.video.sampling import Clock
+from pipeline.video.strategies.sample_planner import Foresight, Picture
 from tests import clips
 
 PREPROCESS = Preprocess(resize=64, crop=56)
@@ -59,7 +59,7 @@ def same(path: Path, fps: float = 1.0, min_frames: int = 1) -> bool:
 
 def packets_sent(path: Path, fps: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The `skip_frame` with which each packet went to the decoder."""
-    from pipeline.video.selective import SelectiveDecode
+    from pipeline.video.strategies.selective import SelectiveDecode
 
     sent, decode = [], SelectiveDecode._decode
 
@@ -180,7 +180,7 @@ def test_packets_before_an_entry_are_dropped(
 
 def test_low_memory_for_far_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packets are given up to the decoder if too many wait."""
-    monkeypatch.setattr("pipeline.video.selective.MAX_WAITING", 3000)
+    monkeypatch.setattr("pipeline.video.strategies.selective.MAX_WAITING", 3000)
     path = clips.write(tmp_path / "a.mp4", moving(120), options=X264 | {"g": "250"})
     assert len(packets_sent(path, 0.3, monkeypatch)) > 80
     assert same(path, 0.3)

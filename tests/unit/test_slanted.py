@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.video.edges import lasting_edges
-from pipeline.video.insets import InsetFinder, shown
-from pipeline.video.outlines import Outline
-from pipeline.video.rectangles import rectangles
-from pipeline.video.slanted import quadrilaterals, straightened
-from pipeline.video.tracks import lasting
+from pipeline.video.pip.detector import InsetFinder, shown
+from pipeline.video.pip.outline import Outline
+from pipeline.video.pip.quadrilaterals import quadrilaterals, straightened
+from pipeline.video.pip.rectangles import rectangles
+from pipeline.video.pip.static_edges import lasting_edges
+from pipeline.video.pip.tracking import lasting
 from tests.insets import CORNERS, SIZE, texture, tilted, within
 
 LEANING = (10.0, 20.0), (190.0, 8.0), (214.0, 200.0), (35.0, 214.0)

@@ -58,7 +58,7 @@ def test_remaining_time_is_plausible_or_unknown(monkeypatch, capsys, left, shown
 
 
 def test_no_temporary_folder_is_one_line_with_the_remedy(monkeypatch, tmp_path):
-    from pipeline.decode.child import Child
+    from pipeline.decode.process import Child
 
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "no")])

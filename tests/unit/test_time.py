@@ -11,8 +11,8 @@ import pytest
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import VideoDecoder
+from pipeline.video.demuxer import PacketReader
 from pipeline.video.evidence import Evidence, Gap
-from pipeline.video.packets import PacketReader
 from pipeline.video.sampling import FREE_SAMPLES, Clock, Sampler
 from pipeline.video.tail import content_end
 from tests import clips
@@ -261,7 +261,7 @@ def test_reading_ends_where_no_sample_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, why: str
 ) -> None:
     path = numbered(tmp_path / "a.mkv", 100, options=X264)
-    monkeypatch.setattr(f"pipeline.video.packets.{limit}", value)
+    monkeypatch.setattr(f"pipeline.video.demuxer.{limit}", value)
     decoder = VideoDecoder(str(path), PREPROCESS, fps=0.1)
     assert [clips.read_number(image, 64) for _, image in decoder] == [0]
     assert decoder.note.startswith("given up after ") and why in decoder.note
@@ -272,7 +272,7 @@ def test_empty_packets_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     empty = SimpleNamespace(size=0, pos=None, pts=None, dts=None, is_discard=False, stream_index=0)
     endless = SimpleNamespace(demux=lambda: itertools.repeat(empty), close=lambda: None)
     monkeypatch.setattr(reader, "_container", endless)
-    monkeypatch.setattr("pipeline.video.packets.MAX_IDLE_PACKETS", 1000)
+    monkeypatch.setattr("pipeline.video.demuxer.MAX_IDLE_PACKETS", 1000)
     assert list(reader.packets()) == []
     assert reader.stopped == "more than 1000 packets without content in a row"
 

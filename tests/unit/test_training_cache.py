@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import VideoRef
-from pipeline.training import cache as cache_module
-from pipeline.training.cache import CacheSettings, FeatureCache
+from pipeline.training import feature_cache as cache_module
+from pipeline.training.feature_cache import CacheSettings, FeatureCache
 from tests.clips import clip
 from tests.features import model
 from tests.pixelnet import PixelNet

@@ -9,11 +9,11 @@ import pytest
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError, ModelError
 from pipeline.nets.backend import deterministic
-from pipeline.nets.weights import Whitening
-from pipeline.training.fit import Fit
-from pipeline.training.run import train_model
-from pipeline.training.samples import Sampler, Views
-from pipeline.training.validate import Validation
+from pipeline.nets.model.whitening import Whitening
+from pipeline.training.pair_sampler import Sampler, Views
+from pipeline.training.train import train_model
+from pipeline.training.trainer import Fit
+from pipeline.training.validation import Validation
 from tests.features import model, region_vectors
 
 CONFIG = TrainConfig(

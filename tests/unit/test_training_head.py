@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from pipeline.config import TrainConfig
+from pipeline.metrics import mean_average_precision
 from pipeline.nets.backend import BACKEND, ops
-from pipeline.nets.blank import Blank
-from pipeline.nets.layout import Layout, View
-from pipeline.training.head import HeadModel
+from pipeline.nets.model.blank import Blank
+from pipeline.nets.model.descriptors import Layout, View
+from pipeline.training.head_model import HeadModel
+from pipeline.training.initializers import comparator_start
 from pipeline.training.losses import info_nce, triplets
-from pipeline.training.samples import Views
-from pipeline.training.scale import scaled
-from pipeline.training.start import comparator_start
-from pipeline.training.validate import Validation, mean_average_precision
+from pipeline.training.pair_sampler import Views
+from pipeline.training.score_scaling import scaled
+from pipeline.training.validation import Validation
 from tests import reference
 from tests.features import DIMS, comparator_layers, model, region_vectors
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pipeline.nets.layout import Layout
-from pipeline.nets.weights import Whitening
-from pipeline.training.cache import CachedClip
-from pipeline.training.samples import Sampler, Views, _overlapping, alike, whitened
-from pipeline.training.whitening import (
+from pipeline.nets.model.descriptors import Layout
+from pipeline.nets.model.whitening import Whitening
+from pipeline.training.feature_cache import CachedClip
+from pipeline.training.pair_sampler import Sampler, Views, _overlapping, alike, whitened
+from pipeline.training.whitening_fit import (
     PIXELS_SHRINKAGE,
     fit,
     fit_paired,

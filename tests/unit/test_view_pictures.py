@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.nets.backend import ops
-from pipeline.nets.layout import View
-from pipeline.nets.views import low_pass, pictures
+from pipeline.nets.extractor.query_augmentation import low_pass, pictures
+from pipeline.nets.model.descriptors import View
 
 SIDE = 64
 BLACK, WHITE = np.array([-1.0, -2.0, 0.0]), np.array([1.0, 2.0, 4.0])

@@ -11,14 +11,17 @@ import pytest
 from pipeline import ViSiL
 from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.errors import InputError, ModelError
-from pipeline.nets import own_format, resnet50_layout
+from pipeline.image.resize import resize_crop
+from pipeline.nets.backbones import resnet50_spec
 from pipeline.nets.backend import COMPILES_BY_SHAPE
-from pipeline.nets.blank import Blank
-from pipeline.nets.features import FeatureNet
-from pipeline.nets.regions import l2_normalize
-from pipeline.nets.weights import InputDescription, ModelWeights, Whitening
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats import native
+from pipeline.nets.layers.whitening import l2_normalize
+from pipeline.nets.model.blank import Blank
+from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.preprocessing import InputDescription
+from pipeline.nets.model.whitening import Whitening
 from pipeline.records import FeatureSpec, Preprocess
-from pipeline.resize import resize_crop
 from tests import reference
 from tests.features import comparator_layers, region_vectors
 
@@ -33,7 +36,7 @@ def random_array(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
 @pytest.fixture(scope="module")
 def weights() -> ModelWeights:
     rng = np.random.default_rng(0)
-    shapes = resnet50_layout.array_shapes()
+    shapes = resnet50_spec.array_shapes()
     channels = 256 + 512
     rotation = np.linalg.qr(rng.standard_normal((channels, 32)))[0].astype(np.float32)
     return ModelWeights(
@@ -53,7 +56,7 @@ def weights() -> ModelWeights:
 @pytest.fixture(scope="module")
 def model_dir(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("random_model")
-    own_format.write(weights, directory)
+    native.write(weights, directory)
     return directory
 
 

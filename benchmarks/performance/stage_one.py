@@ -1,0 +1,149 @@
+"""Stage one as a whole: against the naive loop, and against the sum of its parts, in one run.
+
+    python benchmarks/performance/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/] [--precision
+        auto]
+        [--sampling frames]
+
+The naive loop is the research code's: OpenCV decodes every frame of one video after the other,
+every round(rate)-th is resized, and a video is one float32 batch of its own size (at most
+`MAX_BATCH` frames). The floor is the
+processor time of decoding alone plus that of the network alone, divided by the cores. Needs
+`pip install opencv-python-headless`; the project itself does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.config import ExtractConfig
+from pipeline.decode import Frames, decode_videos
+from pipeline.decode.pool import available_cores
+from pipeline.errors import PipelineError
+from pipeline.extraction.run import extract_features
+from pipeline.image.resize import resize_crop
+from pipeline.inputs import scan_folder
+from pipeline.nets.backend import compiled_for_shapes
+from pipeline.nets.extractor.feature_net import FeatureNet
+from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.model import ModelWeights
+from pipeline.records import Preprocess, VideoRef
+from pipeline.video import probe
+
+
+def videos(names: list[str]) -> list[VideoRef]:
+    """All files that can be opened as videos."""
+    found = []
+    for name in names:
+        found += scan_folder(name) if Path(name).is_dir() else [VideoRef(name, name)]
+    return [ref for ref in found if _opens(ref.path)]
+
+
+def _opens(path: str) -> bool:
+    try:
+        probe(path)
+    except PipelineError:
+        return False
+    return True
+
+
+MAX_BATCH = 300  # frames of one video at once in the naive loop: 1200 would take over 10 GB
+
+
+def naive_net(weights: ModelWeights) -> FeatureNet:
+    """In float32, compiled once for batches of all sizes."""
+    net, crop = FeatureNet(weights, "float32", 1), weights.input.preprocess.crop
+    net._run = compiled_for_shapes(net._forward, [((None, crop, crop, 3), "uint8")])
+    net(np.zeros((1, crop, crop, 3), np.uint8))
+    return net
+
+
+def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
+    """Frames that went through the network."""
+    frames = 0
+    for ref in refs:
+        capture = cv2.VideoCapture(ref.path)
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        step = max(1, round(rate if 0 < rate <= 144 else 25))
+        picked, count = [], 0
+        while True:
+            good, frame = capture.read()
+            if not good:
+                break
+            if count % step == 0:
+                picked.append(resize_crop(np.ascontiguousarray(frame[..., ::-1]), size))
+            count += 1
+        if picked:
+            net.batch_size = min(len(picked), MAX_BATCH)
+            net(np.stack(picked))
+            frames += len(picked)
+    return frames
+
+
+def timed(work):  # type: ignore[no-untyped-def]
+    """(result, wall seconds, processor seconds of this process and of ended children)."""
+    before = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    begin = time.perf_counter()
+    result = work()
+    wall = time.perf_counter() - begin
+    after = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = [a.ru_utime + a.ru_stime - b.ru_utime - b.ru_stime
+            for a, b in zip(after, before, strict=True)]  # fmt: skip
+    return result, wall, sum(used)
+
+
+def decode(refs: list[VideoRef], size: Preprocess, sampling: str) -> list[np.ndarray]:
+    with decode_videos(refs, size, sampling=sampling) as events:
+        return [event.images for event in events if isinstance(event, Frames)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("videos", nargs="+")
+    parser.add_argument("--model_dir", default="model/")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--sampling", default="frames")
+    o = parser.parse_args()
+    refs, weights = videos(o.videos), load_model(o.model_dir)
+    seconds = sum(probe(r.path).duration for r in refs)
+    size, config = (
+        weights.input.preprocess,
+        # Insets would be work that neither the floor nor the naive loop does.
+        ExtractConfig(precision=o.precision, sampling=o.sampling, insets=0),
+    )
+    net = FeatureNet(weights, o.precision, config.batch_size)
+    net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
+
+    images, decode_wall, decode_cpu = timed(lambda: decode(refs, size, o.sampling))
+    frames = np.concatenate(images)
+    _, net_wall, net_cpu = timed(lambda: net(frames))
+    floor = (decode_cpu + net_cpu) / available_cores()
+    with tempfile.TemporaryDirectory() as folder:
+        report, wall, cpu = timed(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
+    plain = naive_net(weights)
+    count, naive_wall, naive_cpu = timed(lambda: naive(refs, plain, size))
+
+    print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
+    print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")
+    print(f"network alone   {net_wall:7.1f} s wall {net_cpu:7.1f} s cpu")
+    print(f"stage one       {wall:7.1f} s wall {cpu:7.1f} s cpu, {wall / floor:.2f} of the floor")
+    stats = report.decode
+    fill = stats.queued_byte_seconds / wall / size.crop**2 / 3
+    print(
+        f"                network busy {report.network_seconds / wall:.0%} of the wall time, "
+        f"waiting for frames {stats.starved_seconds / wall:.0%}; queue holds {fill:.0f} frames "
+        f"on average of at most {stats.capacity_bytes / size.crop**2 / 3:.0f}; decoding waited "
+        f"for room {stats.blocked_seconds:.1f} s"
+    )
+    print(f"naive loop      {naive_wall:7.1f} s wall {naive_cpu:7.1f} s cpu, {count} frames")
+    print(f"ratio naive / stage one: {naive_wall / wall:.1f}")
+
+
+if __name__ == "__main__":
+    main()

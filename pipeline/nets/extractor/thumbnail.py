@@ -1,0 +1,41 @@
+"""The vector of pixels: a picture's luminance on 32 x 32 squares, whitened.
+
+A thumbnail less its mean, of length 1, so that the product of two is their normalised
+cross-correlation. Neighbouring squares say nearly the same; after PCA whitening (see `whitening`)
+what is left is where edges are, and pictures of the same things differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import ops
+from ..layers.whitening import l2_normalize
+from ..model.descriptors import THUMBNAIL
+
+SIZE = THUMBNAIL**2
+_SMALLEST = 1e-3  # between squares; one level of blue in one pixel of 224 x 224 gives twice that
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def thumbnails(frames: Any, size: int = SIZE) -> Any:
+    """Vectors of pixels before whitening.
+
+    Args:
+        frames: float32 [B, S, S, 3] RGB from 0 to 255, S a multiple of `THUMBNAIL`.
+        size: values of a vector; those beyond `SIZE` are zeros.
+
+    Returns:
+        float32 [B, size], of length 1; zeros for a picture of one colour.
+    """
+    luminance = ops.sum(frames * _LUMINANCE, axis=-1)
+    square = frames.shape[1] // THUMBNAIL
+    split = ops.reshape(luminance, (-1, THUMBNAIL, square, THUMBNAIL, square))
+    flat = ops.reshape(ops.mean(split, axis=(2, 4)), (-1, SIZE))
+    found = l2_normalize(flat - ops.mean(flat, axis=1, keepdims=True))
+    # What rounding leaves of one colour is no picture.
+    spread = ops.max(flat, axis=1, keepdims=True) - ops.min(flat, axis=1, keepdims=True)
+    found = ops.where(spread < _SMALLEST, 0.0, found)
+    return found if size == SIZE else ops.pad(found, ((0, 0), (0, size - SIZE)))

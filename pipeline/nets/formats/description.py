@@ -1,0 +1,171 @@
+"""`model.json`: read strictly, and sealed by a digest over all that changes a score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...checks import shown
+from ...errors import ModelError
+from .archive import read_file
+
+FORMAT_VERSION = 2
+UNSEALED_VERSION = 1  # of earlier versions of this program, without a digest
+SEAL = "values_sha256"
+MOST_BYTES = 1 << 20
+_MOST_NUMBER = 2**53  # beyond it whole numbers are not exact as floats
+_TEXTS = ("licence", "origin", "description")  # for people; they may be edited
+_REQUIRED: dict[str, type] = {
+    "format_version": int,
+    "name": str,
+    "backbone": str,
+    "input": dict,
+    "taps": list,
+    "grid": int,
+    "whitening_dims": int,
+    "attention": bool,
+    "comparator": bool,
+    "similarity_function": str,
+    "weights_sha256": str,
+}
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "licence": str,
+    "origin": str,
+    "description": str,
+    "soft": bool,
+    "small": list,
+    "small_offsets": list,
+    "views": list,
+    "pixels": dict,
+    "partial": dict,
+    "adaptation": bool,
+    "skip": float,
+    "blank": dict,
+    "insets": int,
+    "calibration": (dict, list),  # earlier versions wrote the only one alone
+    SEAL: str,
+}
+
+
+def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
+    """Keys and values of a model's description; keys and their types are checked.
+
+    Args:
+        sealed: refuse values that do not fit their digest.
+
+    Raises:
+        ModelError: not readable, not of this format, or changed since it was written.
+    """
+    values = _parsed(path)
+    version = values.get("format_version")
+    if version not in (UNSEALED_VERSION, FORMAT_VERSION) or isinstance(version, (bool, float)):
+        raise ModelError(
+            f"{path}: format_version is {shown(version)}, this program reads "
+            f"{UNSEALED_VERSION} and {FORMAT_VERSION}; use a release of the program that fits "
+            "the model"
+        )
+    for key, kind in _REQUIRED.items():
+        if key not in values:
+            raise ModelError(f"{path}: key {key!r} is missing; see docs/MODELS.md")
+        _check_kind(path, key, values[key], kind)
+    for key in values.keys() - _REQUIRED.keys():
+        if key not in _OPTIONAL:
+            raise ModelError(f"{path}: unknown key {key[:80]!r}; see docs/MODELS.md")
+        _check_kind(path, key, values[key], _OPTIONAL[key])
+    if sealed:
+        _check_seal(path, values)
+    return values
+
+
+def as_bytes(values: Mapping[str, Any]) -> bytes:
+    """What `model.json` holds: the values, sealed. Every writer of the file goes through here."""
+    kept = {key: value for key, value in values.items() if key != SEAL}
+    kept["format_version"] = FORMAT_VERSION
+    return (json.dumps({**kept, SEAL: _digest(kept)}, indent=2) + "\n").encode()
+
+
+def replace_file(path: Path, content: Any) -> None:
+    """Write a file anew; a killed run leaves the old one. A link in its place is not followed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with partial.open("xb") as file:
+        file.write(content)
+    os.replace(partial, path)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over all values but the seal and texts for people."""
+    counted = {k: v for k, v in values.items() if k != SEAL and k not in _TEXTS}
+    text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_seal(path: Path, values: Mapping[str, Any]) -> None:
+    found = values.get(SEAL)
+    if found is None and values["format_version"] == UNSEALED_VERSION:
+        return
+    if found != _digest(values):
+        missing = "is missing" if found is None else "does not fit the other values"
+        raise ModelError(
+            f"{path}: {SEAL} {missing}: the description is damaged or was edited; copy the model "
+            f"again, or accept an edit of your own with `visil-index seal-model {path.parent}`"
+        )
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(
+            read_file(path, MOST_BYTES).decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_number,
+            parse_float=_number,
+            parse_int=_whole,
+        )
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except RecursionError as error:
+        raise ModelError(f"{path}: nested too deeply; copy the model again") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: expected an object of keys and values; see docs/MODELS.md")
+    return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice[:80]!r} is there twice")
+    return values
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:80]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if abs(number) > _MOST_NUMBER:
+        raise ValueError(f"the number {text[:20]}... is too large")
+    return number
+
+
+def _check_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise ModelError(
+            f"{path}: {key} is {shown(value)}, expected {' or '.join(k.__name__ for k in kinds)}"
+        )

@@ -1,0 +1,108 @@
+"""Model directory -> `ModelWeights`, whichever of the two formats it holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...calibration.curve import Calibration
+from ...errors import ModelError
+from ..model.model import ModelWeights
+from . import native, visil_tf
+
+EXPECTED = (
+    "expected a published release (model.ckpt.index, model.ckpt.data-00000-of-00001, pca.npz) "
+    "or our own format (model.json, weights.npz)"
+)
+
+
+def load_model(model_dir: str | Path, dims: int | None = None) -> ModelWeights:
+    """Read a model directory.
+
+    A published release wins over our own format beside it: after unpacking one into the folder
+    of the shipped model, that release is what its user wants. `ModelWeights.origin` tells.
+
+    Args:
+        model_dir: directory with a published release, or with model.json and weights.npz.
+        dims: keep only the first whitened values of each region vector; None keeps all.
+
+    Raises:
+        ModelError: no model there, part of one, a damaged one, or dims that it cannot give.
+    """
+    directory = Path(model_dir)
+    try:
+        if not directory.is_dir():
+            raise ModelError(f"{directory}: no such model directory; {EXPECTED}")
+        if visil_tf.is_published(directory):
+            weights = visil_tf.read(directory)
+        elif native.is_own(directory):
+            weights = native.read(directory)
+        else:
+            raise ModelError(f"{directory}: no model in it; {EXPECTED}")
+    except OSError as error:
+        raise ModelError(f"{directory}: cannot be read: {error}; {EXPECTED}") from error
+    except MemoryError as error:
+        raise ModelError(
+            f"{directory}: not enough memory to read this model; free some, or copy it again"
+        ) from error
+    return weights.with_dims(dims)
+
+
+def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
+    """Write a published release in our own format: same features, same digest.
+
+    Args:
+        src_dir: published release.
+        dst_dir: folder for model.json and weights.npz; made if needed.
+
+    Returns:
+        the model as read back from `dst_dir`.
+
+    Raises:
+        ModelError: no release in `src_dir`, or `dst_dir` holds a model already.
+    """
+    source, target = Path(src_dir), Path(dst_dir)
+    if not source.is_dir() or not visil_tf.is_published(source):
+        raise ModelError(f"{source}: no published release in it; {visil_tf.REMEDY}")
+    if visil_tf.is_published(target) or native.is_own(target):
+        raise ModelError(f"{target}: holds a model already; choose an empty folder")
+    native.write(visil_tf.read(source), target)
+    return native.read(target)
+
+
+def seal(model_dir: str | Path) -> None:
+    """Accept a model's description as it is, after an edit by hand; see `own_format.seal`.
+
+    Raises:
+        ModelError: the folder holds no model in our own format, or one that cannot be used.
+    """
+    directory = Path(model_dir)
+    if not native.is_own(directory):
+        raise ModelError(f"{directory}: no model in our own format in it; expected model.json")
+    native.seal(directory)
+
+
+def calibrate(model_dir: str | Path, calibration: Calibration) -> None:
+    """Keep a calibration in a model's description, in place of one for the same comparing.
+
+    Raises:
+        ModelError: the folder holds no model in our own format, or cannot be written.
+    """
+    check_calibratable(model_dir)
+    native.write_calibration(calibration, Path(model_dir))
+
+
+def check_calibratable(model_dir: str | Path) -> None:
+    """Before a calibration is made: whether it could be kept. Raises what `calibrate` raises."""
+    directory = Path(model_dir)
+    if visil_tf.is_published(directory):
+        raise ModelError(
+            f"{directory}: a published release has no place for a calibration; convert it to our "
+            "own format first (visil-index convert-model)"
+        )
+    if not native.is_own(directory):
+        raise ModelError(f"{directory}: no model in it; {EXPECTED}")
+    if not os.access(directory, os.W_OK):
+        raise ModelError(
+            f"{directory}: no permission to write into it; calibrate a copy of the model"
+        )

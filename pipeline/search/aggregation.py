@@ -1,0 +1,308 @@
+"""Pure bookkeeping between pieces and scores: which pairs share a batch, what a video's score is.
+
+The Chamfer similarity of two videos is the mean over query outputs of the maximum over target
+outputs (ViSiL, ICCV 2019, equation 4). Pieces give maxima over parts of the target; the maximum
+of those, then the mean over all query outputs, is the same number. The other direction likewise.
+Similarities of unit vectors lie in [-1, 1], and are kept there where float16 storage has made a
+vector a little too long.
+
+Where frames count unequally, the mean is a weighted one; an output's weight is the mean of its own
+frames'. Weights come in block by block and are kept of videos cut into several pieces only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..nets.model.frame_weights import output_weights
+from .read_plan import Geometry, Piece, bucket
+
+_SMALL_BATCH = 16  # a batch of fixed size may also be a 16th of it
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Pieces of a block that are padded to the same length, as columns.
+
+    Attributes:
+        padded: that length.
+        windows: [n, 4] int32, a piece's half of a window each.
+        videos: [n] intp, the pieces' videos; whole: [n] bool, the piece is all of its video.
+        pieces: the n pieces.
+        weights: [n, padded / stride] float32, how much each output counts; 0 for those that do
+            not. None where all count alike.
+    """
+
+    padded: int
+    windows: np.ndarray
+    videos: np.ndarray
+    whole: np.ndarray
+    pieces: list[Piece]
+    weights: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Pairs of pieces that are computed together.
+
+    Attributes:
+        windows: [S, 8] int32 as `nets.similarity.pair_scorer.PairScorer.maxima` takes them; S is
+            B, or more where
+            batches have fixed sizes: the rest repeats the last pair.
+        rows, columns: shape all are padded to.
+        query_group, target_group: where the pieces come from.
+        queries, targets: [B] intp, the pieces of each pair in these groups.
+    """
+
+    windows: np.ndarray
+    rows: int
+    columns: int
+    query_group: _Group
+    target_group: _Group
+    queries: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass
+class _Unfinished:
+    """Maxima so far of a pair of videos of which at least one has several pieces."""
+
+    remaining: int
+    rows: np.ndarray
+    columns: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+
+
+class PairScores:
+    """Turns maxima of pieces into scores of videos.
+
+    Args:
+        queries, targets: all pieces of each side.
+        geometry: of the similarity network.
+        function: of `config.SIMILARITY_FUNCTIONS`: one direction, the mean or the larger of both.
+        places: intp, row and column of the table for the videos of each side; of those that share
+            an entry the best score counts. None: each has its own, in their order.
+    """
+
+    def __init__(
+        self,
+        queries: Sequence[Piece],
+        targets: Sequence[Piece],
+        geometry: Geometry,
+        function: str,
+        places: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        self._stride = geometry.stride
+        self._function = function
+        self._query_pieces = np.bincount([p.video for p in queries])
+        self._target_pieces = np.bincount([p.video for p in targets])
+        self._query_frames = _lengths(queries)
+        self._target_frames = _lengths(targets)
+        self._query_weights: dict[int, np.ndarray] = {}
+        self._target_weights: dict[int, np.ndarray] = {}
+        self._unfinished: dict[tuple[int, int], _Unfinished] = {}
+        self._places = places or (
+            np.arange(len(self._query_pieces)),
+            np.arange(len(self._target_pieces)),
+        )
+        self._shared = any(len(np.unique(side)) < len(side) for side in self._places)
+
+    def batches(
+        self,
+        queries: Sequence[Piece],
+        targets: Sequence[Piece],
+        max_pairs: int,
+        max_cells: int,
+        few_shapes: bool = False,
+        weights: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    ) -> Iterator[PairBatch]:
+        """All pairs of two blocks, in batches of like shape.
+
+        A batch has at most `max_pairs` pairs and `max_cells` padded matrix entries, but at
+        least one pair.
+
+        Args:
+            few_shapes: for backends that compile every shape anew: coarser padding, and batches
+                filled up to one of two sizes.
+            weights: float32 [frames of the block or more], of both blocks; None where all
+                frames count alike.
+        """
+        of_queries, of_targets = weights
+        by_columns = self._grouped(targets, self._target_pieces, few_shapes, of_targets)
+        by_rows = self._grouped(queries, self._query_pieces, few_shapes, of_queries)
+        self._keep(by_rows, self._query_weights, self._query_frames)
+        self._keep(by_columns, self._target_weights, self._target_frames)
+        for q in by_rows:
+            for t in by_columns:
+                size = max(1, min(max_pairs, max_cells // (q.padded * t.padded)))
+                pairs = len(q.pieces) * len(t.pieces)
+                for at in range(0, pairs, size):
+                    which = np.arange(at, min(at + size, pairs))
+                    qs, ts = np.divmod(which, len(t.pieces))
+                    windows = np.concatenate([q.windows[qs], t.windows[ts]], axis=1)
+                    if few_shapes:
+                        windows = _filled(windows, size)
+                    yield PairBatch(windows, q.padded, t.padded, q, t, qs, ts)
+
+    def _grouped(
+        self,
+        pieces: Sequence[Piece],
+        pieces_of: np.ndarray,
+        few_shapes: bool,
+        frame_weights: np.ndarray | None,
+    ) -> list[_Group]:
+        """Pieces of a block by padded length."""
+        groups: dict[int, list[tuple[tuple[int, int, int, int], Piece]]] = {}
+        at = 0
+        for piece in pieces:
+            window = (at, piece.frames, *piece.outputs(self._stride))
+            groups.setdefault(bucket(piece.frames, few_shapes), []).append((window, piece))
+            at += piece.frames
+        found = []
+        for padded, members in sorted(groups.items()):
+            videos = np.array([piece.video for _, piece in members], np.intp)
+            windows = np.array([window for window, _ in members], np.int32)
+            whole = pieces_of[videos] == 1
+            weights = None
+            if frame_weights is not None:
+                weights = output_weights(windows, padded, self._stride, frame_weights)
+            own = [piece for _, piece in members]
+            found.append(_Group(padded, windows, videos, whole, own, weights))
+        return found
+
+    def _keep(
+        self, groups: Sequence[_Group], kept: dict[int, np.ndarray], frames: np.ndarray
+    ) -> None:
+        """Remember the weights of outputs of videos that are cut up."""
+        for group in groups:
+            if group.weights is None:
+                continue
+            for i in np.flatnonzero(~group.whole):
+                piece = group.pieces[i]
+                outputs = int(frames[piece.video]) // self._stride
+                whole = kept.setdefault(piece.video, np.zeros(outputs, np.float32))
+                _raise_to(whole, piece, group.weights[i], self._stride)
+
+    def add(
+        self,
+        batch: PairBatch,
+        by_row: np.ndarray,
+        by_column: np.ndarray | None,
+        table: np.ndarray,
+    ) -> None:
+        """Take in the maxima of a batch and write the scores that are complete into the table.
+
+        Args:
+            by_row: [S, rows / stride] float32; by_column: [S, columns / stride] or None.
+            table: [rows, columns] float32, -inf where nothing is known yet.
+        """
+        q, t = batch.query_group, batch.target_group
+        whole = q.whole[batch.queries] & t.whole[batch.targets]
+        ready = np.flatnonzero(whole)
+        if len(ready):
+            score = _mean(by_row[ready], batch.windows[ready, 3], q, batch.queries[ready])
+            if by_column is not None:
+                back = _mean(by_column[ready], batch.windows[ready, 7], t, batch.targets[ready])
+                score = self._joined(score, back)
+            videos = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
+            self._write(table, *videos, score)
+        for i in np.flatnonzero(~whole):
+            column = None if by_column is None else by_column[i]
+            places = batch.queries[i], batch.targets[i]
+            self._add_part(q, t, *places, by_row[i], column, table)
+
+    def _add_part(
+        self,
+        query_group: _Group,
+        target_group: _Group,
+        query_place: int,
+        target_place: int,
+        by_row: np.ndarray,
+        by_column: np.ndarray | None,
+        table: np.ndarray,
+    ) -> None:
+        query, target = query_group.pieces[query_place], target_group.pieces[target_place]
+        key = query.video, target.video
+        pair = self._unfinished.get(key)
+        if pair is None:
+            pair = self._unfinished[key] = _Unfinished(
+                int(self._query_pieces[key[0]] * self._target_pieces[key[1]]),
+                np.full(self._query_frames[key[0]] // self._stride, -np.inf, np.float32),
+            )
+            if by_column is not None:  # a long video against many queries: most of the memory
+                outputs = self._target_frames[key[1]] // self._stride
+                pair.columns = np.full(outputs, -np.inf, np.float32)
+        _raise_to(pair.rows, query, by_row, self._stride)
+        if by_column is not None:
+            _raise_to(pair.columns, target, by_column, self._stride)
+        pair.remaining -= 1
+        if pair.remaining == 0:
+            weights = _weights_of(query_group, query_place, self._query_weights)
+            score = np.average(pair.rows.astype(np.float64), weights=weights)
+            if by_column is not None:
+                weights = _weights_of(target_group, target_place, self._target_weights)
+                back = np.average(pair.columns.astype(np.float64), weights=weights)
+                score = self._joined(score, back)
+            self._write(table, np.array(key[:1]), np.array(key[1:]), np.array([score]))
+            del self._unfinished[key]
+
+    def _joined(self, there: Any, back: Any) -> Any:
+        """Of both directions."""
+        return np.maximum(there, back) if self._function == "max_chamfer" else (there + back) / 2
+
+    def _write(
+        self, table: np.ndarray, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray
+    ) -> None:
+        """Put the scores of pairs of videos into the table."""
+        entries = self._places[0][queries], self._places[1][targets]
+        kept = np.clip(scores, -1, 1).astype(np.float32)
+        if self._shared:
+            np.maximum.at(table, entries, kept)  # NaN, as damaged features give, wins and stays
+        else:
+            table[entries] = kept
+
+
+def _raise_to(maxima: np.ndarray, piece: Piece, values: np.ndarray, stride: int) -> None:
+    begin, end = piece.outputs(stride)
+    part = maxima[piece.first // stride : piece.first // stride + end - begin]
+    np.maximum(part, values[begin : begin + len(part)], out=part)
+
+
+def _filled(windows: np.ndarray, size: int) -> np.ndarray:
+    """Up to `size` rows, or to a part of it where that is enough; the last is repeated."""
+    small = -(-size // _SMALL_BATCH)
+    missing = (small if len(windows) <= small else size) - len(windows)
+    return np.concatenate([windows, np.repeat(windows[-1:], missing, axis=0)])
+
+
+def _weights_of(group: _Group, place: int, kept: Mapping[int, np.ndarray]) -> np.ndarray | None:
+    """Weights of all outputs of the video that a piece is of."""
+    if group.weights is None:
+        return None
+    piece = group.pieces[place]
+    if not group.whole[place]:
+        return kept[piece.video]
+    return group.weights[place, : group.windows[place, 3]]
+
+
+def _mean(values: np.ndarray, counts: np.ndarray, group: _Group, places: np.ndarray) -> np.ndarray:
+    if group.weights is None:
+        return _masked_mean(values, counts)
+    weights = group.weights[places]
+    inside = np.where(weights > 0, values * weights, 0)
+    return np.asarray(inside.sum(axis=1, dtype=np.float64) / weights.sum(axis=1, dtype=np.float64))
+
+
+def _masked_mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    inside = np.arange(values.shape[1])[None, :] < counts[:, None]
+    return np.where(inside, values, 0).sum(axis=1, dtype=np.float64) / counts
+
+
+def _lengths(pieces: Sequence[Piece]) -> np.ndarray:
+    lengths = np.zeros(max(p.video for p in pieces) + 1, np.int64)
+    for piece in pieces:
+        lengths[piece.video] = max(lengths[piece.video], piece.last)
+    return lengths

@@ -1,0 +1,253 @@
+"""Reads the packets of one video stream, past places that cannot be read, and keeps count."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import av
+
+from ..config import MAX_PIXELS
+from .container import AV_ERRORS, choose_stream, describe, open_container, reason_text
+from .evidence import Evidence
+from .tail import content_end
+
+MAX_READ_ERRORS = 16  # in a row, until reading on is given up
+ERROR_BYTES = 32 << 10  # of the file for one more; at each error demuxers pass over 64 KiB or more
+MAX_IDLE_PACKETS = (
+    1_000_000  # without a sample, and as many without content: 11 hours at 25 a second
+)
+MAX_WAITING_PACKETS, MAX_WAITING_BYTES = 500, 32 << 20  # behind a gap, for sound
+MAX_IDLE_SECONDS = 600.0  # of processor time without a sample
+_LEAST_REST = 16 << 10  # bytes
+_CHUNK_HEADER = 8  # bytes, of AVI; behind a hole positions are those behind it
+# Decoders of pictures without coding; black ones may be zeros.
+RAW = {"rawvideo", "v210", "v308", "v408", "v410", "r210", "yuv4", "bmp"}
+# These say in their header how long they should be, however much of the file is left.
+_DECLARES_DURATION = {"mov", "matroska", "avi", "flv", "asf"}
+# Of these FFmpeg, or who wrote them, takes the length from the times of the packets.
+_SAME_CLOCK = {"mpegts", "mpeg", "flv", "ogg", "nut"}
+
+
+class PacketReader:
+    """One pass over a file.
+
+    Args:
+        path: the file.
+        tick: called for every packet, as a sign of life.
+        hwaccel, max_pixels: see `open_container`.
+
+    Attributes:
+        stream: the `av` stream; stream_note: which it is, if there are several.
+        source: what the container tells of it; formats: names of the container format.
+        count: packets of the stream so far.
+        size: bytes of the file that are in packets so far; bytes that several packets share count
+            once.
+        failures: places that could not be read; error: what the last one said.
+        end: seconds on the stream's own scale at which the last packet so far ends.
+        evidence: what all packets so far tell about gaps.
+        content_end: the byte behind which the file has zeros only, if these are left out.
+        stopped: why reading was given up before the end; else empty.
+
+    Raises:
+        VideoError: the file cannot be opened as a video.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        tick: Callable[[], None] = lambda: None,
+        hwaccel: str = "none",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._tick = tick
+        self.content_end: int | None = None
+        self._open(path, hwaccel, max_pixels)
+        zeros = content_end(path, tick)
+        # Tables tell where the pictures are, and pictures without coding may be zeros.
+        if zeros and "mov" not in self.formats and self.stream.codec_context.name not in RAW:
+            self._container.close()
+            self.content_end = zeros
+            self._open(path, hwaccel, max_pixels)
+        self.evidence = Evidence(path, self.formats, self.stream.index)
+        self.count = self.failures = self.size = 0
+        self.error = self.stopped = ""
+        self.end = self._told_end = float("-inf")
+        self._cut = float("inf")  # begin of the pictures that an edit list leaves out at the end
+        self._in_a_row = 0  # failures since the last packet
+        self._most_in_a_row = MAX_READ_ERRORS + max(0, self.source.size) // ERROR_BYTES
+        self._seen_end = 0.0  # seconds since the container's start, of all streams that are read
+        self._behind: dict[int, int] = {}  # of each stream, the byte behind its packets so far
+        self._shift = 0  # ticks by which times are late since a hole
+        self._empty = 0  # packets without content in a row
+        self.progress()
+
+    def _open(self, path: str, hwaccel: str, max_pixels: int) -> None:
+        self._container = open_container(path, hwaccel, max_pixels, self.content_end)
+        try:
+            self.stream, self.stream_note = choose_stream(self._container, path, max_pixels)
+            self.source = describe(path, self._container, self.stream)
+        except BaseException:
+            self._container.close()
+            raise
+        self.formats = set(self._container.format.name.split(","))
+
+    @property
+    def accelerated(self) -> bool:
+        """A device is to decode; it may still leave it to software."""
+        return bool(self.stream.codec_context.is_hwaccel)
+
+    @property
+    def header_duration(self) -> float:
+        """Length in seconds as the header tells it, independent of packets; 0 if it does not."""
+        same_clock = self._fragmented or bool(self.formats & _SAME_CLOCK)
+        return 0.0 if same_clock else self.source.duration
+
+    @property
+    def _fragmented(self) -> bool:
+        return "mov" in self.formats and not self.stream.frames
+
+    def _is_fragment_lost(self) -> bool:
+        """A lot behind the last fragment that could be read; an index of fragments is small."""
+        rest = self.source.size - self.evidence.read
+        return self._fragmented and rest > max(_LEAST_REST, self.source.size // 20)
+
+    def close(self) -> None:
+        self._container.close()
+
+    def progress(self) -> None:
+        """A sample is out: limits on what gives none begin anew."""
+        self._idle_since, self._idle = time.process_time(), 0
+
+    def packets(self) -> Iterator[Any]:
+        """The stream's packets, empty ones left out; goes on behind a place that fails.
+
+        Behind a gap they wait for what else tells about it, such as sound, which comes later.
+        """
+        waiting: deque[Any] = deque()
+        size, tables = 0, "mov" in self.formats and not self._fragmented
+        for packet in self._read():
+            waiting.append(packet)
+            size += packet.size
+            late = not tables and self.evidence.is_late()
+            if not late or len(waiting) > MAX_WAITING_PACKETS or size > MAX_WAITING_BYTES:
+                yield from waiting
+                waiting.clear()
+                size = 0
+        yield from waiting
+
+    def _read(self) -> Iterator[Any]:
+        while self._in_a_row < self._most_in_a_row and not self.stopped:
+            try:
+                for packet in self._container.demux():
+                    self._tick()
+                    self._set_right(packet)
+                    self._note(packet)
+                    # A packet without content says "as before"; the decoder would take it for
+                    # the end.
+                    if packet.size and packet.stream_index == self.stream.index:
+                        self.count += 1
+                        yield packet
+                    if self._is_idle(packet):
+                        break
+                else:
+                    return
+            except IndexError:  # PyAV at the very end, if streams turned up on the way (damage)
+                return
+            except AV_ERRORS as error:
+                self._tick()
+                self.evidence.add_failure()
+                self.failures += 1
+                self._in_a_row += 1
+                self.error = reason_text(error)
+
+    def is_cut(self) -> bool:
+        """The file ended before its time; to be asked at its end."""
+        unread = self._in_a_row and self.content_end is None  # else the zeros are known of
+        if unread or self._is_fragment_lost():
+            return True
+        declared = self.source.duration
+        if "avi" in self.formats and self.source.fps:  # its duration is corrected to what is there
+            declared = max(declared, self.stream.frames / self.source.fps)
+        short = declared - self._seen_end > max(1.0, 0.02 * declared)
+        return bool(self.formats & _DECLARES_DURATION) and short
+
+    def seconds(self, ticks: int | None) -> float | None:
+        """A timestamp of the stream."""
+        base = self.stream.time_base
+        return float(ticks * base) if ticks is not None and base else None
+
+    def _note(self, packet: Any) -> None:
+        if packet.is_discard and packet.stream_index == self.stream.index:
+            self._note_cut(self.seconds(packet.pts))
+            return
+        if packet.size:
+            self._in_a_row = 0
+            self._note_size(packet)
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        begin = end = None
+        if ticks is not None and packet.time_base:
+            begin = float(ticks * packet.time_base)
+            end = float((ticks + (packet.duration or 0)) * packet.time_base)
+            self._note_end(packet, end)
+        self.evidence.add(packet, begin, end)
+
+    def _set_right(self, packet: Any) -> None:
+        """Behind a hole of an AVI file FFmpeg counts on; the index has the picture's place."""
+        if "avi" not in self.formats or packet.stream_index != self.stream.index:
+            return
+        if self.evidence.unread_before(packet):
+            at = {entry.pos: entry.timestamp for entry in self.stream.index_entries}
+            due = at.get(packet.pos, at.get(packet.pos - _CHUNK_HEADER))
+            if due is not None and packet.dts is not None:
+                self._shift = due - packet.dts
+        if self._shift and packet.dts is not None:
+            packet.dts += self._shift
+            packet.pts = packet.pts if packet.pts is None else packet.pts + self._shift
+
+    def _note_size(self, packet: Any) -> None:
+        position = packet.pos
+        if position is None or position < 0:
+            self.size = min(self.size + packet.size, max(0, self.source.size))
+        elif position >= self._behind.get(packet.stream_index, 0):
+            self._behind[packet.stream_index] = position + packet.size
+            self.size += packet.size
+
+    def _note_end(self, packet: Any, end: float) -> None:
+        film = packet.stream_index == self.stream.index
+        # A stream's own length counts from its start, but edit lists may begin with nothing; that
+        # of a whole container counts from zero.
+        if film or not self.stream.duration:
+            own = self.stream.duration and "mov" not in self.formats
+            start = (self._container.start_time or 0) / av.time_base if own else 0
+            self._seen_end = max(self._seen_end, end - start)
+        if film:
+            self._told_end = max(self._told_end, min(end, self._last_end()))
+            self.end = self._told_end
+
+    def _note_cut(self, begin: float | None) -> None:
+        """A picture that the edit list leaves out; it may end the one before it."""
+        if begin is not None and begin >= self._told_end:
+            self._cut = min(self._cut, begin, self._last_end())
+            self.end = self._cut
+
+    def _last_end(self) -> float:
+        """Where the edit list ends the film, if there may be one: also within a picture."""
+        length = self.seconds(self.stream.duration)
+        if "mov" not in self.formats or not length:
+            return float("inf")
+        return (self.seconds(self.stream.start_time) or 0.0) + length
+
+    def _is_idle(self, packet: Any) -> bool:
+        """Too much was read without a sample; sets `stopped`."""
+        self._empty = 0 if packet.size else self._empty + 1
+        self._idle += 1
+        if self._empty > MAX_IDLE_PACKETS:
+            self.stopped = f"more than {MAX_IDLE_PACKETS} packets without content in a row"
+        elif self._idle > MAX_IDLE_PACKETS:
+            self.stopped = f"no new sample in {MAX_IDLE_PACKETS} packets"
+        elif self._idle % 64 == 0 and time.process_time() - self._idle_since > MAX_IDLE_SECONDS:
+            self.stopped = f"no new sample in {MAX_IDLE_SECONDS:.0f} s of processor time"
+        return bool(self.stopped)

@@ -1,0 +1,123 @@
+"""Decodes every packet and samples what comes out: the reference, good for whatever can be read.
+
+A packet that cannot be decoded is counted and passed over, as players do; the video ends only where
+nothing is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+
+from ..container import AV_ERRORS, reason_text
+from ..demuxer import PacketReader
+from ..sampling import COPY_BYTES, FREE_SAMPLES, BestEffort, Clock, Sampler
+
+# Decoders that pass zeros over in silence; no packet of these codecs begins with so many.
+_SILENT = {"mpeg1video", "mpeg2video", "av1", "libdav1d", "libaom-av1"}
+_ZEROS = 16
+_ROUND_DAMAGE = 4  # frames more than the decoder's own depth that damage may put out of order
+
+
+class FullDecode:
+    """One pass over a file.
+
+    Attributes:
+        bad: packets that could not be decoded; error: what the decoder said of the last one;
+            unsupported: it said of one that nobody has written this yet.
+        packets: those tried so far.
+    """
+
+    def __init__(self, reader: PacketReader, clock: Clock, rate: float, fps: float) -> None:
+        self.bad = 0
+        self.error = ""
+        self.unsupported = False
+        self._reader, self._clock, self._fps = reader, clock, fps
+        self._context = reader.stream.codec_context
+        self._sampler: Sampler[Any] = Sampler(fps, rate, self._copies)
+
+    @property
+    def packets(self) -> int:
+        return self._reader.count
+
+    @property
+    def omitted(self) -> int:
+        """Steps k / fps without a sample, as the file is too small for so many."""
+        return self._sampler.omitted
+
+    def samples(self) -> Iterator[tuple[float, Any]]:
+        """Seconds and frame of each sample; a frame held on screen comes more than once."""
+        best, bad = BestEffort(), 0
+        time = duration = None
+        seconds, clock = self._reader.seconds, self._clock
+        for frame in self._in_order():
+            time = seconds(best.choose(frame.pts, frame.dts))
+            now = clock.tick(time)
+            # Over a stretch that could not be decoded, the picture before it was not on screen.
+            hold = 1.0 / self._fps if self.bad > bad else clock.hold
+            bad = self.bad
+            yield from self._sampler.push(now, frame, hold)
+            duration = seconds(frame.duration)
+        if time is not None and self._reader.end > time and self.bad == bad:
+            duration = self._reader.end - time
+        if clock.now >= 0:
+            yield from self._sampler.finish(clock.end(duration))
+
+    def _copies(self) -> int:
+        return FREE_SAMPLES + self._reader.size // COPY_BYTES
+
+    def _in_order(self) -> Iterator[Any]:
+        """The frames; round damage some decoders give a late one before those that wait."""
+        bad, window = 0, self._context.reorder_depth + _ROUND_DAMAGE
+        waiting: list[Any] = []
+        for frame in self._frames():
+            damage, bad = self.bad > bad, self.bad
+            if not (damage or waiting) or frame.pts is None:
+                yield from _sorted(waiting)
+                waiting = []
+                yield frame
+                continue
+            waiting.append(frame)
+            if len(waiting) == window:
+                yield from _sorted(waiting)
+                waiting = []
+        yield from _sorted(waiting)
+
+    def _frames(self) -> Iterator[Any]:
+        """All decoded frames as the decoder gives them; it is flushed at the end."""
+        for packet in self._reader.packets():
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: Any) -> list[Any]:
+        if packet is not None and self._is_blank(packet):
+            self._lose(packet, "nothing but zeros")
+            return []
+        try:
+            return list(self._context.decode(packet))
+        except av.EOFError:  # flushed already
+            return []
+        except AV_ERRORS as error:
+            self.unsupported |= isinstance(error, av.PatchWelcomeError)
+            self._lose(packet, reason_text(error))
+            return []
+
+    def _is_blank(self, packet: Any) -> bool:
+        return self._context.name in _SILENT and is_blank(packet)
+
+    def _lose(self, packet: Any, why: str) -> None:
+        self.error = why
+        if packet is not None:
+            self.bad += 1
+            self._reader.evidence.add_lost(self._reader.seconds(packet.pts))
+
+
+def is_blank(packet: Any) -> bool:
+    """Whether it begins with zeros as no coded picture does; raw ones may."""
+    return not any(memoryview(packet)[:_ZEROS])
+
+
+def _sorted(frames: list[Any]) -> list[Any]:
+    return sorted(frames, key=lambda frame: frame.pts)
