@@ -24,7 +24,7 @@ import numpy as np
 
 from pipeline.errors import StoreError
 from pipeline.store.base import FeatureStore
-from pipeline.store.disk import Disk, in_the_way, linked, pread_into
+from pipeline.store.disk import Disk, pread_into
 from pipeline.store.hdf5_guard import check_layout, note_sound, require_sound
 from pipeline.store.hdf5_layout import SIGNATURE, Hdf5Layout, end_of
 from pipeline.store.header import Header, named_errors, not_a_store, read_header
@@ -33,7 +33,7 @@ from pipeline.store.journal import clear_journal, pending_pages
 from pipeline.store.keys import printable
 from pipeline.store.locks import WriterLock, lock_shared, unlock
 from pipeline.store.manifest import Entry, Index, damaged, parse
-from pipeline.store.plain_files import open_regular
+from pipeline.store.plain_files import in_the_way, linked, open_regular
 from pipeline.store.seal import Seal, no_seal
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from pipeline.store.video_writer import VideoWriter

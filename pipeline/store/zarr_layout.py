@@ -10,9 +10,10 @@ from typing import Any
 
 from pipeline.errors import StoreError
 from pipeline.store.checks import strict_json
-from pipeline.store.disk import O_BINARY, O_NONBLOCK, Disk, in_the_way, linked, open_own, pread_into
+from pipeline.store.disk import O_BINARY, O_NONBLOCK, Disk, pread_into
 from pipeline.store.header import Header, not_a_store, read_header
 from pipeline.store.keys import are_keys
+from pipeline.store.plain_files import in_the_way, linked, open_own
 from pipeline.store.seal import SEAL_BYTES, Seal, no_seal, read_seal, whole_file
 
 _ABOUT = "the manifest of this feature store is the file log.jsonl in this folder"
