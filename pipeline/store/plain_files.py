@@ -40,11 +40,11 @@ def open_own(path: Path, flags: int) -> int:
         fd = os.open(path, flags | O_BINARY | O_NONBLOCK | _NO_LINKS, 0o644)
     except OSError as error:
         if path.is_symlink() or error.errno in (errno.ENXIO, errno.EISDIR):
-            raise _foreign(path) from error
+            raise foreign(path) from error
         raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise _foreign(path)
+        raise foreign(path)
     return fd
 
 
@@ -57,7 +57,7 @@ def open_beside(path: Path, flags: int) -> int:
     # No name at all is one just removed.
     if os.fstat(fd).st_nlink > 1 and flags & (os.O_RDWR | os.O_WRONLY):
         os.close(fd)
-        raise _foreign(path)
+        raise foreign(path)
     return fd
 
 
@@ -86,7 +86,8 @@ def in_the_way(path: Path) -> StoreError:
     )
 
 
-def _foreign(path: Path) -> StoreError:
+def foreign(path: Path) -> StoreError:
+    """The error for a link, a pipe or the like where a store keeps a file of its own."""
     return StoreError(
         f"{path}: a link or no plain file where this program keeps its own (a symbolic link is not "
         "followed); nothing was changed. See where it leads, then remove it"
