@@ -7,14 +7,10 @@ or after any of them, and can throw away what was not yet synced.
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from pathlib import Path
 
-from ..errors import StoreError
-
 O_BINARY = getattr(os, "O_BINARY", 0)
-O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to does not wait
 _seek_lock = threading.Lock()
 
@@ -52,41 +48,6 @@ class Disk:
             _fsync(fd)
         finally:
             os.close(fd)
-
-
-def open_own(path: str | os.PathLike[str], flags: int) -> int:
-    """Open a file that a store writes, which is a plain file and never a symbolic link.
-
-    Args:
-        flags: of `os.open`; with O_CREAT the file is made, readable by all.
-
-    Raises:
-        OSError: as the system says.
-        StoreError: it is a link or another thing than a file; what it leads to is left alone.
-    """
-    if os.path.islink(path):
-        raise linked(path)
-    fd = os.open(path, flags | O_BINARY | O_NOFOLLOW | O_NONBLOCK, 0o644)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise StoreError(f"{path}: in the place of a store's file, and no file; move it away")
-    return fd
-
-
-def linked(path: str | os.PathLike[str]) -> StoreError:
-    """The error for a symbolic link where a writer would write, in a store or beside it."""
-    return StoreError(
-        f"{path}: a symbolic link; nothing is written through links in a store or beside it, and "
-        "where it leads to was left alone: remove the link, or put what it leads to in its place"
-    )
-
-
-def in_the_way(path: Path) -> StoreError:
-    """The error for something foreign where a new store is put together."""
-    return StoreError(
-        f"{path}: in the way of making a store, and not the rest of such an attempt; move it "
-        "away or delete it, then run the same command again"
-    )
 
 
 def pread_into(fd: int, buffer: memoryview, offset: int) -> int:

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import StoreError
 from .base import FeatureStore
-from .disk import Disk, in_the_way, linked, pread_into
+from .disk import Disk, pread_into
 from .hdf5_guard import check_layout, note_sound, require_sound
 from .hdf5_layout import SIGNATURE, Hdf5Layout, end_of
 from .header import Header, named_errors, not_a_store, read_header
@@ -33,7 +33,7 @@ from .journal import clear_journal, pending_pages
 from .keys import printable
 from .locks import WriterLock, lock_shared, unlock
 from .manifest import Entry, Index, damaged, parse
-from .plain_files import open_regular
+from .plain_files import in_the_way, linked, open_regular
 from .seal import Seal, no_seal
 from .transaction import OverlayFile, TransactionalFile
 from .video_writer import VideoWriter

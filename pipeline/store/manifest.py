@@ -29,6 +29,7 @@ from .keys import KeyMaker
 from .seal import Seal, cut_off
 
 _COMMIT = b'{"op":"commit",'
+_RECORD = b'{"op":"'
 _SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped
 _decode = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
 _BAD = (  # the last comes from the decoder: no JSON
@@ -264,12 +265,29 @@ def _cut_short(tail: bytes) -> bool:
 
     A group that is all there and does not fit its checksum was written whole, and the arrays that
     it names are not to be cleared away. Nor is a tail cut short that holds two commits, or a whole
-    one behind what does not fit: each was synced before the next was begun.
+    one behind what does not fit: each was synced before the next was begun. What is no record is
+    not of this log.
     """
+    *lines, last = tail.split(b"\n")
+    if not all(map(_may_be_record, lines)) or not _may_begin_record(last):
+        return False
     commits = tail.count(_COMMIT)  # its quotes stand in no string of a record
     if commits > 1 or (commits and _ends_in_a_group(tail)):
         return False
     return not (commits and tail.endswith(b"\n")) or b"\0" in tail
+
+
+def _may_be_record(line: bytes) -> bool:
+    if b"\0" in line or line.startswith(_COMMIT):
+        return True
+    try:
+        return json.loads(line)["op"] in ("put", "fail", "remove")
+    except _BAD:
+        return False
+
+
+def _may_begin_record(line: bytes) -> bool:
+    return b"\0" in line or line.startswith(_RECORD) or _RECORD.startswith(line)
 
 
 def _ends_in_a_group(tail: bytes) -> bool:

@@ -8,12 +8,9 @@ import stat
 from pathlib import Path
 
 from ..errors import StoreError
-from .disk import O_BINARY
+from .disk import O_BINARY, O_NONBLOCK
 
-# Windows has neither; its links need rights that uploads do not have. Without O_NONBLOCK the open
-# of a named pipe waits for its other end.
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # not on Windows; links there need rights of their own
 
 
 def open_regular(path: Path, flags: int) -> int:
@@ -22,7 +19,7 @@ def open_regular(path: Path, flags: int) -> int:
     Raises:
         StoreError: it is a pipe, a device or the like.
     """
-    fd = os.open(path, flags | O_BINARY | _NO_WAIT)
+    fd = os.open(path, flags | O_BINARY | O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise StoreError(f"{path}: no regular file; give the path of a feature store")
@@ -32,26 +29,35 @@ def open_regular(path: Path, flags: int) -> int:
     return fd
 
 
-def open_beside(path: Path, flags: int) -> int:
-    """A descriptor of a file that this program keeps beside a store; it is made with 0644.
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of a file that a store consists of, or keeps beside it; it is made with 0644.
 
     Raises:
         OSError: none is there, or it cannot be opened.
-        StoreError: it is a link, or no file of this program's; nothing was changed.
+        StoreError: it is a symbolic link, or no plain file; nothing was changed.
     """
     try:
-        fd = os.open(path, flags | O_BINARY | _NO_LINKS | _NO_WAIT, 0o644)
+        fd = os.open(path, flags | O_BINARY | O_NONBLOCK | _NO_LINKS, 0o644)
     except OSError as error:
-        if path.is_symlink() or error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise _foreign(path) from error
+        if path.is_symlink() or error.errno in (errno.ENXIO, errno.EISDIR):
+            raise foreign(path) from error
         raise
-    found = os.fstat(fd)
-    # A second name of somebody's file is a link as well; no name at all is one just removed.
-    if not stat.S_ISREG(found.st_mode) or (
-        found.st_nlink > 1 and flags & (os.O_RDWR | os.O_WRONLY)
-    ):
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise _foreign(path)
+        raise foreign(path)
+    return fd
+
+
+def open_beside(path: Path, flags: int) -> int:
+    """As `open_own`, and none that has a second name is opened for writing.
+
+    Copies of a whole store made of second names are usual; beside a store one is somebody's file.
+    """
+    fd = open_own(path, flags)
+    # No name at all is one just removed.
+    if os.fstat(fd).st_nlink > 1 and flags & (os.O_RDWR | os.O_WRONLY):
+        os.close(fd)
+        raise foreign(path)
     return fd
 
 
@@ -64,8 +70,25 @@ def beside(store: Path, suffix: str) -> Path:
     return file.with_name(file.name + suffix)
 
 
-def _foreign(path: Path) -> StoreError:
+def linked(path: Path) -> StoreError:
+    """The error for a symbolic link where a writer would write, in a store or beside it."""
     return StoreError(
-        f"{path}: a link or no plain file where this program keeps its own; nothing was changed. "
-        "See where it leads, then remove it"
+        f"{path}: a symbolic link; nothing is written through links in a store or beside it, and "
+        "where it leads to was left alone: remove the link, or put what it leads to in its place"
+    )
+
+
+def in_the_way(path: Path) -> StoreError:
+    """The error for something foreign where a new store is put together."""
+    return StoreError(
+        f"{path}: in the way of making a store, and not the rest of such an attempt; move it "
+        "away or delete it, then run the same command again"
+    )
+
+
+def foreign(path: Path) -> StoreError:
+    """The error for a link, a pipe or the like where a store keeps a file of its own."""
+    return StoreError(
+        f"{path}: a link or no plain file where this program keeps its own (a symbolic link is not "
+        "followed); nothing was changed. See where it leads, then remove it"
     )

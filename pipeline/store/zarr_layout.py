@@ -10,9 +10,10 @@ from typing import Any
 
 from ..errors import StoreError
 from .checks import strict_json
-from .disk import O_BINARY, O_NONBLOCK, Disk, in_the_way, linked, open_own, pread_into
+from .disk import O_BINARY, O_NONBLOCK, Disk, pread_into
 from .header import Header, not_a_store, read_header
 from .keys import are_keys
+from .plain_files import foreign, in_the_way, linked, open_own
 from .seal import SEAL_BYTES, Seal, no_seal, read_seal, whole_file
 
 _ABOUT = "the manifest of this feature store is the file log.jsonl in this folder"
@@ -45,10 +46,12 @@ def read_text(path: str | Path, most: int) -> str:
 
 
 def require_no_links(path: Path) -> None:
-    """Raises StoreError if what a writer changes is not in this folder itself."""
+    """Raises StoreError if what a writer or zarr opens is not in this folder itself, or a pipe."""
     for name in sorted(_FILES | _FOLDERS):
         if (path / name).is_symlink():
             raise linked(path / name)
+        if name in _FILES and (path / name).exists() and not (path / name).is_file():
+            raise foreign(path / name)
 
 
 def create_folder(path: Path, header: Header) -> None:

@@ -26,11 +26,12 @@ import numpy as np
 
 from .base import FeatureStore
 from .checks import strict_json
-from .disk import O_BINARY, O_NONBLOCK, Disk, open_own, pread_into
+from .disk import O_BINARY, O_NONBLOCK, Disk, pread_into
 from .header import Header, named_errors
 from .keys import printable
 from .locks import WriterLock, lock_exclusive, lock_shared, unlock
 from .manifest import Entry, Index, parse
+from .plain_files import open_own
 from .video_writer import BUFFER_BYTES, VideoWriter
 from .writer import StoreWriter
 from .zarr_layout import (
@@ -96,14 +97,16 @@ class ZarrStore(FeatureStore):
     def _check_layout(self) -> list[str]:
         found = ((video_id, self._check_video(e)) for video_id, e in self._index.videos.items())
         problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
-        return problems + [
-            f"array features/{name} is not in the manifest" for name in self._unknown()
-        ]
+        return problems + self._check_unknown()
 
-    def _unknown(self) -> list[str]:
-        names = _arrays_in(self.path)
+    def _check_unknown(self) -> list[str]:
+        try:
+            names = _arrays_in(self.path)
+        except OSError as error:
+            return [f"the folder features cannot be read ({error})"]
         # In this order: a writer at work notes a key before it makes the array.
-        return sorted(names - set(self._index.keys) - unfinished_keys(self.path))
+        unknown = names - set(self._index.keys) - unfinished_keys(self.path)
+        return [f"array features/{name} is not in the manifest" for name in sorted(unknown)]
 
     def _check_video(self, entry: Entry) -> str:
         try:

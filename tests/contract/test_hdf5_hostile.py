@@ -145,7 +145,7 @@ def test_every_zeroed_sector_is_named_or_harmless(store: Path) -> None:
 def test_verify_ends_where_the_library_does_not(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hdf5_guard, "CPU_SECONDS", 2.0)
+    monkeypatch.setattr(hdf5_guard, "CPU_SECONDS", 1.0)
     data = bytearray(store.read_bytes())
     at = data.rfind(b"GCOL") + 16 + 24  # the list of ids: behind the first, lengths of 0 for ever
     data[at : at + 512] = bytes(512)
@@ -168,7 +168,6 @@ def test_a_writer_refuses_a_damaged_group(store: Path, signature: bytes) -> None
     store.write_bytes(data)
     with open_store(store) as opened:
         assert_holds(opened, "v3", seed=3)
-        assert len(opened.verify()) > 0
     with pytest.raises(StoreError, match=f"{store}: damaged, or not written by this program"):
         open_writer(store)
     assert store.read_bytes() == bytes(data) and list(store.parent.iterdir()) == [store]

@@ -153,3 +153,14 @@ def test_a_log_that_is_one_large_hole(tmp_path: Path) -> None:
     for attempt in (open_store, open_writer):
         with pytest.raises(StoreError, match="nearly all of them a hole"):
             attempt(path)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_place_of_a_description_is_not_waited_for(tmp_path: Path) -> None:
+    """The zarr library opens it as a file, and would wait for its other end."""
+    path = tmp_path / "store.zarr"
+    create_or_append(path, SPEC).close()
+    (path / "features" / "zarr.json").unlink()
+    os.mkfifo(path / "features" / "zarr.json")
+    with pytest.raises(StoreError, match=r"features/zarr\.json: a link or no plain file"):
+        open_writer(path)

@@ -182,6 +182,19 @@ def test_a_writer_leaves_what_an_old_store_no_longer_names(tmp_path: Path) -> No
     assert run("verify", path)[0] == 1
 
 
+@pytest.mark.parametrize("content", [None, b"x"])
+def test_verify_of_a_store_whose_arrays_are_gone(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "store.zarr"
+    fill(path)
+    shutil.rmtree(path / "features")
+    if content is not None:
+        (path / "features").write_bytes(content)
+    with open_store(path) as store:
+        problems = store.verify()
+    assert all(any(i in problem for problem in problems) for i in IDS)
+    assert "the folder features cannot be read" in problems[-1]
+
+
 def test_commands_print_what_a_writer_noted(tmp_path: Path) -> None:
     path, other = tmp_path / "store.zarr", tmp_path / "other.h5"
     fill(path)

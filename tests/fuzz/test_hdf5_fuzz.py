@@ -17,7 +17,7 @@ from pipeline.records import Failure
 from pipeline.store import FeatureStore, create_or_append, open_store, open_writer
 from tests.store_helpers import SPEC, add, source_of
 
-MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "300"))
+MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "120"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CHECK_EVERY = 60  # of them also by HDF5 in a process of its own, which takes half a second
 

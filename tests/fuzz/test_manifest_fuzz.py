@@ -22,7 +22,7 @@ from pipeline.store.header import make_header, read_header
 from pipeline.store.manifest import close_group, parse
 from tests.store_helpers import SPEC, add, source_of
 
-MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "1500"))
+MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "600"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 DEEP: Any = json.loads("[" * 300 + "]" * 300)
 VALUES: tuple[Any, ...] = (
