@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.config import MAX_PIXELS
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess, SourceInfo
+from pipeline.video.allowance import PICTURE_BYTES
 from pipeline.video.bitstream import UnclearError
 from pipeline.video.full import FullDecode
 from pipeline.video.hwaccel import PLANAR
@@ -25,11 +26,9 @@ from pipeline.video.packets import PacketReader
 from pipeline.video.picture import PictureMaker
 from pipeline.video.reasons import explained
 from pipeline.video.sampling import (
-    FREE_SAMPLES,
     MAX_HOLD,
     MAX_RATE,
     MIN_RATE,
-    SAMPLE_BYTES,
     SAMPLING,
     Clock,
     Jump,
@@ -185,7 +184,7 @@ class VideoDecoder:
                 self._reader.progress()
                 continue
             if frame is not last:  # else it is held on screen
-                if self._pictures >= FREE_SAMPLES + self._reader.size // SAMPLE_BYTES:
+                if self._pictures >= self._reader.allowance.pictures():
                     self._reader.stopped = f"{self._pictures} pictures, too many for its bytes"
                     return
                 image, last = self._picture(frame), frame
@@ -256,7 +255,7 @@ def _rate(reader: PacketReader) -> tuple[float, str]:
 def _plausible(source: SourceInfo, rate: float, counted: bool) -> SourceInfo:
     """Without a rate and a length that the file cannot have; a length of 0 is an unknown one."""
     fps = rate if counted or source.fps > MAX_RATE else source.fps
-    long = source.duration > MAX_HOLD + max(0, source.size) / SAMPLE_BYTES
+    long = source.duration > MAX_HOLD + max(0, source.size) / PICTURE_BYTES
     return replace(source, fps=fps, duration=0.0 if counted or long else source.duration)
 
 

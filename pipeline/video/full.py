@@ -12,7 +12,7 @@ from typing import Any
 import av
 
 from pipeline.video.packets import PacketReader
-from pipeline.video.sampling import COPY_BYTES, FREE_SAMPLES, BestEffort, Clock, Sampler
+from pipeline.video.sampling import BestEffort, Clock, Sampler
 from pipeline.video.source import AV_ERRORS, reason_text
 
 # Decoders that pass zeros over in silence; no packet of these codecs begins with so many.
@@ -36,7 +36,7 @@ class FullDecode:
         self.unsupported = False
         self._reader, self._clock, self._fps = reader, clock, fps
         self._context = reader.stream.codec_context
-        self._sampler: Sampler[Any] = Sampler(fps, rate, self._copies)
+        self._sampler: Sampler[Any] = Sampler(fps, rate, reader.allowance.copies)
 
     @property
     def packets(self) -> int:
@@ -60,13 +60,12 @@ class FullDecode:
             bad = self.bad
             yield from self._sampler.push(now, frame, hold)
             duration = seconds(frame.duration)
-        if time is not None and self._reader.end > time and self.bad == bad:
+        # Where the clock leaped, the latest time of all may be a wrong one.
+        leaped = any(not jump.hole for jump in clock.jumps)
+        if time is not None and self._reader.end > time and self.bad == bad and not leaped:
             duration = self._reader.end - time
         if clock.now >= 0:
             yield from self._sampler.finish(clock.end(duration))
-
-    def _copies(self) -> int:
-        return FREE_SAMPLES + self._reader.size // COPY_BYTES
 
     def _in_order(self) -> Iterator[Any]:
         """The frames; round damage some decoders give a late one before those that wait."""

@@ -15,7 +15,7 @@ from pipeline.errors import VideoError
 from pipeline.inputs import printable
 from pipeline.records import SourceInfo
 from pipeline.video import film, formats
-from pipeline.video.encryption import encryption
+from pipeline.video.encryption import encryption, has_encrypted_track
 from pipeline.video.hwaccel import open_on_device
 
 # PyAV's errors derive from these; a ValueError is its answer to values it does not know.
@@ -120,7 +120,7 @@ def choose_stream(container: Any, path: str, max_pixels: int = MAX_PIXELS) -> tu
         raise VideoError("no_video_stream", f"{printable(path)}: no video among its streams")
     stream = films[0]
     if found := encryption(path, container, stream):
-        raise VideoError("encrypted", f"{printable(path)}: encrypted ({found}); decrypt it first")
+        raise _encrypted(path, found)
     if stream.codec_context is None:
         codec = film.codec_name(container, stream)
         detail = f"FFmpeg {av.ffmpeg_version_info} here has no decoder for its codec, {codec}"
@@ -189,11 +189,17 @@ def _cannot_open(path: str, error: BaseException) -> VideoError:
         return VideoError("missing", f"{name}: no permission to read it")
     if found := formats.refused(path):
         return VideoError("not_a_video", _foreign(path, found))
+    if has_encrypted_track(path):
+        return _encrypted(path, "Common Encryption")
     with open(path, "rb") as file:
         head = file.read(16)
     if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
         return VideoError("broken", f"{name}: begins as a video, but is cut or damaged ({text})")
     return VideoError("not_a_video", f"{name}: {text}")
+
+
+def _encrypted(path: str, how: str) -> VideoError:
+    return VideoError("encrypted", f"{printable(path)}: encrypted ({how}); decrypt it first")
 
 
 def _foreign(path: str, name: str) -> str:
