@@ -36,8 +36,13 @@ KINDS = {
 def decode(path: Path, full: bool = False, sampling: str = "frames") -> tuple[list, list, str]:
     """Seconds, numbers and note."""
     decoder = VideoDecoder(str(path), PREPROCESS, full=full, sampling=sampling)
-    samples = [(seconds, clips.read_number(image, 64)) for seconds, image in decoder]
-    return [s for s, _ in samples], [n for _, n in samples], decoder.note
+    seconds, numbers, last, number = [], [], None, 0
+    for time, image in decoder:
+        if image is not last:  # held pictures come again as they are
+            last, number = image, clips.read_number(image, 64)
+        seconds.append(time)
+        numbers.append(number)
+    return seconds, numbers, decoder.note
 
 
 def numbered(path: Path, frames: int = 200, **how: object) -> Path:
