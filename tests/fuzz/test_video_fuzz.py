@@ -95,8 +95,7 @@ def test_mutated_videos_end_with_a_bounded_number_of_frames(
             assert frames[index] > 0, refs[index].path
             source = sources[index]
             assert 0.0 <= source.fps <= MAX_RATE and 0.0 <= source.duration <= 2 * MAX_HOLD
-            # A changed number in a header may say that its pictures are slow; that is believed. Each
-            # picture of these tells how long it is shown, up to 11 minutes.
+            # A changed number in a header may say that its pictures are slow; that is believed.
             told = _named_length(refs[index]) or source.duration
             if frames[index] > max(10 * SECONDS, told + 2.0):
                 assert end.note, f"{refs[index].path}: {frames[index]} frames without a note"

@@ -20,7 +20,8 @@ from pipeline.video.tail import content_end
 from tests import clips
 
 PREPROCESS = Preprocess(resize=64, crop=64)
-X264 = {"g": "20", "bf": "2", "preset": "ultrafast"}
+X264 = {"g": "20", "bf": "2", "preset": "ultrafast", "threads": "1"}
+REALTIME = {"deadline": "realtime", "cpu-used": "8", "g": "20", "threads": "1"}
 KINDS = {
     "ts": {"options": X264},
     "flv": {"options": X264 | {"bf": "0"}},
@@ -29,7 +30,10 @@ KINDS = {
     "avi": {"codec": "mpeg4", "options": {"g": "20"}},
     "mp4": {"options": X264},
     "wmv": {"codec": "wmv2", "options": {"g": "20"}},
-    "webm": {"codec": "libvpx", "options": {"deadline": "realtime", "cpu-used": "8", "g": "20"}},
+    "webm": {
+        "codec": "libvpx",
+        "options": {"deadline": "realtime", "cpu-used": "8", "g": "20", "threads": "1"},
+    },
 }
 
 
