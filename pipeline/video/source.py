@@ -185,8 +185,11 @@ def _check_file(path: str) -> None:
 
 def _cannot_open(path: str, error: BaseException) -> VideoError:
     name, text = printable(path), reason_text(error)
-    if isinstance(error, PermissionError):
-        return VideoError("missing", f"{name}: no permission to read it")
+    try:
+        # FFmpeg has errors of its own with the number of this one, for damaged files.
+        open(path, "rb").close()
+    except OSError as failed:
+        return VideoError("missing", f"{name}: {reason_text(failed)}")
     if found := formats.refused(path):
         return VideoError("not_a_video", _foreign(path, found))
     if has_encrypted_track(path):

@@ -236,6 +236,17 @@ def test_hundreds_of_streams_take_seconds(tmp_path: Path) -> None:
 # Reasons.
 
 
+def test_a_damaged_file_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg calls some damage an operation that is not permitted."""
+    path = clips.clip(tmp_path / "a.mp4", 3)
+
+    def refuse(hwaccel: str, opener: object) -> None:
+        raise av.PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pipeline.video.source.open_on_device", refuse)
+    assert failure(path).reason == "broken"
+
+
 def test_encrypted_mp4_that_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
