@@ -143,6 +143,7 @@ def scan_folder(
         tree = walk(str(path), follow_links)
     except OSError as error:
         raise InputError(f"{path}: cannot read this folder: {error.strerror}") from error
+    root = "" if Path(path) == Path() else Path(path)  # `./a.mp4` is `a.mp4`
     known = VIDEO_EXTENSIONS | {extension.lower() for extension in extensions}
     unsure, left_out = set(), Counter[str]()
     unreadable = {printable(os.path.join(path, k)): why for k, why in tree.unreadable.items()}
@@ -152,7 +153,7 @@ def scan_folder(
         if extension not in known and not all_files:
             left_out[printable(extension)] += 1
             continue
-        ref = VideoRef(id_prefix + printable(name), os.path.join(path, *name.split("/")))
+        ref = VideoRef(id_prefix + printable(name), os.path.join(root, *name.split("/")))
         if refs.setdefault(ref.id, ref) is not ref:
             why = f"its id {ref.id!r} is also that of {printable(refs[ref.id].path)}; rename one"
             unreadable[ascii(ref.path)] = why
@@ -184,7 +185,7 @@ def left_out_text(left_out: Counter[str], links: int) -> str:
     if others := left_out.total() - sum(n for _, n in kinds):
         parts.append(f"{others} with other extensions")
     if links:
-        parts.append(f"{links} links to folders")
+        parts.append("1 link to a folder" if links == 1 else f"{links} links to folders")
     return ", ".join(parts)
 
 

@@ -7,10 +7,12 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 ROWS, COLUMNS = 3, 4  # 12 bits
 SPAN = 0.8  # of the shorter side, so that every crop keeps all blocks
@@ -18,16 +20,21 @@ SPAN = 0.8  # of the shorter side, so that every crop keeps all blocks
 
 def numbered(number: int, width: int = 64, height: int = 48) -> np.ndarray:
     """uint8 [height, width, 3]: grey, and in the middle 12 blocks, white for a set bit."""
-    image = np.full((height, width, 3), 128, np.uint8)
+    bits = (number >> np.arange(ROWS * COLUMNS)) & 1
+    shades = np.append(np.where(bits == 1, 235, 20), 128).astype(np.uint8)
+    return np.repeat(shades[_blocks(width, height)][..., None], 3, axis=2)
+
+
+@lru_cache(maxsize=16)
+def _blocks(width: int, height: int) -> np.ndarray:
+    """Which block each pixel of a picture belongs to; 12 for none."""
     y = np.arange(height)[:, None] - height / 2 + 0.5
     x = np.arange(width)[None] - width / 2 + 0.5
     side = min(width, height) * SPAN
     row = np.floor((y / side + 0.5) * ROWS).astype(int)
     column = np.floor((x / side + 0.5) * COLUMNS).astype(int)
     inside = (row >= 0) & (row < ROWS) & (column >= 0) & (column < COLUMNS)
-    bits = (number >> np.clip(row * COLUMNS + column, 0, 11)) & 1
-    image[inside] = np.where(bits[inside] == 1, 235, 20)[:, None]
-    return image
+    return np.where(inside, row * COLUMNS + column, ROWS * COLUMNS)
 
 
 def read_number(image: np.ndarray, resize: int = 256) -> int:
@@ -81,10 +88,11 @@ def write(
         base = Fraction(1, 1000) if times else Fraction(1) / rate
         stream.codec_context.time_base = base
         sound = out.add_stream("aac", rate=8000) if tone else None
+        reformatter = VideoReformatter()  # keeps its tables from frame to frame
         for number, image in enumerate(images):
             kind = "rgba" if image.shape[2] == 4 else "rgb24"
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), kind)
-            frame = frame.reformat(format=pix_fmt)
+            frame = reformatter.reformat(frame, format=pix_fmt)
             frame.pts, frame.time_base = (times[number] if times else number), base
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

@@ -227,13 +227,20 @@ def name_each(lines: Mapping[str, str], heading: str) -> None:
         say(f"  ... and {len(lines) - _SHOWN_FAILURES} more")
 
 
-def report_folder(unreadable: Mapping[str, str], left_out: Counter[str], links: int) -> None:
-    """Name what in a folder could not be read, and count what was not taken."""
+def report_folder(
+    unreadable: Mapping[str, str], left_out: Counter[str], links: int, probed: bool = False
+) -> None:
+    """Name what in a folder could not be read, and count what was not taken.
+
+    `probed`: FFmpeg was asked about the files that were left out.
+    """
     from ..inputs import left_out_text
 
-    name_each(unreadable, "could not be read, and what lies below it is not stored")
+    name_each(unreadable, "could not be read, so nothing of it is stored")
+    hints = {"--all_files or --extensions takes files": bool(left_out) and not probed}
+    hints |= {"--follow_links takes links": links > 0, "FFmpeg finds no film in them": probed}
     if text := left_out_text(left_out, links):
-        say(f"left out: {text}; --all_files or --extensions takes files, --follow_links links")
+        say(f"left out: {text}; {', '.join(hint for hint, applies in hints.items() if applies)}")
 
 
 class ProgressLine:

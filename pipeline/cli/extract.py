@@ -193,7 +193,8 @@ def fill_store(
         f"{failed} failed{conflicts}; "
         f"{report.frames} frames{insets} in {report.seconds:.1f} s{_limit(report)}"
     )
-    common.report_folder(report.unreadable, report.left_out, report.links)
+    probed = bool(getattr(videos, "unsure", ()))  # of a folder
+    common.report_folder(report.unreadable, report.left_out, report.links, probed)
     plain = not config.as_queries and not config.mirrored
     if plain and config.insets is None and report.insets < net.insets:
         begun = (

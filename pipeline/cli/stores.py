@@ -120,7 +120,7 @@ def prune(store: str, dry_run: bool, gone: tuple[str, ...]) -> int:
         common.say(f"note: {losses.relative} paths are relative, looked for below {os.getcwd()}")
     common.name_each(losses.unknown, "cannot be looked at, stay")
     common.name_each(
-        {folder: f"{len(ids)} entries" for folder, ids in losses.offline.items()},
+        {k: f"{len(v)} {'entry' if len(v) == 1 else 'entries'}" for k, v in losses.offline.items()},
         "stay, as their disk may not be mounted (if one is gone for good: prune --gone FOLDER)",
     )
     done = "would be removed" if dry_run else "removed (`copy` to a new store frees the space)"

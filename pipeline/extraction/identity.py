@@ -79,6 +79,7 @@ def difference(path: str, stored: SourceInfo) -> str:
     state = state_of(path) or (-1, 0)
     here = printable(path)
     there = "" if os.path.abspath(here) == os.path.abspath(stored.path) else f"{stored.path}, "
+    here = os.path.abspath(here)  # as the stored one is
     return f"{here} has {_told(state)}; stored from {there}{_told((stored.size, stored.mtime_ns))}"
 
 

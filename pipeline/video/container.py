@@ -15,7 +15,7 @@ from ..errors import VideoError
 from ..inputs import printable
 from ..records import SourceInfo
 from . import film, formats
-from .encryption import encryption
+from .encryption import encryption, has_encrypted_track
 from .hwaccel import open_on_device
 
 # PyAV's errors derive from these; a ValueError is its answer to values it does not know.
@@ -120,7 +120,7 @@ def choose_stream(container: Any, path: str, max_pixels: int = MAX_PIXELS) -> tu
         raise VideoError("no_video_stream", f"{printable(path)}: no video among its streams")
     stream = films[0]
     if found := encryption(path, container, stream):
-        raise VideoError("encrypted", f"{printable(path)}: encrypted ({found}); decrypt it first")
+        raise _encrypted(path, found)
     if stream.codec_context is None:
         codec = film.codec_name(container, stream)
         detail = f"FFmpeg {av.ffmpeg_version_info} here has no decoder for its codec, {codec}"
@@ -185,15 +185,24 @@ def _check_file(path: str) -> None:
 
 def _cannot_open(path: str, error: BaseException) -> VideoError:
     name, text = printable(path), reason_text(error)
-    if isinstance(error, PermissionError):
-        return VideoError("missing", f"{name}: no permission to read it")
+    try:
+        # FFmpeg has errors of its own with the number of this one, for damaged files.
+        open(path, "rb").close()
+    except OSError as failed:
+        return VideoError("missing", f"{name}: {reason_text(failed)}")
     if found := formats.refused(path):
         return VideoError("not_a_video", _foreign(path, found))
+    if has_encrypted_track(path):
+        return _encrypted(path, "Common Encryption")
     with open(path, "rb") as file:
         head = file.read(16)
     if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
         return VideoError("broken", f"{name}: begins as a video, but is cut or damaged ({text})")
     return VideoError("not_a_video", f"{name}: {text}")
+
+
+def _encrypted(path: str, how: str) -> VideoError:
+    return VideoError("encrypted", f"{printable(path)}: encrypted ({how}); decrypt it first")
 
 
 def _foreign(path: str, name: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from ..config import MAX_PIXELS
 from ..errors import VideoError
 from ..records import Preprocess, SourceInfo
+from .allowance import PICTURE_BYTES
 from .bitstream import UnclearError
 from .container import number
 from .demuxer import PacketReader
@@ -24,11 +25,9 @@ from .frame_converter import PictureMaker
 from .hwaccel import PLANAR
 from .reasons import explained
 from .sampling import (
-    FREE_SAMPLES,
     MAX_HOLD,
     MAX_RATE,
     MIN_RATE,
-    SAMPLE_BYTES,
     SAMPLING,
     Clock,
     Jump,
@@ -185,7 +184,7 @@ class VideoDecoder:
                 self._reader.progress()
                 continue
             if frame is not last:  # else it is held on screen
-                if self._pictures >= FREE_SAMPLES + self._reader.size // SAMPLE_BYTES:
+                if self._pictures >= self._reader.allowance.pictures():
                     self._reader.stopped = f"{self._pictures} pictures, too many for its bytes"
                     return
                 image, last = self._picture(frame), frame
@@ -256,7 +255,7 @@ def _rate(reader: PacketReader) -> tuple[float, str]:
 def _plausible(source: SourceInfo, rate: float, counted: bool) -> SourceInfo:
     """Without a rate and a length that the file cannot have; a length of 0 is an unknown one."""
     fps = rate if counted or source.fps > MAX_RATE else source.fps
-    long = source.duration > MAX_HOLD + max(0, source.size) / SAMPLE_BYTES
+    long = source.duration > MAX_HOLD + max(0, source.size) / PICTURE_BYTES
     return replace(source, fps=fps, duration=0.0 if counted or long else source.duration)
 
 

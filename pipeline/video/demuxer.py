@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import av
 
 from ..config import MAX_PIXELS
+from .allowance import Allowance
 from .container import AV_ERRORS, choose_stream, describe, open_container, reason_text
 from .evidence import Evidence
 from .tail import content_end
@@ -43,8 +45,7 @@ class PacketReader:
         stream: the `av` stream; stream_note: which it is, if there are several.
         source: what the container tells of it; formats: names of the container format.
         count: packets of the stream so far.
-        size: bytes of the file that are in packets so far; bytes that several packets share count
-            once.
+        allowance: how many samples the packets so far allow.
         failures: places that could not be read; error: what the last one said.
         end: seconds on the stream's own scale at which the last packet so far ends.
         evidence: what all packets so far tell about gaps.
@@ -72,15 +73,16 @@ class PacketReader:
             self.content_end = zeros
             self._open(path, hwaccel, max_pixels)
         self.evidence = Evidence(path, self.formats, self.stream.index)
-        self.count = self.failures = self.size = 0
+        self.allowance = Allowance(self.formats, self.source.size)
+        self.count = self.failures = 0
         self.error = self.stopped = ""
         self.end = self._told_end = float("-inf")
         self._cut = float("inf")  # begin of the pictures that an edit list leaves out at the end
         self._in_a_row = 0  # failures since the last packet
         self._most_in_a_row = MAX_READ_ERRORS + max(0, self.source.size) // ERROR_BYTES
         self._seen_end = 0.0  # seconds since the container's start, of all streams that are read
-        self._behind: dict[int, int] = {}  # of each stream, the byte behind its packets so far
         self._shift = 0  # ticks by which times are late since a hole
+        self._doubted = False  # a hole was passed, and no picture behind it was looked up yet
         self._empty = 0  # packets without content in a row
         self.progress()
 
@@ -185,7 +187,7 @@ class PacketReader:
             return
         if packet.size:
             self._in_a_row = 0
-            self._note_size(packet)
+            self.allowance.add(packet)
         ticks = packet.pts if packet.pts is not None else packet.dts
         begin = end = None
         if ticks is not None and packet.time_base:
@@ -196,24 +198,24 @@ class PacketReader:
 
     def _set_right(self, packet: Any) -> None:
         """Behind a hole of an AVI file FFmpeg counts on; the index has the picture's place."""
-        if "avi" not in self.formats or packet.stream_index != self.stream.index:
+        if "avi" not in self.formats:
             return
-        if self.evidence.unread_before(packet):
-            at = {entry.pos: entry.timestamp for entry in self.stream.index_entries}
-            due = at.get(packet.pos, at.get(packet.pos - _CHUNK_HEADER))
+        self._doubted |= bool(self.evidence.unread_before(packet))
+        if packet.stream_index != self.stream.index:
+            return
+        if self._doubted and packet.pos is not None:
+            due = self._places.get(packet.pos, self._places.get(packet.pos - _CHUNK_HEADER))
             if due is not None and packet.dts is not None:
                 self._shift = due - packet.dts
+            self._doubted = False
         if self._shift and packet.dts is not None:
             packet.dts += self._shift
             packet.pts = packet.pts if packet.pts is None else packet.pts + self._shift
 
-    def _note_size(self, packet: Any) -> None:
-        position = packet.pos
-        if position is None or position < 0:
-            self.size = min(self.size + packet.size, max(0, self.source.size))
-        elif position >= self._behind.get(packet.stream_index, 0):
-            self._behind[packet.stream_index] = position + packet.size
-            self.size += packet.size
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """Where the index has the pictures -> their times in ticks."""
+        return {entry.pos: entry.timestamp for entry in self.stream.index_entries}
 
     def _note_end(self, packet: Any, end: float) -> None:
         film = packet.stream_index == self.stream.index

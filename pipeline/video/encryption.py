@@ -20,7 +20,7 @@ def encryption(path: str, container: Any, stream: Any) -> str:
     """
     formats = set(container.format.name.split(","))
     if "mov" in formats:
-        return "Common Encryption" if _has_encrypted_track(path, stream.id) else ""
+        return "Common Encryption" if has_encrypted_track(path, stream.id) else ""
     if "matroska" in formats and "enc_key_id" in stream.metadata:
         return "Matroska ContentEncryption"
     if "asf" in formats and any(key.startswith("ASF_") for key in container.metadata):
@@ -29,15 +29,19 @@ def encryption(path: str, container: Any, stream: Any) -> str:
     return "scrambling" if "mpegts" in formats and _is_scrambled(path, stream.id) else ""
 
 
-def _has_encrypted_track(path: str, track: int) -> bool:
-    """The sample description of a track of an MP4 file, or of one without a number, is `encv`."""
+def has_encrypted_track(path: str, track: int | None = None) -> bool:
+    """The sample description of a track of an MP4 file, or of one without a number, is `encv`.
+
+    Args:
+        path: the file; track: its number, None for any.
+    """
     with open(path, "rb") as file:
         file.seek(0, 2)
         end, number = file.tell(), 0
         for kind, begin, stop in _boxes(file, 0, end, [_MOST_BOXES]):
             if kind == b"tkhd":
                 number = _track_number(file, begin)
-            elif kind == b"stsd" and number in (track, 0):
+            elif kind == b"stsd" and (track is None or number in (track, 0)):
                 file.seek(begin + 12)  # version, flags, count, size of the first entry
                 if stop - begin >= 16 and file.read(4) == b"encv":
                     return True

@@ -79,6 +79,7 @@ class Evidence:
         self._told: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # lengths named by packets
         self._unread: deque[_Unread] = deque(maxlen=_KEPT)
         self._largest: _Unread | None = None  # since the last picture
+        self._back: deque[float] = deque(maxlen=_KEPT_LOST)  # times of pictures after later ones
         self._gap_end = float("-inf")  # of the last gap
         self._since_gap = _DISORDER  # pictures
 
@@ -121,6 +122,8 @@ class Evidence:
         leap = any(
             abs(b - begin) <= _SLACK and abs(e - end) <= _SLACK for s in sounds for b, e in s.breaks
         )
+        # One wrong time, as the next pictures go on from before it.
+        leap |= any(begin < time < end - LEAST_GAP for time in self._back)
         return Gap.LEAP if leap else Gap.UNKNOWN
 
     def _note_told(self, packet: Any) -> None:
@@ -152,6 +155,8 @@ class Evidence:
 
     def _note_picture(self, begin: float, end: float) -> None:
         gap = self._last is not None and begin - self._last > LEAST_GAP
+        if self._last is not None and begin < self._last - LEAST_GAP:
+            self._back.append(begin)
         self._since_gap += 1
         if gap:
             self._gap_end, self._since_gap = begin, 0
@@ -168,9 +173,12 @@ class Evidence:
             return True
         middle = (unread.begin + unread.end) // 2
         begin = max(unread.begin, middle - _LOOKED_AT // 2)
-        with open(self._path, "rb") as file:
-            file.seek(begin)
-            data = file.read(min(unread.end - begin, _LOOKED_AT))
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(begin)
+                data = file.read(min(unread.end - begin, _LOOKED_AT))
+        except OSError:  # the file is gone by now, or its disk fails there
+            return True
         if bytes(_ZERO_RUN) in data:
             return True
         if "mpegts" in self._formats:

@@ -7,12 +7,13 @@ where the published rule drifts; of a slideshow the held picture is taken once f
 is shown.
 
 `Clock` makes usable times out of a container's, `Sampler` picks. What a small file can claim is
-bounded: `FREE_SAMPLES` and further ones only against bytes (`Allowance`).
+bounded, see `allowance`.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -26,11 +27,6 @@ MAX_UNPROVEN_HOLD = 30.0  # the same where nothing does; joined parts are 45 s a
 UNPROVEN_BUDGET = 600.0  # seconds of such holds in one video
 MAX_RATE = 1000.0  # frames a second; fast cameras have 960
 MIN_RATE = 1 / 60  # the same where time is counted in frames alone, as in AVI
-# Samples of one video that need no further reason: a slide of two and a half hours, a sample a
-# second. A file of a few kB cannot claim more.
-FREE_SAMPLES = 10_000
-COPY_BYTES = 1024  # of the file for each further copy of a held picture: sound of 8 kbit/s
-SAMPLE_BYTES = 32  # of the file for each further sample: less than the smallest coded picture
 STUCK_FRAMES = 8  # so many frames without progress of time: count frames instead
 JITTER = 1.0  # seconds backwards that are disorder, not a new beginning
 
@@ -212,7 +208,7 @@ class Sampler(Generic[T]):
     """
 
     def __init__(
-        self, fps: float, rate: float, copies: Callable[[], int] = lambda: FREE_SAMPLES
+        self, fps: float, rate: float, copies: Callable[[], int] = lambda: sys.maxsize
     ) -> None:
         self.omitted = 0
         self._fps, self._copies = fps, copies

@@ -69,14 +69,16 @@ def test_what_was_left_out_is_counted_in_the_last_line(tmp_path, clip):
     args = ("extract", "--video_dir", folder, "--store", store)
     last = run(*args).splitlines()[-1]
     assert last == (
-        "left out: 2 .txt, 1 .insv, 1 without extension, 1 .dat, 1 links to folders; --all_files "
-        "or --extensions takes files, --follow_links links"
+        "left out: 2 .txt, 1 .insv, 1 without extension, 1 .dat, 1 link to a folder; --all_files "
+        "or --extensions takes files, --follow_links takes links"
     )
     said = run(*args, "--extensions", "insv")
     assert "1 videos stored, 1 were there, 0 failed" in said and ".insv" not in said
     said = run(*args, "--all_files")
     assert "1 videos stored, 2 were there, 0 failed" in said
     assert "2 .txt" in said and "1 .dat" in said and "without" not in said
+    hints = said.splitlines()[-1].partition("; ")[2]
+    assert hints == "--follow_links takes links, FFmpeg finds no film in them"
     with open_store(store) as opened:
         assert opened.ids == ["a.mp4", "b.insv", "c"] and opened.failures == {}
     (folder / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")

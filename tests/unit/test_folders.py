@@ -20,6 +20,14 @@ def ids(found) -> list[str]:
     return [ref.id for ref in found]
 
 
+def test_paths_below_the_current_directory_are_short(tmp_path, monkeypatch):
+    touch(tmp_path, "a.mp4", "z/c.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert [ref.path for ref in scan_folder(".")] == ["a.mp4", "z/c.mp4"]
+    assert [ref.path for ref in scan_folder("./z/.")] == ["z/c.mp4"]
+    assert ids(scan_folder("./z/.")) == ["c.mp4"]
+
+
 def test_an_unreadable_folder_costs_itself_only(tmp_path, monkeypatch):
     touch(tmp_path, "a.mp4", "lost+found/b.mp4", "z/c.mp4")
     real = os.scandir

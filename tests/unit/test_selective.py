@@ -242,7 +242,12 @@ def foresee(
     times: Sequence[int], depth: int, cut: int = 0, early: Sequence[bool | None] = ()
 ) -> list[int]:
     """Times in ms of the needed pictures at one a second, of packets in this order."""
-    reader = SimpleNamespace(count=0, end=-1.0, seconds=lambda ticks: ticks / 1000)
+    reader = SimpleNamespace(
+        count=0,
+        end=-1.0,
+        seconds=lambda ticks: ticks / 1000,
+        allowance=SimpleNamespace(copies=lambda: 10_000),
+    )
     foresight = Foresight(reader, Clock(0.04, 100.0), 25.0, 1.0, depth)  # type: ignore[arg-type]
     needed = []
     for number, time in enumerate(times):

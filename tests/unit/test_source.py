@@ -236,6 +236,31 @@ def test_hundreds_of_streams_take_seconds(tmp_path: Path) -> None:
 # Reasons.
 
 
+def test_a_damaged_file_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg calls some damage an operation that is not permitted."""
+    path = clips.clip(tmp_path / "a.mp4", 3)
+
+    def refuse(hwaccel: str, opener: object) -> None:
+        raise av.PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pipeline.video.container.open_on_device", refuse)
+    assert failure(path).reason == "broken"
+
+
+def test_encrypted_mp4_that_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some boxes of fragments are too much for FFmpeg."""
+    path, plain = clips.clip(tmp_path / "a.mp4", 3), clips.clip(tmp_path / "b.mp4", 3)
+    path.write_bytes(path.read_bytes().replace(b"avc1\0\0\0\0", b"encv\0\0\0\0"))
+
+    def refuse(hwaccel: str, opener: object) -> None:
+        raise av.InvalidDataError(1, "Invalid data found")
+
+    monkeypatch.setattr("pipeline.video.container.open_on_device", refuse)
+    assert failure(path).reason == "encrypted" and failure(plain).reason == "broken"
+
+
 def test_encrypted_mp4(tmp_path: Path) -> None:
     path = clips.clip(tmp_path / "a.mp4", frames=10)
     path.write_bytes(path.read_bytes().replace(b"avc1\0\0\0\0", b"encv\0\0\0\0"))

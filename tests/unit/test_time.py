@@ -3,6 +3,7 @@
 import itertools
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,14 +12,16 @@ import pytest
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import VideoDecoder
+from pipeline.video.allowance import FREE_COPIES, FREE_OF_SHARED, Allowance
 from pipeline.video.demuxer import PacketReader
 from pipeline.video.evidence import Evidence, Gap
-from pipeline.video.sampling import FREE_SAMPLES, Clock, Sampler
+from pipeline.video.sampling import Clock, Sampler
 from pipeline.video.tail import content_end
 from tests import clips
 
 PREPROCESS = Preprocess(resize=64, crop=64)
-X264 = {"g": "20", "bf": "2", "preset": "ultrafast"}
+X264 = {"g": "20", "bf": "2", "preset": "ultrafast", "threads": "1"}
+REALTIME = {"deadline": "realtime", "cpu-used": "8", "g": "20", "threads": "1"}
 KINDS = {
     "ts": {"options": X264},
     "flv": {"options": X264 | {"bf": "0"}},
@@ -27,15 +30,23 @@ KINDS = {
     "avi": {"codec": "mpeg4", "options": {"g": "20"}},
     "mp4": {"options": X264},
     "wmv": {"codec": "wmv2", "options": {"g": "20"}},
-    "webm": {"codec": "libvpx", "options": {"deadline": "realtime", "cpu-used": "8", "g": "20"}},
+    "webm": {
+        "codec": "libvpx",
+        "options": {"deadline": "realtime", "cpu-used": "8", "g": "20", "threads": "1"},
+    },
 }
 
 
 def decode(path: Path, full: bool = False, sampling: str = "frames") -> tuple[list, list, str]:
     """Seconds, numbers and note."""
     decoder = VideoDecoder(str(path), PREPROCESS, full=full, sampling=sampling)
-    samples = [(seconds, clips.read_number(image, 64)) for seconds, image in decoder]
-    return [s for s, _ in samples], [n for _, n in samples], decoder.note
+    seconds, numbers, last, number = [], [], None, 0
+    for time, image in decoder:
+        if image is not last:  # held pictures come again as they are
+            last, number = image, clips.read_number(image, 64)
+        seconds.append(time)
+        numbers.append(number)
+    return seconds, numbers, decoder.note
 
 
 def numbered(path: Path, frames: int = 200, **how: object) -> Path:
@@ -228,23 +239,74 @@ def test_samples_that_share_their_bytes(tmp_path: Path) -> None:
     path.write_bytes(data)
     decoder = VideoDecoder(str(path), PREPROCESS)
     seconds = [s for s, _ in decoder]
-    assert FREE_SAMPLES < len(seconds) < FREE_SAMPLES + 200
+    assert FREE_COPIES < len(seconds) < FREE_COPIES + 200
     assert seconds[-1] == pytest.approx(49 * 3600)  # later pictures keep their times
     assert "copies of held pictures left out" in decoder.note
 
 
+def test_a_table_that_names_one_picture_again_and_again(tmp_path: Path) -> None:
+    """50 pictures of an hour each, and all are the first."""
+    path = numbered(tmp_path / "a.mov", 50, codec="mjpeg", pix_fmt="yuvj420p", options={"q": "9"})
+    data = bytearray(path.read_bytes().replace(b"edts", b"free"))
+    at = data.index(b"stts") + 4 + 4 + 4 + 4
+    data[at : at + 4] = struct.pack(">I", 3600 * 12800)
+    # A chunk for each picture, which all begin at one place.
+    begin = data.index(b"stco") + 4 + 4 + 4
+    place = data[begin : begin + 4]
+    tables = struct.pack(">I4sIIIII", 28, b"stsc", 0, 1, 1, 1, 1)
+    tables += struct.pack(">I4sII", 16 + 200, b"stco", 0, 50) + bytes(place) * 50
+    start, stop = data.index(b"stsc") - 4, data.index(b"stco") - 4
+    stop += int.from_bytes(data[stop : stop + 4], "big")
+    sizes = data.index(b"stsz") - 4
+    kept = data[sizes : sizes + int.from_bytes(data[sizes : sizes + 4], "big")]
+    new = tables + kept
+    for name in (b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        head = data.rindex(name, 0, start) - 4
+        longer = int.from_bytes(data[head : head + 4], "big") + len(new) - (stop - start)
+        data[head : head + 4] = longer.to_bytes(4, "big")
+    data[start:stop] = new
+    path.write_bytes(data)
+    decoder = VideoDecoder(str(path), PREPROCESS)
+    seconds = [s for s, _ in decoder]
+    assert FREE_OF_SHARED < len(seconds) < 2 * FREE_OF_SHARED
+    assert "copies of held pictures left out" in decoder.note
+
+
+def test_bytes_count_once() -> None:
+    allowance = Allowance({"mov"}, 10_000)
+    for position, size in ((0, 100), (200, 100), (100, 100), (50, 200), (1000, 50), (0, 2000)):
+        allowance.add(SimpleNamespace(pos=position, size=size))
+    assert allowance.size == 2000
+    assert allowance.pictures() == 1000 + 250  # as little was read twice
+    for _ in range(9):
+        allowance.add(SimpleNamespace(pos=0, size=2000))
+    assert (allowance.pictures(), allowance.copies()) == (100 + 250, 100 + 1)
+    # Where no table says what is read, positions are those of pages.
+    pages = Allowance({"asf"}, 10_000)
+    for _ in range(20):
+        pages.add(SimpleNamespace(pos=0, size=1000))
+    assert (pages.pictures(), pages.copies()) == (1000 + 1250, 5000 + 9)
+
+
+def test_places_without_end_are_not_remembered() -> None:
+    allowance = Allowance({"mov"}, 1 << 40)
+    for number in range(2000):
+        allowance.add(SimpleNamespace(pos=number * 100, size=10))
+    assert allowance.size == 10_000
+
+
 def test_a_picture_of_ages_takes_no_time() -> None:
-    sampler: Sampler[str] = Sampler(1.0, 25.0)
+    sampler: Sampler[str] = Sampler(1.0, 25.0, lambda: 20)
     list(sampler.push(0.0, "a"))
-    assert len(list(sampler.push(1e12, "b"))) == FREE_SAMPLES + 1
-    assert sampler.omitted == 1e12 - FREE_SAMPLES - 1
+    assert len(list(sampler.push(1e12, "b"))) == 21
+    assert sampler.omitted == 1e12 - 21
     assert list(sampler.finish(1e12 + 0.04)) == [(1e12, "b")]
 
 
 def test_more_pictures_than_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = numbered(tmp_path / "a.mkv", 30, rate=1, options=X264)
-    monkeypatch.setattr("pipeline.video.decoder.FREE_SAMPLES", 10)
-    monkeypatch.setattr("pipeline.video.decoder.SAMPLE_BYTES", 1 << 30)
+    monkeypatch.setattr("pipeline.video.allowance.FREE_PICTURES", 10)
+    monkeypatch.setattr("pipeline.video.allowance.PICTURE_BYTES", 1 << 30)
     for full in (False, True):
         _, found, note = decode(path, full)
         assert found == list(range(10)) and "10 pictures, too many for its bytes" in note
@@ -299,6 +361,32 @@ def test_a_clock_takes_the_word_of_its_judge() -> None:
     assert times(Gap.LEAP) == times(Gap.UNKNOWN) == (0.04, float("inf"), [leap])
     assert times(Gap.UNKNOWN, 20.0)[0] == 20.0 and times(Gap.LEAP, 20.0)[0] == 0.04
     assert times(Gap.HELD, 1e6)[0] == 0.04  # a day at most
+
+
+def note_pictures(evidence: Evidence, times: list[float], step: int = 10) -> None:
+    base = Fraction(1, 100)
+    for number, time in enumerate(times):
+        ticks = round(time / base)
+        packet = SimpleNamespace(
+            pos=number * step, size=10, stream_index=0, duration=4, pts=ticks, dts=ticks
+        )
+        packet.time_base = base
+        evidence.add(packet, time, time + 0.04)
+
+
+def test_one_wrong_time_is_no_still() -> None:
+    evidence = Evidence("none", {"mpegts"}, 0)
+    note_pictures(evidence, [0.0, 0.04, 20.0, 0.12, 0.16])
+    assert evidence.judge(0.04, 20.0) is Gap.LEAP
+    evidence = Evidence("none", {"mpegts"}, 0)
+    note_pictures(evidence, [0.0, 0.04, 20.0, 20.04, 0.0, 0.04])  # begins anew
+    assert evidence.judge(0.04, 20.0) is Gap.UNKNOWN
+
+
+def test_a_file_that_is_gone_while_it_is_judged() -> None:
+    evidence = Evidence("none", {"mpegts"}, 0)
+    note_pictures(evidence, [0.0, 0.04, 20.0], 100_000)
+    assert evidence.judge(0.04, 20.0) is Gap.HOLE
 
 
 def test_lost_pictures_are_a_hole() -> None:

@@ -13,7 +13,7 @@ import av
 
 from ..container import AV_ERRORS, reason_text
 from ..demuxer import PacketReader
-from ..sampling import COPY_BYTES, FREE_SAMPLES, BestEffort, Clock, Sampler
+from ..sampling import BestEffort, Clock, Sampler
 
 # Decoders that pass zeros over in silence; no packet of these codecs begins with so many.
 _SILENT = {"mpeg1video", "mpeg2video", "av1", "libdav1d", "libaom-av1"}
@@ -36,7 +36,7 @@ class FullDecode:
         self.unsupported = False
         self._reader, self._clock, self._fps = reader, clock, fps
         self._context = reader.stream.codec_context
-        self._sampler: Sampler[Any] = Sampler(fps, rate, self._copies)
+        self._sampler: Sampler[Any] = Sampler(fps, rate, reader.allowance.copies)
 
     @property
     def packets(self) -> int:
@@ -60,13 +60,12 @@ class FullDecode:
             bad = self.bad
             yield from self._sampler.push(now, frame, hold)
             duration = seconds(frame.duration)
-        if time is not None and self._reader.end > time and self.bad == bad:
+        # Where the clock leaped, the latest time of all may be a wrong one.
+        leaped = any(not jump.hole for jump in clock.jumps)
+        if time is not None and self._reader.end > time and self.bad == bad and not leaped:
             duration = self._reader.end - time
         if clock.now >= 0:
             yield from self._sampler.finish(clock.end(duration))
-
-    def _copies(self) -> int:
-        return FREE_SAMPLES + self._reader.size // COPY_BYTES
 
     def _in_order(self) -> Iterator[Any]:
         """The frames; round damage some decoders give a late one before those that wait."""

@@ -45,7 +45,7 @@ class Foresight:
     ) -> None:
         self.depth, self.has_reordering = depth, False
         self._reader, self._clock = reader, clock
-        self._sampler: Sampler[Picture] = Sampler(fps, rate)
+        self._sampler: Sampler[Picture] = Sampler(fps, rate, reader.allowance.copies)
         self._heap: list[tuple[int, int, Picture]] = []
         self._first = self._released = self._latest = -(1 << 63)
         self._newest: Picture | None = None
