@@ -75,7 +75,7 @@ def read_list(path: str | Path, id_prefix: str = "") -> list[VideoRef]:
             id or path, or a NUL; an id occurs twice. The message names file and line.
     """
     check_prefix(id_prefix)
-    with _no_garbage_collection():
+    with no_garbage_collection():
         refs = [_parse(line, number, path, id_prefix) for number, line in _lines(path)]
         if not refs:
             raise InputError(f"{path}: lists no videos, expected lines of `id<TAB>path`")
@@ -279,8 +279,8 @@ def _besides(rest: Listing) -> str:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A million new records hold no cycles, but make the collector walk them often."""
+def no_garbage_collection() -> Iterator[None]:
+    """Many new records hold no cycles, but make the collector walk them often."""
     was_on = gc.isenabled()
     gc.disable()
     try:

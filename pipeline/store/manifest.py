@@ -13,7 +13,6 @@ and that is written after everything else of it. `seal.py` tells a log that lost
 
 from __future__ import annotations
 
-import gc
 import json
 import zlib
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
+from ..inputs import no_garbage_collection
 from ..records import Failure, SourceInfo, VideoRecord
 from . import checks
 from .keys import KeyMaker
@@ -241,7 +241,7 @@ def parse(
     """
     index, at = Index(name), Seal()
     kept = seal is None or seal == at
-    with _no_garbage_collection():
+    with no_garbage_collection():
         try:
             for mark, end in _groups(data):
                 for line in data[at.size : mark].decode("ascii").split("\n")[:-1]:
@@ -342,15 +342,3 @@ def damaged(name: str, where: str) -> StoreError:
         f"{name}: the manifest is damaged {where}; copy the store again from where it came from, "
         "or extract the features again"
     )
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A hundred thousand new records hold no cycles, but make the collector walk them often."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

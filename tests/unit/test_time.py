@@ -169,6 +169,17 @@ def test_a_hole_is_not_filled(tmp_path: Path, kind: str) -> None:
     assert seconds[-1] > 18 and "no pictures from " in note
 
 
+def test_a_hole_in_an_avi_file_with_sound(tmp_path: Path) -> None:
+    """Its index tells how many pictures the hole held, so that later times stay true."""
+    how = {"codec": "mpeg4", "options": {"g": "25", "b": "400k"}, "tone": True}
+    path = clips.zero(numbered(tmp_path / "a.avi", 500, **how), 0.1, 0.3)
+    seconds, found, note = decode(path)
+    assert "no pictures from " in note and seconds[-1] == pytest.approx(19, abs=0.1)
+    assert abs(found[-1] - 475) < 5
+    late = [(s, n) for s, n in zip(seconds, found, strict=True) if s > 8]
+    assert len(late) >= 10 and all(abs(n - 25 * s) < 5 for s, n in late)
+
+
 def test_a_hole_leaves_too_little(tmp_path: Path) -> None:
     path = clips.zero(numbered(tmp_path / "a.mkv", 500, options=X264), 0.1, 0.8)
     with pytest.raises(VideoError, match=r"no pictures from .* fewer than 15") as caught:
