@@ -180,6 +180,35 @@ def test_a_table_of_samples_without_end_takes_no_memory(tmp_path: Path) -> None:
 
 
 @LINUX
+@pytest.mark.parametrize(("count", "reason"), [(500, "no_frames"), (10_000_000, "too_large")])
+def test_an_edit_list_without_end_takes_neither_time_nor_memory(
+    tmp_path: Path, count: int, reason: str
+) -> None:
+    path = with_edits(clips.clip(tmp_path / "a.mp4", frames=50), count)
+    with pool_of(str(path), "end:1", workers=1, decoder=pool.DECODER, memory_mb=256) as events:
+        (failure,) = (end.failure for index, end in ends(list(events)).items() if not index)
+    assert failure and failure.reason == reason
+
+
+def with_edits(path: Path, count: int) -> Path:
+    """Put an edit list of so many empty entries into an MP4; the file is sparse."""
+    data = bytearray(path.read_bytes())
+    moov, trak = data.index(b"moov") - 4, data.index(b"trak") - 4
+    data[data.index(b"edts") : data.index(b"edts") + 4] = b"free"
+    at = trak + int.from_bytes(data[trak : trak + 4], "big")
+    size = 24 + 12 * count
+    for box in (moov, trak):
+        length = int.from_bytes(data[box : box + 4], "big") + size
+        data[box : box + 4] = length.to_bytes(4, "big")
+    with path.open("wb") as file:
+        file.write(data[:at])
+        file.write(struct.pack(">I4sI4sII", size, b"edts", size - 8, b"elst", 0, count))
+        file.seek(12 * count, os.SEEK_CUR)
+        file.write(data[at:])
+    return path
+
+
+@LINUX
 def test_pictures_within_the_limit_may_still_need_too_much_memory(tmp_path: Path) -> None:
     path = str(gif(tmp_path / "a.gif", 16000, 16000))
     how = {"max_pixels": 1 << 30, "memory_mb": MEMORY, "decoder": pool.DECODER}
