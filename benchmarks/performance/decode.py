@@ -22,6 +22,7 @@ long as asked, and prints the peak of the decoding process and of this one.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ from typing import Any
 
 import av
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.decode import Ended, decode_videos
 from pipeline.inputs import scan_folder

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
 from pipeline.records import FeatureSpec, SourceInfo

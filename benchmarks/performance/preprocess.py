@@ -17,6 +17,7 @@ frame, `resize(fx=, fy=, INTER_CUBIC)` to a shorter side of 256, central 224 x 2
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.errors import VideoError
 from pipeline.image.resize import resize_crop

@@ -16,11 +16,15 @@ On a GPU: KERAS_BACKEND=jax, --precision bfloat16, --queries 40 --database 600, 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.nets.model.descriptors import Layout
 from pipeline.search.aggregation import PairScores

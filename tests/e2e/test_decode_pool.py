@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -260,7 +261,7 @@ def test_a_script_without_a_guard_can_decode(tmp_path: Path) -> None:
 
 
 def test_processes_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONHOME", "/nonexistent")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(PipelineError, match="cannot start a decoding process"):
         list(pool_of("end:1"))
 

@@ -115,7 +115,7 @@ class _Only(Collection):
     def __init__(self, parts, number):
         self.__dict__ |= parts.__dict__
         place = slice(number, number + 1)
-        for name in ("ids", "_stores", "_frames", "_first", "lengths"):
+        for name in ("ids", "_own_ids", "_stores", "_checks", "_frames", "_first", "lengths"):
             setattr(self, name, getattr(parts, name)[place])
 
     def apart(self, with_insets=True):
