@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def places(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def changed(value: Any, draws: random.Random) -> Any:
     """A little other, or something else altogether."""
     if draws.random() < 0.5:
-        return draws.choice(EXTREMES)
+        return deepcopy(draws.choice(EXTREMES))  # a later change must not reach the next ones
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -72,7 +73,7 @@ def changed(value: Any, draws: random.Random) -> Any:
         return value[:-1] + "x"
     if isinstance(value, list):
         return value + value[:1] if draws.random() < 0.5 else value[1:]
-    return {**value, "unknown": 1} if isinstance(value, dict) else draws.choice(EXTREMES)
+    return {**value, "unknown": 1} if isinstance(value, dict) else deepcopy(draws.choice(EXTREMES))
 
 
 def mutated_json(text: str, draws: random.Random) -> str:
