@@ -346,6 +346,7 @@ def test_readers_keep_their_snapshot(path: Path) -> None:
         assert store.ids == ["a", "b", "d"]
 
 
+@pytest.mark.slow
 def test_readers_beside_a_busy_writer(path: Path) -> None:
     """Every state that a reader finds is whole, and never older than what it knew before."""
     stop, errors, opened = threading.Event(), [], []

@@ -77,6 +77,7 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "torn", "power"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_commit_interrupted_at_every_step(tmp_path: Path, kind: str, how: str) -> None:
@@ -189,6 +190,7 @@ class FullDisk(Disk):
         super().pwrite(fd, data, offset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_fills_up_within_a_commit(tmp_path: Path, kind: str) -> None:
     base = tmp_path / f"base.{kind}"

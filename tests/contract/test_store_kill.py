@@ -1,5 +1,7 @@
 """kill -9 at random moments, again and again: nothing reported is lost, nothing torn is seen.
 
+pytestmark = pytest.mark.slow  # processes are started and killed
+
 KILL_ROUNDS in the environment says how many kills each back end gets.
 """
 

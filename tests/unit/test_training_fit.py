@@ -72,6 +72,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights_and_others_do_not(whole, tmp_path):
     assert_equal(fit(tmp_path / "again").run(), whole[1])
     other = fit(tmp_path / "other", TrainConfig(**{**vars(CONFIG), "seed": 1})).run()
