@@ -85,6 +85,6 @@ def _first_visit(path: str, seen: set[tuple[int, int]], tree: Tree, folder: str)
     except OSError as error:
         tree.unreadable[folder] = f"this folder cannot be read: {error.strerror or error}"
         return False
-    known = (status.st_dev, status.st_ino) in seen
+    visited = (status.st_dev, status.st_ino) in seen
     seen.add((status.st_dev, status.st_ino))
-    return not known
+    return not visited

@@ -144,24 +144,26 @@ def scan_folder(
     except OSError as error:
         raise InputError(f"{path}: cannot read this folder: {error.strerror}") from error
     root = "" if Path(path) == Path() else Path(path)  # `./a.mp4` is `a.mp4`
-    known = VIDEO_EXTENSIONS | {extension.lower() for extension in extensions}
+    extensions_read = VIDEO_EXTENSIONS | {extension.lower() for extension in extensions}
     unsure, left_out = set(), Counter[str]()
-    unreadable = {printable(os.path.join(path, k)): why for k, why in tree.unreadable.items()}
+    unreadable = {printable_path(os.path.join(path, k)): why for k, why in tree.unreadable.items()}
     refs: dict[str, VideoRef] = {}
     for name in sorted(tree.files):
         extension = os.path.splitext(name)[1].lower().removeprefix(".")
-        if extension not in known and not all_files:
-            left_out[printable(extension)] += 1
+        if extension not in extensions_read and not all_files:
+            left_out[printable_path(extension)] += 1
             continue
-        ref = VideoRef(id_prefix + printable(name), os.path.join(root, *name.split("/")))
+        ref = VideoRef(id_prefix + printable_path(name), os.path.join(root, *name.split("/")))
         if refs.setdefault(ref.id, ref) is not ref:
-            why = f"its id {ref.id!r} is also that of {printable(refs[ref.id].path)}; rename one"
+            why = (
+                f"its id {ref.id!r} is also that of {printable_path(refs[ref.id].path)}; rename one"
+            )
             unreadable[ascii(ref.path)] = why
-        elif extension not in known:
+        elif extension not in extensions_read:
             unsure.add(ref.id)
     if not refs:
         rest = Listing((), (), left_out, tree.links, unreadable)
-        raise InputError(f"{path}: no videos in this folder{_besides(rest)}")
+        raise InputError(f"{path}: no videos in this folder{_why_empty(rest)}")
     videos = sorted(refs.values(), key=lambda ref: ref.id)
     return Listing(videos, unsure, left_out, tree.links, unreadable)
 
@@ -172,18 +174,18 @@ def split_extensions(text: str) -> list[str]:
     Raises:
         InputError: one of them is empty or holds what no extension does.
     """
-    found = [part.strip().lower().removeprefix("*").removeprefix(".") for part in text.split(",")]
-    if bad := [part for part in found if not part or any(c in part for c in "./\\*? ")]:
+    names = [part.strip().lower().removeprefix("*").removeprefix(".") for part in text.split(",")]
+    if bad := [part for part in names if not part or any(c in part for c in "./\\*? ")]:
         raise InputError(f"extension {bad[0]!r}, expected some such as insv,m2t,mod")
-    return found
+    return names
 
 
 def left_out_text(left_out: Counter[str], links: int) -> str:
     """`"12 .txt, 3 .insv, 1 without extension, 2 links to folders"`; empty if there are none."""
     kinds = left_out.most_common(_SHOWN_KINDS)
     parts = [f"{n} {'.' + kind if kind else 'without extension'}" for kind, n in kinds]
-    if others := left_out.total() - sum(n for _, n in kinds):
-        parts.append(f"{others} with other extensions")
+    if rest_count := left_out.total() - sum(n for _, n in kinds):
+        parts.append(f"{rest_count} with other extensions")
     if links:
         parts.append("1 link to a folder" if links == 1 else f"{links} links to folders")
     return ", ".join(parts)
@@ -210,13 +212,13 @@ def refuse_duplicates(refs: list[VideoRef], origin: str | Path) -> list[VideoRef
             where = (
                 f"in lines {first.line} and {ref.line}"
                 if ref.line
-                else f"for {printable(first.path)} and {printable(ref.path)}"
+                else f"for {printable_path(first.path)} and {printable_path(ref.path)}"
             )
             raise InputError(f"{origin}: id {ref.id!r} is used twice, {where}; ids must be unique")
     return refs
 
 
-def printable(path: str) -> str:
+def printable_path(path: str) -> str:
     """The path as text that every store and terminal takes: bytes that are not UTF-8, tabs and
     line breaks become escapes such as `\\xe9` and `\\x0a`."""
     try:
@@ -257,17 +259,17 @@ def _parse(line: str, number: int, path: str | Path, id_prefix: str) -> VideoRef
             return VideoRef(id_prefix + name, video, number)
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-    raise InputError(f"{path}, line {number}: {_wrong_with(line)}")
+    raise InputError(f"{path}, line {number}: {_line_fault(line)}")
 
 
-def _wrong_with(line: str) -> str:
+def _line_fault(line: str) -> str:
     if "\0" in line:
         return "holds a NUL character; save the list as plain UTF-8 text"
     shown = f"{line[:_SHOWN_LINE]!r}{'...' * (len(line) > _SHOWN_LINE)}, expected `id<TAB>path`"
     return f"empty id or path in {shown}" if "\t" in line else f"no tab in {shown}"
 
 
-def _besides(rest: Listing) -> str:
+def _why_empty(rest: Listing) -> str:
     """Why there may be none, for the message that says so."""
     text = " (known by extensions such as .mp4)"
     if left := left_out_text(rest.left_out, len(rest.links)):

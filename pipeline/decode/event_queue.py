@@ -9,7 +9,7 @@ from collections import deque
 from .events import DecodeStats, Ended, Event, Frames
 
 
-class Outbox:
+class EventQueue:
     """Events of all videos; `get` ends when every producer has left and all is taken.
 
     Args:
@@ -36,7 +36,7 @@ class Outbox:
         size = _size(event)
         begin = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._room(size))
+            self._changed.wait_for(lambda: self._closed or self._has_room(size))
             self._stats.blocked_seconds += self._integrate() - begin
             if not self._closed:
                 self._events.append(event)
@@ -47,11 +47,11 @@ class Outbox:
         """Until `get` has something to tell; False if that takes longer."""
         begin = time.monotonic()
         with self._changed:
-            told = self._changed.wait_for(
+            ready = self._changed.wait_for(
                 lambda: self._events or self._closed or not self._producers, seconds
             )
             self._stats.starved_seconds += self._integrate() - begin
-            return bool(told)
+            return bool(ready)
 
     def get(self) -> Event | None:
         """The next event; None at the end.
@@ -104,7 +104,7 @@ class Outbox:
         self._stats.queued_byte_seconds += self._stats.queued_bytes * (self._now - before)
         return self._now
 
-    def _room(self, size: int) -> bool:
+    def _has_room(self, size: int) -> bool:
         queued = self._stats.queued_bytes
         return not size or not queued or queued + size <= self._stats.capacity_bytes
 

@@ -23,9 +23,9 @@ from ..config import DECODER_MEMORY_MB, MAX_PIXELS
 from ..errors import PipelineError
 from ..records import Failure, InsetRule, Preprocess, SourceInfo, VideoRef
 from ..video.container import file_info
-from .event_queue import Outbox
+from .event_queue import EventQueue
 from .events import DecodeStats, Ended, Event, Frames, Started
-from .process import Child, ChildDiedError
+from .process import DecodeProcess, ProcessDiedError
 from .protocol import Kind, unpack_frames
 
 NO_INSETS = InsetRule()
@@ -116,11 +116,11 @@ class DecodePool:
         self, refs: Sequence[VideoRef], job: dict[str, Any], stats: DecodeStats, stall: float
     ) -> None:
         self.stats = stats
-        self._outbox = Outbox(stats.workers, stats)
+        self._events = EventQueue(stats.workers, stats)
         queue = _Jobs(refs, job)
-        self._workers = [_Worker(queue, self._outbox) for _ in range(stats.workers)]
+        self._workers = [_Worker(queue, self._events) for _ in range(stats.workers)]
         # The threads do not refer to this object, so it goes when its user forgets it.
-        self._finalizer = weakref.finalize(self, _shut_down, self._outbox, self._workers)
+        self._finalizer = weakref.finalize(self, _shut_down, self._events, self._workers)
         for worker in self._workers:
             worker.start()
         watch = threading.Thread(target=_watch, args=(self._workers, stall), daemon=True)
@@ -131,7 +131,7 @@ class DecodePool:
 
     def __next__(self) -> Event:
         try:
-            event = self._outbox.get()
+            event = self._events.get()
         except BaseException:
             self.close()
             raise
@@ -142,7 +142,7 @@ class DecodePool:
 
     def wait(self, seconds: float) -> bool:
         """Until there is an event, or the end; False if that takes longer."""
-        return self._outbox.wait(seconds)
+        return self._events.wait(seconds)
 
     def __enter__(self) -> DecodePool:
         return self
@@ -179,7 +179,7 @@ class _Jobs:
             return next(self._refs, None)
 
 
-class _Known:
+class _VideoState:
     """Of a video that is decoded: its file, frames of it and of each of its insets, a note."""
 
     def __init__(self, source: SourceInfo) -> None:
@@ -191,80 +191,84 @@ class _Known:
 class _Worker(threading.Thread):
     """The thread of one process."""
 
-    def __init__(self, jobs: _Jobs, outbox: Outbox) -> None:
+    def __init__(self, jobs: _Jobs, events: EventQueue) -> None:
         super().__init__(name="decode", daemon=True)
-        self._jobs, self._outbox = jobs, outbox
-        self.child: Child | None = None
+        self._jobs, self._events = jobs, events
+        self.child: DecodeProcess | None = None
 
     def run(self) -> None:
         try:
             self._start_child()
-            while not self._outbox.closed and (job := self._jobs.next()) is not None:
-                self._outbox.put(self._decode(*job))
+            while not self._events.closed and (job := self._jobs.next()) is not None:
+                self._events.put(self._decode(*job))
         except BaseException as error:
-            self._outbox.fail(error)
+            self._events.fail(error)
         finally:
             self._end_child()
-            self._outbox.leave()
+            self._events.leave()
 
     def _decode(self, index: int, ref: VideoRef) -> Ended:
         """Work through one video; whatever happens becomes its end."""
-        known = _Known(file_info(ref.path))
+        state = _VideoState(file_info(ref.path))
         while True:
             child = self._start_child()
             try:
-                return self._follow(child, index, ref, known)
-            except ChildDiedError as error:
+                return self._forward_events(child, index, ref, state)
+            except ProcessDiedError as error:
                 reason, detail = error.reason, error.detail
                 # What ended it may be left over from a video before, and this one without fault.
-                again = reason in ("decoder_crashed", "too_large") and child.jobs > 1
+                retry = reason in ("decoder_crashed", "too_large") and child.jobs > 1
             except Exception as error:
                 reason, detail = "decoder_crashed", f"unexpected {type(error).__name__}: {error}"
-                again = False
+                retry = False
             self._end_child()
-            if not again or self._outbox.closed:
-                return Ended(index, failure=Failure(ref.id, reason, detail, known.source))
-            known.skipped = known.sent.copy()
-            known.note = f"decoded by a second process, as of the first: {detail}"
+            if not retry or self._events.closed:
+                return Ended(index, failure=Failure(ref.id, reason, detail, state.source))
+            state.skipped = state.sent.copy()
+            state.note = f"decoded by a second process, as of the first: {detail}"
 
-    def _follow(self, child: Child, index: int, ref: VideoRef, known: _Known) -> Ended:
+    def _forward_events(
+        self, child: DecodeProcess, index: int, ref: VideoRef, state: _VideoState
+    ) -> Ended:
         """Put out what a process tells of a video, from where one before it came to."""
-        child.give(self._jobs.job | {"path": ref.path})
-        while not self._outbox.closed:  # closed while it started, it was not there to be killed
+        child.send_job(self._jobs.job | {"path": ref.path})
+        while not self._events.closed:  # closed while it started, it was not there to be killed
             kind, meta, data = child.receive()
-            if kind is Kind.STARTED and not known.started:
-                known.source, known.started = SourceInfo(**meta["source"]), True
-                self._outbox.put(Started(index, known.source))
+            if kind is Kind.STARTED and not state.started:
+                state.source, state.started = SourceInfo(**meta["source"]), True
+                self._events.put(Started(index, state.source))
             elif kind is Kind.FRAMES:
                 inset, (seconds, images) = meta["inset"], unpack_frames(meta, data)
-                out = min(known.skipped[inset], len(seconds))
-                known.skipped[inset] -= out
-                known.sent[inset] += len(seconds) - out
-                if out < len(seconds):
-                    self._outbox.put(Frames(index, seconds[out:], images[out:], inset))
+                repeated = min(state.skipped[inset], len(seconds))
+                state.skipped[inset] -= repeated
+                state.sent[inset] += len(seconds) - repeated
+                if repeated < len(seconds):
+                    self._events.put(Frames(index, seconds[repeated:], images[repeated:], inset))
             elif kind is Kind.ENDED:
-                return self._ended(index, ref, known, meta)
+                return self._end_event(index, ref, state, meta)
         return Ended(index)
 
-    def _ended(self, index: int, ref: VideoRef, known: _Known, end: dict[str, Any]) -> Ended:
+    def _end_event(
+        self, index: int, ref: VideoRef, state: _VideoState, end: dict[str, Any]
+    ) -> Ended:
         if end["out_of_memory"]:
-            raise ChildDiedError(end["reason"], end["detail"])
-        self._outbox.add_costs(end["cpu_seconds"], end["video_seconds"], end["on_device"])
+            raise ProcessDiedError(end["reason"], end["detail"])
+        self._events.add_costs(end["cpu_seconds"], end["video_seconds"], end["on_device"])
         if end["reason"] is None:
-            return Ended(index, note=", ".join(filter(None, (end["note"], known.note))))
-        return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], known.source))
+            return Ended(index, note=", ".join(filter(None, (end["note"], state.note))))
+        return Ended(index, failure=Failure(ref.id, end["reason"], end["detail"], state.source))
 
-    def _start_child(self) -> Child:
+    def _start_child(self) -> DecodeProcess:
         tries = 0
         while self.child is None or not self.child.running() or tries:
             self._end_child()
-            self.child = Child()
+            self.child = DecodeProcess()
             try:
                 self.child.wait_ready()
                 break
-            except ChildDiedError as error:  # maybe somebody ended it, or memory was short
+            except ProcessDiedError as error:  # maybe somebody ended it, or memory was short
                 tries += 1
-                if tries == START_TRIES or self._outbox.closed:
+                if tries == START_TRIES or self._events.closed:
                     detail = f"cannot start a decoding process: {error.detail}"
                     raise PipelineError(detail) from error
         return self.child
@@ -286,8 +290,8 @@ def _watch(workers: list[_Worker], stall: float) -> None:
                 child.kill_if_stalled(stall, beat)
 
 
-def _shut_down(outbox: Outbox, workers: list[_Worker]) -> None:
-    outbox.close()
+def _shut_down(events: EventQueue, workers: list[_Worker]) -> None:
+    events.close()
     for worker in workers:
         if child := worker.child:
             child.kill()

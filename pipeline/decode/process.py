@@ -20,7 +20,7 @@ _START = f"from {__package__}.worker import main; main()"
 START_SECONDS = 120.0  # allowed for its imports, which may come over a network
 
 
-class ChildDiedError(Exception):
+class ProcessDiedError(Exception):
     """The process ended, or was ended, in the middle of its work.
 
     Args:
@@ -33,7 +33,7 @@ class ChildDiedError(Exception):
         self.reason, self.detail = reason, detail
 
 
-class Child:
+class DecodeProcess:
     """A running decoding process; starting it does not wait for its imports.
 
     Attributes:
@@ -81,7 +81,7 @@ class Child:
         assert kind is Kind.READY
         self._ready = True
 
-    def give(self, job: dict[str, Any]) -> None:
+    def send_job(self, job: dict[str, Any]) -> None:
         """Hand over a job; a process that is gone is noticed by the next `receive`."""
         self.jobs += 1
         stdin = cast(BinaryIO, self._process.stdin)
@@ -104,7 +104,7 @@ class Child:
         with self._lock:
             self._waiting_since = None
         if message is None or self._stalled:
-            raise self._death()
+            raise self._death_error()
         return message
 
     def kill_if_stalled(self, seconds: float, beat: float) -> None:
@@ -140,13 +140,13 @@ class Child:
             with contextlib.suppress(OSError):  # unsent bytes for a dead process
                 cast(IO[bytes], stream).close()
 
-    def _death(self) -> ChildDiedError:
+    def _death_error(self) -> ProcessDiedError:
         if self._stalled:
-            return ChildDiedError("decoder_stalled", f"no progress for {self._stalled:g} s")
+            return ProcessDiedError("decoder_stalled", f"no progress for {self._stalled:g} s")
         self._process.kill()  # if it only closed its output
         code = self._process.wait()
         how = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
-        return ChildDiedError(
+        return ProcessDiedError(
             "decoder_crashed", f"decoding process ended {how}{self._last_words()}"
         )
 

@@ -45,31 +45,31 @@ def main() -> None:
     try:
         send(out, Kind.READY, {})
         while True:
-            decode(jobs.get(), out)
+            decode_video(jobs.get(), out)
     except OSError:  # the pool is gone
         os._exit(0)
 
 
-def decode(job: dict[str, Any], out: BinaryIO) -> None:
+def decode_video(job: dict[str, Any], out: BinaryIO) -> None:
     """Decode one video and tell all about it; the last message is ENDED whatever happens.
 
     Raises:
         OSError: the pool is gone.
     """
     limit_memory(job["memory_mb"])
-    outbox = _Outbox(out, job["idle_seconds"])
+    sender = _MessageSender(out, job["idle_seconds"])
     begin = time.process_time()
     end: dict[str, Any] = {"note": "", "reason": None, "detail": "", "on_device": False}
     end["out_of_memory"] = False
     try:
-        decoder = _decoder(job, outbox)
-        finder = _inset_finder(job)
+        decoder = _open_decoder(job, sender)
+        detector = _inset_detector(job)
         for seconds, image in decoder:
-            outbox.start(decoder.source)
-            outbox.add(seconds, image)
-            outbox.add_insets(finder.add(seconds, image))
-        outbox.flush()
-        outbox.add_insets(finder.flush())
+            sender.start(decoder.source)
+            sender.add(seconds, image)
+            sender.add_insets(detector.add(seconds, image))
+        sender.flush()
+        sender.add_insets(detector.flush())
         end |= {"note": decoder.note, "on_device": decoder.on_device}
     except VideoError as error:
         end |= {"reason": error.reason, "detail": error.detail}
@@ -83,7 +83,7 @@ def decode(job: dict[str, Any], out: BinaryIO) -> None:
         detail = f"unexpected {type(error).__name__}: {error}"
         end |= {"reason": "decoder_crashed", "detail": detail}
     end["cpu_seconds"] = time.process_time() - begin
-    end["video_seconds"] = outbox.last_seconds
+    end["video_seconds"] = sender.last_seconds
     send(out, Kind.ENDED, end)
 
 
@@ -96,7 +96,7 @@ class _PoolGoneError(OSError):
     """Told apart from the errors that a video's own file may raise."""
 
 
-class _Outbox:
+class _MessageSender:
     """Collects a video's frames into messages and gives signs of life between them."""
 
     def __init__(self, stream: BinaryIO, idle_seconds: float) -> None:
@@ -118,11 +118,11 @@ class _Outbox:
         self._images.append(image)
         self.last_seconds, self._busy = seconds, time.process_time()
         full = len(self._images) >= CHUNK_FRAMES or len(self._images) * image.nbytes >= CHUNK_BYTES
-        if full or self._due():
+        if full or self._is_due():
             self.flush()
 
     def tick(self) -> None:
-        if self._due():
+        if self._is_due():
             if time.process_time() - self._busy > self._idle_seconds:
                 limit = f"{self._idle_seconds:g} s of processor time (idle_seconds)"
                 raise VideoError("decoder_stalled", f"no new sample in {limit}")
@@ -141,7 +141,7 @@ class _Outbox:
     def _send_frames(self, seconds: np.ndarray, images: np.ndarray, inset: int) -> None:
         self._send(Kind.FRAMES, {"shape": images.shape, "inset": inset}, seconds, images)
 
-    def _due(self) -> bool:
+    def _is_due(self) -> bool:
         return time.monotonic() - self._sent > SEND_SECONDS
 
     def _send(self, kind: Kind, meta: dict[str, Any], *arrays: np.ndarray) -> None:
@@ -152,21 +152,21 @@ class _Outbox:
         self._sent = time.monotonic()
 
 
-def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
+def _open_decoder(job: dict[str, Any], sender: _MessageSender) -> Any:
     module, _, name = job["decoder"].partition(":")
-    make = getattr(importlib.import_module(module), name)
-    return make(
+    decoder_class = getattr(importlib.import_module(module), name)
+    return decoder_class(
         job["path"],
         Preprocess(**job["preprocess"]),
         job["fps"],
-        tick=outbox.tick,
+        tick=sender.tick,
         **job["how"],
     )
 
 
-def _inset_finder(job: dict[str, Any]) -> Any:
+def _inset_detector(job: dict[str, Any]) -> Any:
     detector = importlib.import_module("...video.pip.detector", __name__)
-    return detector.InsetFinder(InsetRule.parse(job["insets"]))
+    return detector.InsetDetector(InsetRule.parse(job["insets"]))
 
 
 def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:

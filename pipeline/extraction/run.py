@@ -27,12 +27,12 @@ from ..decode import (
     decode_videos,
 )
 from ..errors import InputError
-from ..inputs import Listing, printable
+from ..inputs import Listing, printable_path
 from ..records import Failure, InsetRule, SourceInfo, VideoRef
 from ..store import StoreWriter, VideoWriter, create_or_append, read_spec
-from ..video import RULES
+from ..video import SAMPLING_RULES
 from .batching import Batcher, FrameBatch, Slot
-from .plan import choose_insets, first_missing, places, plan, refuse_missing
+from .plan import choose_insets, first_files_missing, refuse_missing, select_videos, store_positions
 from .report import ExtractReport
 
 if TYPE_CHECKING:
@@ -80,38 +80,38 @@ def extract_features(
     """
     if replace not in REPLACE:
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
-    missing = first_missing(videos)
+    missing = first_files_missing(videos)
     if missing and not Path(store).exists():
         refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
-    spec = net.spec(config.fps, RULES[config.sampling])
+    spec = net.spec(config.fps, SAMPLING_RULES[config.sampling])
     stored = read_spec(store).inset_rule if Path(store).exists() else None
     insets = choose_insets(config, net.insets, stored)
     spec = with_fields(spec, mirrored=config.mirrored, insets=str(insets))
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
-        todo, report = plan(videos, writer, retry_failed, replace)
+        todo, report = select_videos(videos, writer, retry_failed, replace)
         report.store_notes = list(writer.notes)
         if missing:
             refuse_missing(videos, todo, writer.failures)
         report.insets = insets.limit
         report.older_insets = insets != InsetRule(limit=insets.limit)
-        run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
+        run = _Run(todo, store_positions(videos, writer), writer, net, config, report, progress)
         run.unsure = videos.unsure if isinstance(videos, Listing) else ()
         if todo:
             run.work()
     return report
 
 
-def _rooted(source: SourceInfo) -> SourceInfo:
+def _with_full_path(source: SourceInfo) -> SourceInfo:
     """With its full path: the same relative path may name another film in another directory."""
     if os.path.isabs(source.path):
         return source
-    return with_fields(source, path=os.path.join(printable(os.getcwd()), source.path))
+    return with_fields(source, path=os.path.join(printable_path(os.getcwd()), source.path))
 
 
 @dataclass
-class _Open:
+class _OpenVideo:
     """A video under way: frames still on their way through the network, and how it ended."""
 
     writer: VideoWriter
@@ -127,18 +127,18 @@ class _Run:
     def __init__(
         self,
         todo: Sequence[VideoRef],
-        places: Mapping[str, int],
+        positions: Mapping[str, int],
         writer: StoreWriter,
         net: FeatureNet,
         config: ExtractConfig,
         report: ExtractReport,
         progress: Progress | None,
     ) -> None:
-        self.todo, self.places = todo, places
+        self.todo, self.positions = todo, positions
         self.writer, self.net, self.config = writer, net, config
         self.report, self.progress = report, progress
         self.unsure: Collection[str] = ()
-        self.open: dict[int, _Open] = {}
+        self.open: dict[int, _OpenVideo] = {}
         self.started, self.expected = 0, 0.0
         self.begin = self.committed = time.perf_counter()
 
@@ -160,12 +160,14 @@ class _Run:
             insets=self.writer.spec.inset_rule,
         ) as events:
             self.report.decode = events.stats
-            for event in self._awaited(events):
+            for event in self._events_with_commits(events):
                 if isinstance(event, Started):
                     ref = self.todo[event.index]
-                    opened = self.writer.begin(ref.id, _rooted(event.source), self.places[ref.id])
+                    opened = self.writer.begin(
+                        ref.id, _with_full_path(event.source), self.positions[ref.id]
+                    )
                     expected = max(1.0, event.source.duration * config.fps)
-                    self.open[event.index] = _Open(opened, expected)
+                    self.open[event.index] = _OpenVideo(opened, expected)
                     self.started += 1
                     self.expected += expected
                 elif isinstance(event, Frames):
@@ -181,7 +183,7 @@ class _Run:
         self._infer(batcher.flush())
         self._commit()
 
-    def _awaited(self, events: DecodePool) -> Iterator[Event]:
+    def _events_with_commits(self, events: DecodePool) -> Iterator[Event]:
         """The events; what is finished is committed in time also where none comes for long."""
         patience = min(max(0.1, self.config.commit_seconds), 60.0)
         while True:
@@ -204,7 +206,7 @@ class _Run:
             for slot in batch.slots:
                 self._append(slot, vectors[at : at + slot.count])
                 at += slot.count
-            self._tell()
+            self._report_progress()
 
     def _append(self, slot: Slot, vectors: np.ndarray) -> None:
         index = slot.index
@@ -247,7 +249,7 @@ class _Run:
         video = self.open.pop(index, None)
         if video is not None:
             video.writer.abandon()
-        failure = with_fields(failure, source=_rooted(failure.source))
+        failure = with_fields(failure, source=_with_full_path(failure.source))
         self.writer.fail(failure)
         self.report.failures[failure.id] = failure
 
@@ -267,9 +269,9 @@ class _Run:
     def _commit(self) -> None:
         self.report.stored += self.writer.commit()
         self.committed = time.perf_counter()
-        self._tell()
+        self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         self.report.seconds = time.perf_counter() - self.begin
         unstarted = self.report.todo - self.started - len(self.report.failures)
         self.report.frames_left = max(0, unstarted) * self.expected / max(1, self.started) + sum(
