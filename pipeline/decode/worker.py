@@ -1,6 +1,6 @@
-"""What runs inside a decoding process: jobs come on standard input, messages go out.
+"""Runs inside a decoding process: reads jobs from standard input and writes messages.
 
-Imports numpy, `av` and light modules only. When the pool's process ends in whatever way, standard
+It imports numpy, `av` and light modules only. When the pool's process ends in any way, standard
 input closes and this process ends at once, also in the middle of a video.
 """
 
@@ -26,17 +26,17 @@ from .protocol import Kind, send
 
 CHUNK_FRAMES = 32
 CHUNK_BYTES = 8 << 20
-SEND_SECONDS = 1.0  # at least so often a sign of life
+SEND_SECONDS = 1.0  # longest time between two messages
 
 
 def main() -> None:
     """Decode the jobs on standard input, one JSON line each, until it closes."""
-    # What stops all processes of a group is the pool's to handle: a process that dies of it first
-    # would make a failure of its video.
+    # The pool handles signals to the whole process group: a process that died of one first would
+    # record its video as failed.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # Whatever a library prints must not end up between the messages.
+    # The output of libraries must not get between the messages.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -51,10 +51,10 @@ def main() -> None:
 
 
 def decode_video(job: dict[str, Any], out: BinaryIO) -> None:
-    """Decode one video and tell all about it; the last message is ENDED whatever happens.
+    """Decode one video and send its messages; the last one is always ENDED.
 
     Raises:
-        OSError: the pool is gone.
+        OSError: the pool has closed the pipe.
     """
     limit_memory(job["memory_mb"])
     sender = _MessageSender(out, job["idle_seconds"])
@@ -93,11 +93,11 @@ def _out_of_memory(job: dict[str, Any], detail: str) -> dict[str, Any]:
 
 
 class _PoolGoneError(OSError):
-    """Told apart from the errors that a video's own file may raise."""
+    """The pool has closed the pipe; differs from errors of the video's own file."""
 
 
 class _MessageSender:
-    """Collects a video's frames into messages and gives signs of life between them."""
+    """Collects a video's frames in messages and sends ALIVE messages between them."""
 
     def __init__(self, stream: BinaryIO, idle_seconds: float) -> None:
         self._stream = stream
@@ -160,7 +160,7 @@ def _open_decoder(job: dict[str, Any], sender: _MessageSender) -> Any:
         Preprocess(**job["preprocess"]),
         job["fps"],
         tick=sender.tick,
-        **job["how"],
+        **job["settings"],
     )
 
 

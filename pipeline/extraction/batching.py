@@ -5,7 +5,7 @@ Batches cross video boundaries: a video of 3 frames shares its batch with its ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class FrameBatch:
         valid: number of rows with a frame, 1 to B; less than B only in the last batch.
     """
 
-    images: np.ndarray
+    images: np.ndarray = field(repr=False)
     slots: tuple[Slot, ...]
     valid: int
 

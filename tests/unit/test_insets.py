@@ -214,7 +214,9 @@ def test_a_film_of_a_screen_by_hand_is_straightened():
 def test_nothing_wanders_in_a_scene(monkeypatch):
     looked = []
     monkeypatch.setattr(
-        tracking, "lasting", lambda p, limit: looked.append(len(p)) or static_outlines(p, limit)
+        tracking,
+        "static_outlines",
+        lambda p, limit: looked.append(len(p)) or static_outlines(p, limit),
     )
     assert moving_outlines(texture(1, 16)) == [None] * 16
     assert looked and set(looked) == {1} and len(looked) <= 3, "more than a probe was looked at"

@@ -23,7 +23,7 @@ benchmarks/retrieval, see benchmarks/NOTES.md.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -185,7 +185,7 @@ class Inset:
 
     number: int
     seconds: np.ndarray
-    images: np.ndarray
+    images: np.ndarray = field(repr=False)
 
 
 def _differs(picture: np.ndarray, other: np.ndarray) -> bool:
