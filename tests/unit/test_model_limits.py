@@ -186,7 +186,7 @@ ALIKE = {
     ({"dims": "5"}, "dims is '5'"), ({"dims": True}, "dims is True"), ({"fps": None}, "fps is"),
     ({"sampling": 5}, "sampling is 5"), ({"adapted": 1}, "adapted is 1"),
     ({"rates": [1.0, "x"]}, "rates is 'x'"), ({"scores": None}, "not iterable"),
-    ({"insets": [1]}, "insets is"), ({"query_vectors": 1.5}, "query_vectors is"),
+    ({"insets": [1]}, "insets is"), ({"query_vectors": 1.5}, "query_descriptors is"),
     ({"confidence": "high"}, "confidence is"), ({"colour": 1}, "colour"),
 ])  # fmt: skip
 def test_crafted_calibration(directory: Path, change: dict[str, Any], message: str) -> None:

@@ -135,8 +135,8 @@ def write_calibration(calibration: Calibration, directory: Path) -> None:
         known = _calibrations(values)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: calibration: {error}; delete that key") from error
-    others = [each for each in known if not each.is_alike(calibration)]
-    values["calibration"] = [asdict(each) for each in (*others, calibration)]
+    others = [each for each in known if each.key != calibration.key]
+    values["calibration"] = [each.as_json() for each in (*others, calibration)]
     try:
         replace_file(path, as_bytes(values))
     except OSError as error:
@@ -196,7 +196,7 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
     if weights.insets:
         values["insets"] = weights.insets
     if weights.calibrations:
-        values["calibration"] = [asdict(each) for each in weights.calibrations]
+        values["calibration"] = [each.as_json() for each in weights.calibrations]
     return values
 
 
@@ -274,7 +274,7 @@ def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
     made = [found] if isinstance(found, dict) else found
     if not all(isinstance(each, dict) for each in made):
         raise TypeError("calibration: expected objects of keys and values")
-    return tuple(Calibration(**adapted | _counted(each, values)) for each in made)
+    return tuple(Calibration.from_json(adapted | _counted(each, values)) for each in made)
 
 
 def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
