@@ -306,8 +306,9 @@ def test_a_name_too_long() -> None:
 def test_writing_follows_no_link(directory: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("precious")
-    (directory / "model.json.partial").symlink_to(other)
-    (directory / "weights.npz.partial").symlink_to(other)
+    for name in ("model.json", "weights.npz"):
+        (directory / name).unlink()
+        (directory / name).symlink_to(other)
     native.write(FULL, directory)
     assert other.read_text() == "precious"
     assert load_model(directory).features_digest == FULL.features_digest
