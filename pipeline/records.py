@@ -66,6 +66,38 @@ class Preprocess:
             raise ValueError(f"crop {self.crop} must be positive and at most resize {self.resize}")
 
 
+@dataclass(frozen=True, slots=True)
+class InsetRule:
+    """How embedded pictures (insets) are detected; stores hold it as `str(rule)`.
+
+    Attributes:
+        version: name and version of the detection rule, see `video.pip.detector`.
+        limit: largest number of insets detected at a time; 0 for none.
+    """
+
+    version: str = "edges/3"
+    limit: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> InsetRule:
+        """The rule of a text such as `"edges/3 2"`; an empty text is a rule without insets.
+
+        The version may be one that this program does not know: such a store can still be searched.
+
+        Raises:
+            ValueError: the text is not a version, a space and a number of 1 or more.
+        """
+        version, _, number = text.partition(" ")
+        if not text:
+            return cls()
+        if not version or not number.isdecimal() or not number.isascii() or int(number) < 1:
+            raise ValueError(f"insets is {text!r}, expected a rule and a number, as in 'edges/3 2'")
+        return cls(version, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.limit}" if self.limit else ""
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """Everything that changes the numbers in a store; features of unequal specs never meet.
@@ -84,8 +116,8 @@ class FeatureSpec:
         query_descriptors: further descriptors of a frame, stored behind the shared ones. Only
             queries have them, see `nets.model.descriptors`; 0 for a database.
         augmentation_digest: digest of the query augmentation that they come from; empty without.
-        insets: rule by which pictures within the picture were looked for and how many at most,
-            see `video.pip.detector`; empty if they were not. The video's own vectors are the same.
+        insets: text of the `InsetRule` that detected embedded pictures; empty if none were
+            detected. The rule does not change the vectors of the video itself.
     """
 
     model: str
@@ -104,6 +136,7 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", float(self.fps))  # 1 and 1.0 are one fingerprint
+        InsetRule.parse(self.insets)
 
     @property
     def descriptors(self) -> int:
@@ -111,10 +144,9 @@ class FeatureSpec:
         return self.shared_descriptors + self.query_descriptors
 
     @property
-    def most_insets(self) -> int:
-        """How many pictures within the picture were looked for at a time, 0 for none."""
-        number = self.insets.rpartition(" ")[2]  # a rule of another version still ends in it
-        return int(number) if number.isdecimal() else int(bool(self.insets))
+    def inset_rule(self) -> InsetRule:
+        """How embedded pictures were detected, and how many at a time."""
+        return InsetRule.parse(self.insets)
 
     @property
     def as_database(self) -> FeatureSpec:

@@ -79,7 +79,7 @@ class Collection:
         self.spec: FeatureSpec = stores[0].spec
         self.dtype = _common_dtype([s.dtype for s in stores])
         self.binary = any(s.encoding == "binary" for s in stores)
-        self.insets = max(s.spec.most_insets for s in stores)
+        self.insets = max(s.spec.inset_rule.limit for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
         self._own_ids = self.ids
         if any(prefixes):
