@@ -21,13 +21,14 @@ from typing import Any
 
 from ..config import DECODER_MEMORY_MB, MAX_PIXELS
 from ..errors import PipelineError
-from ..records import Failure, Preprocess, SourceInfo, VideoRef
+from ..records import Failure, InsetRule, Preprocess, SourceInfo, VideoRef
 from ..video.container import file_info
 from .event_queue import Outbox
 from .events import DecodeStats, Ended, Event, Frames, Started
 from .process import Child, ChildDiedError
 from .protocol import Kind, unpack_frames
 
+NO_INSETS = InsetRule()
 START_TRIES = 3  # of a process that ends before it can take a video
 # The package may be installed under another name than its folder's.
 PACKAGE = __name__.partition(".")[0]
@@ -38,6 +39,7 @@ def decode_videos(
     refs: Sequence[VideoRef],
     preprocess: Preprocess,
     fps: float = 1.0,
+    *,
     workers: int = 0,
     stall_seconds: float = 120.0,
     idle_seconds: float = 14_400.0,
@@ -48,7 +50,7 @@ def decode_videos(
     decoder: str = DECODER,
     sampling: str = "frames",
     hwaccel: str = "none",
-    insets: str = "",
+    insets: InsetRule = NO_INSETS,
     options: Mapping[str, object] | None = None,
 ) -> DecodePool:
     """Decode videos in processes of their own; they start at once, not with the first event.
@@ -65,8 +67,7 @@ def decode_videos(
         max_in_flight_mb: frames that wait for the consumer, in MiB.
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         sampling, hwaccel: see `VideoDecoder`.
-        insets: rule by which pictures within the picture are looked for, see `video.pip.detector`;
-            empty for none.
+        insets: how embedded pictures are detected, and how many at a time; by default none.
         options: more arguments for another decoder, of types that JSON knows.
 
     Returns:
@@ -82,7 +83,7 @@ def decode_videos(
         "decoder": decoder,
         "preprocess": asdict(preprocess),
         "fps": fps,
-        "insets": insets,
+        "insets": str(insets),
         "idle_seconds": idle_seconds,
         "memory_mb": memory_mb,
         "how": {

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import VideoError
-from ..records import Preprocess
+from ..records import InsetRule, Preprocess
 from .memory import is_out_of_memory, limit_memory
 from .protocol import Kind, send
 
@@ -165,8 +165,8 @@ def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
 
 
 def _inset_finder(job: dict[str, Any]) -> Any:
-    insets = importlib.import_module("...video.pip.detector", __name__)
-    return insets.InsetFinder(job["insets"])
+    detector = importlib.import_module("...video.pip.detector", __name__)
+    return detector.InsetFinder(InsetRule.parse(job["insets"]))
 
 
 def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -6,10 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ..config import ExtractConfig
 from ..errors import InputError
 from ..inputs import Listing, printable
-from ..records import Failure, VideoRef
+from ..records import Failure, InsetRule, VideoRef
 from ..store import StoreWriter
+from ..video.pip.detector import require_supported
 from .identity import (
     Identity,
     difference,
@@ -22,6 +24,36 @@ from .report import ExtractReport
 
 _FIRST = 100  # listed files that are looked at before anything is recorded
 _FEWEST = 10  # a shorter list may be of missing files alone: each is named on the screen
+
+
+def choose_insets(
+    config: ExtractConfig, model_insets: int, stored: InsetRule | None = None
+) -> InsetRule:
+    """Decide how a run of stage one detects insets, and how many at a time.
+
+    The number in the settings comes first, then the store's, then the model's. Insets of queries
+    are searched with `CompareConfig.query_insets` only, so queries have none unless the settings
+    say so. A store keeps the version of the rule that it was made with: features of two versions
+    cannot be compared.
+
+    Args:
+        config: settings of stage one.
+        model_insets: number of insets that the model is made for.
+        stored: rule of the store that is to be extended; None for a new store.
+
+    Returns:
+        The rule; its limit may be 0. If it differs from the store's, the store refuses it.
+
+    Raises:
+        InputError: this program does not know the store's rule.
+    """
+    if stored is not None:
+        require_supported(stored)
+        if config.insets in (None, stored.limit):
+            return stored
+    if config.insets is not None:
+        return InsetRule(limit=config.insets)
+    return InsetRule(limit=0 if config.as_queries or config.mirrored else model_insets)
 
 
 def plan(

@@ -28,12 +28,11 @@ from ..decode import (
 )
 from ..errors import InputError
 from ..inputs import Listing, printable
-from ..records import Failure, SourceInfo, VideoRef
+from ..records import Failure, InsetRule, SourceInfo, VideoRef
 from ..store import StoreWriter, VideoWriter, create_or_append, read_spec
 from ..video import RULES
-from ..video.pip.detector import most_of, rule_of
 from .batching import Batcher, FrameBatch, Slot
-from .plan import first_missing, places, plan, refuse_missing
+from .plan import choose_insets, first_missing, places, plan, refuse_missing
 from .report import ExtractReport
 
 if TYPE_CHECKING:
@@ -86,36 +85,22 @@ def extract_features(
         refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
     spec = net.spec(config.fps, RULES[config.sampling])
-    insets = _insets_of(store, config, net)
-    spec = with_fields(spec, mirrored=config.mirrored, insets=insets)
+    stored = read_spec(store).inset_rule if Path(store).exists() else None
+    insets = choose_insets(config, net.insets, stored)
+    spec = with_fields(spec, mirrored=config.mirrored, insets=str(insets))
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = plan(videos, writer, retry_failed, replace)
         report.store_notes = list(writer.notes)
         if missing:
             refuse_missing(videos, todo, writer.failures)
-        report.insets = most_of(insets)
-        report.older_insets = insets != rule_of(report.insets)
+        report.insets = insets.limit
+        report.older_insets = insets != InsetRule(limit=insets.limit)
         run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
         run.unsure = videos.unsure if isinstance(videos, Listing) else ()
         if todo:
             run.work()
     return report
-
-
-def _insets_of(store: str | Path, config: ExtractConfig, net: FeatureNet) -> str:
-    """The rule of insets: as many as asked, else as in the store there is, else the model's.
-
-    A store goes on by the rule that it was begun with.
-
-    Those of queries are for `CompareConfig.query_insets`, which is asked for, too.
-    """
-    begun = read_spec(store).insets if Path(store).exists() else None
-    if config.insets is not None:
-        return rule_of(config.insets, begun or "")
-    if begun is not None:
-        return begun
-    return rule_of(0 if config.as_queries or config.mirrored else net.insets)
 
 
 def _rooted(source: SourceInfo) -> SourceInfo:
@@ -172,7 +157,7 @@ class _Run:
             memory_mb=config.decoder_memory_mb,
             sampling=config.sampling,
             hwaccel=config.hwaccel,
-            insets=self.writer.spec.insets,
+            insets=self.writer.spec.inset_rule,
         ) as events:
             self.report.decode = events.stats
             for event in self._awaited(events):

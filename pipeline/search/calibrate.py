@@ -162,7 +162,7 @@ def _manner(
         "fps": spec.fps,
         "sampling": spec.sampling,
         "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
-        "query_vectors": queries.spec.query_vectors,
+        "query_vectors": queries.spec.query_descriptors,
         "insets": database.insets,
         "query_insets": queries.insets if config.query_insets else 0,
         "adapted": _adapted(model, config),

@@ -17,12 +17,12 @@ import numpy as np
 from ..config import MAX_PIXELS
 from ..errors import VideoError
 from ..records import Preprocess, SourceInfo
-from .allowance import PICTURE_BYTES
 from .bitstream import UnclearError
 from .container import number
 from .demuxer import PacketReader
 from .frame_converter import PictureMaker
 from .hwaccel import PLANAR
+from .limits import DEFAULT_LIMITS, DecodeLimits
 from .reasons import explained
 from .sampling import (
     MAX_HOLD,
@@ -73,6 +73,7 @@ class VideoDecoder:
         hwaccel: see `hwaccel.open_on_device`. What a device cannot decode without a fault is
             decoded again in software.
         max_pixels: larger pictures are refused before they are decoded.
+        limits: when reading or sampling stops.
 
     Attributes:
         source: what is known of the file; width and height as shown once a sample is out.
@@ -89,21 +90,23 @@ class VideoDecoder:
         path: str,
         preprocess: Preprocess,
         fps: float = 1.0,
+        *,
         min_frames: int = 1,
         tick: Callable[[], None] = lambda: None,
         full: bool = False,
         sampling: str = "frames",
         hwaccel: str = "none",
         max_pixels: int = MAX_PIXELS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._max_pixels = max_pixels
+        self._max_pixels, self._limits = max_pixels, limits
         self._path, self._fps, self._min_frames, self._tick = path, fps, min_frames, tick
-        self._reader = PacketReader(path, tick, hwaccel, max_pixels)
+        self._reader = PacketReader(path, tick, hwaccel, max_pixels, limits)
         self._picture = PictureMaker(preprocess, self._reader.stream.codec_context.name)
         self._hwaccel, self.on_device = hwaccel, False
         self._keyframes_only = sampling == "keyframes"
         self._rate, self._doubted = _rate(self._reader)
-        self.source = _plausible(self._reader.source, self._rate, bool(self._doubted))
+        self.source = _plausible(self._reader.source, self._rate, bool(self._doubted), limits)
         self.note = ""
         # Of a short one all is decoded anyway, to see whether it is too short and damaged.
         long = self.source.duration * fps > min_frames
@@ -156,7 +159,9 @@ class VideoDecoder:
 
     def _reopen(self) -> None:
         self._reader.close()
-        self._reader = PacketReader(self._path, self._tick, self._hwaccel, self._max_pixels)
+        self._reader = PacketReader(
+            self._path, self._tick, self._hwaccel, self._max_pixels, self._limits
+        )
 
     def _selected(self) -> Iterator[tuple[float, np.ndarray]]:
         """All samples, or those until something is not plain; then the file is open anew."""
@@ -252,10 +257,10 @@ def _rate(reader: PacketReader) -> tuple[float, str]:
     return rate, ""
 
 
-def _plausible(source: SourceInfo, rate: float, counted: bool) -> SourceInfo:
+def _plausible(source: SourceInfo, rate: float, counted: bool, limits: DecodeLimits) -> SourceInfo:
     """Without a rate and a length that the file cannot have; a length of 0 is an unknown one."""
     fps = rate if counted or source.fps > MAX_RATE else source.fps
-    long = source.duration > MAX_HOLD + max(0, source.size) / PICTURE_BYTES
+    long = source.duration > MAX_HOLD + max(0, source.size) / limits.picture_bytes
     return replace(source, fps=fps, duration=0.0 if counted or long else source.duration)
 
 

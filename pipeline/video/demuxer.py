@@ -14,16 +14,10 @@ from ..config import MAX_PIXELS
 from .allowance import Allowance
 from .container import AV_ERRORS, choose_stream, describe, open_container, reason_text
 from .evidence import Evidence
+from .limits import DEFAULT_LIMITS, DecodeLimits
 from .tail import content_end
 
-MAX_READ_ERRORS = 16  # in a row, until reading on is given up
-ERROR_BYTES = 32 << 10  # of the file for one more; at each error demuxers pass over 64 KiB or more
-MAX_IDLE_PACKETS = (
-    1_000_000  # without a sample, and as many without content: 11 hours at 25 a second
-)
-MAX_WAITING_PACKETS, MAX_WAITING_BYTES = 500, 32 << 20  # behind a gap, for sound
-MAX_IDLE_SECONDS = 600.0  # of processor time without a sample
-_LEAST_REST = 16 << 10  # bytes
+_MIN_REST = 16 << 10  # bytes
 _CHUNK_HEADER = 8  # bytes, of AVI; behind a hole positions are those behind it
 # Decoders of pictures without coding; black ones may be zeros.
 RAW = {"rawvideo", "v210", "v308", "v408", "v410", "r210", "yuv4", "bmp"}
@@ -40,6 +34,7 @@ class PacketReader:
         path: the file.
         tick: called for every packet, as a sign of life.
         hwaccel, max_pixels: see `open_container`.
+        limits: when reading stops.
 
     Attributes:
         stream: the `av` stream; stream_note: which it is, if there are several.
@@ -62,8 +57,9 @@ class PacketReader:
         tick: Callable[[], None] = lambda: None,
         hwaccel: str = "none",
         max_pixels: int = MAX_PIXELS,
+        limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._tick = tick
+        self._tick, self.limits = tick, limits
         self.content_end: int | None = None
         self._open(path, hwaccel, max_pixels)
         zeros = content_end(path, tick)
@@ -73,13 +69,14 @@ class PacketReader:
             self.content_end = zeros
             self._open(path, hwaccel, max_pixels)
         self.evidence = Evidence(path, self.formats, self.stream.index)
-        self.allowance = Allowance(self.formats, self.source.size)
+        self.allowance = Allowance(self.formats, self.source.size, limits)
         self.count = self.failures = 0
         self.error = self.stopped = ""
         self.end = self._told_end = float("-inf")
         self._cut = float("inf")  # begin of the pictures that an edit list leaves out at the end
         self._in_a_row = 0  # failures since the last packet
-        self._most_in_a_row = MAX_READ_ERRORS + max(0, self.source.size) // ERROR_BYTES
+        more_errors = max(0, self.source.size) // limits.error_bytes
+        self._max_in_a_row = limits.max_read_errors + more_errors
         self._seen_end = 0.0  # seconds since the container's start, of all streams that are read
         self._shift = 0  # ticks by which times are late since a hole
         self._doubted = False  # a hole was passed, and no picture behind it was looked up yet
@@ -114,7 +111,7 @@ class PacketReader:
     def _is_fragment_lost(self) -> bool:
         """A lot behind the last fragment that could be read; an index of fragments is small."""
         rest = self.source.size - self.evidence.read
-        return self._fragmented and rest > max(_LEAST_REST, self.source.size // 20)
+        return self._fragmented and rest > max(_MIN_REST, self.source.size // 20)
 
     def close(self) -> None:
         self._container.close()
@@ -130,18 +127,19 @@ class PacketReader:
         """
         waiting: deque[Any] = deque()
         size, tables = 0, "mov" in self.formats and not self._fragmented
+        max_packets, max_bytes = self.limits.max_waiting_packets, self.limits.max_waiting_bytes
         for packet in self._read():
             waiting.append(packet)
             size += packet.size
             late = not tables and self.evidence.is_late()
-            if not late or len(waiting) > MAX_WAITING_PACKETS or size > MAX_WAITING_BYTES:
+            if not late or len(waiting) > max_packets or size > max_bytes:
                 yield from waiting
                 waiting.clear()
                 size = 0
         yield from waiting
 
     def _read(self) -> Iterator[Any]:
-        while self._in_a_row < self._most_in_a_row and not self.stopped:
+        while self._in_a_row < self._max_in_a_row and not self.stopped:
             try:
                 for packet in self._container.demux():
                     self._tick()
@@ -246,10 +244,11 @@ class PacketReader:
         """Too much was read without a sample; sets `stopped`."""
         self._empty = 0 if packet.size else self._empty + 1
         self._idle += 1
-        if self._empty > MAX_IDLE_PACKETS:
-            self.stopped = f"more than {MAX_IDLE_PACKETS} packets without content in a row"
-        elif self._idle > MAX_IDLE_PACKETS:
-            self.stopped = f"no new sample in {MAX_IDLE_PACKETS} packets"
-        elif self._idle % 64 == 0 and time.process_time() - self._idle_since > MAX_IDLE_SECONDS:
-            self.stopped = f"no new sample in {MAX_IDLE_SECONDS:.0f} s of processor time"
+        packets, seconds = self.limits.max_idle_packets, self.limits.max_idle_seconds
+        if self._empty > packets:
+            self.stopped = f"more than {packets} packets without content in a row"
+        elif self._idle > packets:
+            self.stopped = f"no new sample in {packets} packets"
+        elif self._idle % 64 == 0 and time.process_time() - self._idle_since > seconds:
+            self.stopped = f"no new sample in {seconds:.0f} s of processor time"
         return bool(self.stopped)

@@ -140,7 +140,9 @@ def test_a_calibration_of_floats_is_not_for_signs(folder):
 def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
     """By the best of many looks unrelated videos score higher."""
     model = load_model(folder / "model")
-    made_with = features.spec(model.features_digest, query_vectors=15, views="of another test")
+    made_with = features.spec(
+        model.features_digest, query_descriptors=15, augmentation_digest="of another test"
+    )
     run("calibrate", *sides(folder))
     (calibration,) = load_model(folder / "model").calibrations
     with_views = features.fill(folder / "views.h5", made_with, {"q": np.ones((4, 24, 16))})

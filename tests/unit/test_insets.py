@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from pipeline.config import ExtractConfig
 from pipeline.errors import InputError
+from pipeline.extraction.plan import choose_insets
 from pipeline.image.resize import resize_crop
-from pipeline.records import Preprocess
+from pipeline.records import InsetRule, Preprocess
 from pipeline.video.pip import detector, tracking
-from pipeline.video.pip.detector import RULE, InsetFinder, shown
+from pipeline.video.pip.detector import VERSIONS, InsetFinder, shown
 from pipeline.video.pip.outline import Outline
 from pipeline.video.pip.tracking import lasting, wandering
 from tests.insets import CORNERS, SIZE, texture, tilted, within
@@ -98,7 +100,7 @@ def test_what_is_cut_out_is_the_guest_without_the_edge():
 
 def through(pictures: np.ndarray, most: int = 2) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Number -> (seconds, images) of all that is found in a video, one sample a second."""
-    finder, found = InsetFinder(detector.rule_of(most)), []
+    finder, found = InsetFinder(InsetRule(limit=most)), []
     for second, picture in enumerate(pictures):
         found += finder.add(float(second), picture)
     found += finder.flush()
@@ -268,22 +270,47 @@ def test_none_is_looked_for_where_none_is_asked_for():
 
 
 def test_the_rule_in_a_store():
-    assert detector.rule_of(0) == "" and detector.most_of("") == 0
-    assert detector.rule_of(2) == f"{RULE} 2" == "edges/3 2" and detector.most_of("edges/2 2") == 2
-    for unknown in ("edges/4 2", "edges/2", "edges/2 x", "edges/1 5"):
-        for use in (detector.most_of, InsetFinder, lambda rule: detector.rule_of(2, rule)):
+    assert str(InsetRule()) == str(InsetRule("edges/1", 0)) == ""
+    assert InsetRule.parse("") == InsetRule() and InsetRule.parse("edges/2 2").limit == 2
+    assert str(InsetRule(limit=2)) == f"{VERSIONS[-1]} 2" == "edges/3 2"
+    for malformed in ("edges/2", "edges/2 x", "edges/3 0", " 2", "edges/3 -1", "edges/3 2 1"):
+        with pytest.raises(ValueError, match="expected a rule and a number"):
+            InsetRule.parse(malformed)
+    for text in ("edges/4 2", "edges/1 5", "boxes/1 2"):
+        unknown = InsetRule.parse(text)
+        assert str(unknown) == text
+        for use in (InsetFinder, lambda rule: choose_insets(ExtractConfig(), 2, rule)):
             with pytest.raises(InputError, match="does not know; use the version"):
                 use(unknown)
 
 
-def test_a_store_goes_on_by_the_rule_that_it_was_begun_with():
-    assert detector.rule_of(2, "edges/1 2") == "edges/1 2"  # as many as asked
-    assert detector.rule_of(2, "edges/2 2") == "edges/2 2"
-    assert detector.rule_of(1, "edges/1 2") == "edges/3 1"  # another number: refused by the store
-    assert detector.rule_of(2, "") == "edges/3 2" and detector.rule_of(0, "edges/1 2") == ""
+@pytest.mark.parametrize(
+    ("settings", "stored", "expected"),
+    [
+        ({}, None, "edges/3 3"),  # the model's number
+        ({}, "edges/1 2", "edges/1 2"),
+        ({}, "", ""),
+        ({"insets": 2}, "edges/1 2", "edges/1 2"),
+        ({"insets": 2}, "edges/2 2", "edges/2 2"),
+        ({"insets": 1}, "edges/1 2", "edges/3 1"),  # another number: the store refuses it
+        ({"insets": 2}, "", "edges/3 2"),
+        ({"insets": 0}, "edges/1 2", ""),
+        ({"insets": 2}, None, "edges/3 2"),
+        ({"as_queries": True}, None, ""),
+        ({"mirrored": True}, None, ""),
+        ({"as_queries": True}, "edges/2 1", "edges/2 1"),
+        ({"as_queries": True, "insets": 2}, None, "edges/3 2"),
+    ],
+)
+def test_who_decides_on_insets(settings, stored, expected):
+    rule = None if stored is None else InsetRule.parse(stored)
+    assert str(choose_insets(ExtractConfig(**settings), 3, rule)) == expected
+
+
+def test_what_each_version_of_the_rule_finds():
     for pictures, since in ((tilted(texture(2)), 2), (hand_held(), 3)):
         for version in (1, 2, 3):
-            finder = InsetFinder(f"edges/{version} 2")
+            finder = InsetFinder(InsetRule(f"edges/{version}", 2))
             for second, picture in enumerate(pictures):
                 assert finder.add(float(second), picture) == []
             assert len(finder.flush()) == (version >= since), (version, since)
@@ -326,7 +353,7 @@ def test_what_comes_back_is_cut_out_where_it_is():
 
 def test_stores_of_before_keep_every_picture_of_a_still_inset():
     guest = np.repeat(texture(2, 1, 80, 90), 9, axis=0)
-    finder = InsetFinder("edges/1 2")
+    finder = InsetFinder(InsetRule("edges/1", 2))
     for second, picture in enumerate(within(texture(1), guest, 40, 50)):
         finder.add(float(second), picture)
     (inset,) = finder.flush()

@@ -21,7 +21,7 @@ X265 = {"preset": "ultrafast", "x265-params": "log-level=none:keyint=20:scenecut
 
 def decode(path: Path, fps: float = 1.0, min_frames: int = 1) -> tuple[list[float], list[int], str]:
     """Seconds, numbers and note."""
-    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames, sampling="keyframes")
+    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames=min_frames, sampling="keyframes")
     samples = [(seconds, clips.read_number(image)) for seconds, image in decoder]
     return [s for s, _ in samples], [n for _, n in samples], decoder.note
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.records import InsetRule
 from pipeline.video.pip.detector import InsetFinder, shown
 from pipeline.video.pip.outline import Outline
 from pipeline.video.pip.quadrilaterals import quadrilaterals, straightened
@@ -123,7 +124,7 @@ def test_pictures_of_any_size(size):
 def test_a_filmed_screen_in_pictures_of_any_size(size):
     side = np.linspace(0, SIZE - 1, size).round().astype(int)
     pictures = tilted(texture(2))[:, side][:, :, side]
-    finder, insets = InsetFinder("edges/2 2"), []
+    finder, insets = InsetFinder(InsetRule("edges/2", 2)), []
     for second, picture in enumerate(pictures):
         insets += finder.add(float(second), picture)
     (inset,) = insets + finder.flush()

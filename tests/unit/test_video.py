@@ -46,7 +46,7 @@ def numbers(path: Path, fps: float = 1.0) -> list[int]:
 
 def decode(path: Path, fps: float = 1.0, min_frames: int = 4) -> tuple[list[float], list[int], str]:
     """Seconds, numbers and note."""
-    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames)
+    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames=min_frames)
     samples = [(seconds, clips.read_number(image)) for seconds, image in decoder]
     return [s for s, _ in samples], [n for _, n in samples], decoder.note
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from ...config import MOST_INSETS
 from ...errors import InputError
+from ...records import InsetRule
 from .outline import Outline
 from .quadrilaterals import straightened
 from .rectangles import cut
@@ -37,8 +38,7 @@ from .tracking import lasting, wandering
 # Another one whenever other insets would be found in the same pictures. Of stores that were begun
 # before: edges/1, upright edges alone, outlines as each stretch has them, and still pictures as
 # often as they are there; edges/2, sharp corners alone, and nothing that wanders.
-RULES = "edges/1", "edges/2", "edges/3"
-RULE = RULES[-1]
+VERSIONS = "edges/1", "edges/2", "edges/3"
 STRETCH = 16  # frames that are judged together
 _BLOCK, _STILL = 8, 4  # pixels; mean levels by which no block of still pictures differs
 _STEADY = 2  # pixels by which finding an outline may err
@@ -65,16 +65,16 @@ class InsetFinder:
     long as it is there; what comes after it may take its number.
 
     Args:
-        rule: see `rule_of`; empty looks for none.
+        rule: version and limit; a limit of 0 detects none.
 
     Raises:
         InputError: a rule that this version does not know.
     """
 
-    def __init__(self, rule: str) -> None:
-        self._most = most_of(rule)
-        name = rule.partition(" ")[0]
-        self._version = RULES.index(name) + 1 if self._most else 0
+    def __init__(self, rule: InsetRule) -> None:
+        require_supported(rule)
+        self._limit = rule.limit
+        self._version = VERSIONS.index(rule.version) + 1
         self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
         self._seconds: list[float] = []  # of those not judged yet
         self._last: dict[int, Outline] = {}  # of each number
@@ -83,7 +83,7 @@ class InsetFinder:
 
     def add(self, seconds: float, picture: np.ndarray) -> list[Inset]:
         """Take the next sample; what was found if it completes a stretch."""
-        if not self._most:
+        if not self._limit:
             return []
         self._recent.append(picture)
         self._seconds.append(seconds)
@@ -96,7 +96,7 @@ class InsetFinder:
         pictures, seconds = np.stack(self._recent), np.array(self._seconds)
         fresh = pictures[-len(seconds) :]
         self._seconds = []
-        found = lasting(pictures, self._most, self._version)
+        found = lasting(pictures, self._limit, self._version)
         numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
         self._last |= numbered
         self._before = set(numbered)
@@ -161,7 +161,7 @@ class InsetFinder:
 
     def _free(self, taken: set[int]) -> int:
         """A number that nothing has had so far, if there is one."""
-        all_numbers = range(1, self._most + 1)
+        all_numbers = range(1, self._limit + 1)
         left = [n for n in all_numbers if n not in taken]
         return min(left, key=lambda n: (n in self._last, n))
 
@@ -192,32 +192,14 @@ def _differ(picture: np.ndarray, other: np.ndarray) -> bool:
     return bool(blocks.max() > _STILL * 3 * _BLOCK * _BLOCK)
 
 
-def rule_of(most: int, begun: str = "") -> str:
-    """What a store's spec says of so many insets, empty for none.
-
-    Args:
-        begun: the rule of a store that is there, which goes on as it was begun.
+def require_supported(rule: InsetRule) -> None:
+    """Refuse a rule that this program cannot apply; a rule without insets is always supported.
 
     Raises:
-        InputError: that rule is one that this version does not know.
+        InputError: another version, or more insets than can be detected at a time.
     """
-    if begun and most_of(begun) == most:
-        return begun
-    return f"{RULE} {most}" if most else ""
-
-
-def most_of(rule: str) -> int:
-    """How many insets a store's spec asks for.
-
-    Raises:
-        InputError: a rule that this version does not know.
-    """
-    name, _, number = rule.partition(" ")
-    if not rule:
-        return 0
-    if name not in RULES or number not in map(str, range(1, MOST_INSETS + 1)):
+    if rule.limit and (rule.version not in VERSIONS or rule.limit > MOST_INSETS):
         raise InputError(
-            f"insets found by the rule {rule!r}, which this version does not know; use the version "
-            "that made the store, or make a new store"
+            f"insets found by the rule {str(rule)!r}, which this version does not know; use the "
+            "version that made the store, or make a new store"
         )
-    return int(number)

@@ -27,7 +27,6 @@ from ..demuxer import PacketReader
 from ..sampling import Clock
 from .sample_planner import Foresight, Picture
 
-MAX_WAITING = 32 << 20  # bytes of packets kept to see whether they are needed
 # Codecs with a gain, in containers known to give each picture its packet and its time. The others
 # (VP8, VP9, AV1, Theora, H.263 and its kin, GIF, ...) have hardly a picture that no other needs;
 # FFV1's decoder patches damage over with old pictures and calls it no error.
@@ -105,7 +104,7 @@ class SelectiveDecode:
                 yield from self._feed(self._idle + 1)
             else:
                 self._idle += 1
-        if self._bytes > MAX_WAITING:
+        if self._bytes > self._reader.limits.max_undecoded_bytes:
             yield from self._feed(self._idle)
 
     def _droppable(self) -> bool:
