@@ -56,7 +56,7 @@ def table(results: Results, truth: Truth, threshold: float) -> list[str]:
             right = "" if (verdict == "copy") == (query in truth[name]) else "  WRONG"
             lines.append(f"  {name:{width}}  {score:6.3f}  {verdict}{right}")
         if len(unrelated) > 2:
-            lines.append(f"  {f'... and {len(unrelated) - 2} other unrelated videos, lower':{width}}")
+            lines.append(f"  ... and {len(unrelated) - 2} other unrelated videos, lower")
     return lines
 
 

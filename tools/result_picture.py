@@ -4,7 +4,7 @@
     make demo
     python tools/result_picture.py results.json demo docs/result.jpg
 
-Every still is a frame of the video that was searched or found, as it lies in `examples/` or DEMO_FOLDER.
+Every still is a frame of the query in `examples/` or of a copy in the folder of the demo.
 """
 
 from __future__ import annotations
