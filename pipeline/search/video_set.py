@@ -190,7 +190,7 @@ class Collection:
     @property
     def row_shape(self) -> tuple[int, int]:
         """Of one frame's vectors, as `read` gives them."""
-        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
+        return self.spec.descriptors, stored_values(self.dtype, self.spec.dims)
 
     def read(
         self, video: int, start: int, stop: int, out: np.ndarray, checksum: bool = True

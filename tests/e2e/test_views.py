@@ -205,7 +205,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     with open_store(plain) as a, open_store(queries) as b:
         assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 38
         assert not {"query_vectors", "views"} & a.spec.as_json().keys()
-        assert b.spec.views == load_model(default_model_dir()).views_digest
+        assert b.spec.augmentation_digest == load_model(default_model_dir()).views_digest
         assert a.spec.fingerprint == b.spec.as_database.fingerprint
     exact = CompareConfig(precision="float32")
     without = compute_similarity(plain, plain, config=exact)
