@@ -151,7 +151,7 @@ class VideoDecoder:
             self.note = self._final_note(decode, clock, decode.covered) or self._sparse_note(decode)
             return
         if self.selective:
-            yield from self._selected()
+            yield from self._selective_samples()
         if not self.selective:
             decode, clock = self._pass(FullDecode)
             yield from self._images(decode)
@@ -163,7 +163,7 @@ class VideoDecoder:
             self._path, self._tick, self._hwaccel, self._max_pixels, self._limits
         )
 
-    def _selected(self) -> Iterator[tuple[float, np.ndarray]]:
+    def _selective_samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield all samples, or samples up to an unclear packet; then the file is reopened."""
         try:
             yield from self._images(self._pass(SelectiveDecode)[0])
