@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MAX_PIXELS
+from ..config import MAX_PIXELS, Sampling
 from ..errors import VideoError
 from ..records import Preprocess, SourceInfo
 from .allowance import PICTURE_BYTES
@@ -40,7 +40,8 @@ from .strategies.selective import SelectiveDecode, applicable
 TOLERATED = 3  # undecodable packets that are no damage worth the name
 TOLD = 3  # places of one kind that a note names
 SPARSE = 30.0  # seconds a keyframe, from which on it is worth a note
-RULES = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}  # setting: name of the rule
+# Setting to the name of the rule.
+RULES: dict[Sampling, str] = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}
 
 
 def sample_frames(

@@ -13,7 +13,7 @@ LAYERS = [
     "errors text child_python",
     "scratch",
     "records",
-    "checks quantization",
+    "checks quantization settings",
     "config short_videos image default_model metrics",
     "calibration",
     "folders",
@@ -46,6 +46,7 @@ OWNERS = {
     "h5py": {"store"},
     "zarr": {"store"},
     "click": {"cli"},
+    "msgspec": {"settings"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 
@@ -160,4 +161,4 @@ def test_start_is_light(command):
     )
     assert run.returncode == 0
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
-    assert not loaded & {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml"}
+    assert not loaded & {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec"}
