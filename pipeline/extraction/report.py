@@ -9,7 +9,7 @@ from ..decode import DecodeStats
 from ..records import Failure
 
 
-@dataclass
+@dataclass(repr=False)
 class ExtractReport:
     """What stage one did; kept up to date while it runs.
 
@@ -62,6 +62,14 @@ class ExtractReport:
     network_seconds: float = 0.0
     seconds: float = 0.0
     decode: DecodeStats = field(default_factory=DecodeStats)
+
+    def __repr__(self) -> str:
+        failed = len(self.failures) + len(self.known_failures)
+        return (
+            f"<ExtractReport: {self.listed} listed, {len(self.stored)} stored, {self.already} were "
+            f"there, {failed} failed, {len(self.changed)} changed, {len(self.refused)} refused; "
+            f"{self.frames} frames in {self.seconds:.1f} s>"
+        )
 
     @property
     def complete(self) -> bool:

@@ -62,6 +62,13 @@ class FeatureStore(ABC):
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures
 
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {str(self.path)!r}: {len(self)} videos, "
+            f"{self.spec.vectors} x {self.spec.dims} {self.encoding} a frame, "
+            f"{self.spec.fps:g} frames a second>"
+        )
+
     def __len__(self) -> int:
         return len(self._index.videos)
 
