@@ -39,11 +39,11 @@ DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
 class ExtractConfig(Section):
     """Settings of stage one."""
 
-    fps: float = setting(1.0, "Frames sampled a second of video.", "--fps", gt=0, le=60)
+    fps: float = setting(1.0, "Frames sampled per second of video.", "--fps", gt=0, le=60)
     sampling: Sampling = setting(
         "frames",
-        "Which frames are taken: frames at even distances, or of each step the nearest "
-        "keyframe, which is much faster and less exact.",
+        "Which frames are taken: frames at even distances, or the nearest keyframes, which is "
+        "much faster and less exact.",
         "--sampling",
     )
     mirrored: bool = setting(
@@ -53,16 +53,16 @@ class ExtractConfig(Section):
     )
     as_queries: bool = setting(
         False,
-        "The videos will be queries: store the views that find them in other pictures as well. "
+        "The videos will be queries: store query views as well, which find them in other pictures. "
         "Such a store can still be searched.",
         "--as_queries",
     )
     dims: int | None = setting(
-        None, "Values kept of each region vector.", "--dims", null="all the model has", ge=1
+        None, "Values kept of each descriptor.", "--dims", null="all the model has", ge=1
     )
     dtype: Dtype | None = setting(
         None,
-        "How the store keeps region vectors: int8 takes half of float16, binary (signs alone) "
+        "How the store keeps descriptors: int8 takes half of float16, binary (signs alone) "
         "a sixteenth.",
         "--dtype",
         null="as in the store, in a new one float16",
@@ -114,8 +114,8 @@ class ExtractConfig(Section):
     )
     insets: int | None = setting(
         None,
-        "Pictures within the picture to look for (picture in picture, split screens), at most "
-        "this many at a time; 0: none.",
+        "Insets to look for (picture in picture, split screens), at most this many at a time; "
+        "0: none.",
         "--insets",
         null="as in the store, in a new one as the model asks for, of queries none",
         ge=0,
@@ -144,7 +144,7 @@ class CompareConfig(Section):
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
     batch_size: int = setting(
         1024,
-        "Pairs in one run of the similarity network, at most; long videos make it fewer.",
+        "Pairs in one run of the comparator, at most; long videos make it fewer.",
         "--batch_sz_sim",
         ge=1,
     )
@@ -161,8 +161,8 @@ class CompareConfig(Section):
     )
     query_insets: bool = setting(
         False,
-        "Search also for the pictures within the queries' pictures (picture in picture, split "
-        "screens), the best score counts: finds the original of a video that shows it small.",
+        "Search also for the insets of queries (picture in picture, split screens), the best score "
+        "counts: finds the original of a video that shows it small.",
         "--query_insets",
     )
     adapt: bool = setting(
@@ -202,15 +202,15 @@ class TrainConfig(Section):
     )
     whitening: Whitening = setting(
         "pca",
-        "keep: the start model's, so that stores stay valid; pca and paired fit it anew, "
-        "paired so that what copies disturb is made small, and take it if it does better on "
+        "keep: that of the start model, so that stores stay valid. pca, paired: fit it anew, "
+        "paired so that what copies disturb counts for less; it is taken if it does better on "
         "validation.",
         "--whitening",
     )
     whitening_frames: int = setting(3000, "Frames that the whitening is fitted on, at most.", ge=1)
     dims: int | None = setting(
         None,
-        "Values of a region vector after a whitening that is fitted.",
+        "Values of a descriptor after a whitening that is fitted.",
         null="as many as there were",
         ge=1,
     )
@@ -221,7 +221,9 @@ class TrainConfig(Section):
         le=1,
     )
     similarity_function: ModelFunction | None = setting(
-        None, "What the head is trained for.", null="that of the start model"
+        None,
+        "Similarity function that the comparator is trained for.",
+        null="that of the start model",
     )
     attention: bool = setting(True, "Train attention as well, not the comparator alone.")
     start: Literal["average", "random"] = setting(
@@ -234,18 +236,20 @@ class TrainConfig(Section):
         ge=0,
         lt=1,
     )
-    loss: Literal["infonce", "triplet"] = setting("infonce", "What training makes small.")
-    temperature: float = setting(0.05, "Of the InfoNCE loss.", gt=0)
-    margin: float = setting(0.5, "Of the triplet loss.", ge=0)
+    loss: Literal["infonce", "triplet"] = setting("infonce", "Loss that training makes small.")
+    temperature: float = setting(0.05, "Temperature of the InfoNCE loss.", gt=0)
+    margin: float = setting(0.5, "Margin of the triplet loss.", ge=0)
     regularisation: float = setting(
         1.0, "Weight of what the comparator gives beyond [-1, 1].", ge=0
     )
     self_weight: float = setting(
         0.1, "Weight of self-similarity near 1 and of hardest negatives near 0.", ge=0
     )
-    batch_clips: int = setting(24, "Clips of a batch.", ge=2)
-    batch_copies: int = setting(1, "Copies of each clip of a batch.", ge=1)
-    window: int = setting(16, "Frames of a clip or copy that are compared.", ge=4, multiple_of=4)
+    batch_clips: int = setting(24, "Clips in a batch.", ge=2)
+    batch_copies: int = setting(1, "Copies of each clip in a batch.", ge=1)
+    window: int = setting(
+        16, "Frames of a clip or copy that are compared in a batch.", ge=4, multiple_of=4
+    )
     clean_share: float = setting(
         0.7, "How often a query is the clip itself and not one more copy.", ge=0, le=1
     )
@@ -255,7 +259,7 @@ class TrainConfig(Section):
     epochs: int = setting(
         30, "Epochs, at most; one is `steps` batches and a validation.", "--epochs", ge=1
     )
-    steps: int = setting(40, "Batches of an epoch.", ge=1)
+    steps: int = setting(40, "Batches in an epoch.", ge=1)
     patience: int = setting(
         8, "Epochs without a better validation mAP, after which training ends.", ge=1
     )

@@ -230,7 +230,7 @@ def _run(
     from ..search.run import compute_similarity
 
     weights = common.load_weights(model_dir)
-    if weights.layout.query > weights.regions and not queries.spec.query_vectors:
+    if weights.layout.query > weights.regions and not queries.spec.query_descriptors:
         common.say(
             f"note: the queries in {queries.path} were stored without --as_queries, so without "
             "further views of their pictures: crops and outlines, for instance, are missed more "

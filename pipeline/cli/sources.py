@@ -95,7 +95,7 @@ class Sources:
 
         as_queries = side != "database"
         if mirrored and like is not None:  # as the queries that they are the mirror of
-            as_queries = like.spec.query_vectors > 0
+            as_queries = like.spec.query_descriptors > 0
         config = replace(self.config.extract, as_queries=as_queries, mirrored=mirrored)
         if side != "database":
             config = replace(config, insets=self._query_insets())
@@ -132,14 +132,16 @@ class Sources:
 
         if not Path(path).exists():
             return config
-        return replace(config, as_queries=read_spec(path).query_vectors > 0, insets=None)
+        return replace(config, as_queries=read_spec(path).query_descriptors > 0, insets=None)
 
     def _as_in(self, config: ExtractConfig, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""
-        from ..video import RULES
+        from ..video import SAMPLING_RULES
 
         spec, default = like.spec, ExtractConfig()
-        sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)
+        sampling = next(
+            (name for name, rule in SAMPLING_RULES.items() if rule == spec.sampling), None
+        )
         if sampling is None:
             raise InputError(
                 f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "

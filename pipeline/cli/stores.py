@@ -44,7 +44,7 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
             if spec.insets:
                 streams.show(f"insets:       {insets} pictures within these, by {spec.insets}")
             streams.show(
-                f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.encoding}"
+                f"features:     {spec.descriptors} vectors a frame x {spec.dims} {opened.encoding}"
             )
             streams.show(f"size:         {frames * opened.frame_bytes / 1e6:.1f} MB of features")
             streams.show(f"model:        {spec.model} ({spec.digest[:16]})")

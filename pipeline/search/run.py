@@ -233,7 +233,9 @@ def _fill_table(
     geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
     query_side = _Side(queries, geometry, _QUERY_BLOCK_FRAMES)
     frames = _frames_in(config.block_mb, database)
-    database_side = _Side(database, geometry, frames, database.spec.regions, config.checksums)
+    database_side = _Side(
+        database, geometry, frames, database.spec.shared_descriptors, config.checksums
+    )
     scores = PairScores(query_side.pieces, database_side.pieces, geometry, function, places)
 
     def place(vectors: np.ndarray) -> Any:
@@ -261,7 +263,7 @@ def _fill_table(
 def _frames_in(megabytes: int, videos: Collection) -> int:
     # On the device int8 and signs are floats again: no more of them at once than of float16.
     value_bytes = max(2, videos.dtype.itemsize)
-    frame_bytes = videos.spec.vectors * videos.spec.dims * value_bytes
+    frame_bytes = videos.spec.descriptors * videos.spec.dims * value_bytes
     most = _MATRIX_CELLS // _QUERY_BLOCK_FRAMES
     return max(1, min((megabytes << 20) // frame_bytes, most))
 
@@ -300,7 +302,7 @@ def _fetch(
 def _require_views(queries: Collection, model: ModelWeights) -> None:
     """Refuse queries whose further vectors were made of other pictures than the model's are."""
     spec = queries.spec
-    if spec.query_vectors and spec.views != model.views_digest:
+    if spec.query_descriptors and spec.augmentation_digest != model.views_digest:
         raise FingerprintMismatchError(
             f"{queries.path} holds further vectors of queries, made of other pictures than "
             f"those of {model.name!r}: give --model_dir of the store's model, or extract them again"
@@ -320,7 +322,7 @@ class _Side:
     ) -> None:
         self.videos = videos
         self.checksums = checksums
-        self.vectors = vectors or videos.spec.vectors  # of a frame, the first so many
+        self.vectors = vectors or videos.spec.descriptors  # of a frame, the first so many
         self.pieces = plan_pieces(videos.lengths.tolist(), geometry, _PIECE_FRAMES)
         self.blocks = plan_blocks(self.pieces, budget)
 

@@ -79,7 +79,7 @@ class Collection:
         self.spec: FeatureSpec = stores[0].spec
         self.dtype = _common_dtype([s.dtype for s in stores])
         self.binary = any(s.encoding == "binary" for s in stores)
-        self.insets = max(s.spec.most_insets for s in stores)
+        self.insets = max(s.spec.inset_rule.limit for s in stores)
         self._stores = [where[video_id] for video_id in self.ids]
         self._own_ids = self.ids
         if any(prefixes):
@@ -190,7 +190,7 @@ class Collection:
     @property
     def row_shape(self) -> tuple[int, int]:
         """Of one frame's vectors, as `read` gives them."""
-        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
+        return self.spec.descriptors, stored_values(self.dtype, self.spec.dims)
 
     def read(
         self, video: int, start: int, stop: int, out: np.ndarray, checksum: bool = True

@@ -64,9 +64,8 @@ class FeatureStore(ABC):
 
     def __repr__(self) -> str:
         return (
-            f"<{type(self).__name__} {str(self.path)!r}: {len(self)} videos, "
-            f"{self.spec.vectors} x {self.spec.dims} {self.encoding} a frame, "
-            f"{self.spec.fps:g} frames a second>"
+            f"{type(self).__name__}({str(self.path)!r}, {len(self)} videos, per frame "
+            f"{self.encoding} [{self.spec.descriptors}, {self.spec.dims}], fps={self.spec.fps:g})"
         )
 
     def __len__(self) -> int:

@@ -170,7 +170,7 @@ def test_a_model_that_did_not_make_the_features_is_refused(tmp_path, query_vecto
 
 def test_queries_with_other_views_than_the_models_are_refused(tmp_path):
     digest = features.model().features_digest
-    made_with = features.spec(digest, query_vectors=1, views="a" * 64)
+    made_with = features.spec(digest, query_descriptors=1, augmentation_digest="a" * 64)
     vectors = features.region_vectors(8, 0).reshape(4, 18, 16)[:, :10]
     queries = features.fill(tmp_path / "q.h5", made_with, {"x": vectors})
     database = features.fill(tmp_path / "d.h5", features.spec(digest), {"x": vectors[:, :9]})

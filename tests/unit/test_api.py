@@ -143,18 +143,17 @@ def test_the_import_alone_loads_nothing():
 def test_objects_say_what_they_are(tmp_path, pixels):
     clip(tmp_path / "a.mp4", 50)
     report = extract_features({"a": tmp_path / "a.mp4"}, tmp_path / "s.h5")
-    assert repr(report).startswith("<ExtractReport: 1 listed, 1 stored, 0 were there, 0 failed")
+    assert "listed=1, already=0, stored=1, failed=0" in repr(report)
     with open_store(tmp_path / "s.h5") as store:
-        net = PixelNet().spec(1, "")
-        size = f"{net.vectors} x {net.dims} float16 a frame, 1 frames a second"
-        assert repr(store) == f"<Hdf5Store {str(tmp_path / 's.h5')!r}: 1 videos, {size}>"
-        frames = store.frames("a")
-        shape = (frames, net.vectors, net.dims)
-        assert repr(store.read("a")) == f"<VideoFeatures 'a': {shape} float16>"
+        spec = PixelNet().spec(1, "")
+        size = f"per frame float16 [{spec.descriptors}, {spec.dims}], fps=1"
+        assert repr(store) == f"Hdf5Store({str(tmp_path / 's.h5')!r}, 1 videos, {size})"
+        shape = [store.frames("a"), spec.descriptors, spec.dims]
+        assert repr(store.read("a")) == f"VideoFeatures('a', float16 {shape})"
 
 
 def test_a_model_says_what_it_is():
     text = repr(load_model(default_model_dir()))
-    assert text.startswith("<ModelWeights ") and len(text) < 250 and "512 values a frame" in text
+    assert text.startswith("ModelWeights('") and len(text) < 250 and ", 512], " in text
     visil = pipeline.ViSiL(similarity_function="symmetric_chamfer", precision="float32")
-    assert repr(visil) == f"<ViSiL {visil.weights.name!r}, symmetric_chamfer, float32>"
+    assert repr(visil) == f"ViSiL({visil.weights.name!r}, symmetric_chamfer, float32)"

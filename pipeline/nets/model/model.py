@@ -178,8 +178,8 @@ class ModelWeights:
 
     def __repr__(self) -> str:
         return (
-            f"<ModelWeights {self.name!r} from {self.origin}: {self.backbone}, "
-            f"{self.regions} x {self.dims} values a frame, {self.similarity_function}>"
+            f"ModelWeights({self.name!r}, {self.backbone}, per frame "
+            f"[{self.regions}, {self.dims}], {self.similarity_function})"
         )
 
     @property
