@@ -7,7 +7,6 @@ class below; what is left out keeps its default. Options on the command line win
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from .errors import InputError
 from .settings import Section, Setting, refuse_unknown, setting, settings_of
+from .settings_file import default_text, read_yaml
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ModelFunction = Literal["chamfer", "symmetric_chamfer"]  # that models are made for
@@ -30,7 +30,6 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MOST_INSETS = 4
-MOST_BYTES, MOST_VALUES = 1 << 16, 10_000  # of a file; the default one has 9 kB
 MAX_PIXELS = 8192 * 8192  # of a picture
 DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
 
@@ -320,7 +319,7 @@ def load_config(
     config = Config()
     if path is not None:
         try:
-            config = _with_settings(Config(file=path), _read_yaml(path))
+            config = _with_settings(Config(file=path), read_yaml(path))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error.__cause__
     given = {
@@ -338,52 +337,7 @@ def sections() -> dict[str, dict[str, Setting]]:
 
 def default_yaml() -> str:
     """Every setting with its default and what it means, as a settings file."""
-    import yaml
-
-    lines = [
-        "# Every setting with its default. Leave out what you do not change; options on the",
-        "# command line win over the file. This file is the output of `visil-index settings`.",
-    ]
-    for section, settings in sections().items():
-        lines += ["", f"{section}:"]
-        for each in settings.values():
-            text = each.text if each.kind is bool else f"{each.text} Allowed: {each.allowed}."
-            text += f" null: {each.null}." if each.null else ""
-            lines += textwrap.wrap(text, 96, initial_indent="  # ", subsequent_indent="  # ")
-            lines.append(f"  {yaml.safe_dump({each.name: each.default}).strip()}")
-    return "\n".join(lines) + "\n"
-
-
-def _read_yaml(path: str | Path) -> Any:
-    import yaml
-
-    try:
-        with Path(path).open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise InputError(f"more than {MOST_BYTES} bytes, no configuration")
-        content = yaml.safe_load(raw.decode("utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the configuration: {error}") from error
-    except RecursionError as error:
-        raise InputError("nested too deeply, no configuration") from error
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
-        # PyYAML lets the errors of Python's own conversions through.
-        raise InputError(f"not valid YAML: {' '.join(str(error).split())}") from error
-    _require_small(content)
-    return content
-
-
-def _require_small(content: Any) -> None:
-    """Aliases let a few lines stand for billions of values, which no message could show."""
-    left, count = [content], 0
-    while left:
-        value = left.pop()
-        count += 1
-        if count > MOST_VALUES:
-            raise InputError(f"more than {MOST_VALUES} values; leave out aliases")
-        if isinstance(value, (dict, list, set, tuple)):
-            left += [*value, *value.values()] if isinstance(value, dict) else [*value]
+    return default_text(sections())
 
 
 def _with_settings(config: Config, content: Any) -> Config:

@@ -2,15 +2,15 @@
 
     block_mb: int = setting(32, "Database features read at once.", "--block_mb", unit="MiB", ge=1)
 
-The check of its value, the texts of errors and help, the option of the command line and the line of
-the settings file all follow from that.
+The check of its value, the texts of errors and help, the docstring of its class, the option of the
+command line and the lines of the settings file all follow from that.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import InputError
@@ -95,6 +95,13 @@ class Section:
     Raises:
         InputError: a value that is not allowed, or a setting that does not exist.
     """
+
+    def __init_subclass__(cls) -> None:
+        said = {
+            name: f.metadata[_METADATA] for name, f in vars(cls).items() if isinstance(f, Field)
+        }
+        lines = [f"    {name}: {each.text}" for name, each in said.items()]
+        cls.__doc__ = "\n".join([cls.__doc__ or "", "", "Attributes:", *lines])
 
     def __new__(cls, *values: Any, **named: Any) -> Any:
         if values:

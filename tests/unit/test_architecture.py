@@ -14,6 +14,7 @@ LAYERS = [
     "scratch",
     "records",
     "checks quantization settings",
+    "settings_file",
     "config short_videos image default_model metrics",
     "calibration",
     "folders",

@@ -128,6 +128,11 @@ def test_wrong_arguments_are_refused_in_python_too(section, values, message):
         section(**values)
 
 
+def test_the_docstring_of_a_section_has_every_setting():
+    for each in sections()["train"].values():
+        assert f"    {each.name}: {each.text}" in TrainConfig.__doc__
+
+
 def test_settings_are_given_by_name_only():
     with pytest.raises(InputError, match="CompareConfig takes settings by name only"):
         CompareConfig("chamfer")
