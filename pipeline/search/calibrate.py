@@ -17,7 +17,7 @@ from .run import score_table
 from .video_set import Collection
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 _REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
 _SHOWN = 5  # best pairs that a calibration tells of
@@ -26,7 +26,7 @@ _SHOWN = 5  # best pairs that a calibration tells of
 def calibrate(
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     related: Iterable[tuple[str, str]] = (),
     gpu_id: int | None = None,
@@ -84,7 +84,7 @@ def threshold_for(
     rate: float,
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     mirrored: bool = False,
 ) -> float:
@@ -102,7 +102,7 @@ def threshold_for(
 
 
 def calibration_for(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+    queries: Collection, database: Collection, model: Model, config: CompareConfig
 ) -> Calibration:
     """The model's calibration for this way of comparing.
 
@@ -112,7 +112,7 @@ def calibration_for(
     return _calibration(model, **_manner(queries, database, model, config))
 
 
-def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
+def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
     """As far as can be told without features: raises what `threshold_for` would raise.
 
     Of several calibrations that may be meant, one that can tell the rate is enough.
@@ -127,7 +127,7 @@ def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored
     min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
 
 
-def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
+def _calibration(model: Model, **manner: Any) -> Calibration:
     """The one for exactly this, else one that is on the safe side of it."""
     if not model.calibrations:
         raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
@@ -146,12 +146,12 @@ def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
     return nearest
 
 
-def _adapted(model: ModelWeights, config: CompareConfig) -> bool:
+def _adapted(model: Model, config: CompareConfig) -> bool:
     return config.adapt or model.adaptation is not None
 
 
 def _manner(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+    queries: Collection, database: Collection, model: Model, config: CompareConfig
 ) -> dict[str, Any]:
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}

@@ -18,7 +18,8 @@ from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats import native
 from pipeline.nets.layers.whitening import l2_normalize
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.descriptors import standard_layout
+from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
 from pipeline.records import FeatureSpec, Preprocess
@@ -34,12 +35,12 @@ def random_array(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
 
 
 @pytest.fixture(scope="module")
-def weights() -> ModelWeights:
+def weights() -> Model:
     rng = np.random.default_rng(0)
     shapes = resnet50_spec.array_shapes()
     channels = 256 + 512
     rotation = np.linalg.qr(rng.standard_normal((channels, 32)))[0].astype(np.float32)
-    return ModelWeights(
+    return Model(
         name="random",
         origin="test",
         backbone="resnet50_v1",
@@ -54,7 +55,7 @@ def weights() -> ModelWeights:
 
 
 @pytest.fixture(scope="module")
-def model_dir(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(weights: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("random_model")
     native.write(weights, directory)
     return directory
@@ -76,7 +77,7 @@ def features(network: ViSiL, frames: np.ndarray) -> np.ndarray:
 
 
 def test_features_are_those_of_the_network_on_resized_frames(
-    weights: ModelWeights, frames: np.ndarray, features: np.ndarray
+    weights: Model, frames: np.ndarray, features: np.ndarray
 ) -> None:
     """37 frames in batches of 32 and of 5: where a frame lies in a batch changes nothing."""
     cropped = np.stack([resize_crop(frame, SIZES) for frame in frames])
@@ -103,7 +104,7 @@ def test_dims(model_dir: Path, frames: np.ndarray, features: np.ndarray) -> None
     assert np.allclose(few, np.asarray(l2_normalize(features[:4, :, :8])), atol=1e-4)
 
 
-def test_channel_order(weights: ModelWeights, frames: np.ndarray, features: np.ndarray) -> None:
+def test_channel_order(weights: Model, frames: np.ndarray, features: np.ndarray) -> None:
     swapped = replace(weights, input=replace(weights.input, channels="BGR"))
     cropped = np.stack([resize_crop(frame, SIZES) for frame in frames[:4]])
     found = FeatureNet(swapped, batch_size=4)(cropped[..., ::-1])
@@ -143,8 +144,8 @@ def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str)
         side /= np.linalg.norm(side, axis=2, keepdims=True)
     network = ViSiL(model_dir, similarity_function=function)
     blank = Blank(np.eye(2, 32, dtype=np.float32), 0.2, 0.7)
-    network.weights = replace(
-        network.weights, comparator=comparator_layers(9), skip=0.5, blank=blank
+    network.model = replace(
+        network.model, comparator=comparator_layers(9), residual_weight=0.5, blank=blank
     )
     symmetric = function == "symmetric_chamfer"
     want = reference.similarity(video, other, comparator_layers(9), function, blank, None, 0.5)
@@ -159,7 +160,7 @@ def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str)
     assert np.abs(rows - plain).max() > 0.01
 
 
-def test_spec(weights: ModelWeights) -> None:
+def test_spec(weights: Model) -> None:
     net = FeatureNet(weights.with_dims(8), precision="float32", batch_size=4)
     assert net.spec(2.0, "timestamps/1") == FeatureSpec(
         "random", weights.features_digest, 9, 8, 2.0, 72, 64, "bicubic", "timestamps/1"
@@ -167,17 +168,17 @@ def test_spec(weights: ModelWeights) -> None:
     assert net.preprocess == SIZES
 
 
-def test_whitening_of_other_taps(weights: ModelWeights) -> None:
+def test_whitening_of_other_taps(weights: Model) -> None:
     with pytest.raises(ModelError, match=r"give 256 values a region, its whitening .* for 768"):
         FeatureNet(replace(weights, taps=("block1",)))
 
 
-def test_maps_smaller_than_the_grid(weights: ModelWeights) -> None:
+def test_maps_smaller_than_the_grid(weights: Model) -> None:
     with pytest.raises(ModelError, match="smallest map is 4 wide, too small for a grid of 5"):
-        FeatureNet(replace(weights, grid=5))
+        FeatureNet(replace(weights, grid=5, layout=standard_layout(25)))
 
 
-def test_unknown_tap(weights: ModelWeights) -> None:
+def test_unknown_tap(weights: Model) -> None:
     with pytest.raises(ModelError, match="do not fit the backbone resnet50_v1: 'block9'"):
         FeatureNet(replace(weights, taps=("block9",)))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ..backbones import resnet50_spec as layout
-from ..model.model import ModelWeights
+from ..model.model import Model
 from ..model.preprocessing import InputDescription
 from ..model.whitening import Whitening
 from . import tf_bundle
@@ -47,7 +47,7 @@ def is_published(directory: Path) -> bool:
     return any(directory.glob("model.ckpt*")) or (directory / "pca.npz").exists()
 
 
-def read(directory: Path) -> ModelWeights:
+def read(directory: Path) -> Model:
     """The release in a directory.
 
     Raises:
@@ -59,7 +59,7 @@ def read(directory: Path) -> ModelWeights:
     arrays = folded(variables)
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ModelError(f"{prefix}: batch norm with a variance below 0; {REMEDY}")
-    return ModelWeights(
+    return Model(
         name="visil_resnet50",
         origin=f"published TensorFlow release ({generation} names)",
         backbone="resnet50_v1",
