@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import FingerprintMismatchError, InputError, ModelError, StoreError
 from ..nets.model.blank import FLOOR, content_of
-from ..nets.model.pca import of_moments
+from ..nets.model.pca import pca_from_moments
 from ..nets.model.whitening import Whitening
 from ..quantization import decode
 from .compatibility import require_model
@@ -196,7 +196,7 @@ class _Moments:
         """PCA of all of them, with all their dims."""
         mean = self._sum / self._weight
         covariance = self._products / self._weight - np.outer(mean, mean)
-        return of_moments(mean, covariance, len(mean), shrinkage)
+        return pca_from_moments(mean, covariance, len(mean), shrinkage)
 
 
 def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:

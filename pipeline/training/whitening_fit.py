@@ -14,7 +14,7 @@ import numpy as np
 from ..nets.layers.whitening import projection
 from ..nets.model.descriptors import THUMBNAIL, DescriptorLayout
 from ..nets.model.model import Model
-from ..nets.model.pca import axes, of_moments, shrunk
+from ..nets.model.pca import pca_from_moments, principal_axes, shrink
 from ..nets.model.whitening import Whitening
 from .feature_cache import CachedClip
 
@@ -39,7 +39,7 @@ def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
     mean = centred.mean(axis=0, dtype=np.float64)
     centred -= mean.astype(np.float32)
     covariance = _product(centred) / (len(centred) - 1)
-    return of_moments(mean, covariance, dims, shrinkage)
+    return pca_from_moments(mean, covariance, dims, shrinkage)
 
 
 def whitenings(
@@ -101,12 +101,12 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     mean = both.mean(axis=0)
     both -= mean
     apart = clean.astype(np.float64) - degraded
-    values, columns = axes(apart.T @ apart / len(apart), len(mean))
-    within = columns / np.sqrt(shrunk(values, shrinkage))
+    values, columns = principal_axes(apart.T @ apart / len(apart), len(mean))
+    within = columns / np.sqrt(shrink(values, shrinkage))
     total = both.T @ both / (len(both) - 1)
-    values, turn = axes(within.T @ total @ within, dims)
+    values, turn = principal_axes(within.T @ total @ within, dims)
     vectors = within @ turn
-    values = shrunk(values, shrinkage)[:dims]
+    values = shrink(values, shrinkage)[:dims]
     return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,21 @@ from pipeline.nets.backbones import resnet50_spec
 from pipeline.nets.backend import COMPILES_BY_SHAPE
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats import native
+from pipeline.nets.formats.description import as_bytes
+from pipeline.nets.formats.loader import load_model
 from pipeline.nets.layers.whitening import l2_normalize
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.descriptors import standard_layout
+from pipeline.nets.model.descriptors import (
+    DescriptorLayout,
+    QueryAugmentation,
+    SimilarityTerm,
+    make_group,
+    standard_layout,
+)
 from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
+from pipeline.nets.visil import Limits
 from pipeline.records import FeatureSpec, Preprocess
 from tests import reference
 from tests.features import comparator_layers, region_vectors
@@ -237,3 +247,64 @@ def test_few_frames_cost_few_and_are_the_same_vectors(weights, monkeypatch):
     for count in (1, 3, 8):
         np.testing.assert_allclose(net(frames[:count]), whole[:count], atol=1e-5)
     assert len(traced) == 1
+
+
+def test_a_new_descriptor_is_a_line_in_the_description(model_dir, tmp_path, frames) -> None:
+    """Regions of the mirrored picture find a mirrored copy; the database stays as it was."""
+    native.write(load_model(model_dir), tmp_path)
+    path = tmp_path / "model.json"
+    values = json.loads(path.read_text())
+    values["descriptors"].append({"name": "mirror", "network": "regions", "augmentation": "flip"})
+    values["similarity_terms"].append(
+        {"query": "mirror", "reference": "regions", "reduce": "mean", "offset": -0.01}
+    )
+    path.write_bytes(as_bytes(values))
+    plain, network = ViSiL(model_dir), ViSiL(tmp_path)
+    assert network.model.features_digest == plain.model.features_digest
+    assert network.model.views_digest and not plain.model.views_digest
+    copy = plain.extract_features(np.ascontiguousarray(frames[:6, :, ::-1]))
+    query = network.extract_features(frames[:6], as_query=True)
+    assert query.shape == (6, 18, 32)
+    np.testing.assert_allclose(query[:, :9], plain.extract_features(frames[:6]), atol=1e-5)
+    np.testing.assert_allclose(query[:, 9:], copy, atol=1e-4)
+    score = network.calculate_video_similarity(query, copy)
+    assert score == pytest.approx(0.99, abs=1e-4)
+    assert plain.calculate_video_similarity(query[:, :9], copy) < score - 0.01
+
+
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+def test_augmented_groups_of_every_network(weights: Model, channels: str) -> None:
+    """Each group is what its network makes of the augmented picture; order is the layout's."""
+    size = len(weights.whitening.mean)
+    squares = Whitening(np.zeros(1024, "f4"), np.eye(1024, 32, dtype="f4"), np.ones(32, "f4"))
+    half_turn, flip = QueryAugmentation("rotate", 180), QueryAugmentation("flip")
+    groups = [make_group(space, space, 9) for space in ("regions", "lowpass", "thumbnail")]
+    groups += [
+        make_group(f"{a.kind} {space}", space, 9, a)
+        for a in (half_turn, flip)
+        for space in ("thumbnail", "lowpass", "regions")
+    ]
+    terms = [SimilarityTerm(g.name, g.space, "mean") for g in groups]
+    model = replace(
+        weights, layout=DescriptorLayout(tuple(groups), tuple(terms)), thumbnail=squares,
+        lowpass=Whitening(np.zeros(size, "f4"), weights.whitening.eigenvectors,
+            weights.whitening.eigenvalues),
+        input=replace(weights.input, channels=channels), features_digest="",
+    )  # fmt: skip
+    frames = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    found = FeatureNet(model, batch_size=3, as_queries=True)(frames)
+    plain = FeatureNet(model, batch_size=3)
+    turned, mirrored = (plain(np.ascontiguousarray(x)) for x in (frames[:, ::-1, ::-1],
+                                                                frames[:, :, ::-1]))  # fmt: skip
+    assert found.shape == (3, model.layout.query, 32) and plain.vectors == 11
+    np.testing.assert_allclose(found[:, :11], plain(frames), atol=1e-5)
+    for kind, want in (("rotate", turned), ("flip", mirrored)):
+        for space in ("regions", "lowpass", "thumbnail"):
+            part = found[:, model.layout.slices[f"{kind} {space}"]]
+            np.testing.assert_allclose(part, want[:, model.layout.slices[space]], atol=1e-3)
+
+
+def test_limits_have_to_be_possible() -> None:
+    for bad in ({"batch_frames": 0}, {"tile_frames": (4, 0)}, {"window_frames": 6}):
+        with pytest.raises(InputError, match="window_frames a multiple of 4"):
+            Limits(**bad)

@@ -45,7 +45,7 @@ class FeatureNet:
 
     def __init__(
         self,
-        weights: Model,
+        model: Model,
         precision: str = "float32",
         batch_size: int = 32,
         gpu_id: int | str | None = None,
@@ -54,7 +54,7 @@ class FeatureNet:
         """Put the weights on the device; compiling waits for the first batch.
 
         Args:
-            weights: a loaded model.
+            model: a loaded model.
             precision: of the backbone; regions and whitening are float32 in every case.
             batch_size: frames in one run of the network.
             gpu_id: see `backend.device_scope`.
@@ -64,32 +64,32 @@ class FeatureNet:
             ModelError: the arrays do not fit the backbone or the whitening.
             InputError: unknown precision or GPU.
         """
-        self.name = weights.name
-        self.digest = weights.features_digest
-        self.views_digest = weights.views_digest if as_queries else ""
-        self.layout = weights.layout if as_queries else weights.layout.of_database
+        self.name = model.name
+        self.digest = model.features_digest
+        self.views_digest = model.views_digest if as_queries else ""
+        self.layout = model.layout if as_queries else model.layout.of_database
         self.vectors = self.layout.query
-        self.dims = weights.dims
-        self.preprocess = weights.input.preprocess
-        self.insets = weights.insets
-        close = weights.backbone in registry.CLOSE_IN_BFLOAT16
+        self.dims = model.dims
+        self.preprocess = model.input.preprocess
+        self.insets = model.insets
+        close = model.backbone in registry.CLOSE_IN_BFLOAT16
         self.precision = resolve_precision(precision, close, gpu_id)
         self.batch_size = batch_size
         self._gpu_id = gpu_id
-        self._input = weights.input
-        self._grid = weights.grid
+        self._input = model.input
+        self._grid = model.grid
         with device_scope(gpu_id):
-            self._backbone = registry.build(weights, self.precision)
-            self._check_sizes(weights)
-            whitenings = weights.whitenings.items()
+            self._backbone = registry.build(model, self.precision)
+            self._check_sizes(model)
+            whitenings = model.whitenings.items()
             self._whitenings = {space: _constants(pca) for space, pca in whitenings}
             variables = list(self._backbone.variables)
             for constants in self._whitenings.values():
                 variables += constants
-            if weights.lowpass is not None:
+            if model.lowpass is not None:
                 # The same backbone for pictures of half the side.
                 half = self.preprocess.crop // 2
-                self._half = registry.build(weights, self.precision, half)
+                self._half = registry.build(model, self.precision, half)
                 variables += self._half.variables
         self._whole_maps = traced_once(lambda x: _maps(self._backbone, x))
         self._half_maps = traced_once(lambda x: _maps(self._half, x))
@@ -171,7 +171,7 @@ class FeatureNet:
         pictures: list[Any] = []
         for group in groups:
             if group.augmentation is None:
-                made[group.name] = self._lowpass([query_augmentation.softened(x)])
+                made[group.name] = self._lowpass([query_augmentation.halve_and_lowpass(x)])
             else:
                 pictures += query_augmentation.lowpass_pictures(x, group.augmentation, colours)
         found, start = self._lowpass(pictures) if pictures else None, 0
@@ -221,19 +221,19 @@ class FeatureNet:
         found = region_vectors(self._whole_maps(x), self._grid)
         return whitening.whiten(found, *self._whitenings["regions"])
 
-    def _check_sizes(self, weights: Model) -> None:
+    def _check_sizes(self, model: Model) -> None:
         shapes = [output.shape for output in self._backbone.outputs]
-        found, expected = sum(shape[-1] for shape in shapes), len(weights.whitening.mean)
+        found, expected = sum(shape[-1] for shape in shapes), len(model.whitening.mean)
         if found != expected:
             raise ModelError(
-                f"{weights.name}: the taps {weights.taps} give {found} values a region, its "
+                f"{model.name}: the taps {model.taps} give {found} values a region, its "
                 f"whitening was fitted for {expected}; the model's files do not belong together"
             )
         smallest = min(shape[1] for shape in shapes)
-        if smallest < weights.grid:
+        if smallest < model.grid:
             raise ModelError(
-                f"{weights.name}: its smallest map is {smallest} wide, too small for a grid of "
-                f"{weights.grid}; correct grid, taps or crop in its description"
+                f"{model.name}: its smallest map is {smallest} wide, too small for a grid of "
+                f"{model.grid}; correct grid, taps or crop in its description"
             )
 
 

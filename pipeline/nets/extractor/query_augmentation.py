@@ -34,10 +34,10 @@ def lowpass_pictures(x: Any, augmentation: QueryAugmentation, colours: Colours) 
     """
     kind, amount = augmentation.kind, augmentation.amount
     if kind in ("pad_black", "pad_mean"):
-        return [softened(pad(x, amount, getattr(colours, kind.removeprefix("pad_"))))]
+        return [halve_and_lowpass(pad(x, amount, getattr(colours, kind.removeprefix("pad_"))))]
     if kind == "crops":
         return [low_pass(part) for part in _crops(x, amount, augmentation.parts)]
-    return [low_pass(picture) for picture in full_pictures(halved(x), augmentation, colours)]
+    return [low_pass(picture) for picture in full_pictures(halve(x), augmentation, colours)]
 
 
 def full_pictures(x: Any, augmentation: QueryAugmentation, colours: Colours) -> list[Any]:
@@ -61,7 +61,7 @@ def full_pictures(x: Any, augmentation: QueryAugmentation, colours: Colours) -> 
     return [ops.flip(x, axis=2)]
 
 
-def softened(x: Any) -> Any:
+def halve_and_lowpass(x: Any) -> Any:
     """Half the size and low-pass filtered.
 
     Args:
@@ -70,10 +70,10 @@ def softened(x: Any) -> Any:
     Returns:
         float32 [B, S / 2, S / 2, 3].
     """
-    return low_pass(halved(x))
+    return low_pass(halve(x))
 
 
-def halved(x: Any) -> Any:
+def halve(x: Any) -> Any:
     """Means of 2 x 2 pixels."""
     return ops.average_pool(x, 2, 2, "valid", data_format="channels_last")
 

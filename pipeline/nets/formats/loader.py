@@ -71,7 +71,7 @@ def convert(src_dir: str | Path, dst_dir: str | Path) -> Model:
 
 
 def seal(model_dir: str | Path) -> None:
-    """Accept a model's description as it is, after an edit by hand; see `own_format.seal`.
+    """Accept a model's description as it is, after an edit by hand; see `native.seal`.
 
     Raises:
         ModelError: the folder holds no model in our own format, or one that cannot be used.

@@ -23,15 +23,15 @@ from ..model.whitening import Whitening
 Matrices = dict[str, tuple[Any, Any]]  # by space: mean [C] and matrix [C, C]
 
 
-def matrices_of(adaptation: Mapping[str, Whitening]) -> Matrices:
-    """The adaptation of a model on the device, for `adapted`."""
+def adaptation_matrices(adaptation: Mapping[str, Whitening]) -> Matrices:
+    """The adaptation of a model on the device, for `adapt_descriptors`."""
     return {
         space: (ops.convert_to_tensor(pca.mean), ops.convert_to_tensor(projection(pca)))
         for space, pca in adaptation.items()
     }
 
 
-def adapted(x: Any, layout: DescriptorLayout, matrices: Matrices) -> Any:
+def adapt_descriptors(x: Any, layout: DescriptorLayout, matrices: Matrices) -> Any:
     """Descriptors of frames, whitened once more.
 
     Args:

@@ -11,10 +11,10 @@ import numpy as np
 from ..backend import ops
 from ..model.descriptors import Comparison, DescriptorLayout
 from ..model.model import Model
-from .adaptation import adapted, adapted_anchors, matrices_of
+from .adaptation import adapt_descriptors, adaptation_matrices, adapted_anchors
 from .attention import attend, descriptor_weights
 from .csls import term_offsets
-from .dequantize import as_floats
+from .dequantize import dequantize
 
 Tensor = Any
 
@@ -51,7 +51,7 @@ class FeatureLoader:
         self._layout, self._dims, self._precision = model.layout, model.dims, precision
         self._attention, self._blank = model.attention, model.blank
         self._anchors = adapted_anchors(model)
-        self._adaptation = matrices_of(model.adaptation) if model.adaptation else None
+        self._adaptation = adaptation_matrices(model.adaptation) if model.adaptation else None
 
     def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> DeviceFeatures:
         """Query descriptors, adapted, weighted by attention and content.
@@ -108,14 +108,14 @@ class FeatureLoader:
         self, x: Tensor, layout: DescriptorLayout, queries: bool
     ) -> tuple[Tensor, Tensor | None]:
         """[R, n, C] in the precision of products, weighted, and the weights of the frames."""
-        x = as_floats(x, self._dims)
+        x = dequantize(x, self._dims)
         if self._attention is None and self._blank is None and self._adaptation is None:
             return ops.cast(x, self._precision), None
         x, scale, weights = ops.cast(x, "float32"), None, None
         if self._blank is not None:
             scale, weights = descriptor_weights(x, layout, self._blank, queries)
         if self._adaptation is not None:
-            x = adapted(x, layout, self._adaptation)
+            x = adapt_descriptors(x, layout, self._adaptation)
         if self._attention is not None:
             x = attend(x, ops.convert_to_tensor(self._attention))
         if scale is not None:
@@ -132,9 +132,9 @@ def _gathered(x: Tensor, layout: DescriptorLayout, comparison: Comparison) -> Te
             spans[-1][1] = place.stop
         else:
             spans.append([place.start, place.stop])
-    return joined([x[first:stop] for first, stop in spans], axis=0)
+    return join([x[first:stop] for first, stop in spans], axis=0)
 
 
-def joined(parts: list[Tensor], axis: int) -> Tensor:
+def join(parts: list[Tensor], axis: int) -> Tensor:
     """The parts along an axis; a single one as it is."""
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)

@@ -23,7 +23,7 @@ from ..backend import (
 from ..model.descriptors import Comparison, DescriptorLayout
 from ..model.model import Model
 from .comparator import bypass, convolve
-from .device_features import DeviceFeatures, FeatureLoader, joined
+from .device_features import DeviceFeatures, FeatureLoader, join
 from .max_fusion import fused_similarity
 from .ragged import gather_weights, gather_windows, range_mask
 
@@ -133,8 +133,8 @@ class PairScorer:
                 if queries.weights and targets.weights:
                     inputs += [queries.weights[i], targets.weights[k]]
                 row.append(product(*inputs))
-            rows.append(joined(row, axis=1))
-        return joined(rows, axis=0)
+            rows.append(join(row, axis=1))
+        return join(rows, axis=0)
 
     def maxima(
         self,
