@@ -19,7 +19,7 @@ from .records import VideoRef
 if TYPE_CHECKING:
     from .extraction.run import ExtractReport, Progress
     from .nets.extractor.feature_net import FeatureNet
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -68,7 +68,9 @@ def extract_features(
     refs = _refs(videos, id_prefix, extensions, all_files, follow_links)
     weights = load_model(model_dir or default_model_dir(), config.dims)
     net = _network(weights, config, gpu_id)
-    return run.extract_features(refs, store, net, config, retry_failed, replace, progress)
+    return run.extract_features(
+        refs, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
+    )
 
 
 def compute_similarity(
@@ -168,7 +170,7 @@ def _warn(damaged: Sequence[str]) -> None:
         warnings.warn(f"left out: {line}", stacklevel=3)
 
 
-def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
+def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
     """The network for these settings; the last ones are kept, as making one takes seconds."""
     from .nets.extractor.feature_net import FeatureNet
 

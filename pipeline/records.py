@@ -80,9 +80,9 @@ class InsetRule:
 
     @classmethod
     def parse(cls, text: str) -> InsetRule:
-        """The rule of a text such as `"edges/3 2"`; an empty text is a rule without insets.
+        """Parse a text such as `"edges/3 2"`; an empty text is a rule without insets.
 
-        The version may be one that this program does not know: such a store can still be searched.
+        The version may be unknown to this program: a store made by it can still be searched.
 
         Raises:
             ValueError: the text is not a version, a space and a number of 1 or more.
@@ -240,7 +240,7 @@ class Failure:
     source: SourceInfo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoFeatures:
     """Region vectors of one video: whitened, L2-normalised, before attention.
 
@@ -265,3 +265,6 @@ class VideoFeatures:
             raise ValueError(
                 f"video {self.id!r}: {self.seconds.shape} times for {len(self.vectors)} frames"
             )
+
+    def __repr__(self) -> str:
+        return f"VideoFeatures({self.id!r}, {self.vectors.dtype} {list(self.vectors.shape)})"

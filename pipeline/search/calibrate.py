@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibration.curve import CONFIDENCE, Calibration, fit
+from ..calibration.curve import CONFIDENCE, Calibration, CalibrationKey, fit
 from ..config import CompareConfig
 from ..errors import InputError
 from ..output.score_table import require_finite
@@ -17,7 +18,7 @@ from .run import score_table
 from .video_set import Collection
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 _REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
 _SHOWN = 5  # best pairs that a calibration tells of
@@ -26,7 +27,7 @@ _SHOWN = 5  # best pairs that a calibration tells of
 def calibrate(
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     related: Iterable[tuple[str, str]] = (),
     gpu_id: int | None = None,
@@ -70,8 +71,8 @@ def calibrate(
         [groups[v] + "\t" if groups and v in groups else v for v in side]
         for side in (asked, searched)
     )  # no id holds a tab, so no group is mistaken for an id
-    made = _manner(queries, database, model, config)
-    calibration = fit(table, made, rows_of, columns_of, confidence)
+    key = _key(queries, database, model, config)
+    calibration = fit(table, key, rows_of, columns_of, confidence)
     best = [
         (float(row[i]), query, searched[i])
         for query, row in zip(asked, np.nan_to_num(table, nan=-np.inf), strict=True)
@@ -84,7 +85,7 @@ def threshold_for(
     rate: float,
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     mirrored: bool = False,
 ) -> float:
@@ -102,17 +103,17 @@ def threshold_for(
 
 
 def calibration_for(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+    queries: Collection, database: Collection, model: Model, config: CompareConfig
 ) -> Calibration:
     """The model's calibration for this way of comparing.
 
     Raises:
         InputError: it has none, or those for other ways.
     """
-    return _calibration(model, **_manner(queries, database, model, config))
+    return _calibration(model, **asdict(_key(queries, database, model, config)))
 
 
-def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
+def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
     """As far as can be told without features: raises what `threshold_for` would raise.
 
     Of several calibrations that may be meant, one that can tell the rate is enough.
@@ -127,7 +128,7 @@ def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored
     min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
 
 
-def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
+def _calibration(model: Model, **manner: Any) -> Calibration:
     """The one for exactly this, else one that is on the safe side of it."""
     if not model.calibrations:
         raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
@@ -146,24 +147,24 @@ def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
     return nearest
 
 
-def _adapted(model: ModelWeights, config: CompareConfig) -> bool:
+def _adapted(model: Model, config: CompareConfig) -> bool:
     return config.adapt or model.adaptation is not None
 
 
-def _manner(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
-) -> dict[str, Any]:
+def _key(
+    queries: Collection, database: Collection, model: Model, config: CompareConfig
+) -> CalibrationKey:
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}
     binary = [side for side, signs in sides.items() if signs]
-    return {
-        "similarity_function": config.similarity_function or model.similarity_function,
-        "dims": spec.dims,
-        "fps": spec.fps,
-        "sampling": spec.sampling,
-        "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
-        "query_vectors": queries.spec.query_descriptors,
-        "insets": database.insets,
-        "query_insets": queries.insets if config.query_insets else 0,
-        "adapted": _adapted(model, config),
-    }
+    return CalibrationKey(
+        similarity_function=config.similarity_function or model.similarity_function,
+        dims=spec.dims,
+        fps=spec.fps,
+        sampling=spec.sampling,
+        binary="both" if len(binary) == 2 else (binary or ["none"])[0],
+        query_descriptors=queries.spec.query_descriptors,
+        insets=database.insets,
+        query_insets=queries.insets if config.query_insets else 0,
+        adapted=_adapted(model, config),
+    )

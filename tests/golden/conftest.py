@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.nets import visil
-from pipeline.nets.visil import ViSiL
+from pipeline.nets.visil import Limits, ViSiL
 from tests.golden import release
 
 Arrays = dict[str, np.ndarray]
@@ -32,7 +31,7 @@ def release_2020(tmp_path_factory: pytest.TempPathFactory, pca_arrays: Arrays) -
 @pytest.fixture(scope="session")
 def network(release_2020: Path) -> ViSiL:
     """Of the newer names; test_releases.py has the older ones give the same model, bit by bit."""
-    return ViSiL(release_2020)
+    return ViSiL(release_2020, limits=Limits(batch_frames=12))
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +48,4 @@ def golden_videos() -> Arrays:
 @pytest.fixture(scope="session")
 def features(network: ViSiL, golden_videos: Arrays) -> Arrays:
     """Features by video; a batch of 12 makes them cross batch borders and wastes few frames."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visil, "BATCH_FRAMES", 12)
-        return {name: network.extract_features(v) for name, v in golden_videos.items()}
+    return {name: network.extract_features(v) for name, v in golden_videos.items()}
