@@ -17,6 +17,8 @@ from pipeline.training.trainer import Fit
 from pipeline.training.validation import Validation
 from tests.features import model, region_vectors
 
+pytestmark = pytest.mark.slow  # heads are trained
+
 CONFIG = TrainConfig(
     batch_clips=6,
     batch_copies=2,
@@ -73,7 +75,6 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
 def test_equal_seeds_give_equal_weights_and_others_do_not(whole, tmp_path):
     assert_equal(fit(tmp_path / "again").run(), whole[1])
     other = fit(tmp_path / "other", TrainConfig(**{**vars(CONFIG), "seed": 1})).run()
