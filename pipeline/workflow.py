@@ -331,7 +331,7 @@ class _Preparation:
         """Settings of stage one for one side."""
         as_queries = side != "database"
         if mirrored and like is not None:  # as the queries that they are the mirror of
-            as_queries = like.spec.query_vectors > 0
+            as_queries = like.spec.query_descriptors > 0
         config = replace(self.config.extract, as_queries=as_queries, mirrored=mirrored)
         if side != "database":
             config = replace(config, insets=self._query_insets())
@@ -345,10 +345,12 @@ class _Preparation:
 
     def _as_in(self, config: ExtractConfig, like: VideoSet, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""
-        from .video import RULES
+        from .video import SAMPLING_RULES
 
         spec, default = like.spec, ExtractConfig()
-        sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)
+        sampling = next(
+            (name for name, rule in SAMPLING_RULES.items() if rule == spec.sampling), None
+        )
         if sampling is None:
             raise InputError(
                 f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
@@ -383,7 +385,7 @@ class _Preparation:
 
     def _give_notes(self, request: SearchRequest) -> None:
         model, queries = request.model, request.queries
-        if model.layout.query > model.regions and not queries.spec.query_vectors:
+        if model.layout.query > model.regions and not queries.spec.query_descriptors:
             self.host.note(
                 f"the queries in {queries.path} were stored without --as_queries, so without "
                 "further views of their pictures: crops and outlines, for instance, are missed "
@@ -415,4 +417,4 @@ def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
 
     if not Path(path).exists():
         return config
-    return replace(config, as_queries=read_spec(path).query_vectors > 0, insets=None)
+    return replace(config, as_queries=read_spec(path).query_descriptors > 0, insets=None)

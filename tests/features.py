@@ -58,7 +58,7 @@ def spec(digest: str, **changes: object) -> FeatureSpec:
     values = {
         "model": "test model",
         "digest": digest,
-        "regions": REGIONS,
+        "shared_descriptors": REGIONS,
         "dims": DIMS,
         "fps": 1.0,
         "resize": 256,

@@ -38,7 +38,7 @@ from tools.convert_efficientnet_lite0 import convert, published_file, read_pth
 
 TAPS = ("block_02", "block_04", "block_10", "block_15", "head")
 GRID, SMALL = 3, (2, 3)
-# Chosen on the validation split, see model/README.md.
+# Chosen on the validation split, see benchmarks/NOTES.md.
 SMALL_OFFSETS, PARTIAL = (0.0, 0.03), (4, -0.05)
 PIXELS_OFFSET = -0.1
 VIEWS = (

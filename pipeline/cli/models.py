@@ -95,7 +95,8 @@ def _with_calibrations_of(before: ModelWeights | None, model: ModelWeights) -> M
         common.say("note: the model that was there is another one; its calibrations are not kept")
         return model
     own = before.calibrations
-    new = [c for c in model.calibrations if not any(c.is_alike(each) for each in own)]
+    own_keys = {calibration.key for calibration in own}
+    new = [c for c in model.calibrations if c.key not in own_keys]
     common.say(f"note: calibrations kept of the model that was there: {len(own)}")
     return replace(model, calibrations=(*own, *new))
 

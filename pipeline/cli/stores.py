@@ -48,12 +48,13 @@ def _summary(store: FeatureStore) -> dict[str, str]:
     """What a store holds, by the names of the glossary."""
     spec, stored_frames = store.spec, int(store.lengths.sum())
     inset_frames = sum(sum(store.insets(video_id)) for video_id in store.ids)
-    views = f" ({spec.query_vectors} of them query views)" if spec.query_vectors else ""
+    views = f" ({spec.query_descriptors} of them query views)" if spec.query_descriptors else ""
     lines = {
         "videos": f"{len(store)} ({len(store.failures)} failed)",
         "frames": f"{stored_frames - inset_frames}, {spec.fps:g} a second of video",
         "insets": f"{inset_frames} more frames, of pictures within the picture, by {spec.insets}",
-        "descriptors": f"{spec.vectors} a frame{views}, {spec.dims} values each, {store.encoding}",
+        "descriptors": f"{spec.descriptors} a frame{views}, {spec.dims} values each, "
+        f"{store.encoding}",
         "size": f"{stored_frames * store.frame_bytes / 1e6:.1f} MB of features",
         "model": f"{spec.model} ({spec.digest[:16]})",
         "frames as": f"{spec.resize} -> {spec.crop} pixels, {spec.resize_method}",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibration.curve import CONFIDENCE, Calibration, fit
+from ..calibration.curve import CONFIDENCE, Calibration, CalibrationKey, fit
 from ..config import CompareConfig
 from ..errors import InputError
 from ..output.score_table import require_finite
@@ -107,7 +108,7 @@ def calibration_for(request: SearchRequest) -> Calibration:
     Raises:
         InputError: it has none, or those for other ways.
     """
-    return _calibration(request.model, **_key(request))
+    return _calibration(request.model, **asdict(_key(request)))
 
 
 def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
@@ -147,20 +148,20 @@ def _calibration(model: ModelWeights, **key: Any) -> Calibration:
     return nearest
 
 
-def _key(request: SearchRequest) -> dict[str, Any]:
+def _key(request: SearchRequest) -> CalibrationKey:
     """The way of comparing, as a calibration is described."""
     queries, database, model = request.queries, request.database, request.model
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}
     binary = [side for side, signs in sides.items() if signs]
-    return {
-        "similarity_function": request.similarity_function,
-        "dims": spec.dims,
-        "fps": spec.fps,
-        "sampling": spec.sampling,
-        "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
-        "query_vectors": queries.spec.query_vectors,
-        "insets": database.insets,
-        "query_insets": queries.insets if request.config.query_insets else 0,
-        "adapted": request.config.adapt or model.adaptation is not None,
-    }
+    return CalibrationKey(
+        similarity_function=request.similarity_function,
+        dims=spec.dims,
+        fps=spec.fps,
+        sampling=spec.sampling,
+        binary="both" if len(binary) == 2 else (binary or ["none"])[0],
+        query_descriptors=queries.spec.query_descriptors,
+        insets=database.insets,
+        query_insets=queries.insets if request.config.query_insets else 0,
+        adapted=request.config.adapt or model.adaptation is not None,
+    )

@@ -33,7 +33,7 @@ def require_same_features(first: Features, second: Features) -> None:
     Raises:
         FingerprintMismatchError: naming both files and every setting that differs.
     """
-    if first.spec.query_vectors != second.spec.query_vectors:
+    if first.spec.query_descriptors != second.spec.query_descriptors:
         _refuse_mixed_views(first, second)
     same = replace(first.spec, insets=second.spec.insets)
     _refuse(first, second, same.differences(second.spec))
@@ -59,7 +59,10 @@ def require_mirrored(queries: VideoSet, mirrored: VideoSet) -> None:
     expected = replace(queries.spec, mirrored=True, insets=mirrored.spec.insets)
     differences = expected.differences(mirrored.spec)
     if differences:
-        if mirrored.spec.mirrored and queries.spec.query_vectors != mirrored.spec.query_vectors:
+        if (
+            mirrored.spec.mirrored
+            and queries.spec.query_descriptors != mirrored.spec.query_descriptors
+        ):
             _refuse_mixed_views(queries, mirrored)
         raise FingerprintMismatchError(
             f"{mirrored.path} is no store of mirrored queries for {queries.path} "
@@ -145,7 +148,7 @@ def require_query_views(queries: Features, model: ModelWeights) -> None:
         FingerprintMismatchError: naming the store.
     """
     spec = queries.spec
-    if spec.query_vectors and spec.views != model.views_digest:
+    if spec.query_descriptors and spec.augmentation_digest != model.views_digest:
         raise FingerprintMismatchError(
             f"{queries.path} holds query views of other kinds than model {model.name!r} has: give "
             "--model_dir of the store's model, or extract them again"
@@ -200,8 +203,8 @@ def _refuse(first: Features, second: Features, differences: list[str]) -> None:
 
 
 def _refuse_mixed_views(first: Features, second: Features) -> None:
-    more, fewer = sorted((first, second), key=lambda each: -each.spec.query_vectors)
-    if fewer.spec.query_vectors:
+    more, fewer = sorted((first, second), key=lambda each: -each.spec.query_descriptors)
+    if fewer.spec.query_descriptors:
         raise FingerprintMismatchError(
             f"{more.path} and {fewer.path} hold different query views, so that their scores would "
             "not be comparable: extract one of them again with the other's model"

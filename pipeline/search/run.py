@@ -172,7 +172,7 @@ def _score_pairs(
             loop.reader(
                 sequences,
                 database_block_frames(config.block_mb, sequences, limits),
-                descriptors=sequences.spec.regions,
+                descriptors=sequences.spec.shared_descriptors,
                 checksums=config.checksums,
             ),
             row_index=row_index,
@@ -219,5 +219,5 @@ def database_block_frames(megabytes: int, videos: VideoSet, limits: Limits) -> i
     """
     # On the device int8 and signs are floats again: no more of them at once than of float16.
     value_bytes = max(2, videos.dtype.itemsize)
-    frame_bytes = videos.spec.vectors * videos.spec.dims * value_bytes
+    frame_bytes = videos.spec.descriptors * videos.spec.dims * value_bytes
     return limits.database_block_frames(megabytes, frame_bytes)

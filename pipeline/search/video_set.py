@@ -80,7 +80,7 @@ class VideoSet:
         self.spec: FeatureSpec = stores[0].spec
         self.dtype = _common_dtype(s.dtype for s in stores)
         self.binary = any(s.encoding == "binary" for s in stores)
-        self.insets = max(s.spec.most_insets for s in stores)
+        self.insets = max(s.spec.inset_rule.limit for s in stores)
         self._set_sequences(
             [
                 _Sequence(s, own, VideoCheck(s, own), 0, s.frames(own))
@@ -196,7 +196,7 @@ class VideoSet:
     @property
     def row_shape(self) -> tuple[int, int]:
         """Shape of one frame's descriptors, as `read` gives them."""
-        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
+        return self.spec.descriptors, stored_values(self.dtype, self.spec.dims)
 
     def read(
         self, video: int, start: int, stop: int, out: np.ndarray, *, checksum: bool = True

@@ -129,7 +129,7 @@ def test_queries_may_be_stored_as_a_database_is(split, capsys):
     assert row.startswith("| queries without --as_queries | 1.000 |")
     (path,) = (split / "stores").glob("plain_*.h5")
     with open_store(path) as store:
-        assert store.ids == ["query"] and store.spec.query_vectors == 0
+        assert store.ids == ["query"] and store.spec.query_descriptors == 0
 
 
 def test_a_set_that_was_not_built_is_named(tmp_path, capsys):

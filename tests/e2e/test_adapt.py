@@ -138,7 +138,10 @@ def test_each_kind_of_vector_is_fitted_for_itself(folder):
         x[:, 11, 2] += 9
         made[f"v{i}"] = x / np.linalg.norm(x, axis=2, keepdims=True)
     made_with = features.spec(
-        model.features_digest, regions=11, query_vectors=1, views=model.views_digest
+        model.features_digest,
+        shared_descriptors=11,
+        query_descriptors=1,
+        augmentation_digest=model.views_digest,
     )
     path = features.fill(folder / "kinds.h5", made_with, made)
     with open_store(path) as store:

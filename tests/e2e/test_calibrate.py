@@ -141,16 +141,16 @@ def test_a_calibration_of_floats_is_not_for_signs(folder):
 def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
     """By the best of many looks unrelated videos score higher."""
     model = load_model(folder / "model")
-    made_with = features.spec(model.features_digest, query_vectors=15)
+    made_with = features.spec(model.features_digest, query_descriptors=15)
     run("calibrate", *sides(folder))
     (calibration,) = load_model(folder / "model").calibrations
     with_views = features.fill(folder / "views.h5", made_with, {"q": np.ones((4, 24, 16))})
     with open_store(with_views) as q, open_store(folder / "d.h5") as d:
         pair = VideoSet([q]), VideoSet([d])
         model = replace(model, calibrations=(calibration,))
-        with pytest.raises(InputError, match="query_vectors: 0 calibrated, 15 here"):
+        with pytest.raises(InputError, match="query_descriptors: 0 calibrated, 15 here"):
             threshold_for(0.1, SearchRequest(*pair, model, CompareConfig()))
-        told_nothing = replace(model, calibrations=(replace(calibration, query_vectors=None),))
+        told_nothing = replace(model, calibrations=(replace(calibration, query_descriptors=None),))
         threshold_for(0.1, SearchRequest(*pair, told_nothing, CompareConfig()))
 
 

@@ -175,7 +175,7 @@ def test_a_model_that_did_not_make_the_features_is_refused(tmp_path, query_vecto
 
 def test_queries_with_other_views_than_the_models_are_refused(tmp_path):
     digest = features.model().features_digest
-    made_with = features.spec(digest, query_vectors=1, views="a" * 64)
+    made_with = features.spec(digest, query_descriptors=1, augmentation_digest="a" * 64)
     vectors = features.region_vectors(8, 0).reshape(4, 18, 16)[:, :10]
     queries = features.fill(tmp_path / "q.h5", made_with, {"x": vectors})
     database = features.fill(tmp_path / "d.h5", features.spec(digest), {"x": vectors[:, :9]})
@@ -190,7 +190,9 @@ def test_stores_with_and_without_query_views_on_one_side_are_refused_with_a_reme
     vectors = features.region_vectors(8, 0).reshape(4, 18, 16)[:, :10]
     views = "a" * 64
     with_views = features.fill(
-        tmp_path / "with.h5", features.spec(digest, query_vectors=1, views=views), {"x": vectors}
+        tmp_path / "with.h5",
+        features.spec(digest, query_descriptors=1, augmentation_digest=views),
+        {"x": vectors},
     )
     plain = features.fill(tmp_path / "plain.h5", features.spec(digest), {"y": vectors[:, :9]})
     with open_store(with_views) as a, open_store(plain) as b:

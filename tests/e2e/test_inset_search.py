@@ -12,12 +12,12 @@ from pipeline.decode import Frames, decode_videos
 from pipeline.default_model import default_model_dir
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.nets.formats.loader import load_model
-from pipeline.records import Preprocess, VideoRef
+from pipeline.records import InsetRule, Preprocess, VideoRef
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
 from pipeline.search.video_set import VideoSet
-from pipeline.store import copy_store, open_store
-from pipeline.video.pip.detector import RULE, STRETCH, rule_of
+from pipeline.store import copy_store, create_or_append, open_store
+from pipeline.video.pip.detector import SEGMENT_FRAMES, VERSIONS
 from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
@@ -67,7 +67,7 @@ def stores(videos, tmp_path_factory):
 
 def test_the_store_has_them_behind_each_video(stores):
     with open_store(stores["database"]) as store, open_store(stores["bare"]) as bare:
-        assert store.spec.insets == f"{RULE} 2" and "insets" not in bare.spec.as_json()
+        assert store.spec.insets == f"{VERSIONS[-1]} 2" and "insets" not in bare.spec.as_json()
         counts = {i: store.insets(i) for i in store.ids}
         assert counts["guest"] == counts["host"] == ()
         assert counts["small"][0] == FRAMES and counts["split"][:2] == (FRAMES, FRAMES)
@@ -180,11 +180,13 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
     assert both["again"] < alone["small"]
 
 
-def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, tmp_path, monkeypatch):
+def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, stores, tmp_path):
     path = tmp_path / "d.h5"
-    with monkeypatch.context() as before:
-        before.setattr("pipeline.video.pip.detector.RULE", "edges/1")
-        extract_features({"small": videos["small"]}, path, config=CONFIG)
+    with open_store(stores["bare"]) as bare:
+        older = replace(bare.spec, insets=str(InsetRule("edges/1", 2)))
+        with create_or_append(path, older, bare.encoding):
+            pass
+    extract_features({"small": videos["small"]}, path, config=CONFIG)
     filmed = clips.write(tmp_path / "filmed.mp4", tilted(texture(1, FRAMES)), rate=1)
     (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")
     for options in ((), ("--insets", 2, "--replace", "all")):
@@ -196,7 +198,7 @@ def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, tmp_path,
     new = tmp_path / "new.h5"
     assert "was begun" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
     with open_store(new) as store:
-        assert store.spec.insets == f"{RULE} 2" and store.insets("filmed") == (FRAMES,)
+        assert store.spec.insets == f"{VERSIONS[-1]} 2" and store.insets("filmed") == (FRAMES,)
 
 
 def test_replaced_videos_and_failures_leave_no_insets(videos, tmp_path):
@@ -241,11 +243,11 @@ def test_mirrored_queries_and_a_background_have_them_too(videos, stores, tmp_pat
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_processes_send_them(tmp_path, workers):
-    frames = STRETCH + 5
+    frames = SEGMENT_FRAMES + 5
     refs = [VideoRef(k, str(path)) for k, path in written(tmp_path, frames).items()]
     size = Preprocess(224, 224, "stretch")
     found: dict[tuple[str, int], list[float]] = {}
-    with decode_videos(refs, size, workers=workers, insets=rule_of(1)) as events:
+    with decode_videos(refs, size, workers=workers, insets=InsetRule(limit=1)) as events:
         for event in events:
             if isinstance(event, Frames):
                 assert event.images.shape == (len(event.seconds), 224, 224, 3)

@@ -9,7 +9,7 @@ import pytest
 from pipeline import ViSiL, compute_similarity, extract_features
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.default_model import default_model_dir
-from pipeline.image.homography import warped
+from pipeline.image.homography import warp
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.store import open_store
@@ -151,7 +151,7 @@ def test_the_turned_view_finds_what_is_turned_and_blurred(clips, model):
     angle, (height, width) = np.radians(11), frames.shape[1:3]
     matrix = np.eye(3)
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    turned = scale(scale(warped(frames, matrix, height, width), 60, 44), width, height)
+    turned = scale(scale(warp(frames, matrix, height, width), 60, 44), width, height)
     target = model.extract_features(turned)
     assert gain(model, frames, target, "turned") > 0.03
 
@@ -205,7 +205,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     with open_store(plain) as a, open_store(queries) as b:
         assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 38
         assert not {"query_vectors", "views"} & a.spec.as_json().keys()
-        assert b.spec.views == load_model(default_model_dir()).views_digest
+        assert b.spec.augmentation_digest == load_model(default_model_dir()).views_digest
         assert a.spec.fingerprint == b.spec.as_database.fingerprint
     exact = CompareConfig(precision="float32")
     without = compute_similarity(plain, plain, config=exact)

@@ -69,7 +69,7 @@ def with_intros(store: Path, target: Path, ids: list[str], fronts: list[np.ndarr
     with open_store(store) as source, create_or_append(target, source.spec, "float16") as writer:
         for video_id in ids:
             front = fronts[rng.integers(len(fronts))]
-            front = front[:, : source.spec.vectors]
+            front = front[:, : source.spec.descriptors]
             vectors = np.concatenate([front, source.read_vectors(video_id)])
             video = writer.begin(video_id, SourceInfo(""))
             video.append(vectors.astype(np.float16), np.arange(len(vectors), dtype=np.float64))

@@ -130,15 +130,15 @@ class FeatureNet:
         return FeatureSpec(
             model=self.name,
             digest=self.digest,
-            regions=self.layout.shared,
+            shared_descriptors=self.layout.shared,
             dims=self.dims,
             fps=fps,
             resize=self.preprocess.resize,
             crop=self.preprocess.crop,
             resize_method=self.preprocess.method,
             sampling=sampling,
-            query_vectors=self.layout.query - self.layout.shared,
-            views=self.views_digest,
+            query_descriptors=self.layout.query - self.layout.shared,
+            augmentation_digest=self.views_digest,
         )
 
     def _filled(self, batch: np.ndarray) -> np.ndarray:
