@@ -158,6 +158,7 @@ def _adapted_before(target: Path) -> ModelWeights | None:
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
 def calibrate(
+    *,
     model_dir: str,
     query_store: tuple[str, ...],
     database_store: tuple[str, ...],
