@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .extraction.run import Progress
     from .nets.extractor.feature_net import FeatureNet
     from .nets.model.model import ModelWeights
+    from .output.score_table import ScoreTable
+    from .search.request import SearchRequest
     from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
@@ -140,7 +142,6 @@ def compute_similarity(
     from .search.video_set import damage_lines
     from .workflow import Comparison, compare, prepared_search
 
-    selection = Selection(top_k, threshold)
     host = _Python(model_dir, gpu_id, progress, extract_progress)
     comparison = Comparison(
         _source(queries, query_store),
@@ -149,7 +150,7 @@ def compute_similarity(
         mirror_queries=mirror_queries,
         mirrored=() if mirrored_queries is None else _stores(mirrored_queries),
         background=() if background is None else _stores(background),
-        selection=selection,
+        selection=Selection(top_k, threshold),
         max_fpr=max_fpr,
         output_file=output_file,
         other_inputs=[p for p in (queries, database) if isinstance(p, (str, Path))],
@@ -159,14 +160,18 @@ def compute_similarity(
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
     with prepared_search(comparison, host) as prepared:
-        request = prepared.request
-        table, _ = search(request, progress=progress)
-        _warn_damaged(damage_lines(*request.video_sets))
-        scores = {}
-        for query_id in request.listed_queries or table.query_ids:
-            row, ids = table.row(query_id), table.sound_database_ids
-            indices = request.selection.indices(row)
-            scores[query_id] = {ids[i]: float(row[i]) for i in indices}
+        table, _ = search(prepared.request, progress=progress)
+        _warn_damaged(damage_lines(*prepared.request.video_sets))
+        return _selected(table, prepared.request)
+
+
+def _selected(table: ScoreTable, request: SearchRequest) -> dict[str, dict[str, float]]:
+    """The scores that a request selects, of every listed query."""
+    ids, scores = table.sound_database_ids, {}
+    for query_id in request.listed_queries or table.query_ids:
+        row = table.row(query_id)
+        indices = request.selection.indices(row)
+        scores[query_id] = {ids[i]: float(row[i]) for i in indices}
     return scores
 
 

@@ -264,8 +264,8 @@ def _refuse_video(path: str | Path) -> None:
         name = printable_path(str(path))
         raise InputError(
             f"{name}: is a video, expected a list of videos: write a text file with the line "
-            f"`{printable_path(Path(path).stem)}<TAB>{name}` and give that, or give the folder that "
-            "the video is in"
+            f"`{printable_path(Path(path).stem)}<TAB>{name}` and give that, or give the folder "
+            "that the video is in"
         )
 
 

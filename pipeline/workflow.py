@@ -262,6 +262,7 @@ class _Preparation:
 
     def _stored_sets(self) -> tuple[VideoSet | None, ...]:
         """Queries, database, mirrored queries, background: what is stored already, checked."""
+        from .search.compatibility import require_background
         from .search.request import check_sets
 
         sides = self.comparison.queries, self.comparison.database
@@ -274,6 +275,8 @@ class _Preparation:
             self._note_unmirrored(queries, mirrored)
         if self.comparison.background:
             background = self._opened(self.comparison.background)
+            listed = {video.id for video in self.comparison.queries.videos or ()}
+            require_background(background, listed, self.config.compare.background_top_k)
         if queries or database or background:
             check_sets(
                 self.host.load_model(),

@@ -152,6 +152,7 @@ def _adapted_before(target: Path) -> ModelWeights | None:
     "compare.similarity_function", "compare.query_insets", "compare.adapt", "compare.checksums"
 )
 def calibrate(
+    *,
     model_dir: str,
     query_store: tuple[str, ...],
     database_store: tuple[str, ...],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import compute_similarity
-from pipeline.config import ExtractConfig
+from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import InputError, PipelineWarning
 from pipeline.records import VideoRef
 from pipeline.store import open_store
@@ -82,3 +82,15 @@ def test_what_excludes_each_other_is_refused(tmp_path):
         VideoSource([("", "d.h5"), ("", "e.h5")], listed.videos)
     with pytest.raises(InputError, match="are given"):
         compute_similarity("q.h5", "d.h5", query_store=tmp_path / "k.h5")
+
+
+def test_a_listed_query_in_the_background_is_refused_before_decoding(videos, tmp_path):
+    store = tmp_path / "b.h5"
+    compute_similarity(
+        {"q": videos["q"]}, {"other": videos["other"]}, extract_config=CONFIG, database_store=store
+    )
+    absent = {"other": tmp_path / "absent.mp4"}  # decoding it would warn
+    with pytest.raises(InputError, match=r"b\.h5: 'other' is a query"):
+        compute_similarity(
+            absent, store, background=store, config=CompareConfig(background_top_k=1)
+        )
