@@ -13,21 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import (
-    SIMILARITY_FUNCTIONS,
-    Config,
-    ExtractConfig,
-    load_config,
-    override,
-)
+from ..config import Config, ExtractConfig
 from ..errors import InputError
 from ..program import command
-from . import common
+from . import common, options
 from .extract import fill_store
 
 if TYPE_CHECKING:
     from ..extraction.report import ExtractReport
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from ..output.selection import Selection
     from ..records import VideoRef
     from ..search.run import CompareReport
@@ -36,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options of `compare` as they were typed; the names are those of the command line."""
+    """The options of `compare` as they were typed, and the settings."""
 
     query_file: str | None
     query_dir: str | None
@@ -46,59 +40,25 @@ class CompareOptions:
     database_store: tuple[str, ...]
     mirrored_queries: bool
     mirrored_query_store: tuple[str, ...]
-    query_insets: bool
-    adapt: bool
     background_store: tuple[str, ...]
     output_file: str
     model_dir: str | None
-    config_file: str | None
-    similarity_function: str | None
-    load_queries: bool
     top_k: int | None
     threshold: float | None
     max_fpr: float | None
-    sampling: str | None
-    batch_sz: int | None
-    batch_sz_sim: int | None
-    block_mb: int | None
-    no_checksums: bool
-    precision: str | None
-    workers: int | None
-    hwaccel: str | None
     gpu_id: int
     network: str | None  # as the original; there is one network
+    config: Config  # the settings of both stages
 
     @property
     def input_files(self) -> list[str]:
         """Lists and settings."""
-        files = self.query_file, self.database_file, self.config_file
-        return [path for path in files if path]
+        files = self.query_file, self.database_file, self.config.file
+        return [str(path) for path in files if path]
 
-    def config(self) -> Config:
-        """The settings of both stages: the file's, with these options put over them."""
-        config = load_config(self.config_file)
-        return Config(
-            override(
-                config.extract,
-                mirrored=False,
-                sampling=self.sampling,
-                batch_size=self.batch_sz,
-                precision=self.precision,
-                workers=self.workers,
-                hwaccel=self.hwaccel,
-            ),
-            override(
-                config.compare,
-                similarity_function=self.similarity_function,
-                precision=self.precision,
-                batch_size=self.batch_sz_sim,
-                block_mb=self.block_mb,
-                load_queries=self.load_queries or None,
-                query_insets=self.query_insets or None,
-                adapt=self.adapt or None,
-                checksums=False if self.no_checksums else None,
-            ),
-        )
+
+# Of stage one, for sides that are lists of videos.
+LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,18 +89,6 @@ class CompareOptions:
     "With --mirrored_queries and a list: where to keep them.",
 )
 @click.option(
-    "--query_insets",
-    is_flag=True,
-    help="Search also for the pictures within the queries' pictures (picture in picture, split "
-    "screens), the best score counts: finds the original of a video that shows it small.",
-)
-@click.option(
-    "--adapt",
-    is_flag=True,
-    help="Adapt the model to the database first, as visil-index adapt does: what all its videos "
-    "have in common counts for less.",
-)
-@click.option(
     "--background_store",
     multiple=True,
     help="Store of videos unrelated to all queries; repeatable. Scores are then normalised by "
@@ -155,14 +103,6 @@ class CompareOptions:
 )
 @common.model_dir_option
 @common.config_option
-@click.option(
-    "-s",
-    "--similarity_function",
-    type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="chamfer: how much of the query is found in the database video; symmetric_chamfer, "
-    "max_chamfer: mean, larger of both directions. Default: the one the model was made for.",
-)
-@click.option("-l", "--load_queries", is_flag=True, help="Keep the queries on the device.")
 @click.option("--top_k", type=click.IntRange(min=1), help="Write the best N of each query only.")
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), help="Write scores of at least this only."
@@ -173,18 +113,11 @@ class CompareOptions:
     help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
     "reaches (0.001: one in a thousand), with the confidence the model was calibrated with.",
 )
-@common.sampling_option
-@common.batch_option
-@click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
-@click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
-@common.checksums_option
-@common.precision_option
-@common.workers_option
-@common.hwaccel_option
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
-def compare(**options: Any) -> int:
+@options.settings("compare", *(f"extract.{name}" for name in LIST_SETTINGS))
+def compare(**given_options: Any) -> int:
     """Compare query videos with database videos, write {query: {database: similarity}}.
 
     Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
@@ -192,7 +125,7 @@ def compare(**options: Any) -> int:
     """
     from .. import workflow
 
-    given = CompareOptions(**options)
+    given = CompareOptions(**given_options)
     comparison = _comparison(given)
     report, complete = workflow.compare(comparison, _Terminal(given))
     damaged = common.report_damaged(report.damaged)
@@ -204,7 +137,7 @@ def _comparison(given: CompareOptions) -> Comparison:
     """What is compared with what. Lists are read last: a wrong option shows at once."""
     from ..workflow import Comparison
 
-    selection, config = _selection(given), given.config()
+    selection = _selection(given)
     lists = (
         _listed(given.query_file, given.query_dir, "query"),
         _listed(given.database_file, given.database_dir, "database"),
@@ -214,7 +147,7 @@ def _comparison(given: CompareOptions) -> Comparison:
         _source(
             lists[1], given.database_store, given.database_file or given.database_dir, "database"
         ),
-        config,
+        given.config,
         mirror_queries=given.mirrored_queries,
         mirrored=_prefixed(given.mirrored_query_store),
         background=_prefixed(given.background_store),
@@ -271,7 +204,7 @@ class _Terminal:
         self._given = given
         self._line: common.ProgressLine | None = None
 
-    def load_model(self) -> ModelWeights:
+    def load_model(self) -> Model:
         return common.load_weights(self._given.model_dir)
 
     def extract(

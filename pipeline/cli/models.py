@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..calibration.curve import CONFIDENCE, Calibration
-from ..config import SIMILARITY_FUNCTIONS, CompareConfig
+from ..config import Config
 from ..errors import InputError, ModelError
-from . import common, streams
+from . import common, options, streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 
 @click.command()
@@ -50,10 +50,10 @@ def seal_model(model_dir: str) -> None:
     help="Store of the collection that will be searched; repeatable.",
 )
 @click.option("-o", "--output_dir", required=True, help="Folder for the adapted model.")
-@common.checksums_option
 @common.handled("interrupted; no model was written")
+@options.settings("compare.checksums")
 def adapt(
-    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, no_checksums: bool
+    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, config: Config
 ) -> int:
     """Fit a model to the collection that it will search, by its stored features alone.
 
@@ -76,7 +76,7 @@ def adapt(
             database,
             weights,
             progress=lambda done, total: line.show(done, total, "videos"),
-            checksums=not no_checksums,
+            checksums=config.compare.checksums,
         )
     model = _with_calibrations_of(before, report.model)
     native.write(model, target, common.backbone_dtype(model))
@@ -87,7 +87,7 @@ def adapt(
     return common.report_damaged(damage_lines(database))
 
 
-def _with_calibrations_of(before: ModelWeights | None, model: ModelWeights) -> ModelWeights:
+def _with_calibrations_of(before: Model | None, model: Model) -> Model:
     """The model with what the one before it was calibrated to, if they differ in nothing else."""
     if before is None or not before.calibrations:
         return model
@@ -101,7 +101,7 @@ def _with_calibrations_of(before: ModelWeights | None, model: ModelWeights) -> M
     return replace(model, calibrations=(*own, *new))
 
 
-def _adapted_before(target: Path) -> ModelWeights | None:
+def _adapted_before(target: Path) -> Model | None:
     """The adapted model that is to be replaced, if there is one that can be read.
 
     Raises:
@@ -146,17 +146,11 @@ def _adapted_before(target: Path) -> ModelWeights | None:
     help="In this part of other collections, imagined by drawing groups anew, no more than the "
     "rate asked for may get through. Higher gives higher thresholds.",
 )
-@click.option(
-    "-s",
-    "--similarity_function",
-    type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="As for compare.",
-)
-@click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
-@click.option("--adapt", "adapted", is_flag=True, help="As for compare: adapt the model first.")
-@common.checksums_option
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
+@options.settings(
+    "compare.similarity_function", "compare.query_insets", "compare.adapt", "compare.checksums"
+)
 def calibrate(
     *,
     model_dir: str,
@@ -165,11 +159,8 @@ def calibrate(
     related: str | None,
     group_file: str | None,
     confidence: float,
-    similarity_function: str | None,
-    query_insets: bool,
-    adapted: bool,
-    no_checksums: bool,
     gpu_id: int,
+    config: Config,
 ) -> int:
     """Measure what scores unrelated videos reach, for `compare --max_fpr`.
 
@@ -188,19 +179,13 @@ def calibrate(
     known_related = read_related(related) if related else set()
     groups = read_groups(group_file) if group_file else None
     weights = common.load_weights(model_dir)
-    config = CompareConfig(
-        similarity_function,
-        query_insets=query_insets,
-        adapt=adapted,
-        checksums=not no_checksums,
-    )
     line = common.ProgressLine()
     with ExitStack() as stack:
         queries, database = (
             open_video_set(stack, [common.split_store(store) for store in side])
             for side in (query_store, database_store)
         )
-        request = SearchRequest(queries, database, weights, config, gpu_id=gpu_id)
+        request = SearchRequest(queries, database, weights, config.compare, gpu_id=gpu_id)
         calibration, best = measure(
             adapt_request(request),
             related=known_related,
