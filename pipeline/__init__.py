@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InputError,
         ModelError,
         PipelineError,
+        PipelineWarning,
         StoreError,
         StoreLockedError,
         VideoError,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .extraction.report import ExtractReport
     from .inputs import read_list, scan_folder
     from .nets.formats.loader import load_model
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
     from .nets.visil import ViSiL
     from .records import Failure, FeatureSpec, SourceInfo, VideoFeatures, VideoRecord, VideoRef
     from .search.run import CompareReport
@@ -49,9 +50,10 @@ __all__ = [
     "FeatureStore",
     "FingerprintMismatchError",
     "InputError",
+    "Model",
     "ModelError",
-    "ModelWeights",
     "PipelineError",
+    "PipelineWarning",
     "SourceInfo",
     "StoreError",
     "StoreLockedError",
@@ -74,12 +76,12 @@ __all__ = [
 _MODULES = {
     ".api": "compute_similarity extract_features",
     ".config": "CompareConfig ExtractConfig TrainConfig",
-    ".errors": "FingerprintMismatchError InputError ModelError PipelineError StoreError "
-    "StoreLockedError VideoError",
+    ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
+    "StoreError StoreLockedError VideoError",
     ".extraction.report": "ExtractReport",
     ".inputs": "read_list scan_folder",
     ".nets.formats.loader": "load_model",
-    ".nets.model.model": "ModelWeights",
+    ".nets.model.model": "Model",
     ".nets.visil": "ViSiL",
     ".records": "Failure FeatureSpec SourceInfo VideoFeatures VideoRecord VideoRef",
     ".search.run": "CompareReport",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .extraction.report import ExtractReport
     from .extraction.run import Progress
     from .nets.extractor.feature_net import FeatureNet
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
     from .output.score_table import ScoreTable
     from .search.request import SearchRequest
     from .workflow import VideoSource
@@ -187,9 +187,9 @@ class _Python:
     ) -> None:
         self._model_dir, self._gpu_id = model_dir, gpu_id
         self._progress, self._extract_progress = progress, extract_progress
-        self._model: ModelWeights | None = None
+        self._model: Model | None = None
 
-    def load_model(self) -> ModelWeights:
+    def load_model(self) -> Model:
         from .nets.formats.loader import load_model
 
         if self._model is None:
@@ -230,7 +230,7 @@ def _warn_damaged(lines: Sequence[str]) -> None:
         warnings.warn(f"left out: {line}", PipelineWarning, stacklevel=3)
 
 
-def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
+def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
     """The network for these settings; the last ones are cached, as making one takes seconds."""
     from .nets.extractor.feature_net import FeatureNet
 

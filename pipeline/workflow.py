@@ -24,7 +24,7 @@ from .scratch import scratch_folder
 
 if TYPE_CHECKING:
     from .extraction.report import ExtractReport
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
     from .search.request import SearchRequest
     from .search.run import CompareReport
     from .search.video_set import VideoSet
@@ -126,7 +126,7 @@ class Comparison:
 class Host(Protocol):
     """What the command line and Python do in ways of their own."""
 
-    def load_model(self) -> ModelWeights:
+    def load_model(self) -> Model:
         """The model, loaded once."""
 
     def extract(

@@ -76,7 +76,7 @@ def parts(
         for i in range(len(blocks)):
             block = vectors[i % len(vectors)]
             side = scorer.place_targets(decode(block, database.spec.dims) if on_host else block)
-            ops.convert_to_numpy(ops.cast(side.tiles[-1][0, 0], "float32"))
+            ops.convert_to_numpy(ops.cast(side.tiles[-1]["regions"][0, 0], "float32"))
 
     def work() -> None:
         scores = loop.pair_scores(query_reader, reader)

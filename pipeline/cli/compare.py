@@ -21,19 +21,16 @@ from .extract import fill_store
 
 if TYPE_CHECKING:
     from ..extraction.report import ExtractReport
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from ..output.selection import Selection
     from ..records import VideoRef
     from ..search.run import CompareReport
     from ..workflow import Comparison, VideoSource
 
-# Of stage one, for sides that are lists of videos.
-LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
-
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options of `compare` as they were typed; the names are those of the command line."""
+    """The options of `compare` as they were typed, and the settings."""
 
     query_file: str | None
     query_dir: str | None
@@ -51,13 +48,17 @@ class CompareOptions:
     max_fpr: float | None
     gpu_id: int
     network: str | None  # as the original; there is one network
-    config: Config
+    config: Config  # the settings of both stages
 
     @property
-    def input_files(self) -> list[str | Path]:
+    def input_files(self) -> list[str]:
         """Lists and settings."""
         files = self.query_file, self.database_file, self.config.file
-        return [path for path in files if path]
+        return [str(path) for path in files if path]
+
+
+# Of stage one, for sides that are lists of videos.
+LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -203,7 +204,7 @@ class _Terminal:
         self._given = given
         self._line: common.ProgressLine | None = None
 
-    def load_model(self) -> ModelWeights:
+    def load_model(self) -> Model:
         return common.load_weights(self._given.model_dir)
 
     def extract(

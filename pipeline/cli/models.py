@@ -15,7 +15,7 @@ from ..errors import InputError, ModelError
 from . import common, options, streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 
 @click.command()
@@ -87,7 +87,7 @@ def adapt(
     return common.report_damaged(damage_lines(database))
 
 
-def _with_calibrations_of(before: ModelWeights | None, model: ModelWeights) -> ModelWeights:
+def _with_calibrations_of(before: Model | None, model: Model) -> Model:
     """The model with what the one before it was calibrated to, if they differ in nothing else."""
     if before is None or not before.calibrations:
         return model
@@ -101,7 +101,7 @@ def _with_calibrations_of(before: ModelWeights | None, model: ModelWeights) -> M
     return replace(model, calibrations=(*own, *new))
 
 
-def _adapted_before(target: Path) -> ModelWeights | None:
+def _adapted_before(target: Path) -> Model | None:
     """The adapted model that is to be replaced, if there is one that can be read.
 
     Raises:

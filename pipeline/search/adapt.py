@@ -14,14 +14,14 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..nets.model.blank import FLOOR, content_of
-from ..nets.model.pca import of_moments
+from ..nets.model.pca import pca_from_moments
 from ..nets.model.whitening import Whitening
 from ..quantization import decode
 from .compatibility import check_adaptable, require_adaptable
 from .video_set import VideoSet
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from .request import SearchRequest
 
 SHRINKAGE = 0.8  # of eigenvalues towards their mean; chosen on validation, benchmarks/NOTES.md
@@ -42,7 +42,7 @@ class AdaptReport:
         videos, frames: how many of the collection were read.
     """
 
-    model: ModelWeights
+    model: Model
     videos: int
     frames: int
 
@@ -67,7 +67,7 @@ def adapt_request(request: SearchRequest, progress: Progress | None = None) -> S
 
 def adapt(
     database: VideoSet,
-    model: ModelWeights,
+    model: Model,
     *,
     shrinkage: float = SHRINKAGE,
     progress: Progress | None = None,
@@ -125,7 +125,7 @@ def adapt(
     return AdaptReport(adapted, videos, frames)
 
 
-def _add_moments(moments: dict[str, _Moments], vectors: np.ndarray, model: ModelWeights) -> None:
+def _add_moments(moments: dict[str, _Moments], vectors: np.ndarray, model: Model) -> None:
     """Add descriptors float32 [t, R, C] to the moments of their kinds."""
     weights, start = _region_weights(vectors, model), 0
     for kind, count in model.layout.of_database.spaces:
@@ -135,7 +135,7 @@ def _add_moments(moments: dict[str, _Moments], vectors: np.ndarray, model: Model
 
 
 def _sound_segments(
-    database: VideoSet, video: int, model: ModelWeights, checksums: bool
+    database: VideoSet, video: int, model: Model, checksums: bool
 ) -> list[np.ndarray]:
     """Descriptors float32 [t, r, C] of a video; an empty list if it is damaged.
 
@@ -182,7 +182,7 @@ class _Moments:
         """PCA of all of them, with all their dims."""
         mean = self._sum / self._weight
         covariance = self._products / self._weight - np.outer(mean, mean)
-        return of_moments(mean, covariance, len(mean), shrinkage)
+        return pca_from_moments(mean, covariance, len(mean), shrinkage)
 
 
 def _segments(database: VideoSet, video: int) -> Iterator[np.ndarray]:
@@ -199,7 +199,7 @@ def _segments(database: VideoSet, video: int) -> Iterator[np.ndarray]:
         yield out
 
 
-def _region_weights(vectors: np.ndarray, model: ModelWeights) -> np.ndarray:
+def _region_weights(vectors: np.ndarray, model: Model) -> np.ndarray:
     """float32 [N, R]: how much each descriptor counts; 1 where the model knows no blank frames.
 
     In numpy: segments are of any length, and JAX would compile for each.

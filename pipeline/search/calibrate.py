@@ -18,7 +18,7 @@ from .request import SearchRequest
 from .run import score_table
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 _REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
 _SHOWN = 5  # best pairs that a calibration lists
@@ -111,7 +111,7 @@ def calibration_for(request: SearchRequest) -> Calibration:
     return _calibration(request.model, **asdict(_key(request)))
 
 
-def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
+def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
     """Raise what `threshold_for` would raise, as far as that is known without features.
 
     Of several calibrations that may be meant, one that can tell the rate is enough.
@@ -129,7 +129,7 @@ def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored
     min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
 
 
-def _calibration(model: ModelWeights, **key: Any) -> Calibration:
+def _calibration(model: Model, **key: Any) -> Calibration:
     """The one for exactly this way of comparing, else one that is on the safe side of it."""
     if not model.calibrations:
         raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")

@@ -12,7 +12,7 @@ from ..program import command
 from ..records import FeatureSpec
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from .video_set import VideoSet
 
 MIN_ADAPT_VIDEOS = 20
@@ -112,7 +112,7 @@ def require_background(background: VideoSet, query_ids: set[str], min_videos: in
         )
 
 
-def require_model(videos: Features, model: ModelWeights) -> None:
+def require_model(videos: Features, model: Model) -> None:
     """Refuse a model that did not make the features.
 
     Args:
@@ -141,7 +141,7 @@ def require_model(videos: Features, model: ModelWeights) -> None:
             )
 
 
-def require_query_views(queries: Features, model: ModelWeights) -> None:
+def require_query_views(queries: Features, model: Model) -> None:
     """Refuse queries whose views are not those that the model asks for.
 
     Raises:
@@ -155,7 +155,7 @@ def require_query_views(queries: Features, model: ModelWeights) -> None:
         )
 
 
-def check_adaptable(model: ModelWeights, videos: int, origin: str) -> None:
+def check_adaptable(model: Model, videos: int, origin: str) -> None:
     """Refuse what cannot be adapted, as far as that is known before there are features.
 
     Args:
@@ -178,7 +178,7 @@ def check_adaptable(model: ModelWeights, videos: int, origin: str) -> None:
         )
 
 
-def require_adaptable(database: VideoSet, model: ModelWeights) -> None:
+def require_adaptable(database: VideoSet, model: Model) -> None:
     """Refuse stored features that a model cannot be adapted to.
 
     Raises:

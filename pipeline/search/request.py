@@ -19,7 +19,7 @@ from .compatibility import (
 )
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from .video_set import VideoSet
 
 
@@ -51,7 +51,7 @@ class SearchRequest:
 
     queries: VideoSet
     database: VideoSet
-    model: ModelWeights
+    model: Model
     config: CompareConfig = field(default_factory=CompareConfig)
     _: KW_ONLY
     mirrored: VideoSet | None = None
@@ -83,7 +83,7 @@ class SearchRequest:
 
 
 def check_sets(
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     *,
     queries: VideoSet | None = None,
