@@ -68,7 +68,9 @@ def extract_features(
     refs = _refs(videos, id_prefix, extensions, all_files, follow_links)
     weights = load_model(model_dir or default_model_dir(), config.dims)
     net = _network(weights, config, gpu_id)
-    return run.extract_features(refs, store, net, config, retry_failed, replace, progress)
+    return run.extract_features(
+        refs, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
+    )
 
 
 def compute_similarity(

@@ -240,7 +240,7 @@ class Failure:
     source: SourceInfo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoFeatures:
     """Region vectors of one video: whitened, L2-normalised, before attention.
 
@@ -265,3 +265,6 @@ class VideoFeatures:
             raise ValueError(
                 f"video {self.id!r}: {self.seconds.shape} times for {len(self.vectors)} frames"
             )
+
+    def __repr__(self) -> str:
+        return f"VideoFeatures({self.id!r}, {self.vectors.dtype} {list(self.vectors.shape)})"

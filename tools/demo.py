@@ -27,8 +27,8 @@ Truth = dict[str, tuple[str, ...]]
 
 def calibrated_threshold(model: Path = MODEL, rate: float = MAX_FPR) -> float:
     """The score for a false positive rate by the calibration of the model as it is."""
-    made = json.loads(model.read_text(encoding="utf-8"))["calibration"]
-    plain = next(c for c in (Calibration(**values) for values in made) if not c.adapted)
+    values = json.loads(model.read_text(encoding="utf-8"))["calibration"]
+    plain = next(c for c in map(Calibration.from_json, values) if not c.adapted)
     return round(plain.threshold(rate), 2)
 
 

@@ -94,17 +94,17 @@ def opencv(path: str) -> int:
 def selective(refs: list[VideoRef], fps: float) -> None:
     total = {True: 0.0, False: 0.0}
     for ref in refs:
-        found, spent = {}, {}
+        samples, spent = {}, {}
         for full in (True, False, True, False):  # the first of each is for the page cache
             decoder = VideoDecoder(ref.path, Preprocess(), fps, full=full)
             begin = time.process_time()
-            found[full] = [(seconds, image.tobytes()) for seconds, image in decoder]
+            samples[full] = [(seconds, image.tobytes()) for seconds, image in decoder]
             spent[full] = time.process_time() - begin
-        same = "same samples" if found[True] == found[False] else "OTHER SAMPLES"
+        same = "same samples" if samples[True] == samples[False] else "OTHER SAMPLES"
         how = "selective" if decoder.selective else "in full"
         total = {full: total[full] + spent[full] for full in total}
         print(
-            f"{Path(ref.path).name:26} {len(found[True])} samples, cpu s full {spent[True]:.2f}, "
+            f"{Path(ref.path).name:26} {len(samples[True])} samples, cpu s full {spent[True]:.2f}, "
             f"{how} {spent[False]:.2f}: {spent[True] / spent[False]:.2f}x, {same}",
             flush=True,
         )
@@ -125,14 +125,14 @@ def keyframes(refs: list[VideoRef], fps: float) -> None:
             spent.append(cost)
             counts.append(count)
         total += spent
-        full, some, keys = spent
+        full, part, keys = spent
         print(
-            f"{Path(ref.path).name:26} {counts[0]:5} {counts[2]:4}   {full:6.2f} {some:6.2f} "
-            f"{keys:6.3f}   {full / keys:5.1f}x {some / keys:5.1f}x",
+            f"{Path(ref.path).name:26} {counts[0]:5} {counts[2]:4}   {full:6.2f} {part:6.2f} "
+            f"{keys:6.3f}   {full / keys:5.1f}x {part / keys:5.1f}x",
             flush=True,
         )
-    full, some, keys = total
-    print(f"all {full:.2f} {some:.2f} {keys:.2f}: {full / keys:.1f}x, {some / keys:.1f}x")
+    full, part, keys = total
+    print(f"all {full:.2f} {part:.2f} {keys:.2f}: {full / keys:.1f}x, {part / keys:.1f}x")
 
 
 def reading(refs: list[VideoRef]) -> None:
@@ -251,23 +251,23 @@ def memory(hours: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("speed")
-    one.add_argument("videos", nargs="+")
-    one.add_argument("--workers", type=int, default=0)
-    two = commands.add_parser("memory")
-    two.add_argument("--hours", type=float, nargs="+", default=[1 / 6, 1, 10])
-    three = commands.add_parser("selective")
-    three.add_argument("videos", nargs="+")
-    three.add_argument("--fps", type=float, default=1.0)
+    speed_parser = commands.add_parser("speed")
+    speed_parser.add_argument("videos", nargs="+")
+    speed_parser.add_argument("--workers", type=int, default=0)
+    memory_parser = commands.add_parser("memory")
+    memory_parser.add_argument("--hours", type=float, nargs="+", default=[1 / 6, 1, 10])
+    selective_parser = commands.add_parser("selective")
+    selective_parser.add_argument("videos", nargs="+")
+    selective_parser.add_argument("--fps", type=float, default=1.0)
     for name in ("threads", "reading"):
         commands.add_parser(name).add_argument("videos", nargs="+")
-    four = commands.add_parser("keyframes")
-    four.add_argument("videos", nargs="+")
-    four.add_argument("--fps", type=float, default=1.0)
-    five = commands.add_parser("hwaccel")
-    five.add_argument("videos", nargs="+")
-    five.add_argument("--device", default="cuda")
-    five.add_argument("--workers", type=int, default=0)
+    keyframes_parser = commands.add_parser("keyframes")
+    keyframes_parser.add_argument("videos", nargs="+")
+    keyframes_parser.add_argument("--fps", type=float, default=1.0)
+    hwaccel_parser = commands.add_parser("hwaccel")
+    hwaccel_parser.add_argument("videos", nargs="+")
+    hwaccel_parser.add_argument("--device", default="cuda")
+    hwaccel_parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.command == "speed":
         speed(all_refs(arguments.videos), arguments.workers)

@@ -42,10 +42,10 @@ from pipeline.video import probe
 
 def videos(names: list[str]) -> list[VideoRef]:
     """All files that can be opened as videos."""
-    found = []
+    refs = []
     for name in names:
-        found += scan_folder(name) if Path(name).is_dir() else [VideoRef(name, name)]
-    return [ref for ref in found if _opens(ref.path)]
+        refs += scan_folder(name) if Path(name).is_dir() else [VideoRef(name, name)]
+    return [ref for ref in refs if _opens(ref.path)]
 
 
 def _opens(path: str) -> bool:
@@ -89,7 +89,7 @@ def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
     return frames
 
 
-def timed(work):  # type: ignore[no-untyped-def]
+def measure(work):  # type: ignore[no-untyped-def]
     """(result, wall seconds, processor seconds of this process and of ended children)."""
     before = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     begin = time.perf_counter()
@@ -123,14 +123,14 @@ def main() -> None:
     net = FeatureNet(weights, o.precision, config.batch_size)
     net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
 
-    images, decode_wall, decode_cpu = timed(lambda: decode(refs, size, o.sampling))
+    images, decode_wall, decode_cpu = measure(lambda: decode(refs, size, o.sampling))
     frames = np.concatenate(images)
-    _, net_wall, net_cpu = timed(lambda: net(frames))
+    _, net_wall, net_cpu = measure(lambda: net(frames))
     floor = (decode_cpu + net_cpu) / available_cores()
     with tempfile.TemporaryDirectory() as folder:
-        report, wall, cpu = timed(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
+        report, wall, cpu = measure(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
     plain = naive_net(weights)
-    count, naive_wall, naive_cpu = timed(lambda: naive(refs, plain, size))
+    count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
 
     print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
     print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")

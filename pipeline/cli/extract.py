@@ -174,7 +174,9 @@ def fill_store(
         detail = f", {report.frames} frames, {rate:.1f}/s"
         line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
 
-    report = extract_features(videos, store, net, config, retry_failed, replace, progress)
+    report = extract_features(
+        videos, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
+    )
     for note in report.store_notes:
         common.say(f"note: {note}")
     for video_id, note in report.notes.items():
@@ -195,8 +197,7 @@ def fill_store(
     )
     probed = bool(getattr(videos, "unsure", ()))  # of a folder
     common.report_folder(report.unreadable, report.left_out, report.links, probed)
-    plain = not config.as_queries and not config.mirrored
-    if plain and config.insets is None and report.insets < net.insets:
+    if report.insets < report.model_insets:
         begun = (
             f"with at most {report.insets} insets at a time" if report.insets else "without insets"
         )
@@ -204,7 +205,7 @@ def fill_store(
             f"note: {label or store} was begun {begun} (pictures within the picture), and goes on "
             f"so; model {net.name!r} asks for {net.insets}: make a new store to have them"
         )
-    if plain and report.older_insets:
+    if report.older_insets:
         common.say(
             f"note: {label or store} was begun when fewer insets were found (none that move, as in "
             "films of a screen by hand), and goes on so; make a new store to have them"

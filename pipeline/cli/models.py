@@ -81,7 +81,8 @@ def adapt(
     if before is not None and before.calibrations:
         if before.differs_in_adaptation_alone(made):
             own = before.calibrations
-            others = (c for c in made.calibrations if not any(c.is_alike(each) for each in own))
+            own_keys = {calibration.key for calibration in own}
+            others = (c for c in made.calibrations if c.key not in own_keys)
             made = replace(made, calibrations=(*own, *others))
             common.say(f"note: calibrations kept of the model that was there: {len(own)}")
         else:

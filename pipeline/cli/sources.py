@@ -136,10 +136,12 @@ class Sources:
 
     def _as_in(self, config: ExtractConfig, like: Collection, side: str) -> ExtractConfig:
         """The settings with what the other side was made with: only that can be compared."""
-        from ..video import RULES
+        from ..video import SAMPLING_RULES
 
         spec, default = like.spec, ExtractConfig()
-        sampling = next((name for name, rule in RULES.items() if rule == spec.sampling), None)
+        sampling = next(
+            (name for name, rule in SAMPLING_RULES.items() if rule == spec.sampling), None
+        )
         if sampling is None:
             raise InputError(
                 f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "

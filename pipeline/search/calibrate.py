@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibration.curve import CONFIDENCE, Calibration, fit
+from ..calibration.curve import CONFIDENCE, Calibration, CalibrationKey, fit
 from ..config import CompareConfig
 from ..errors import InputError
 from ..output.score_table import require_finite
@@ -70,8 +71,8 @@ def calibrate(
         [groups[v] + "\t" if groups and v in groups else v for v in side]
         for side in (asked, searched)
     )  # no id holds a tab, so no group is mistaken for an id
-    made = _manner(queries, database, model, config)
-    calibration = fit(table, made, rows_of, columns_of, confidence)
+    key = _key(queries, database, model, config)
+    calibration = fit(table, key, rows_of, columns_of, confidence)
     best = [
         (float(row[i]), query, searched[i])
         for query, row in zip(asked, np.nan_to_num(table, nan=-np.inf), strict=True)
@@ -109,7 +110,7 @@ def calibration_for(
     Raises:
         InputError: it has none, or those for other ways.
     """
-    return _calibration(model, **_manner(queries, database, model, config))
+    return _calibration(model, **asdict(_key(queries, database, model, config)))
 
 
 def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
@@ -150,20 +151,20 @@ def _adapted(model: ModelWeights, config: CompareConfig) -> bool:
     return config.adapt or model.adaptation is not None
 
 
-def _manner(
+def _key(
     queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
-) -> dict[str, Any]:
+) -> CalibrationKey:
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}
     binary = [side for side, signs in sides.items() if signs]
-    return {
-        "similarity_function": config.similarity_function or model.similarity_function,
-        "dims": spec.dims,
-        "fps": spec.fps,
-        "sampling": spec.sampling,
-        "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
-        "query_vectors": queries.spec.query_descriptors,
-        "insets": database.insets,
-        "query_insets": queries.insets if config.query_insets else 0,
-        "adapted": _adapted(model, config),
-    }
+    return CalibrationKey(
+        similarity_function=config.similarity_function or model.similarity_function,
+        dims=spec.dims,
+        fps=spec.fps,
+        sampling=spec.sampling,
+        binary="both" if len(binary) == 2 else (binary or ["none"])[0],
+        query_descriptors=queries.spec.query_descriptors,
+        insets=database.insets,
+        query_insets=queries.insets if config.query_insets else 0,
+        adapted=_adapted(model, config),
+    )

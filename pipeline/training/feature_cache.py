@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import atomic_write
 from ..decode.pool import available_cores
 from ..errors import InputError
 from ..nets.extractor.feature_net import FeatureNet
@@ -173,10 +173,8 @@ class FeatureCache:
             "seconds": np.concatenate([copy.seconds for copy in copies]),
             "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
         }
-        partial = self._folder / f"{name}.partial"
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, self._folder / name)
+        with atomic_write(self._folder / name) as file:
+            np.savez(file, allow_pickle=False, **arrays)
         return name
 
     def clip_digest(self, ref: VideoRef, clip: Clip) -> str:
@@ -199,9 +197,8 @@ class FeatureCache:
 
     def _list(self, ref: VideoRef, names: list[str]) -> None:
         path = self._folder / f"{self._video_key(ref)}.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(names), encoding="utf-8")
-        os.replace(partial, path)
+        with atomic_write(path, "w", encoding="utf-8") as file:
+            json.dump(names, file)
 
     @property
     def settings(self) -> CacheSettings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import atomic_write
 from ..config import TrainConfig
 from ..nets.backend import COMPILES_BY_SHAPE, keras, ops
 from ..nets.model.model import ModelWeights
@@ -144,10 +144,8 @@ class Fit:
         for i, variable in enumerate(self._model.optimizer.variables):
             arrays[f"optimizer_{i}"] = np.array(ops.convert_to_numpy(variable))
         arrays["state"] = np.array([self.epoch, self.best_epoch, self.best])
-        partial = self._folder / "checkpoint.npz.partial"
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, self._folder / "checkpoint.npz")
+        with atomic_write(self._folder / "checkpoint.npz") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def _restore(self) -> None:
         path = self._folder / "checkpoint.npz"

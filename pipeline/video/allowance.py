@@ -1,7 +1,7 @@
-"""How many samples a file may give: what its bytes can hold, and a few for which nothing speaks.
+"""Limits the samples of a file by the bytes that were read of it, plus some that are free.
 
-A table of samples costs a few bytes and can name pictures and times without end, also the same
-bytes again and again. No recorder writes such a table; only an edit list that loops reads bytes
+The sample table of a container costs a few bytes and can name any number of pictures and times, and
+the same bytes many times. No recorder writes such a table; only a looping edit list reads bytes
 twice.
 """
 
@@ -12,17 +12,17 @@ from typing import Any
 
 from .limits import DEFAULT_LIMITS, DecodeLimits
 
-_TABLES = {"mov", "avi"}  # their packets are where a table says; others are read in a row
+_TABLES = {"mov", "avi"}  # formats with a table of packets; others are read from start to end
 _MAX_SPANS = 1_000
 
 
 class Allowance:
-    """Counts the bytes that packets hold, and tells what they allow.
+    """Counts the bytes of packets and computes how many samples they allow.
 
     Args:
         formats: names of the container format.
         size: bytes of the file.
-        limits: bytes for a copy and for a picture, and how many are free.
+        limits: bytes per copy and per picture, and how many are free.
 
     Attributes:
         size: bytes of the file that are in packets so far, each counted once.
@@ -66,7 +66,7 @@ class Allowance:
         last = bisect_right(self._begins, end)
         touched = list(zip(self._begins[first:last], self._ends[first:last], strict=True))
         if not touched and len(self._begins) >= _MAX_SPANS:
-            return 0  # scattered as no film is
+            return 0  # no recorder scatters packets like this
         low = min([begin, *(b for b, _ in touched)])
         high = max([end, *(e for _, e in touched)])
         self._begins[first:last], self._ends[first:last] = [low], [high]

@@ -149,9 +149,9 @@ def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
     with open_store(with_views) as q, open_store(folder / "d.h5") as d:
         pair = Collection([q]), Collection([d])
         model = replace(model, calibrations=(calibration,))
-        with pytest.raises(InputError, match="query_vectors: 0 calibrated, 15 here"):
+        with pytest.raises(InputError, match="query_descriptors: 0 calibrated, 15 here"):
             threshold_for(0.1, *pair, model, CompareConfig())
-        told_nothing = replace(model, calibrations=(replace(calibration, query_vectors=None),))
+        told_nothing = replace(model, calibrations=(replace(calibration, query_descriptors=None),))
         threshold_for(0.1, *pair, told_nothing, CompareConfig())
 
 

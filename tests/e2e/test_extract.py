@@ -10,7 +10,8 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.decode import decode_videos
 from pipeline.errors import FingerprintMismatchError, InputError, StoreLockedError
-from pipeline.extraction.run import extract_features, plan
+from pipeline.extraction.plan import select_videos
+from pipeline.extraction.run import extract_features
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
 from pipeline.video import SAMPLING, sample_frames
@@ -277,7 +278,9 @@ def test_planning_a_long_list_reads_the_failures_once():
             return {}
 
     writer = Writer()
-    todo, report = plan([VideoRef(str(i), "x") for i in range(1000)], writer, False, "never")
+    todo, report = select_videos(
+        [VideoRef(str(i), "x") for i in range(1000)], writer, False, "never"
+    )
     assert len(todo) == report.todo == 1000
     assert writer.accesses == 1
 

@@ -16,7 +16,7 @@ from pipeline.records import InsetRule, Preprocess, VideoRef
 from pipeline.search.run import score_table
 from pipeline.search.video_set import Collection
 from pipeline.store import copy_store, create_or_append, open_store
-from pipeline.video.pip.detector import STRETCH, VERSIONS
+from pipeline.video.pip.detector import SEGMENT_FRAMES, VERSIONS
 from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
@@ -243,7 +243,7 @@ def test_mirrored_queries_and_a_background_have_them_too(videos, stores, tmp_pat
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_processes_send_them(tmp_path, workers):
-    frames = STRETCH + 5
+    frames = SEGMENT_FRAMES + 5
     refs = [VideoRef(k, str(path)) for k, path in written(tmp_path, frames).items()]
     size = Preprocess(224, 224, "stretch")
     found: dict[tuple[str, int], list[float]] = {}

@@ -9,7 +9,7 @@ import pytest
 from pipeline import ViSiL, compute_similarity, extract_features
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.default_model import default_model_dir
-from pipeline.image.homography import warped
+from pipeline.image.homography import warp
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.store import open_store
@@ -151,7 +151,7 @@ def test_the_turned_view_finds_what_is_turned_and_blurred(clips, model):
     angle, (height, width) = np.radians(11), frames.shape[1:3]
     matrix = np.eye(3)
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    turned = scale(scale(warped(frames, matrix, height, width), 60, 44), width, height)
+    turned = scale(scale(warp(frames, matrix, height, width), 60, 44), width, height)
     target = model.extract_features(turned)
     assert gain(model, frames, target, "turned") > 0.03
 

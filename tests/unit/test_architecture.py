@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # A module imports only from lines above its own; modules on one line may know each other.
 LAYERS = [
-    "errors text child_python",
+    "atomic errors text child_python",
     "scratch",
     "records",
     "checks quantization",

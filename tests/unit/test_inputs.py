@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inputs import printable, read_list, scan_folder
+from pipeline.inputs import printable_path, read_list, scan_folder
 
 
 def listing(tmp_path: Path, content: bytes) -> Path:
@@ -99,8 +99,8 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_printable_leaves_text_alone() -> None:
-    assert printable("dir/ü b.mp4") == "dir/ü b.mp4"
-    assert printable("a\nb") == r"a\x0ab"
+    assert printable_path("dir/ü b.mp4") == "dir/ü b.mp4"
+    assert printable_path("a\nb") == r"a\x0ab"
 
 
 def test_a_name_that_the_locale_has_not_is_missing_and_not_the_end_of_the_run() -> None:

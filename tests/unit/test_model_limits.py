@@ -186,7 +186,7 @@ ALIKE = {
     ({"dims": "5"}, "dims is '5'"), ({"dims": True}, "dims is True"), ({"fps": None}, "fps is"),
     ({"sampling": 5}, "sampling is 5"), ({"adapted": 1}, "adapted is 1"),
     ({"rates": [1.0, "x"]}, "rates is 'x'"), ({"scores": None}, "not iterable"),
-    ({"insets": [1]}, "insets is"), ({"query_vectors": 1.5}, "query_vectors is"),
+    ({"insets": [1]}, "insets is"), ({"query_vectors": 1.5}, "query_descriptors is"),
     ({"confidence": "high"}, "confidence is"), ({"colour": 1}, "colour"),
 ])  # fmt: skip
 def test_crafted_calibration(directory: Path, change: dict[str, Any], message: str) -> None:
@@ -306,8 +306,9 @@ def test_a_name_too_long() -> None:
 def test_writing_follows_no_link(directory: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("precious")
-    (directory / "model.json.partial").symlink_to(other)
-    (directory / "weights.npz.partial").symlink_to(other)
+    for name in ("model.json", "weights.npz"):
+        (directory / name).unlink()
+        (directory / name).symlink_to(other)
     native.write(FULL, directory)
     assert other.read_text() == "precious"
     assert load_model(directory).features_digest == FULL.features_digest

@@ -16,7 +16,7 @@ from pipeline.video import VideoDecoder
 from pipeline.video.bitstream import UnclearError, Unit, inspector
 from pipeline.video.limits import DEFAULT_LIMITS, DecodeLimits
 from pipeline.video.sampling import Clock
-from pipeline.video.strategies.sample_planner import Foresight, Picture
+from pipeline.video.strategies.sample_planner import PlannedPacket, SamplePlanner
 from tests import clips
 
 PREPROCESS = Preprocess(resize=64, crop=56)
@@ -265,13 +265,13 @@ def foresee(
         seconds=lambda ticks: ticks / 1000,
         allowance=SimpleNamespace(copies=lambda: 10_000),
     )
-    foresight = Foresight(reader, Clock(0.04, 100.0), 25.0, 1.0, depth)  # type: ignore[arg-type]
+    foresight = SamplePlanner(reader, Clock(0.04, 100.0), 25.0, 1.0, depth)  # type: ignore[arg-type]
     needed = []
     for number, time in enumerate(times):
         reader.count += 1
         packet = SimpleNamespace(pts=time, duration=40, is_discard=number < cut)
         shown_early = early[number] if early else None
-        picture = Picture(packet, Unit(number == 0, frozenset(), shown_early))
+        picture = PlannedPacket(packet, Unit(number == 0, frozenset(), shown_early))
         needed += foresight.add(picture)
     return [picture.pts for picture in needed + foresight.finish()]
 

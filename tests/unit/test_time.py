@@ -16,7 +16,7 @@ from pipeline.video.allowance import Allowance
 from pipeline.video.demuxer import PacketReader
 from pipeline.video.evidence import Evidence, Gap
 from pipeline.video.limits import DEFAULT_LIMITS, DecodeLimits
-from pipeline.video.sampling import Clock, Sampler
+from pipeline.video.sampling import Clock, FrameSampler
 from pipeline.video.tail import content_end
 from tests import clips
 
@@ -313,7 +313,7 @@ def test_places_without_end_are_not_remembered() -> None:
 
 
 def test_a_picture_of_ages_takes_no_time() -> None:
-    sampler: Sampler[str] = Sampler(1.0, 25.0, lambda: 20)
+    sampler: FrameSampler[str] = FrameSampler(1.0, 25.0, lambda: 20)
     list(sampler.push(0.0, "a"))
     assert len(list(sampler.push(1e12, "b"))) == 21
     assert sampler.omitted == 1e12 - 21

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,19 +86,6 @@ def as_bytes(values: Mapping[str, Any]) -> bytes:
     kept = {key: value for key, value in values.items() if key != SEAL}
     kept["format_version"] = FORMAT_VERSION
     return (json.dumps({**kept, SEAL: _digest(kept)}, indent=2) + "\n").encode()
-
-
-def replace_file(path: Path, content: Any) -> None:
-    """Write a file anew; a killed run leaves the old one. A link in its place is not followed.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with partial.open("xb") as file:
-        file.write(content)
-    os.replace(partial, path)
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...atomic import atomic_write
 from ...calibration.curve import Calibration
 from ...checks import number, whole
 from ...errors import ModelError
@@ -24,7 +25,6 @@ from .description import (
     FORMAT_VERSION,
     as_bytes,
     read_description,
-    replace_file,
 )
 
 DESCRIPTION_FILE = "model.json"
@@ -115,10 +115,15 @@ def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32
     description = _describe(weights, hashlib.sha256(content).hexdigest())
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        replace_file(directory / WEIGHTS_FILE, content)
-        replace_file(directory / DESCRIPTION_FILE, as_bytes(description))
+        _replace(directory / WEIGHTS_FILE, content)
+        _replace(directory / DESCRIPTION_FILE, as_bytes(description))
     except OSError as error:
         raise ModelError(f"{directory}: the model cannot be written: {error}") from error
+
+
+def _replace(path: Path, content: bytes | memoryview) -> None:
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def write_calibration(calibration: Calibration, directory: Path) -> None:
@@ -135,10 +140,10 @@ def write_calibration(calibration: Calibration, directory: Path) -> None:
         known = _calibrations(values)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: calibration: {error}; delete that key") from error
-    others = [each for each in known if not each.is_alike(calibration)]
-    values["calibration"] = [asdict(each) for each in (*others, calibration)]
+    others = [each for each in known if each.key != calibration.key]
+    values["calibration"] = [each.as_json() for each in (*others, calibration)]
     try:
-        replace_file(path, as_bytes(values))
+        _replace(path, as_bytes(values))
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}") from error
 
@@ -153,7 +158,7 @@ def seal(directory: Path) -> None:
     values = read_description(path, sealed=False)
     _assembled(directory, values)
     try:
-        replace_file(path, as_bytes(values))
+        _replace(path, as_bytes(values))
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}") from error
 
@@ -196,7 +201,7 @@ def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
     if weights.insets:
         values["insets"] = weights.insets
     if weights.calibrations:
-        values["calibration"] = [asdict(each) for each in weights.calibrations]
+        values["calibration"] = [each.as_json() for each in weights.calibrations]
     return values
 
 
@@ -274,7 +279,7 @@ def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
     made = [found] if isinstance(found, dict) else found
     if not all(isinstance(each, dict) for each in made):
         raise TypeError("calibration: expected objects of keys and values")
-    return tuple(Calibration(**adapted | _counted(each, values)) for each in made)
+    return tuple(Calibration.from_json(adapted | _counted(each, values)) for each in made)
 
 
 def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
