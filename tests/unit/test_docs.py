@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 import pytest
 
-import pipeline
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +21,16 @@ OTHER_OPTIONS = {"--timeout"}
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or is in one."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        parent = import_module(module)
+        return hasattr(parent, attribute) or find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def slug(heading: str) -> str:
@@ -64,6 +74,8 @@ def test_files_and_modules_exist(page: Path) -> None:
     modules = re.findall(r"-m (benchmarks(?:\.[a-z_]+)+)", text)
     missing = [f for f in files if not (ROOT / f).exists()]
     missing += [m for m in modules if find_spec(m) is None]
+    names = re.findall(r"`(pipeline(?:\.[a-z_]+)+)[`(]", text)
+    missing += [name for name in names if not exists(name)]
     assert not missing
 
 
@@ -75,8 +87,12 @@ def test_options_exist(page: Path) -> None:
 
 def test_the_python_example_imports_what_exists() -> None:
     block = re.findall(r"```python\n(.*?)```", text_of(ROOT / "README.md"), re.DOTALL)[0]
-    assert "from visil_index import compute_similarity, extract_features" in block
-    assert callable(pipeline.compute_similarity) and callable(pipeline.extract_features)
+    imports = re.findall(r"^from visil_index([.\w]*) import (.*)$", block, re.MULTILINE)
+    names = {f"pipeline{module}.{name}" for module, given in imports for name in given.split(", ")}
+    assert {"pipeline.compute_similarity", "pipeline.extract_features"} < names
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute), name
 
 
 def test_every_package_has_a_row_in_the_architecture() -> None:
