@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import PRECISIONS, SAMPLINGS
 from ..errors import InputError, PipelineError
 from ..inputs import check_prefix
 from . import streams
@@ -39,36 +38,7 @@ model_dir_option = click.option(
     "Default: the model shipped with this program.",
 )
 config_option = click.option("-c", "--config", "config_file", help="YAML file with settings.")
-precision_option = click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="Arithmetic of the network."
-)
 gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
-batch_option = click.option(
-    "--batch_sz", type=click.IntRange(min=1), help="Frames in one run of the feature network."
-)
-workers_option = click.option(
-    "--workers",
-    "--threads",
-    type=click.IntRange(min=0),
-    help="Decoding processes; in training also threads that make copies. Default: one per "
-    "processor core.",
-)
-
-sampling_option = click.option(
-    "--sampling",
-    type=click.Choice(SAMPLINGS),
-    help="keyframes: of each step the nearest keyframe only, much faster and less exact. "
-    "Default: frames",
-)
-hwaccel_option = click.option(
-    "--hwaccel", help="Decode on a device (auto, cuda, vaapi, ...), in software where none works."
-)
-
-checksums_option = click.option(
-    "--no_checksums",
-    is_flag=True,
-    help="Do not compare the checksums of stored features while they are read.",
-)
 
 
 def say(text: str) -> None:

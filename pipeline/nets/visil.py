@@ -78,6 +78,9 @@ class ViSiL:
         self._gpu_id = gpu_id
         device_scope(gpu_id)  # refuses an unknown GPU now rather than at the first video
 
+    def __repr__(self) -> str:
+        return f"ViSiL({self.weights.name!r}, {self.similarity_function}, {self.precision})"
+
     def extract_features(
         self, frames: np.ndarray | Sequence[np.ndarray], as_query: bool = False
     ) -> np.ndarray:

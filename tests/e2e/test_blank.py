@@ -138,7 +138,7 @@ def test_both_engines_agree(tmp_path, blank, videos, intros):
         single.weights = model
         with open_store(path) as store:
             side = Collection([store], list(mixed))
-            config = CompareConfig(symmetric, precision="float32")
+            config = CompareConfig(similarity_function=symmetric, precision="float32")
             table, _ = score_table(side, side, model, config)
         want = [[single.calculate_video_similarity(a, b) for b in mixed.values()]
                 for a in mixed.values()]  # fmt: skip

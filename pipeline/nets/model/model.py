@@ -23,7 +23,7 @@ MOST_GRID, MOST_TAPS = 32, 64
 MOST_VECTORS = 4096  # of a query's frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelWeights:
     """A model directory's content; arrays are float32.
 
@@ -175,6 +175,12 @@ class ModelWeights:
                     f"adaptation of {kind} is {pca.eigenvectors.shape}, expected "
                     f"({self.dims}, {self.dims})"
                 )
+
+    def __repr__(self) -> str:
+        return (
+            f"ModelWeights({self.name!r}, {self.backbone}, per frame "
+            f"[{self.regions}, {self.dims}], {self.similarity_function})"
+        )
 
     @property
     def dims(self) -> int:
