@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .extraction.report import ExtractReport
     from .inputs import read_list, scan_folder
     from .nets.formats.loader import load_model
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
     from .nets.visil import ViSiL
     from .records import Failure, FeatureSpec, SourceInfo, VideoFeatures, VideoRecord, VideoRef
     from .search.run import CompareReport
@@ -49,8 +49,8 @@ __all__ = [
     "FeatureStore",
     "FingerprintMismatchError",
     "InputError",
+    "Model",
     "ModelError",
-    "ModelWeights",
     "PipelineError",
     "SourceInfo",
     "StoreError",
@@ -79,7 +79,7 @@ _MODULES = {
     ".extraction.report": "ExtractReport",
     ".inputs": "read_list scan_folder",
     ".nets.formats.loader": "load_model",
-    ".nets.model.model": "ModelWeights",
+    ".nets.model.model": "Model",
     ".nets.visil": "ViSiL",
     ".records": "Failure FeatureSpec SourceInfo VideoFeatures VideoRecord VideoRef",
     ".search.run": "CompareReport",

@@ -22,7 +22,7 @@ from ..inputs import check_prefix
 from . import streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from ..records import Failure, VideoRef
     from ..search.video_set import Collection
 
@@ -80,7 +80,7 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
 
 
 @functools.cache
-def load_weights(model_dir: str | None) -> ModelWeights:
+def load_weights(model_dir: str | None) -> Model:
     """Load a model, once, and say which one it is."""
     from ..default_model import default_model_dir
     from ..nets.formats.loader import load_model
@@ -135,7 +135,7 @@ def check_model_target(output_dir: str) -> Path:
     return target
 
 
-def backbone_dtype(weights: ModelWeights) -> str:
+def backbone_dtype(weights: Model) -> str:
     """What the backbone is to be written as: float16 if it was stored so, and loses nothing."""
     import numpy as np
 

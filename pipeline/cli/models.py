@@ -15,7 +15,7 @@ from ..errors import InputError, ModelError
 from . import common, options, streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 
 @click.command()
@@ -97,7 +97,7 @@ def adapt(
     return common.report_damaged(all_damaged(database))
 
 
-def _adapted_before(target: Path) -> ModelWeights | None:
+def _adapted_before(target: Path) -> Model | None:
     """The adapted model that is to be replaced, if there is one that can be read.
 
     Raises:

@@ -12,7 +12,7 @@ from ..config import Config, TrainConfig
 from . import common, options
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from ..training.train import TrainReport
 
 
@@ -85,7 +85,7 @@ def train(
     return common.PARTIAL_FAILURE if report.failures or unreadable else 0
 
 
-def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> ModelWeights:
+def described(report: TrainReport, start: Model, config: TrainConfig) -> Model:
     """The model with the texts that tell where it comes from."""
     parts = {"keep": "", "pca": "PCA whitening, ", "paired": "paired whitening, "}
     what = parts[report.whitening]

@@ -154,6 +154,6 @@ def test_objects_say_what_they_are(tmp_path, pixels):
 
 def test_a_model_says_what_it_is():
     text = repr(load_model(default_model_dir()))
-    assert text.startswith("ModelWeights('") and len(text) < 250 and ", 512], " in text
+    assert text.startswith("Model('") and len(text) < 250 and ", 512], " in text
     visil = pipeline.ViSiL(similarity_function="symmetric_chamfer", precision="float32")
-    assert repr(visil) == f"ViSiL({visil.weights.name!r}, symmetric_chamfer, float32)"
+    assert repr(visil) == f"ViSiL({visil.model.name!r}, symmetric_chamfer, float32)"
