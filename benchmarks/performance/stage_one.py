@@ -34,7 +34,7 @@ from pipeline.inputs import scan_folder
 from pipeline.nets.backend import compiled_for_shapes
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.records import Preprocess, VideoRef
 from pipeline.video import probe
 
@@ -58,7 +58,7 @@ def _opens(path: str) -> bool:
 MAX_BATCH = 300  # frames of one video at once in the naive loop: 1200 would take over 10 GB
 
 
-def naive_net(weights: ModelWeights) -> FeatureNet:
+def naive_net(weights: Model) -> FeatureNet:
     """Build the network in float32, compiled once for batches of all sizes."""
     net, crop = FeatureNet(weights, "float32", 1), weights.input.preprocess.crop
     net._run = compiled_for_shapes(net._forward, [((None, crop, crop, 3), "uint8")])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MAX_PIXELS
+from ..config import MAX_PIXELS, Sampling
 from ..errors import VideoError
 from ..records import Preprocess, SourceInfo
 from .bitstream import UnclearError
@@ -40,7 +40,8 @@ from .strategies.selective import SelectiveDecode, is_applicable
 TOLERATED_PACKETS = 3  # undecodable packets that do not count as damage
 MAX_PLACES = 3  # places of one kind that a note lists
 SPARSE_SECONDS = 30.0  # seconds per keyframe, above which there is a note
-SAMPLING_RULES = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}  # setting -> name of the rule
+# Setting -> name of the rule.
+SAMPLING_RULES: dict[Sampling, str] = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}
 
 
 def sample_frames(
