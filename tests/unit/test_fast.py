@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 WORK = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "fails"),
     [

@@ -306,6 +306,7 @@ def test_what_passes_the_comparator_by(function):
     assert np.abs(want - expected(queries, targets, comparator, function)).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 def test_blank_frames_beside_the_comparator(function):
     """Weights inside groups of four: whole videos, cut ones, windows within a larger matrix."""
