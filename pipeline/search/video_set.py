@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, StoreError
 from ..program import command
 from ..quantization import decode, decoded_dtype, stored_values
-from ..records import FeatureSpec
+from ..records import FeatureSpec, SourceInfo
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
 from .compatibility import require_same_features
@@ -143,6 +143,27 @@ class VideoSet:
         split.ids = [self.ids[video] for video in owner]
         split._set_sequences(sequences)
         return split, np.array(owner, np.intp)
+
+    def frame_seconds(self, video: int) -> tuple[np.ndarray, int]:
+        """When the stored frames of a video were sampled; short videos are not repeated here.
+
+        Returns:
+            float64 [T] seconds since the start of the video, those of each inset beginning anew;
+            and how many of them, the first, are frames of the video itself.
+
+        Raises:
+            StoreError: the times are damaged.
+        """
+        sequence = self._sequences[video]
+        part = slice(sequence.first, sequence.first + sequence.frames)
+        seconds = sequence.store.seconds(sequence.own_id)[part]
+        own = sequence.store.frames(sequence.own_id) - sum(sequence.store.insets(sequence.own_id))
+        return seconds, max(0, min(own - sequence.first, len(seconds)))
+
+    def source(self, video: int) -> SourceInfo:
+        """Which file a video came from, as its store tells."""
+        sequence = self._sequences[video]
+        return sequence.store.record(sequence.own_id).source
 
     @property
     def sound(self) -> np.ndarray:

@@ -16,7 +16,7 @@ LAYERS = [
     "checks quantization settings",
     "settings_file",
     "config short_videos image default_model metrics",
-    "calibration",
+    "alignment calibration",
     "folders",
     "inputs",
     "video",
