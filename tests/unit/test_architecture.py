@@ -15,7 +15,7 @@ LAYERS = [
     "records",
     "checks quantization",
     "config short_videos image default_model metrics",
-    "calibration",
+    "alignment calibration",
     "folders",
     "inputs",
     "video",
