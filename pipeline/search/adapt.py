@@ -16,7 +16,7 @@ from ..errors import FingerprintMismatchError, InputError, ModelError, StoreErro
 from ..nets.model.blank import FLOOR, content_of
 from ..nets.model.pca import of_moments
 from ..nets.model.whitening import Whitening
-from ..quantization import decode
+from ..quantization import dequantize
 from .compatibility import require_model
 from .video_set import Collection
 
@@ -159,7 +159,7 @@ def _sound_stretches(
     try:
         database.check_video(video, checksums)
         for stored in _stretches(database, video):
-            vectors = decode(stored, database.spec.dims)[:, : model.regions].astype(np.float32)
+            vectors = dequantize(stored, database.spec.dims)[:, : model.regions].astype(np.float32)
             longest = float(np.einsum("nrc,nrc->nr", vectors, vectors).max(initial=0.0)) ** 0.5
             if longest > _LONGEST:
                 what = f"it has a vector of length {longest:g}, expected 1"

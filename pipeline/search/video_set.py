@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FingerprintMismatchError, InputError, StoreError
-from ..quantization import decode, decoded_dtype, stored_values
+from ..quantization import dequantize, dequantized_dtype, stored_values
 from ..records import FeatureSpec
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
@@ -221,7 +221,7 @@ class Collection:
             raise check.note(error) from error
         check.part(first + start, stored, checksum)
         if into is None:
-            vectors = stored if same else decode(stored, store.spec.dims)
+            vectors = stored if same else dequantize(stored, store.spec.dims)
             out[:] = repeat_to_min(vectors)[asked] if short else vectors
 
 
@@ -240,7 +240,7 @@ def _refuse_same(first: FeatureStore, second: FeatureStore) -> None:
 def _common_dtype(dtypes: Sequence[np.dtype]) -> np.dtype:
     if len(set(dtypes)) == 1:
         return dtypes[0]
-    return np.result_type(*[decoded_dtype(dtype) for dtype in dtypes])
+    return np.result_type(*[dequantized_dtype(dtype) for dtype in dtypes])
 
 
 def require_same_features(

@@ -1,4 +1,4 @@
-"""From store to store: conversion, coarser dtypes, merging, dropping of what was removed."""
+"""Copies from store to store: conversion, coarser dtypes, merging, reclaiming of space."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def copy_store(
     dtype: str | None = None,
     note: Callable[[str], None] | None = None,
 ) -> int:
-    """Copy all videos of `source` into `target`, of the same back end or the other; and failures
-    but those of videos that the target holds (stored before, and failed when tried again).
+    """Copy all videos of a store into another one, of the same back end or the other.
 
-    A target that exists is added to: an interrupted copy goes on, and two stores merge. A copy
-    into a new store holds live videos only, so it is also the way to reclaim space.
+    Recorded failures are copied, too, except of videos that the target holds. Videos are added to
+    a target that exists: so an interrupted copy continues, and two stores are merged. A copy into
+    a new store holds current videos only, which reclaims the space of removed ones.
 
     Args:
         progress: called with (videos looked at, videos in all) after each video.
-        dtype: how the target keeps the vectors, see `pipeline.quantization`; None: as the source.
-        note: called with each sentence that a person should know of the target as it was found.
+        dtype: encoding of the target, see `pipeline.quantization`; None: as the source.
+        note: called with each sentence for the user about the target, see `StoreWriter.notes`.
 
     Returns:
         Number of videos copied.
@@ -46,13 +46,13 @@ def copy_store(
     if Path(source).resolve() == Path(target).resolve():
         raise InputError(f"{source}: cannot copy a store onto itself; name another target")
     with open_store(source) as old:
-        kept = dtype or old.encoding
-        if kept in ENCODINGS and is_coarser(old.encoding, than=kept):
+        encoding = dtype or old.encoding
+        if encoding in ENCODINGS and is_coarser(old.encoding, than=encoding):
             raise InputError(
-                f"{source}: holds {old.encoding}, and {kept} would not bring back what that "
+                f"{source}: holds {old.encoding}, and {encoding} would not bring back what that "
                 "rounded away; leave out --dtype, or extract the videos again"
             )
-        with create_or_append(target, old.spec, kept, old.provenance) as new:
+        with create_or_append(target, old.spec, encoding, old.provenance) as new:
             if note is not None:
                 for text in new.notes:
                     note(text)
@@ -70,9 +70,9 @@ def _copy(old: FeatureStore, new: StoreWriter, progress: Callable[[int, int], No
             waiting = 0
         if progress:
             progress(done, len(old))
-    known = new.failures
+    failures = new.failures
     for failure in old.failures.values():
-        if failure.id not in known and failure.id not in new:
+        if failure.id not in failures and failure.id not in new:
             new.fail(failure)
     return copied
 
@@ -88,7 +88,7 @@ def _is_there(old: FeatureStore, new: StoreWriter, video_id: str) -> bool:
 
 
 def _checksum_in(old: FeatureStore, new: StoreWriter, video_id: str) -> str:
-    """What the checksum of the old store's video is in the new one."""
+    """The checksum that the old store's video has in the new store's encoding."""
     if old.dtype == new.dtype:
         return old.checksum(video_id)
     crc = 0

@@ -1,4 +1,4 @@
-"""From a path to a store; the extension of the name tells the back end."""
+"""Opens stores by path; the extension of the name determines the back end."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def open_store(path: str | Path) -> FeatureStore:
 
 
 def read_spec(path: str | Path) -> FeatureSpec:
-    """What the features of a store were made with, without reading which videos it has.
+    """Read the spec of a store's features, without its manifest.
 
     Raises:
         InputError, StoreError: as `open_store`.
     """
-    path, _, _, header_of = _backend(path)
+    path, _, _, read_header = _backend(path)
     _require_there(path)
-    header: Header = header_of(path)
+    header: Header = read_header(path)
     return header.spec
 
 
@@ -71,10 +71,10 @@ def create_or_append(
 
     Args:
         path: .h5, .hdf5 or .zarr.
-        spec: what the features to be added are made with.
+        spec: settings of the features to be added.
         dtype: float16, float32, int8 or binary, see `pipeline.quantization`; None takes an existing
             store's, and float16 for a new one.
-        provenance: kept with a new store; an existing one keeps its own.
+        provenance: recorded in a new store; an existing one keeps its own.
         disk: the file operations; tests pass one that fails.
 
     Raises:

@@ -70,17 +70,17 @@ class Hdf5Store(FeatureStore):
 
     def _read_seconds(self, entry: Entry) -> np.ndarray:
         seconds = np.empty(entry.frames, "<f8")
-        got = pread_into(self._fd, memoryview(seconds.data).cast("B"), entry.at[1])
-        return seconds[: got // seconds.itemsize]
+        size = pread_into(self._fd, memoryview(seconds.data).cast("B"), entry.at[1])
+        return seconds[: size // seconds.itemsize]
 
     def _check_layout(self) -> list[str]:
         tail = self._frame_shape
-        wanted = [(i, e.key, (e.frames, *tail), e.at) for i, e in self._index.videos.items()]
-        return check_layout(self.path, self._fd, wanted)
+        expected = [(i, e.key, (e.frames, *tail), e.at) for i, e in self._index.videos.items()]
+        return check_layout(self.path, self._fd, expected)
 
 
 def hdf5_header(path: Path) -> Header:
-    """What the store says of itself; its manifest, which may be long, is not read."""
+    """Read the header alone; the manifest may be long."""
     with named_errors(path):
         fd = open_regular(path, os.O_RDONLY)
         try:
@@ -94,18 +94,18 @@ class Hdf5Writer(StoreWriter):
     """See `StoreWriter`; `lock` is held already.
 
     Args:
-        made: the file was made just now, by this process.
+        new: the file was made just now, by this process.
     """
 
-    def __init__(self, path: Path, lock: WriterLock, disk: Disk, made: bool = False) -> None:
+    def __init__(self, path: Path, lock: WriterLock, disk: Disk, new: bool = False) -> None:
         import h5py  # late: readers do without
 
         with named_errors(path):
             self._fd = open_regular(path, os.O_RDWR)
             try:
-                # What this program cannot read is told before anything is changed.
+                # A store that this program cannot read is refused before anything is changed.
                 header, index, size = _load(path, self._fd)
-                if not made:
+                if not new:
                     require_sound(path, self._fd, len(index.videos))
                 self._transaction = TransactionalFile(path, self._fd, end_of, disk)
                 with interrupts_held():
@@ -125,7 +125,7 @@ class Hdf5Writer(StoreWriter):
             disk.sync_path(temporary)
             clear_journal(path, disk)  # of a store that was here before
             disk.install(temporary, path)
-        return cls(path, lock, disk, made=True)
+        return cls(path, lock, disk, new=True)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         shape = (video.frames, *self.header.row_shape)
@@ -247,8 +247,8 @@ def _seal(layout: Hdf5Layout, header: Header, path: Path) -> Seal | None:
 def _require_inside(path: Path, video_id: str, entry: Entry, row_bytes: int, end: int) -> None:
     """Raises StoreError if the manifest names bytes that the file does not have."""
     sizes = entry.frames * row_bytes, entry.frames * 8
-    places = zip(entry.at, sizes, strict=True)
-    if entry.frames < 1 or not all(0 <= at <= end - size for at, size in places):
+    ranges = zip(entry.at, sizes, strict=True)
+    if entry.frames < 1 or not all(0 <= at <= end - size for at, size in ranges):
         raise StoreError(
             f"{path}: the manifest places video {video_id!r} outside of the file; copy the store "
             "again from where it came from, or extract the features again"

@@ -1,4 +1,4 @@
-"""What only the HDF5 library can tell of a file, asked in a process of its own.
+"""Checks of a file that only the HDF5 library can make, in a separate process.
 
 The library may crash on a damaged or crafted file, run for ever or fill the memory. In a process
 with a limit of processor time and memory that costs a message, not the run.
@@ -26,19 +26,20 @@ MEMORY_EACH = 2048
 _START = f"from {__package__}.hdf5_child import main; main()"
 _checked: dict[tuple[int, int], tuple[int, int, int]] = {}
 
-Wanted = tuple[str, str, tuple[int, ...], tuple[int, ...]]  # id, key, shape of vectors, offsets
+# Id, key, shape of the vectors, offsets of vectors and seconds.
+ExpectedVideo = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 
 
-def check_layout(path: Path, fd: int, wanted: Sequence[Wanted]) -> list[str]:
-    """What the library would find wrong in a store's datasets, one line each.
+def check_layout(path: Path, fd: int, expected: Sequence[ExpectedVideo]) -> list[str]:
+    """List what the HDF5 library finds wrong in a store's datasets, one line each.
 
     Args:
         path, fd: the file, open.
-        wanted: of every video.
+        expected: what the manifest says of every video.
     """
     lock_shared(fd)
     try:
-        answer = _ask(path, fd, {"task": "layout", "videos": wanted})
+        answer = _ask(path, fd, {"task": "layout", "videos": expected})
     except StoreError as error:
         return [str(error)]
     finally:
@@ -49,8 +50,8 @@ def check_layout(path: Path, fd: int, wanted: Sequence[Wanted]) -> list[str]:
 def require_sound(path: Path, fd: int, datasets: int) -> None:
     """Let the library change a copy of the file's metadata in memory, as a writer does.
 
-    A file that this process has left, or looked at, and that nobody has changed since is not looked
-    at again.
+    A file that this process has written or checked, and that has not changed since, is not checked
+    again.
 
     Args:
         path, fd: the file, open; the caller holds the lock for writing.
@@ -66,7 +67,7 @@ def require_sound(path: Path, fd: int, datasets: int) -> None:
 
 
 def note_sound(fd: int) -> None:
-    """Remember the state of an open file as one that this process has made or looked at."""
+    """Remember the state of an open file that this process has written or checked."""
     _checked[_name(fd)] = _state(fd)
 
 
@@ -114,10 +115,10 @@ def _unsound(path: Path, what: str) -> StoreError:
 
 
 def _name(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _state(fd: int) -> tuple[int, int, int]:
-    found = os.fstat(fd)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    status = os.fstat(fd)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""How much of a manifest there was: what tells a manifest that lost its end from a shorter one.
+"""The seal: how long a manifest was, so that a manifest that lost its end is detected.
 
 The seal counts bytes and commits, and chains the commit lines by a CRC-32 over all of them. It is
 kept apart from the log and written after it: a log may be longer than its seal says (a writer was
@@ -60,10 +60,10 @@ def read_seal(data: bytes, name: str) -> Seal:
         StoreError: no slot of it is whole; at most one can be torn by a kill.
     """
     slots = (_read_slot(data[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES))
-    found = [seal for seal in slots if seal]
-    if not found:
+    seals = [seal for seal in slots if seal]
+    if not seals:
         raise no_seal(name)
-    return max(found, key=lambda seal: seal.groups)
+    return max(seals, key=lambda seal: seal.groups)
 
 
 def no_seal(name: str) -> StoreError:
@@ -75,10 +75,10 @@ def no_seal(name: str) -> StoreError:
     )
 
 
-def cut_off(name: str, seal: Seal, there: Seal) -> StoreError:
+def cut_off(name: str, seal: Seal, found: Seal) -> StoreError:
     """The error for a manifest that lost its end or a part before."""
     return StoreError(
-        f"{name}: the manifest is damaged: {there.size} of {seal.size} bytes, {there.groups} of "
+        f"{name}: the manifest is damaged: {found.size} of {seal.size} bytes, {found.groups} of "
         f"{seal.groups} commits of it are there, so videos are missing; nothing was changed or "
         "deleted; copy the store again from where it came from, or extract the features again "
         "into a new one"

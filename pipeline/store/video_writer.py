@@ -1,9 +1,9 @@
 """One video on its way into a store.
 
-It is gathered in memory, beyond 16 MiB in a temporary file beside the store that has no name:
-memory stays bounded however long the video is, and a killed process leaves nothing behind. Frames
-of insets come in between those of the video itself and are stored behind them, so each inset is
-gathered apart in the same way.
+A video is collected in memory, and beyond 16 MiB in a temporary file without a name beside the
+store. So memory stays bounded however long the video is, and a killed process leaves nothing
+behind. Frames of insets arrive between the frames of the video itself and are stored behind them,
+so each inset is collected separately in the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from ..quantization import decoded_dtype, encode
+from ..quantization import dequantized_dtype, quantize
 from ..records import SourceInfo, VideoRecord
 from .base import crc32c
 from .header import Header
@@ -86,12 +86,12 @@ class VideoWriter:
         self._require_open()
         spec, dtype = self._header.spec, self._header.dtype
         with np.errstate(over="ignore"):
-            floats = np.asarray(vectors, decoded_dtype(dtype))
+            floats = np.asarray(vectors, dequantized_dtype(dtype))
         times = np.array(seconds, "<f8")
         self._check(floats, (spec.descriptors, spec.dims), times, inset)
         if not np.isfinite(floats).all():
             raise self._refused(f"vectors are not finite numbers in {floats.dtype}")
-        self._write(encode(floats, dtype), times, inset)
+        self._write(quantize(floats, dtype), times, inset)
 
     def append_stored(self, rows: np.ndarray, seconds: np.ndarray, inset: int = 0) -> None:
         """Add frames as a store of the same dtype keeps them (`FeatureStore.read_stored`).

@@ -51,7 +51,7 @@ from .zarr_layout import (
 CHUNK_BYTES = 4 << 20  # of a video that is too long for one chunk
 _SYNC_THREADS = 16
 _METADATA_BYTES = 1 << 20, 64  # at most: of an array's zarr.json, and more for each frame
-_NAMED = 5  # unknown arrays that a note names
+_NAMED = 5  # unknown arrays whose names a note lists
 
 
 class ZarrStore(FeatureStore):
@@ -90,19 +90,19 @@ class ZarrStore(FeatureStore):
         return np.array(self._metadata(entry)["attributes"]["seconds"], "<f8")
 
     def _metadata(self, entry: Entry) -> dict[str, Any]:
-        fixed, each = _METADATA_BYTES
+        fixed, per_frame = _METADATA_BYTES
         file = f"{self._features}/{entry.key}/zarr.json"
-        value: dict[str, Any] = strict_json(read_text(file, fixed + each * entry.frames))
+        value: dict[str, Any] = strict_json(read_text(file, fixed + per_frame * entry.frames))
         return value
 
     def _check_layout(self) -> list[str]:
-        found = ((video_id, self._check_video(e)) for video_id, e in self._index.videos.items())
-        problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        results = ((video_id, self._check_video(e)) for video_id, e in self._index.videos.items())
+        problems = [f"{video_id}: {problem}" for video_id, problem in results if problem]
         return problems + self._check_unknown()
 
     def _check_unknown(self) -> list[str]:
         try:
-            names = _arrays_in(self.path)
+            names = _array_names(self.path)
         except OSError as error:
             return [f"the folder features cannot be read ({error})"]
         # In this order: a writer at work notes a key before it makes the array.
@@ -124,7 +124,7 @@ class ZarrStore(FeatureStore):
 
 
 def zarr_header(path: Path) -> Header:
-    """What the store says of itself; its manifest, which may be long, is not read."""
+    """Read the header alone; the manifest may be long."""
     with named_errors(path):
         return load_header(path)
 
@@ -224,8 +224,8 @@ class ZarrWriter(StoreWriter):
 
     def _note_unknown(self) -> None:
         """Arrays that no writer's record names: of a damaged manifest, or put there by hand."""
-        known = {*self._index.keys, *self._unfinished.keys}
-        if unknown := sorted(_arrays_in(self.path) - known):
+        recorded = {*self._index.keys, *self._unfinished.keys}
+        if unknown := sorted(_array_names(self.path) - recorded):
             named = ", ".join(map(repr, unknown[:_NAMED])) + ", ..." * (len(unknown) > _NAMED)
             self.notes.append(
                 f"{self.path}: {len(unknown)} arrays in features/ are not in the manifest "
@@ -260,10 +260,10 @@ def _load_index(path: Path, header: Header, log: int) -> tuple[Index, int]:
     return parse(read_log(log, path), str(path), seal)
 
 
-def _arrays_in(path: Path) -> set[str]:
+def _array_names(path: Path) -> set[str]:
     """Names of folders in the features folder, links to such included."""
-    with os.scandir(path / "features") as found:
-        return {item.name for item in found if item.name[0] != "." and item.is_dir()}
+    with os.scandir(path / "features") as items:
+        return {item.name for item in items if item.name[0] != "." and item.is_dir()}
 
 
 def _chunk_rows(frames: int, row_bytes: int) -> int:

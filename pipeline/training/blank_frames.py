@@ -48,13 +48,13 @@ def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blan
         seed: of the pictures.
     """
     size = net.preprocess.crop
-    fitted, others = (
+    first, more = (
         net(blank_frames(size, s))[:, : net.layout.regions].reshape(-1, net.dims)
         for s in (seed, seed + 1)
     )
-    directions = np.linalg.svd(fitted, full_matrices=False)[2][:count]
+    directions = np.linalg.svd(first, full_matrices=False)[2][:count]
     blank = Blank(np.ascontiguousarray(directions, np.float32), 0.0, 1.0)
-    high = float(np.quantile(blank.excess(others), 0.1))
+    high = float(np.quantile(blank.excess(more), 0.1))
     return Blank(blank.directions, high / 3, high)
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import InputError, StoreError
-from pipeline.quantization import ENCODINGS, decode, encode
+from pipeline.quantization import ENCODINGS, dequantize, quantize
 from pipeline.records import Failure
 from pipeline.store import copy_store, create_or_append, open_store
 from tests.contract.test_store import damage
@@ -56,8 +56,8 @@ def test_round_trip(path: Path, dtype: str) -> None:
             store.frame_bytes == SPEC.shared_descriptors * {"int8": SPEC.dims, "binary": 1}[dtype]
         )
         for seed, frames in enumerate((5, 33)):
-            stored = encode(vectors_of(seed, frames, "float32"), kept)
-            back = decode(stored, SPEC.dims)
+            stored = quantize(vectors_of(seed, frames, "float32"), kept)
+            back = dequantize(stored, SPEC.dims)
             np.testing.assert_array_equal(store.read_stored(str(seed)), stored)
             found = store.read(str(seed))
             np.testing.assert_array_equal(found.vectors, back)
@@ -141,7 +141,7 @@ def test_going_on_with_the_stores_own_dtype(path: Path, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", SMALL)
 def test_a_flipped_bit_is_found(path: Path, dtype: str) -> None:
     fill(path, dtype)
-    damage(path, encode(vectors_of(1, 33, "float32"), ENCODINGS[dtype]).tobytes()[:30])
+    damage(path, quantize(vectors_of(1, 33, "float32"), ENCODINGS[dtype]).tobytes()[:30])
     with open_store(path) as store:
         assert store.verify() == ["1: the checksum does not fit"]
         with pytest.raises(StoreError, match="checksum does not fit"):
@@ -164,7 +164,7 @@ def test_conversion(path: Path, kind: str, before: str, after: str | None, tmp_p
         for video_id in old:
             want = old.read_stored(video_id)
             if after:
-                want = encode(old.read_vectors(video_id), ENCODINGS[after])
+                want = quantize(old.read_vectors(video_id), ENCODINGS[after])
             np.testing.assert_array_equal(new.read_stored(video_id), want)
             np.testing.assert_array_equal(new.seconds(video_id), old.seconds(video_id))
             assert new.record(video_id) == old.record(video_id)

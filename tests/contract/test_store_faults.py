@@ -16,7 +16,7 @@ from pipeline.records import Failure
 from pipeline.store import StoreWriter, create_or_append, open_store
 from pipeline.store.disk import Disk
 from pipeline.store.hdf5_child import ScratchFile, append_problems, layout_problems
-from pipeline.store.hdf5_guard import Wanted
+from pipeline.store.hdf5_guard import ExpectedVideo
 from pipeline.store.hdf5_layout import end_of
 from pipeline.store.journal import pending_pages
 from pipeline.store.transaction import OverlayFile
@@ -30,9 +30,9 @@ KINDS = ("h5", "zarr")
 def asked_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of copies are opened here: HDF5 is asked without a process for each."""
 
-    def layout(path: Path, fd: int, wanted: list[Wanted]) -> list[str]:
+    def layout(path: Path, fd: int, expected: list[ExpectedVideo]) -> list[str]:
         pages, end = pending_pages(path, fd, end_of)
-        return layout_problems(OverlayFile(fd, end, pages), wanted)
+        return layout_problems(OverlayFile(fd, end, pages), expected)
 
     def sound(path: Path, fd: int, datasets: int) -> None:
         pages, end = pending_pages(path, fd, end_of)

@@ -22,7 +22,7 @@ from ..backend import (
 )
 from ..layers import whitening
 from ..model.model import ModelWeights
-from ..model.whitening import Whitening
+from ..model.whitening import Whitening, projection
 from . import query_augmentation, thumbnail
 from .regions import region_vectors
 
@@ -214,5 +214,5 @@ def _maps(backbone: Any, x: Any) -> list[Any]:
 
 def _constants(pca: Whitening) -> list[keras.Variable]:
     """Mean and projection of a whitening."""
-    arrays = pca.mean, whitening.projection(pca)
+    arrays = pca.mean, projection(pca)
     return [keras.Variable(a, trainable=False, dtype="float32") for a in arrays]

@@ -17,7 +17,7 @@ from ...errors import ModelError
 from .blank import Blank
 from .descriptors import THUMBNAIL, Layout, View
 from .preprocessing import InputDescription
-from .whitening import Whitening
+from .whitening import Whitening, unit_vectors
 
 MOST_GRID, MOST_TAPS = 32, 64
 MOST_VECTORS = 4096  # of a query's frame
@@ -254,7 +254,7 @@ class ModelWeights:
         blank = self.blank.first(dims) if self.blank else None
         soft = self.soft.first(dims) if self.soft else None
         own = self.pixels.first(dims) if self.pixels else None
-        hubs = None if self.hubs is None else _unit(self.hubs[:, :dims])
+        hubs = None if self.hubs is None else unit_vectors(self.hubs[:, :dims])
         cut = self.whitening.first(dims)
         return replace(self, whitening=cut, soft=soft, pixels=own, blank=blank, hubs=hubs)
 
@@ -284,10 +284,6 @@ def features_digest(weights: ModelWeights) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
 
 
 def _check_pixels(size: int, crop: int) -> None:

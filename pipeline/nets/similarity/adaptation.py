@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import ops
-from ..layers.whitening import projection, whiten
+from ..layers.whitening import whiten
 from ..model.descriptors import Layout
 from ..model.model import ModelWeights
-from ..model.whitening import Whitening
+from ..model.whitening import Whitening, projection, whitened
 
 # Of "regions" and, where a model has those, "soft" and "pixels": mean [C] and matrix [C, C].
 Matrices = dict[str, tuple[Any, Any]]
@@ -56,5 +56,4 @@ def hubs_of(weights: ModelWeights) -> np.ndarray | None:
     if weights.hubs is None or not weights.adaptation or "soft" not in weights.adaptation:
         return weights.hubs
     pca = weights.adaptation["soft"]
-    found = (weights.hubs - pca.mean) @ projection(pca)
-    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6))
+    return whitened(weights.hubs, pca.mean, projection(pca))

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ...image.luminance import LUMINANCE
 from ...video.reencode import reencode, resize_frames
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def colour(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Channels mixed (hue, saturation, warmth), then contrast, brightness and gamma."""
     saturation = rng.uniform(0.3, 1.9)
-    mix = np.tile(LUMA, (3, 1)) * (1 - saturation) + np.eye(3) * saturation
+    mix = np.tile(LUMINANCE, (3, 1)) * (1 - saturation) + np.eye(3) * saturation
     mix = mix @ _hue(rng.uniform(-90, 90) if rng.random() < 0.6 else 0.0)
     mix = mix * rng.uniform(0.75, 1.25, (3, 1))
     return _mapped(_mixed(frames, mix), _curve(rng))
@@ -23,7 +22,7 @@ def colour(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def grey(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Without colour, sometimes tinted."""
     tint = rng.uniform(0.7, 1.1, 3) if rng.random() < 0.4 else np.ones(3)
-    return _mapped(_mixed(frames, np.outer(tint, LUMA)), _curve(rng))
+    return _mapped(_mixed(frames, np.outer(tint, LUMINANCE)), _curve(rng))
 
 
 def few_levels(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
