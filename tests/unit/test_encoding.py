@@ -8,9 +8,9 @@ from pipeline.quantization import (
     convert,
     dequantize,
     dequantized_dtype,
-    quantize,
     encoding_name,
     is_coarser,
+    quantize,
     stored_values,
 )
 
