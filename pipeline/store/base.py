@@ -15,6 +15,7 @@ from ..errors import StoreError
 from ..quantization import dequantize, dequantized_dtype
 from ..records import Failure, FeatureSpec, VideoFeatures, VideoRecord
 from .header import Header
+from .limits import LIMITS, Limits
 from .manifest import Entry, Index
 
 
@@ -34,7 +35,7 @@ class FeatureStore(ABC):
         provenance: what the store's maker recorded, any JSON.
     """
 
-    def __init__(self, path: Path, header: Header, index: Index) -> None:
+    def __init__(self, path: Path, header: Header, index: Index, limits: Limits = LIMITS) -> None:
         self.path = path
         self.spec: FeatureSpec = header.spec
         self.dtype: np.dtype = header.dtype
@@ -43,6 +44,7 @@ class FeatureStore(ABC):
         self.format_version: int = header.format_version
         self.provenance: dict[str, Any] = header.provenance
         self._header = header
+        self._limits = limits
         self._index = index
         self._frame_shape = header.row_shape
 
@@ -175,7 +177,7 @@ class FeatureStore(ABC):
         Raises:
             StoreError: as `read_stored`.
         """
-        rows = self._header.slab_rows
+        rows = self._limits.slab_rows(self.frame_bytes)
         for start in range(0, self.frames(video_id), rows):
             yield start, self.read_stored(video_id, start, start + rows)
 

@@ -10,13 +10,14 @@ from ..records import FeatureSpec
 from .base import FeatureStore
 from .disk import Disk
 from .header import Header, make_header
+from .limits import LIMITS, Limits
 from .locks import WriterLock
 from .writer import StoreWriter
 
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
 
 
-def open_store(path: str | Path) -> FeatureStore:
+def open_store(path: str | Path, limits: Limits = LIMITS) -> FeatureStore:
     """Open a store for reading; a context manager. Works on read-only media.
 
     Raises:
@@ -25,7 +26,7 @@ def open_store(path: str | Path) -> FeatureStore:
     """
     path, reader, _, _ = _backend(path)
     _require_there(path)
-    store: FeatureStore = reader(path)
+    store: FeatureStore = reader(path, limits)
     return store
 
 
@@ -41,7 +42,7 @@ def read_spec(path: str | Path) -> FeatureSpec:
     return header.spec
 
 
-def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
+def open_writer(path: str | Path, disk: Disk | None = None, limits: Limits = LIMITS) -> StoreWriter:
     """Open an existing store for writing, to remove from it; a context manager.
 
     Raises:
@@ -53,7 +54,7 @@ def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
     path = _without_link(path)
     lock = WriterLock(path)
     try:
-        opened: StoreWriter = writer(path, lock, disk or Disk())
+        opened: StoreWriter = writer(path, lock, disk or Disk(), limits)
     except BaseException:
         lock.release()
         raise
@@ -66,6 +67,7 @@ def create_or_append(
     dtype: str | None = "float16",
     provenance: dict[str, Any] | None = None,
     disk: Disk | None = None,
+    limits: Limits = LIMITS,
 ) -> StoreWriter:
     """Open a store for writing, and make it if it is not there; a context manager.
 
@@ -76,6 +78,7 @@ def create_or_append(
             store's, and float16 for a new one.
         provenance: recorded in a new store; an existing one keeps its own.
         disk: the file operations; tests pass one that fails.
+        limits: of memory and time.
 
     Raises:
         FingerprintMismatchError: the store holds features of another spec.
@@ -87,12 +90,9 @@ def create_or_append(
     path = _without_link(path)
     lock = WriterLock(path)
     try:
-        make = (
-            (lambda: writer(path, lock, disk or Disk()))
-            if path.exists()
-            else (lambda: writer.create(path, lock, header, disk or Disk()))
-        )
-        opened: StoreWriter = make()
+        if not path.exists():
+            writer.create(path, header, disk or Disk())
+        opened: StoreWriter = writer(path, lock, disk or Disk(), limits)
     except BaseException:
         lock.release()
         raise

@@ -18,19 +18,19 @@ import json
 import os
 from dataclasses import astuple
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from ..errors import StoreError
 from .base import FeatureStore
 from .disk import Disk, pread_into
-from .hdf5_guard import check_layout, note_sound, require_sound
+from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
 from .hdf5_layout import SIGNATURE, Hdf5Layout, end_of
 from .header import Header, named_errors, not_a_store, read_header
 from .interrupts import interrupts_held
 from .journal import clear_journal, pending_pages
 from .keys import printable
+from .limits import LIMITS, Limits
 from .locks import WriterLock, lock_shared, unlock
 from .manifest import Entry, Index, damaged, parse
 from .plain_files import in_the_way, linked, open_regular
@@ -48,7 +48,7 @@ _LIBVER = ("v108", "latest")
 class Hdf5Store(FeatureStore):
     """See `FeatureStore`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         with named_errors(path):
             self._fd = open_regular(path, os.O_RDONLY)
             try:
@@ -58,7 +58,7 @@ class Hdf5Store(FeatureStore):
             except BaseException:
                 os.close(self._fd)
                 raise
-        super().__init__(path, header, index)
+        super().__init__(path, header, index, limits)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -76,7 +76,7 @@ class Hdf5Store(FeatureStore):
     def _check_layout(self) -> list[str]:
         tail = self._frame_shape
         expected = [(i, e.key, (e.frames, *tail), e.at) for i, e in self._index.videos.items()]
-        return check_layout(self.path, self._fd, expected)
+        return check_layout(self.path, self._fd, expected, self._limits.check_seconds)
 
 
 def hdf5_header(path: Path) -> Header:
@@ -91,13 +91,9 @@ def hdf5_header(path: Path) -> Header:
 
 
 class Hdf5Writer(StoreWriter):
-    """See `StoreWriter`; `lock` is held already.
+    """See `StoreWriter`; `lock` is held already."""
 
-    Args:
-        new: the file was made just now, by this process.
-    """
-
-    def __init__(self, path: Path, lock: WriterLock, disk: Disk, new: bool = False) -> None:
+    def __init__(self, path: Path, lock: WriterLock, disk: Disk, limits: Limits = LIMITS) -> None:
         import h5py  # late: readers do without
 
         with named_errors(path):
@@ -105,34 +101,33 @@ class Hdf5Writer(StoreWriter):
             try:
                 # A store that this program cannot read is refused before anything is changed.
                 header, index, size = _load(path, self._fd)
-                if not new:
-                    require_sound(path, self._fd, len(index.videos))
-                self._transaction = TransactionalFile(path, self._fd, end_of, disk)
+                require_sound(path, self._fd, len(index.videos), limits.check_seconds)
+                self._transaction = TransactionalFile(path, self._fd, end_of, disk, limits)
                 with interrupts_held():
                     self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
             except BaseException:
                 os.close(self._fd)
                 raise
         self._log_size = size
-        super().__init__(path, lock, header, index)
+        super().__init__(path, lock, header, index, limits)
 
-    @classmethod
-    def create(cls, path: Path, lock: WriterLock, header: Header, disk: Disk) -> Self:
-        """Make an empty store, visible only when it is whole, and open it."""
+    @staticmethod
+    def create(path: Path, header: Header, disk: Disk) -> None:
+        """Make an empty store, visible only when it is whole; the caller holds its lock."""
         temporary = path.with_name(path.name + ".new")
         with named_errors(path):
             _create_file(temporary, header)
             disk.sync_path(temporary)
             clear_journal(path, disk)  # of a store that was here before
             disk.install(temporary, path)
-        return cls(path, lock, disk, new=True)
+            note_sound_file(path)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         shape = (video.frames, *self.header.row_shape)
         with interrupts_held():
             vectors = self._file["features"].create_dataset(key, shape, self.dtype)
             vectors.attrs["id"] = printable(video.id)
-        for start, slab in video.slabs(self.header.slab_rows):
+        for start, slab in video.slabs(self._limits.slab_rows(self.header.row_bytes)):
             with interrupts_held():
                 vectors[start : start + len(slab)] = slab
             self._transaction.check()  # else a full disk's rest of a long video goes to memory

@@ -20,7 +20,6 @@ from ..quantization import ENCODINGS, encoding_name, stored_values
 from ..records import FORMAT_VERSION, STORED_NAMES, FeatureSpec
 
 FORMAT = "visil-index feature store"
-SLAB_BYTES = 8 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FIRST_FIELDS = {"format", "format_version", "dtype", "spec", "fingerprint", "provenance"}
 _MAX_NUMBER = 1 << 20  # of a number in a description; the largest in use is some thousand
@@ -60,11 +59,6 @@ class Header:
         """Bytes of one frame's descriptors, as stored."""
         vectors, values = self.row_shape
         return vectors * values * self.dtype.itemsize
-
-    @property
-    def slab_rows(self) -> int:
-        """Frames in one piece while a long video is checked or copied."""
-        return max(1, SLAB_BYTES // self.row_bytes)
 
     def as_json(self) -> dict[str, Any]:
         value = {

@@ -32,10 +32,9 @@ from .journal import (
     pending_pages,
     write_journal,
 )
+from .limits import LIMITS, Limits
 
 _EVERYTHING = 1 << 62
-_PATIENCE = 0.2  # seconds that a commit waits for readers
-_LAST_PATIENCE = 2.0  # and the end of the work
 
 
 class OverlayFile:
@@ -101,17 +100,20 @@ class TransactionalFile(OverlayFile):
         OSError: what an earlier writer began cannot be completed.
     """
 
-    def __init__(self, path: Path, fd: int, end_of: EndOf, disk: Disk) -> None:
+    def __init__(
+        self, path: Path, fd: int, end_of: EndOf, disk: Disk, limits: Limits = LIMITS
+    ) -> None:
         pages, end = pending_pages(path, fd, end_of)
         super().__init__(fd, end, pages)
         self.path = path
         self.end_of = end_of
         self.disk = disk
+        self.limits = limits
         self.protected = end  # what a reader may look at: below it, only pages in memory change
         self.error: BaseException | None = None
         self.waiting = False  # for readers to go, a commit that only the journal has
         if pages:
-            self._apply(_PATIENCE)
+            self._apply(self.limits.patience)
         else:
             clear_journal(path, disk)
         disk.truncate(fd, end)
@@ -157,7 +159,7 @@ class TransactionalFile(OverlayFile):
                 before, after = self.end_of(file_head(self.fd)), self.end_of(self._head())
                 write_journal(self.path, pack(before, after, self.pages, self.fd), self.disk)
                 self.protected = max(self.protected, self.end)
-                self._apply(_PATIENCE)
+                self._apply(self.limits.patience)
         except BaseException as error:
             self.discard(error)
             raise
@@ -172,7 +174,7 @@ class TransactionalFile(OverlayFile):
         self.discard()
         if self.waiting and not failed:
             pages, _ = pending_pages(self.path, self.fd, self.end_of)
-            apply_pages(self.path, self.fd, pages, self.disk, _LAST_PATIENCE)
+            apply_pages(self.path, self.fd, pages, self.disk, self.limits.last_patience)
 
     def discard(self, error: BaseException | None = None) -> None:
         """Let nothing more through to the file; `error` is what `commit` raises from now on.

@@ -20,8 +20,7 @@ from ..quantization import dequantized_dtype, quantize
 from ..records import SourceInfo, VideoRecord
 from .base import crc32c
 from .header import Header
-
-BUFFER_BYTES = 16 << 20  # of one open video in memory
+from .limits import Limits
 
 
 class VideoWriter:
@@ -43,6 +42,8 @@ class VideoWriter:
         source: SourceInfo,
         header: Header,
         store: Path,
+        limits: Limits,
+        *,
         on_finish: Callable[[VideoWriter, str], VideoRecord],
         on_end: Callable[[str], object],
         place: int | None = None,
@@ -53,10 +54,11 @@ class VideoWriter:
         self.crc32c = 0
         self._header = header
         self._store = store
+        self._limits = limits
         self._on_finish = on_finish
         self._on_end = on_end
         self._ended = False
-        self._parts = {0: _Part(store)}
+        self._parts = {0: _Part(store, limits.buffer_bytes)}
 
     @property
     def frames(self) -> int:
@@ -112,7 +114,7 @@ class VideoWriter:
             return
         try:
             if inset not in self._parts:
-                self._parts[inset] = _Part(self._store)
+                self._parts[inset] = _Part(self._store, self._limits.buffer_bytes)
             part = self._parts[inset]
             part.spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
         except OSError as error:
@@ -140,10 +142,10 @@ class VideoWriter:
 
     def _whole_crc32c(self) -> int:
         """Over the vectors of all parts, one behind the other, then the times."""
-        crc = self._parts[0].crc32c
+        crc, row_bytes = self._parts[0].crc32c, self._header.row_bytes
         try:
             for part in self._ordered()[1:]:
-                for rows in part.slabs(self._header.slab_rows * self._header.row_bytes):
+                for rows in part.slabs(self._limits.slab_rows(row_bytes) * row_bytes):
                     crc = crc32c(np.frombuffer(rows, np.uint8), crc)
         except OSError as error:
             raise self._no_room(error) from error
@@ -207,11 +209,11 @@ class VideoWriter:
 class _Part:
     """Frames of the video itself, or of one inset."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, buffer_bytes: int) -> None:
         self.frames = 0
         self.crc32c = 0
         self.seconds: list[np.ndarray] = []
-        self.spool = tempfile.SpooledTemporaryFile(BUFFER_BYTES, dir=str(store.parent))  # noqa: SIM115
+        self.spool = tempfile.SpooledTemporaryFile(buffer_bytes, dir=str(store.parent))  # noqa: SIM115
 
     def slabs(self, size: int) -> Iterator[bytes]:
         """All of its bytes, so many at a time."""

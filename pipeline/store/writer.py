@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import StoreError
 from ..records import Failure, FeatureSpec, SourceInfo, VideoRecord, VideoRef
 from .header import Header
+from .limits import Limits
 from .locks import WriterLock
 from .manifest import (
     Entry,
@@ -42,12 +43,15 @@ class StoreWriter(ABC):
             prints them.
     """
 
-    def __init__(self, path: Path, lock: WriterLock, header: Header, index: Index) -> None:
+    def __init__(
+        self, path: Path, lock: WriterLock, header: Header, index: Index, limits: Limits
+    ) -> None:
         self.path = path
         self.spec: FeatureSpec = header.spec
         self.dtype: np.dtype = header.dtype
         self.provenance: dict[str, Any] = header.provenance
         self.header = header
+        self._limits = limits
         self.notes: list[str] = []
         self._lock = lock
         self._index = index
@@ -113,7 +117,14 @@ class StoreWriter(ABC):
         if ref.id in self._open:
             raise StoreError(f"{self.path}: video {ref.id!r} is being written already")
         opened = VideoWriter(
-            ref.id, source, self.header, self.path, self._finish, self._open.pop, place
+            ref.id,
+            source,
+            self.header,
+            self.path,
+            self._limits,
+            on_finish=self._finish,
+            on_end=self._open.pop,
+            place=place,
         )
         self._open[ref.id] = opened
         return opened

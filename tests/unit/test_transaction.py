@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.store.disk import Disk
 from pipeline.store.journal import PAGE, journal_path, pending_pages
+from pipeline.store.limits import LIMITS, Limits
 from pipeline.store.locks import lock_shared
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from tests.faulty_disk import Crash, FaultyDisk
@@ -49,8 +50,8 @@ def change(file: TransactionalFile, content: bytes, seed: int) -> bytes:
     return bytes(wanted)
 
 
-def open_transaction(path: Path, disk: Disk) -> TransactionalFile:
-    return TransactionalFile(path, os.open(path, os.O_RDWR), end_of, disk)
+def open_transaction(path: Path, disk: Disk, limits: Limits = LIMITS) -> TransactionalFile:
+    return TransactionalFile(path, os.open(path, os.O_RDWR), end_of, disk, limits)
 
 
 def seen_by_reader(path: Path) -> bytes:
@@ -155,18 +156,15 @@ def crash_while_recovering(path: Path, torn: bool, power: bool) -> None:
             open_transaction(path, FaultyDisk(at, torn, power, seed=at))
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.store.transaction._PATIENCE", 0.0)
-    monkeypatch.setattr("pipeline.store.transaction._LAST_PATIENCE", 0.0)
+IMPATIENT = Limits(patience=0.0, last_patience=0.0)
 
 
-def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impatient: None) -> None:
+def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path) -> None:
     path = tmp_path / "f"
     content = before = make(path)
     with path.open("rb") as reader:
         lock_shared(reader.fileno())
-        file = open_transaction(path, Disk())
+        file = open_transaction(path, Disk(), IMPATIENT)
         for seed in range(3):
             content = change(file, content, seed)
             file.commit()
@@ -175,7 +173,7 @@ def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impati
         change(file, content, seed=9)
         file.finish()
         assert seen_by_reader(path) == content
-        file = open_transaction(path, Disk())
+        file = open_transaction(path, Disk(), IMPATIENT)
         content = change(file, content, seed=10)
         file.commit()
         assert path.read_bytes()[:START] == before
@@ -183,14 +181,14 @@ def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impati
     file.finish()
     assert path.read_bytes()[: len(content)] == content
     assert not journal_path(path).exists()
-    open_transaction(path, Disk())
+    open_transaction(path, Disk(), IMPATIENT)
     assert path.read_bytes() == content
 
 
-def test_a_waiting_commit_goes_with_the_next(tmp_path: Path, impatient: None) -> None:
+def test_a_waiting_commit_goes_with_the_next(tmp_path: Path) -> None:
     path = tmp_path / "f"
     content = make(path)
-    file = open_transaction(path, Disk())
+    file = open_transaction(path, Disk(), IMPATIENT)
     with path.open("rb") as reader:
         lock_shared(reader.fileno())
         content = change(file, content, seed=1)
