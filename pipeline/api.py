@@ -19,7 +19,7 @@ from .records import VideoRef
 if TYPE_CHECKING:
     from .extraction.run import ExtractReport, Progress
     from .nets.extractor.feature_net import FeatureNet
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -170,7 +170,7 @@ def _warn(damaged: Sequence[str]) -> None:
         warnings.warn(f"left out: {line}", stacklevel=3)
 
 
-def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
+def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
     """The network for these settings; the last ones are kept, as making one takes seconds."""
     from .nets.extractor.feature_net import FeatureNet
 

@@ -80,9 +80,9 @@ class InsetRule:
 
     @classmethod
     def parse(cls, text: str) -> InsetRule:
-        """The rule of a text such as `"edges/3 2"`; an empty text is a rule without insets.
+        """Parse a text such as `"edges/3 2"`; an empty text is a rule without insets.
 
-        The version may be one that this program does not know: such a store can still be searched.
+        The version may be unknown to this program: a store made by it can still be searched.
 
         Raises:
             ValueError: the text is not a version, a space and a number of 1 or more.

@@ -8,15 +8,15 @@
     python benchmarks/performance/decode.py threads VIDEO_OR_FOLDER...
     python benchmarks/performance/decode.py memory [--hours 0.17 1 10]
 
-`speed` compares the pool with OpenCV decoding every frame one video after the other, in one run:
+`speed` compares the pool with OpenCV, which decodes every frame of one video after the other:
 seconds of video per second of wall time, and processor seconds per minute of video. `selective`
-compares decoding what the samples need with decoding all, and checks that the samples are the same.
-`keyframes` compares decoding in full, selectively, and the nearest keyframes only; `reading` what
-it costs to read all packets for that with seeking from keyframe to keyframe. `hwaccel` compares
-software with a device (on a GPU machine), and checks that the frames are the same.
-`threads` compares two videos at once, a thread each, with two threads for one video after the other
-(`encode_videos.py` makes material for both). `memory` joins one clip to itself until the file is as
-long as asked, and prints the peak of the decoding process and of this one.
+compares decoding the packets that samples need with decoding all, and checks that the samples are
+equal. `keyframes` compares full decoding, selective decoding and keyframes only. `reading` compares
+reading all packets with seeking from keyframe to keyframe. `hwaccel` compares software with a
+device (on a GPU machine), and checks that the frames are equal. `threads` compares two videos at
+once with one thread each, and one video after the other with two threads (`encode_videos.py` makes
+videos for both). `memory` repeats one clip up to a number of hours, and prints the peak memory of
+the decoding process and of this one.
 """
 
 from __future__ import annotations

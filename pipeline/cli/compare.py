@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import (
-    SIMILARITY_FUNCTIONS,
-    Config,
-    load_config,
-    override,
-)
+from ..config import Config
 from ..errors import InputError
-from . import common
+from . import common, options
 from .sources import Sources
 
 if TYPE_CHECKING:
     from ..records import VideoRef
     from ..search.video_set import Collection
+
+# Of stage one, for sides that are lists of videos.
+LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,19 +53,6 @@ if TYPE_CHECKING:
     "With --mirrored_queries and a list: where to keep them.",
 )
 @click.option(
-    "--query_insets",
-    is_flag=True,
-    help="Search also for the pictures within the queries' pictures (picture in picture, split "
-    "screens), the best score counts: finds the original of a video that shows it small.",
-)
-@click.option(
-    "--adapt",
-    "adapted",
-    is_flag=True,
-    help="Adapt the model to the database first, as visil-index adapt does: what all its videos "
-    "have in common counts for less.",
-)
-@click.option(
     "--background_store",
     multiple=True,
     help="Store of videos unrelated to all queries; repeatable. Scores are then normalised by "
@@ -82,14 +67,6 @@ if TYPE_CHECKING:
 )
 @common.model_dir_option
 @common.config_option
-@click.option(
-    "-s",
-    "--similarity_function",
-    type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="chamfer: how much of the query is found in the database video; symmetric_chamfer, "
-    "max_chamfer: mean, larger of both directions. Default: the one the model was made for.",
-)
-@click.option("-l", "--load_queries", is_flag=True, help="Keep the queries on the device.")
 @click.option("--top_k", type=click.IntRange(min=1), help="Write the best N of each query only.")
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), help="Write scores of at least this only."
@@ -100,17 +77,10 @@ if TYPE_CHECKING:
     help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
     "reaches (0.001: one in a thousand), with the confidence the model was calibrated with.",
 )
-@common.sampling_option
-@common.batch_option
-@click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
-@click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
-@common.checksums_option
-@common.precision_option
-@common.workers_option
-@common.hwaccel_option
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
+@options.settings("compare", *(f"extract.{name}" for name in LIST_SETTINGS))
 def compare(
     query_file: str | None,
     query_dir: str | None,
@@ -120,27 +90,15 @@ def compare(
     database_store: tuple[str, ...],
     mirrored_queries: bool,
     mirrored_query_store: tuple[str, ...],
-    query_insets: bool,
-    adapted: bool,
     background_store: tuple[str, ...],
     output_file: str,
     model_dir: str | None,
-    config_file: str | None,
-    similarity_function: str | None,
-    load_queries: bool,
     top_k: int | None,
     threshold: float | None,
     max_fpr: float | None,
-    sampling: str | None,
-    batch_sz: int | None,
-    batch_sz_sim: int | None,
-    block_mb: int | None,
-    no_checksums: bool,
-    precision: str | None,
-    workers: int | None,
-    hwaccel: str | None,
     gpu_id: int,
     network: str | None,
+    config: Config,
 ) -> int:
     """Compare query videos with database videos, write {query: {database: similarity}}.
 
@@ -151,7 +109,7 @@ def compare(
     from ..output.target import check_output_file
     from ..search.compatibility import require_insets
 
-    lists = [path for path in (query_file, database_file, config_file) if path]
+    lists = [path for path in (query_file, database_file, config.file) if path]
     stores = (*query_store, *database_store, *mirrored_query_store, *background_store)
     check_output_file(output_file, (*lists, *(common.split_store(store)[1] for store in stores)))
     check_selection(top_k, threshold)
@@ -160,29 +118,6 @@ def compare(
     mirror = mirrored_queries or bool(mirrored_query_store)
     if max_fpr is not None and background_store:
         raise InputError("--max_fpr is for scores without --background_store: give --threshold")
-    config = load_config(config_file)
-    config = Config(
-        override(
-            config.extract,
-            mirrored=False,
-            sampling=sampling,
-            batch_size=batch_sz,
-            precision=precision,
-            workers=workers,
-            hwaccel=hwaccel,
-        ),
-        override(
-            config.compare,
-            similarity_function=similarity_function,
-            precision=precision,
-            batch_size=batch_sz_sim,
-            block_mb=block_mb,
-            load_queries=load_queries or None,
-            query_insets=query_insets or None,
-            adapt=adapted or None,
-            checksums=False if no_checksums else None,
-        ),
-    )
     if max_fpr is not None:  # refused before any video is decoded
         from ..search.calibrate import check_rate
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..calibration.curve import CONFIDENCE
-from ..config import SIMILARITY_FUNCTIONS, CompareConfig
+from ..config import Config
 from ..errors import InputError, ModelError
-from . import common, streams
+from . import common, options, streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 
 @click.command()
@@ -50,10 +50,10 @@ def seal_model(model_dir: str) -> None:
     help="Store of the collection that will be searched; repeatable.",
 )
 @click.option("-o", "--output_dir", required=True, help="Folder for the adapted model.")
-@common.checksums_option
 @common.handled("interrupted; no model was written")
+@options.settings("compare.checksums")
 def adapt(
-    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, no_checksums: bool
+    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, config: Config
 ) -> int:
     """Fit a model to the collection that it will search, by its stored features alone.
 
@@ -75,7 +75,7 @@ def adapt(
             database,
             weights,
             progress=lambda done, total: line.show(done, total, "videos"),
-            checksums=not no_checksums,
+            checksums=config.compare.checksums,
         )
     made = report.weights
     if before is not None and before.calibrations:
@@ -97,7 +97,7 @@ def adapt(
     return common.report_damaged(all_damaged(database))
 
 
-def _adapted_before(target: Path) -> ModelWeights | None:
+def _adapted_before(target: Path) -> Model | None:
     """The adapted model that is to be replaced, if there is one that can be read.
 
     Raises:
@@ -142,17 +142,11 @@ def _adapted_before(target: Path) -> ModelWeights | None:
     help="In this part of other collections, imagined by drawing groups anew, no more than the "
     "rate asked for may get through. Higher gives higher thresholds.",
 )
-@click.option(
-    "-s",
-    "--similarity_function",
-    type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="As for compare.",
-)
-@click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
-@click.option("--adapt", "adapted", is_flag=True, help="As for compare: adapt the model first.")
-@common.checksums_option
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
+@options.settings(
+    "compare.similarity_function", "compare.query_insets", "compare.adapt", "compare.checksums"
+)
 def calibrate(
     model_dir: str,
     query_store: tuple[str, ...],
@@ -160,11 +154,8 @@ def calibrate(
     related: str | None,
     group_file: str | None,
     confidence: float,
-    similarity_function: str | None,
-    query_insets: bool,
-    adapted: bool,
-    no_checksums: bool,
     gpu_id: int,
+    config: Config,
 ) -> int:
     """Measure what scores unrelated videos reach, for `compare --max_fpr`.
 
@@ -189,12 +180,7 @@ def calibrate(
             queries,
             database,
             weights,
-            CompareConfig(
-                similarity_function,
-                query_insets=query_insets,
-                adapt=adapted,
-                checksums=not no_checksums,
-            ),
+            config.compare,
             known,
             gpu_id,
             lambda done, total: line.show(done, total, "database videos"),

@@ -57,7 +57,7 @@ def find_losses(entries: Iterable[tuple[str, str]], gone_folders: Iterable[str] 
             continue
         folders.add(os.path.dirname(os.path.abspath(path)))
         try:
-            status = _look_at(path)
+            status = _file_status(path)
         except (OSError, ValueError) as error:
             losses.unknown[video_id] = f"{path}: {getattr(error, 'strerror', None) or error}"
             continue
@@ -94,7 +94,7 @@ def _top_folder(path: str, common: str) -> str:
     return os.path.join(common, name) if rest else common
 
 
-def _look_at(path: str) -> os.stat_result | None:
+def _file_status(path: str) -> os.stat_result | None:
     """Read the status of a file; None if it is gone.
 
     Raises:

@@ -14,14 +14,14 @@ import numpy as np
 
 from ..errors import FingerprintMismatchError, InputError, ModelError, StoreError
 from ..nets.model.blank import FLOOR, content_of
-from ..nets.model.pca import of_moments
+from ..nets.model.pca import pca_from_moments
 from ..nets.model.whitening import Whitening
 from ..quantization import dequantize
 from .compatibility import require_model
 from .video_set import Collection
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 SHRINKAGE = 0.8  # of eigenvalues towards their mean; chosen on validation, benchmarks/NOTES.md
 LEAST_VIDEOS = 20
@@ -40,14 +40,14 @@ class AdaptReport:
         videos, frames: of the collection that were read.
     """
 
-    weights: ModelWeights
+    weights: Model
     videos: int
     frames: int
 
 
 def adapt(
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     shrinkage: float = SHRINKAGE,
     progress: Callable[[int, int], None] | None = None,
     checksums: bool = True,
@@ -110,7 +110,7 @@ def adapt(
     )
 
 
-def check_adaptable(model: ModelWeights, videos: int, where: str) -> None:
+def check_adaptable(model: Model, videos: int, where: str) -> None:
     """What can be told before there are features.
 
     Args:
@@ -132,7 +132,7 @@ def check_adaptable(model: ModelWeights, videos: int, where: str) -> None:
         )
 
 
-def require_adaptable(database: Collection, model: ModelWeights) -> None:
+def require_adaptable(database: Collection, model: Model) -> None:
     """Refuse stored features that a model cannot be adapted to.
 
     Raises:
@@ -149,7 +149,7 @@ def require_adaptable(database: Collection, model: ModelWeights) -> None:
 
 
 def _sound_stretches(
-    database: Collection, video: int, model: ModelWeights, checksums: bool
+    database: Collection, video: int, model: Model, checksums: bool
 ) -> list[np.ndarray]:
     """Vectors float32 [t, r, C] of a video; none if it is damaged.
 
@@ -196,7 +196,7 @@ class _Moments:
         """PCA of all of them, with all their dims."""
         mean = self._sum / self._weight
         covariance = self._products / self._weight - np.outer(mean, mean)
-        return of_moments(mean, covariance, len(mean), shrinkage)
+        return pca_from_moments(mean, covariance, len(mean), shrinkage)
 
 
 def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:
@@ -213,7 +213,7 @@ def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:
         yield out
 
 
-def _counts(vectors: np.ndarray, model: ModelWeights) -> np.ndarray:
+def _counts(vectors: np.ndarray, model: Model) -> np.ndarray:
     """float32 [N, R]: how much each vector has in it; 1 where the model cannot tell.
 
     In numpy: stretches are of any length, and JAX would compile for each.

@@ -18,7 +18,7 @@ from .run import score_table
 from .video_set import Collection
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 _REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
 _SHOWN = 5  # best pairs that a calibration tells of
@@ -27,7 +27,7 @@ _SHOWN = 5  # best pairs that a calibration tells of
 def calibrate(
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     related: Iterable[tuple[str, str]] = (),
     gpu_id: int | None = None,
@@ -85,7 +85,7 @@ def threshold_for(
     rate: float,
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     mirrored: bool = False,
 ) -> float:
@@ -103,7 +103,7 @@ def threshold_for(
 
 
 def calibration_for(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+    queries: Collection, database: Collection, model: Model, config: CompareConfig
 ) -> Calibration:
     """The model's calibration for this way of comparing.
 
@@ -113,7 +113,7 @@ def calibration_for(
     return _calibration(model, **asdict(_key(queries, database, model, config)))
 
 
-def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
+def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
     """As far as can be told without features: raises what `threshold_for` would raise.
 
     Of several calibrations that may be meant, one that can tell the rate is enough.
@@ -128,7 +128,7 @@ def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored
     min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
 
 
-def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
+def _calibration(model: Model, **manner: Any) -> Calibration:
     """The one for exactly this, else one that is on the safe side of it."""
     if not model.calibrations:
         raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
@@ -147,12 +147,12 @@ def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
     return nearest
 
 
-def _adapted(model: ModelWeights, config: CompareConfig) -> bool:
+def _adapted(model: Model, config: CompareConfig) -> bool:
     return config.adapt or model.adaptation is not None
 
 
 def _key(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
+    queries: Collection, database: Collection, model: Model, config: CompareConfig
 ) -> CalibrationKey:
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}

@@ -10,7 +10,7 @@ from ..store import FeatureStore
 from .video_set import Collection, _refuse
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 
 def require_mirrored(queries: Collection, mirrored: Collection) -> None:
@@ -78,7 +78,7 @@ def require_comparable(queries: Collection, database: Collection) -> None:
     _refuse(queries, database, differences)
 
 
-def require_model(videos: Collection | FeatureStore, model: ModelWeights) -> None:
+def require_model(videos: Collection | FeatureStore, model: Model) -> None:
     """Refuse a model that did not make the features.
 
     Args:

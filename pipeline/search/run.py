@@ -42,8 +42,8 @@ from .read_plan import (
 from .video_set import Collection, all_damaged
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
-    from ..nets.similarity.pair_scorer import PairScorer, Placed
+    from ..nets.model.model import Model
+    from ..nets.similarity.pair_scorer import DeviceFeatures, PairScorer
 
 _PIECE_FRAMES = 256  # own frames of a piece: 272 x 272 x 32 activations are 9 MiB
 _QUERY_BLOCK_FRAMES = 2048
@@ -76,7 +76,7 @@ def compute_similarity(
     queries: Collection,
     database: Collection,
     output_file: str | Path,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig | None = None,
     top_k: int | None = None,
     threshold: float | None = None,
@@ -131,7 +131,7 @@ def compute_similarity(
 def score_table(
     queries: Collection,
     database: Collection,
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -218,7 +218,7 @@ def _fill_table(
     queries: Collection,
     database: Collection,
     places: tuple[np.ndarray, np.ndarray],
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     gpu_id: int | None,
     progress: Callable[[int, int], None] | None,
@@ -272,8 +272,8 @@ def _score_block(
     scorer: PairScorer,
     scores: PairScores,
     table: np.ndarray,
-    queries: Placed,
-    targets: Placed,
+    queries: DeviceFeatures,
+    targets: DeviceFeatures,
     query_block: Sequence[Piece],
     block: Sequence[Piece],
     batch_size: int,
@@ -299,7 +299,7 @@ def _fetch(
     scores.add(batch, *scorer.fetched(maxima), table)
 
 
-def _require_views(queries: Collection, model: ModelWeights) -> None:
+def _require_views(queries: Collection, model: Model) -> None:
     """Refuse queries whose further vectors were made of other pictures than the model's are."""
     spec = queries.spec
     if spec.query_descriptors and spec.augmentation_digest != model.views_digest:

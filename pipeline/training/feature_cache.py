@@ -23,7 +23,7 @@ from ..atomic import atomic_write
 from ..decode.pool import available_cores
 from ..errors import InputError
 from ..nets.extractor.feature_net import FeatureNet
-from ..nets.model.model import ModelWeights, features_digest
+from ..nets.model.model import Model, features_digest
 from ..nets.model.whitening import Whitening
 from ..records import Failure, Preprocess, VideoRef
 from ..video.container import file_info
@@ -71,7 +71,7 @@ class CachedClip:
     hosts: list[str]
 
 
-def unwhitened(weights: ModelWeights) -> ModelWeights:
+def unwhitened(weights: Model) -> Model:
     """The model with the identity for whitening and without a head."""
     size = len(weights.whitening.mean)
     identity = Whitening(
@@ -80,10 +80,10 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
     return replace(
         weights,
         whitening=identity,
-        soft=None if weights.soft is None else identity,
-        pixels=None if weights.pixels is None else identity,
-        views=tuple(replace(view, hubness=0.0) for view in weights.views),
-        hubs=None,
+        lowpass=None if weights.lowpass is None else identity,
+        thumbnail=None if weights.thumbnail is None else identity,
+        layout=weights.layout.without_csls(),
+        anchors=None,
         attention=None,
         comparator=None,
         blank=None,
@@ -100,7 +100,7 @@ class FeatureCache:
         settings: see `CacheSettings`.
     """
 
-    def __init__(self, folder: Path, weights: ModelWeights, settings: CacheSettings) -> None:
+    def __init__(self, folder: Path, weights: Model, settings: CacheSettings) -> None:
         self._folder, self._weights, self._settings = folder, unwhitened(weights), settings
         values = {"version": compose.VERSION, "rate": compose.RATE, **asdict(settings)}
         digests = features_digest(self._weights) + self._weights.views_digest

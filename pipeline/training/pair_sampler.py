@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from ..short_videos import MINIMUM_FRAMES, repeat_to_min
 from .feature_cache import CachedClip
 from .whitening_fit import whitened_descriptors
@@ -50,7 +50,7 @@ class Batch:
     negative: np.ndarray
 
 
-def whiten_clips(clips: Iterable[CachedClip], weights: ModelWeights) -> list[ClipFeatures]:
+def whiten_clips(clips: Iterable[CachedClip], weights: Model) -> list[ClipFeatures]:
     """Whiten cached clips by the model: features as the head sees them."""
     features = []
     for clip in clips:

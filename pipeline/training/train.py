@@ -16,7 +16,7 @@ from ..errors import InputError, ModelError
 from ..nets.backend import deterministic
 from ..nets.extractor.feature_net import FeatureNet
 from ..nets.model.blank import Blank
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from ..records import Failure, VideoRef
 from . import pair_sampler
 from . import whitening_fit as whitening
@@ -31,7 +31,7 @@ from .validation import Validation
 Say = Callable[[str], None]
 MIN_CLIPS = 4  # for training, and half as many for validation
 # Fields of a model that decide, with its backbone, which features it has.
-_FEATURE_FIELDS = ("whitening", "soft", "pixels", "hubs")
+_FEATURE_FIELDS = ("whitening", "lowpass", "thumbnail", "anchors")
 
 
 @dataclass
@@ -49,7 +49,7 @@ class TrainReport:
         folder: of the log and the checkpoint.
     """
 
-    weights: ModelWeights
+    weights: Model
     with_head: bool
     whitening: str
     map_before: float
@@ -75,7 +75,7 @@ def split(
 def train_model(
     refs: Sequence[VideoRef],
     validation_refs: Sequence[VideoRef] | None,
-    weights: ModelWeights,
+    weights: Model,
     config: TrainConfig,
     work_dir: Path,
     *,
@@ -147,7 +147,7 @@ class _Clips:
 class _Validated:
     """A model, the validation for its features, and the mAP by it."""
 
-    weights: ModelWeights
+    weights: Model
     validation: Validation
     map: float
 
@@ -185,7 +185,7 @@ def _load_clips(
 
 
 def _choose_whitening(
-    clips: _Clips, start: ModelWeights, config: TrainConfig, say: Say
+    clips: _Clips, start: Model, config: TrainConfig, say: Say
 ) -> tuple[_Validated, float]:
     """The model without a head, with the better whitening; and the mAP of the start model's."""
     fitted = replace(
@@ -193,7 +193,7 @@ def _choose_whitening(
         **_whitenings(clips.training, start, config),
         attention=None,
         comparator=None,
-        skip=0.0,
+        residual_weight=0.0,
         blank=None,
         calibrations=(),
         similarity_function=config.similarity_function or start.similarity_function,
@@ -210,7 +210,7 @@ def _choose_whitening(
     return old, old.map
 
 
-def _validated(clips: list[CachedClip], weights: ModelWeights, config: TrainConfig) -> _Validated:
+def _validated(clips: list[CachedClip], weights: Model, config: TrainConfig) -> _Validated:
     features, same = _clip_features(clips, weights, config)
     validation = Validation(features, same, _is_symmetric(weights))
     return _Validated(weights, validation, validation(weights))
@@ -254,33 +254,33 @@ def _keeps_head(map_head: float, map_plain: float, force_head: bool, say: Say) -
     return force_head
 
 
-def _is_symmetric(weights: ModelWeights) -> bool:
+def _is_symmetric(weights: Model) -> bool:
     return weights.similarity_function == "symmetric_chamfer"
 
 
-def _check_start(weights: ModelWeights, config: TrainConfig) -> None:
+def _check_start(weights: Model, config: TrainConfig) -> None:
     """Fail before features are made."""
     if weights.adaptation is not None:
         raise ModelError(
             f"{weights.name}: is adapted to a collection; train the model it was made of, and "
             "adapt what comes of that"
         )
-    if weights.pixels is None:
+    if weights.thumbnail is None:
         return
-    size, region_size = len(weights.pixels.mean), len(weights.whitening.mean)
+    size, region_size = len(weights.thumbnail.mean), len(weights.whitening.mean)
     if region_size < size:
         raise ModelError(
             f"{weights.name}: its regions have {region_size} values before whitening, fewer than "
-            f"the {size} of its pixels; such a model cannot be trained, tap more channels"
+            f"the {size} of its thumbnail; such a model cannot be trained, tap more channels"
         )
     if config.whitening != "keep" and (config.dims or 0) > size:
         raise InputError(
-            f"train.dims is {config.dims}, but {weights.name} has vectors of pixels, whose "
+            f"train.dims is {config.dims}, but {weights.name} has thumbnail descriptors, whose "
             f"whitening gives {size} values at most"
         )
 
 
-def _blank_space(chosen: ModelWeights, start: ModelWeights, say: Say) -> Blank | None:
+def _blank_space(chosen: Model, start: Model, say: Say) -> Blank | None:
     """The space of blank frames; that of the start model where the features are the same."""
     if chosen.features_digest == start.features_digest:
         return start.blank
@@ -288,9 +288,7 @@ def _blank_space(chosen: ModelWeights, start: ModelWeights, say: Say) -> Blank |
     return blank_space(FeatureNet(chosen))
 
 
-def _whitenings(
-    clips: list[CachedClip], weights: ModelWeights, config: TrainConfig
-) -> dict[str, Any]:
+def _whitenings(clips: list[CachedClip], weights: Model, config: TrainConfig) -> dict[str, Any]:
     """The values of `_FEATURE_FIELDS`: kept, or fitted to the clips."""
     old = weights.whitening
     dims = config.dims or old.dims
@@ -299,26 +297,29 @@ def _whitenings(
         same = weights.with_dims(dims if dims < old.dims else None)
         return {name: getattr(same, name) for name in _FEATURE_FIELDS}
     frames = whitening.sample_frames(clips, max_frames, seed)
-    fitted, soft, pixels = whitening.whitenings(frames, weights.layout, dims, config.shrinkage)
+    fitted, lowpass, thumbnail = whitening.whitenings(
+        frames, weights.layout, dims, config.shrinkage
+    )
     if config.whitening == "paired":
         regions = weights.layout.regions
         pairs = whitening.sample_pairs(clips, max_frames // 2, seed, old, regions)
         fitted = whitening.fit_paired(*pairs, dims, config.shrinkage)
-    hubs = None
-    if weights.hubs is not None and soft is not None:
-        hubs = whitening.hubs_of(frames[:, weights.layout.regions], soft)
-    return {"whitening": fitted, "soft": soft, "pixels": pixels, "hubs": hubs}
+    anchors = None
+    if weights.anchors is not None and lowpass is not None:
+        place = whitening.database_slices(weights.layout)["lowpass"].start
+        anchors = whitening.anchors_of(frames[:, place], lowpass)
+    return {"whitening": fitted, "lowpass": lowpass, "thumbnail": thumbnail, "anchors": anchors}
 
 
 def _clip_features(
-    clips: list[CachedClip], weights: ModelWeights, config: TrainConfig
+    clips: list[CachedClip], weights: Model, config: TrainConfig
 ) -> tuple[list[pair_sampler.ClipFeatures], np.ndarray]:
     """Whitened features, and which clips show the same: bool [N, N]."""
     features = pair_sampler.whiten_clips(clips, weights)
     return features, pair_sampler.same_content(features, config.same_limit, weights.layout.regions)
 
 
-def _key(weights: ModelWeights, config: TrainConfig, clips: list[CachedClip]) -> str:
+def _key(weights: Model, config: TrainConfig, clips: list[CachedClip]) -> str:
     """Digest of all that a head depends on: a checkpoint with another key is not continued."""
     settings: dict[str, Any] = asdict(config)
     for name in ("workers", "patience", "chosen_epoch", "validation_share"):

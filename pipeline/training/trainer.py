@@ -15,7 +15,7 @@ import numpy as np
 from ..atomic import atomic_write
 from ..config import TrainConfig
 from ..nets.backend import COMPILES_BY_SHAPE, keras, ops
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from .head_model import HeadModel
 from .pair_sampler import PairSampler
 from .validation import Validation
@@ -42,7 +42,7 @@ class Trainer:
 
     def __init__(
         self,
-        weights: ModelWeights,
+        weights: Model,
         sampler: PairSampler,
         validation: Validation,
         config: TrainConfig,
@@ -59,7 +59,7 @@ class Trainer:
             symmetric,
             config,
             np.random.default_rng([config.seed, 1]),
-            weights.hubs,
+            weights.anchors,
         )
         # Batches have one shape. TensorFlow makes a graph all the same, JAX would run each
         # operation for itself; XLA is slower on a CPU.
@@ -70,7 +70,7 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         self._restore()
 
-    def run(self) -> ModelWeights:
+    def run(self) -> Model:
         """Train to the end, from the checkpoint if there is one.
 
         Returns:
@@ -122,10 +122,14 @@ class Trainer:
             file.write(json.dumps(entry) + "\n")
         self._log(entry)
 
-    def _model_with_head(self) -> ModelWeights:
+    def _model_with_head(self) -> Model:
         attention, comparator = self._model.head()
-        skip = self._model.skip
-        return replace(self._weights, attention=attention, comparator=comparator, skip=skip)
+        return replace(
+            self._weights,
+            attention=attention,
+            comparator=comparator,
+            residual_weight=self._model.residual_weight,
+        )
 
     def _optimizer(self) -> Any:
         config = self._config

@@ -99,7 +99,7 @@ def open_container(
         raise _cannot_open(path, error) from error
     if formats.is_image_sequence(container, path):
         container.close()
-        raise VideoError("not_a_video", _foreign(path, formats.IMAGE_SEQUENCE))
+        raise VideoError("not_a_video", _foreign_format_text(path, formats.IMAGE_SEQUENCE))
     for stream in container.streams.video:
         if stream.codec_context is not None:
             stream.codec_context.options = limit
@@ -126,7 +126,7 @@ def choose_stream(container: Any, path: str, max_pixels: int = MAX_PIXELS) -> tu
         raise VideoError("no_video_stream", f"{printable_path(path)}: no video among its streams")
     stream = film_streams[0]
     if protection := encryption(path, container, stream):
-        raise _encrypted(path, protection)
+        raise _encrypted_error(path, protection)
     if stream.codec_context is None:
         codec = film.codec_name(container, stream)
         detail = f"FFmpeg {av.ffmpeg_version_info} here has no decoder for its codec, {codec}"
@@ -197,9 +197,9 @@ def _cannot_open(path: str, error: BaseException) -> VideoError:
     except OSError as open_error:
         return VideoError("missing", f"{name}: {reason_text(open_error)}")
     if format_name := formats.refused_format(path):
-        return VideoError("not_a_video", _foreign(path, format_name))
+        return VideoError("not_a_video", _foreign_format_text(path, format_name))
     if has_encrypted_track(path):
-        return _encrypted(path, "Common Encryption")
+        return _encrypted_error(path, "Common Encryption")
     with open(path, "rb") as file:
         head = file.read(16)
     if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
@@ -207,13 +207,13 @@ def _cannot_open(path: str, error: BaseException) -> VideoError:
     return VideoError("not_a_video", f"{name}: {text}")
 
 
-def _encrypted(path: str, method: str) -> VideoError:
+def _encrypted_error(path: str, method: str) -> VideoError:
     return VideoError(
         "encrypted", f"{printable_path(path)}: encrypted ({method}); decrypt it first"
     )
 
 
-def _foreign(path: str, name: str) -> str:
+def _foreign_format_text(path: str, name: str) -> str:
     return (
         f"{printable_path(path)}: its format ({name}) is not read, as it names other files or "
         "holds no film; list the films themselves"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MAX_PIXELS
+from ..config import MAX_PIXELS, Sampling
 from ..errors import VideoError
 from ..records import Preprocess, SourceInfo
 from .bitstream import UnclearError
@@ -40,7 +40,8 @@ from .strategies.selective import SelectiveDecode, is_applicable
 TOLERATED_PACKETS = 3  # undecodable packets that do not count as damage
 MAX_PLACES = 3  # places of one kind that a note lists
 SPARSE_SECONDS = 30.0  # seconds per keyframe, above which there is a note
-SAMPLING_RULES = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}  # setting -> name of the rule
+# Setting -> name of the rule.
+SAMPLING_RULES: dict[Sampling, str] = {"frames": SAMPLING, "keyframes": KEYFRAME_SAMPLING}
 
 
 def sample_frames(
@@ -151,7 +152,7 @@ class VideoDecoder:
             self.note = self._final_note(decode, clock, decode.covered) or self._sparse_note(decode)
             return
         if self.selective:
-            yield from self._selected()
+            yield from self._selective_samples()
         if not self.selective:
             decode, clock = self._pass(FullDecode)
             yield from self._images(decode)
@@ -163,7 +164,7 @@ class VideoDecoder:
             self._path, self._tick, self._hwaccel, self._max_pixels, self._limits
         )
 
-    def _selected(self) -> Iterator[tuple[float, np.ndarray]]:
+    def _selective_samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield all samples, or samples up to an unclear packet; then the file is reopened."""
         try:
             yield from self._images(self._pass(SelectiveDecode)[0])

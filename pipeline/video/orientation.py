@@ -22,7 +22,7 @@ _DESCRIBING = {"png", "apng"}  # decoders
 Matrix = tuple[float, float, float, float]
 
 
-def _named(kinds: Any, value: object) -> Any:
+def _add_member(kinds: Any, value: object) -> Any:
     """Make a member for a number that has none, as `enum.Enum._missing_` does."""
     if not isinstance(value, int):
         return None
@@ -31,7 +31,7 @@ def _named(kinds: Any, value: object) -> Any:
     return kinds._value2member_map_.setdefault(value, member)
 
 
-type.__setattr__(Type, "_missing_", classmethod(_named))
+type.__setattr__(Type, "_missing_", classmethod(_add_member))
 
 
 class Orientation:

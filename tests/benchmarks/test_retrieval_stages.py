@@ -30,7 +30,7 @@ def test_rows_are_those_that_the_model_can_have():
     assert "--insets 0" not in {row.name for row in settings.settings(replace(model, insets=0))}
     plain = "queries without --as_queries"
     assert {name for name, row in rows.items() if not row.as_queries} == {plain}
-    alike = replace(model, mirrored=False, views=(), small=(), small_offsets=())
+    alike = replace(model, layout=model.layout.of_database)
     assert plain not in {row.name for row in settings.settings(alike)}
     small = replace(model, comparator=None).with_dims(200)
     rows = {row.name: row for row in settings.settings(small)}

@@ -13,7 +13,7 @@ from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
 from pipeline.nets.model.whitening import Whitening
 from pipeline.search.adapt import MOST_VIDEOS, adapt
 from pipeline.search.run import score_table
@@ -76,7 +76,7 @@ def test_strangers_are_told_apart_afterwards(folder):
     for query, vectors in sides[0].items():
         for target, others in sides[1].items():
             want = reference.similarity(
-                vectors, others, layout=Layout(9), adaptation=adapted.adaptation
+                vectors, others, layout=standard_layout(9), adaptation=adapted.adaptation
             )
             assert after[query][target] == pytest.approx(want, abs=1e-5)
     pair = sides[0]["1-1"], sides[1]["2-7"]
@@ -126,7 +126,8 @@ def test_each_kind_of_vector_is_fitted_for_itself(folder):
     pca = Whitening(np.zeros(1024, "f4"), np.eye(1024, size, dtype="f4"), np.ones(size, "f4"))
     plain = features.model(comparator=False, attention=False)
     model = replace(
-        plain, soft=plain.whitening, pixels=pca, mirrored=True, features_digest=""
+        plain, lowpass=plain.whitening, thumbnail=pca, features_digest="",
+        layout=standard_layout(9, lowpass=True, thumbnail=True, flip=True),
     )  # fmt: skip
     rng = np.random.default_rng(0)
     made = {}
@@ -146,7 +147,7 @@ def test_each_kind_of_vector_is_fitted_for_itself(folder):
     with open_store(path) as store:
         found = adapt(Collection([store]), model).weights.adaptation
     everything = np.concatenate(list(made.values()))
-    spans = {"regions": slice(0, 9), "soft": slice(9, 10), "pixels": slice(10, 11)}
+    spans = {"regions": slice(0, 9), "lowpass": slice(9, 10), "thumbnail": slice(10, 11)}
     assert found.keys() == spans.keys()
     for kind, span in spans.items():
         want = everything[:, span].reshape(-1, size).mean(axis=0)
@@ -374,7 +375,7 @@ def test_what_is_refused(folder):
 
 
 def test_the_model_as_one_object_with_all_views(folder):
-    """`ViSiL` on an adapted model with blank space, views and hubs, against plain numpy."""
+    """`ViSiL` on an adapted model with blank space, terms and anchors, against numpy."""
     size, rng = features.DIMS, np.random.default_rng(3)
 
     def pca(seed, values=size):
@@ -382,13 +383,19 @@ def test_the_model_as_one_object_with_all_views(folder):
         mean = np.random.default_rng(seed).normal(0, 0.1, values)
         return Whitening(*(a.astype("f4") for a in (mean, turn, np.linspace(2, 1, size))))
 
-    hubs = features.region_vectors(20, 4)[:, 0].astype(np.float16).astype(np.float32)
+    anchors = features.region_vectors(20, 4)[:, 0].astype(np.float16).astype(np.float32)
     model = replace(
         features.model(attention=False),
-        soft=pca(1), pixels=pca(2, 1024), pixels_offset=0.05, mirrored=True, small=(2,),
-        views=(View("turned", 8, -0.01), View("zoomed", 0.6, 0.03, hubness=0.5, parts=2)),
-        hubs=hubs, skip=0.5, blank=Blank(np.eye(2, size, dtype="f4"), 0.1, 0.5),
-        adaptation={kind: pca(i) for i, kind in enumerate(("regions", "soft", "pixels"), 5)},
+        lowpass=pca(1), thumbnail=pca(2, 1024), anchors=anchors, residual_weight=0.5,
+        layout=standard_layout(
+            9, lowpass=True, thumbnail=True, thumbnail_offset=0.05, flip=True, downscale=(2,),
+            augmentations=(
+                (QueryAugmentation("rotate", 8), -0.01, 0.0),
+                (QueryAugmentation("crops", 0.6, parts=2), 0.03, 0.5),
+            ),
+        ),
+        blank=Blank(np.eye(2, size, dtype="f4"), 0.1, 0.5),
+        adaptation={kind: pca(i) for i, kind in enumerate(("regions", "lowpass", "thumbnail"), 5)},
         features_digest="",
     )  # fmt: skip
     native.write(model, folder / "views")
@@ -401,9 +408,9 @@ def test_the_model_as_one_object_with_all_views(folder):
     target /= np.linalg.norm(target, axis=2, keepdims=True)
     how = (model.comparator, "chamfer", model.blank, layout, 0.5)
     found = ViSiL(folder / "views").calculate_video_similarity(query, target)
-    want = reference.similarity(query, target, *how, model.hubs, model.adaptation)
+    want = reference.similarity(query, target, *how, model.anchors, model.adaptation)
     assert found == pytest.approx(want, abs=1e-5)
-    assert abs(want - reference.similarity(query, target, *how, model.hubs)) > 1e-3
+    assert abs(want - reference.similarity(query, target, *how, model.anchors)) > 1e-3
 
 
 def test_the_benchmark_adapts_with_and_without_the_copies(folder, monkeypatch, capsys):

@@ -61,7 +61,7 @@ def scorers(blank):
     made = []
     for part in (None, blank):
         scorer = ViSiL(default_model_dir())
-        scorer.weights = replace(scorer.weights, blank=part)
+        scorer.model = replace(scorer.model, blank=part)
         made.append(scorer.calculate_video_similarity)
     return made
 
@@ -135,10 +135,10 @@ def test_both_engines_agree(tmp_path, blank, videos, intros):
     path = features.fill(tmp_path / "s.h5", net_spec, mixed)
     for symmetric in ("chamfer", "symmetric_chamfer"):
         single = ViSiL(default_model_dir(), similarity_function=symmetric)
-        single.weights = model
+        single.model = model
         with open_store(path) as store:
             side = Collection([store], list(mixed))
-            config = CompareConfig(symmetric, precision="float32")
+            config = CompareConfig(similarity_function=symmetric, precision="float32")
             table, _ = score_table(side, side, model, config)
         want = [[single.calculate_video_similarity(a, b) for b in mixed.values()]
                 for a in mixed.values()]  # fmt: skip

@@ -69,7 +69,10 @@ def test_a_flipped_bit_is_named_and_the_others_score_as_before(tmp_path, model, 
     assert np.isnan(after[:, column]).all()
     np.testing.assert_array_equal(np.delete(after, column, 1), np.delete(before, column, 1))
     unchecked, _, damaged = table(
-        queries, store, model, CompareConfig("chamfer", "float32", checksums=False)
+        queries,
+        store,
+        model,
+        CompareConfig(similarity_function="chamfer", precision="float32", checksums=False),
     )
     assert not damaged and np.isfinite(unchecked).all()
 

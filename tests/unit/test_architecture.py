@@ -13,7 +13,8 @@ LAYERS = [
     "atomic errors text child_python",
     "scratch",
     "records",
-    "checks quantization",
+    "checks quantization settings",
+    "settings_file",
     "config short_videos image default_model metrics",
     "calibration",
     "folders",
@@ -46,6 +47,7 @@ OWNERS = {
     "h5py": {"store"},
     "zarr": {"store"},
     "click": {"cli"},
+    "msgspec": {"settings"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 
@@ -160,4 +162,4 @@ def test_start_is_light(command):
     )
     assert run.returncode == 0
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
-    assert not loaded & {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml"}
+    assert not loaded & {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec"}

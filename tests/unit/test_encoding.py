@@ -79,11 +79,11 @@ def test_conversion_between_encodings():
 @pytest.mark.parametrize("name", list(ENCODINGS))
 def test_the_device_decodes_as_numpy_does(name, dims):
     from pipeline.nets.backend import ops
-    from pipeline.nets.similarity.dequantize import as_floats
+    from pipeline.nets.similarity import dequantize as on_device
 
     x = unit_vectors(6, 3, dims)
     x[0, 0] = 0
     stored = quantize(x, ENCODINGS[name])
-    found = ops.convert_to_numpy(as_floats(ops.convert_to_tensor(stored), dims))
+    found = ops.convert_to_numpy(on_device.dequantize(ops.convert_to_tensor(stored), dims))
     assert found.dtype == dequantized_dtype(stored.dtype)
     np.testing.assert_allclose(found, dequantize(stored, dims), atol=1e-7)

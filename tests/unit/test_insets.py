@@ -338,7 +338,9 @@ def test_a_change_at_the_very_edge_is_one(size):
     picture = np.full((size, size, 3), 100, np.uint8)
     other = picture.copy()
     other[-3:, -3:] = 255
-    assert detector._differ(picture, other) and not detector._differ(picture, picture + 1)
+    assert detector.pictures_differ(picture, other) and not detector.pictures_differ(
+        picture, picture + 1
+    )
 
 
 def test_what_comes_back_is_cut_out_where_it_is():

@@ -25,7 +25,7 @@ from pipeline.default_model import default_model_dir
 from pipeline.metrics import figures
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.records import SourceInfo
 from pipeline.search.run import score_table
 from pipeline.search.video_set import Collection
@@ -76,7 +76,7 @@ def with_intros(store: Path, target: Path, ids: list[str], fronts: list[np.ndarr
     return target
 
 
-def row(name: str, stores: list[Path], ids: list[list[str]], kinds: np.ndarray, m: ModelWeights):
+def row(name: str, stores: list[Path], ids: list[list[str]], kinds: np.ndarray, m: Model):
     """One line of the table: figures, self-similarity of queries, scores of unrelated pairs."""
     with ExitStack() as stack:
         queries, database = (

@@ -34,7 +34,7 @@ from pipeline.config import DTYPES, CompareConfig, ExtractConfig
 from pipeline.default_model import default_model_dir
 from pipeline.errors import PipelineError
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.search.run import score_table
 from pipeline.search.video_set import Collection
 from pipeline.store import open_store
@@ -58,7 +58,7 @@ class Setting:
     queries: ExtractConfig | None = None
 
 
-def settings(model: ModelWeights) -> list[Setting]:
+def settings(model: Model) -> list[Setting]:
     """The rows that this model can have; the store's types are those that stage one knows."""
     rows = [Setting("**as it is**")]
     if model.comparator is not None:
@@ -96,7 +96,7 @@ def settings(model: ModelWeights) -> list[Setting]:
 def scored(
     stores: Sequence[Path],
     lists: Sequence[list[str]],
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     times: int = 1,
 ) -> np.ndarray:
@@ -116,7 +116,7 @@ def scored(
 def pair_seconds(
     stores: Sequence[Path],
     lists: Sequence[list[str]],
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
 ) -> float:
     """Wall time of stage two for one pair; best of two runs, start not counted."""
@@ -132,7 +132,7 @@ def row_of(
     setting: Setting,
     split: Split,
     model_dir: Path,
-    model: ModelWeights,
+    model: Model,
     stage_one: dict[ExtractConfig, float],
 ) -> list[str]:
     """Cells of one row under `COLUMNS`.

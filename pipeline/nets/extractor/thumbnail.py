@@ -1,4 +1,4 @@
-"""The vector of pixels: a picture's luminance on 32 x 32 squares, whitened.
+"""The thumbnail descriptor: a picture's luminance on 32 x 32 squares, whitened.
 
 A thumbnail less its mean, of length 1, so that the product of two is their normalised
 cross-correlation. Neighbouring squares say nearly the same; after PCA whitening (see `whitening`)
@@ -19,7 +19,7 @@ _SMALLEST = 1e-3  # between squares; one level of blue in one pixel of 224 x 224
 
 
 def thumbnails(frames: Any, size: int = SIZE) -> Any:
-    """Vectors of pixels before whitening.
+    """Thumbnail descriptors before whitening.
 
     Args:
         frames: float32 [B, S, S, 3] RGB from 0 to 255, S a multiple of `THUMBNAIL`.

@@ -144,7 +144,7 @@ class InsetDetector:
             return Inset(number, seconds, images)
         changed = []
         for i, image in enumerate(images):
-            if number not in self._last_images or _differs(image, self._last_images[number]):
+            if number not in self._last_images or pictures_differ(image, self._last_images[number]):
                 self._last_images[number] = image
                 changed.append(i)
         return Inset(number, seconds[changed], images[changed])
@@ -188,7 +188,7 @@ class Inset:
     images: np.ndarray = field(repr=False)
 
 
-def _differs(picture: np.ndarray, other: np.ndarray) -> bool:
+def pictures_differ(picture: np.ndarray, other: np.ndarray) -> bool:
     """Tell whether some block of two pictures [S, S, 3] differs by more than `_STILL_LEVELS`."""
     low, high = np.minimum(picture, other), np.maximum(picture, other)
     change = (high - low).sum(axis=2, dtype=np.uint16)

@@ -123,7 +123,7 @@ def _strengths(
         first = np.rint(ends[:, None] + _ROUND_PART * (ends[None, :] - ends[:, None])).astype(int)
         last = ends[None, :] + ends[:, None] - first
         middle = (sums[last] - sums[first]).transpose(2, 0, 1) / np.maximum(1, last - first)
-        corner = (ends > 0) & (ends < size)  # on the border there is none
+        corner = (ends > 0) & (ends < size)  # sides on the border have no corners
         middle[:, ~(corner[:, None] & corner)] = 0
         means = np.maximum(means, _ROUND_WEIGHT * middle)
     means[~inner] = np.nan

@@ -75,15 +75,15 @@ class FullDecode:
         for frame in self._frames():
             damage, bad = self.bad > bad, self.bad
             if not (damage or waiting) or frame.pts is None:
-                yield from _sorted(waiting)
+                yield from _by_time(waiting)
                 waiting = []
                 yield frame
                 continue
             waiting.append(frame)
             if len(waiting) == window:
-                yield from _sorted(waiting)
+                yield from _by_time(waiting)
                 waiting = []
-        yield from _sorted(waiting)
+        yield from _by_time(waiting)
 
     def _frames(self) -> Iterator[Any]:
         """Yield all frames as the decoder gives them; flushes it at the end."""
@@ -119,5 +119,5 @@ def is_blank(packet: Any) -> bool:
     return not any(memoryview(packet)[:_ZEROS])
 
 
-def _sorted(frames: list[Any]) -> list[Any]:
+def _by_time(frames: list[Any]) -> list[Any]:
     return sorted(frames, key=lambda frame: frame.pts)

@@ -169,7 +169,7 @@ class FullKeyframeDecode(FullDecode):
     covered = 0
 
     def samples(self) -> Iterator[tuple[float, Any]]:
-        """Seconds and frame of each sample."""
+        """Yield seconds and frame of each sample."""
         nearest: NearestKeyframes[Any] = NearestKeyframes(self._fps)
         for number, (time, frame) in enumerate(self._timed_frames()):
             if frame.key_frame or not number:
