@@ -13,7 +13,7 @@ def whole(what: str, value: Any, minimum: int, maximum: int) -> int:
         ValueError: it is not; the message starts with `what`.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
-        raise ValueError(f"{what} is {shown(value)}, expected int from {minimum} to {maximum}")
+        raise ValueError(f"{what} is {short_repr(value)}, expected int from {minimum} to {maximum}")
     return value
 
 
@@ -24,13 +24,13 @@ def number(what: str, value: Any) -> float:
         ValueError: it is no finite number; the message starts with `what`.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise ValueError(f"{what} is {shown(value)}, expected a number")
+        raise ValueError(f"{what} is {short_repr(value)}, expected a number")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise ValueError(f"{what} is {shown(value)}, expected a finite number")
+        raise ValueError(f"{what} is {short_repr(value)}, expected a finite number")
     return result
 
 
@@ -41,11 +41,11 @@ def text(what: str, value: Any) -> str:
         ValueError: it is no text; the message starts with `what`.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{what} is {shown(value)}, expected text")
+        raise ValueError(f"{what} is {short_repr(value)}, expected text")
     return value
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """The value for a message: `repr`, of 80 characters at most."""
     try:
         text = repr(value)

@@ -21,6 +21,7 @@ COMMIT_BYTES = 256 << 20
 def copy_store(
     source: str | Path,
     target: str | Path,
+    *,
     progress: Callable[[int, int], None] | None = None,
     dtype: str | None = None,
     note: Callable[[str], None] | None = None,

@@ -66,6 +66,7 @@ def create_or_append(
     spec: FeatureSpec,
     dtype: str | None = "float16",
     provenance: dict[str, Any] | None = None,
+    *,
     disk: Disk | None = None,
     limits: Limits = LIMITS,
 ) -> StoreWriter:

@@ -25,7 +25,7 @@ from ..errors import StoreError
 from .base import FeatureStore
 from .disk import Disk, pread_into
 from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
-from .hdf5_layout import SIGNATURE, Hdf5Layout, end_of
+from .hdf5_layout import SIGNATURE, Hdf5Layout, file_end
 from .header import Header, named_errors, not_a_store, read_header
 from .interrupts import interrupts_held
 from .journal import clear_journal, pending_pages
@@ -102,7 +102,7 @@ class Hdf5Writer(StoreWriter):
                 # A store that this program cannot read is refused before anything is changed.
                 header, index, size = _load(path, self._fd)
                 require_sound(path, self._fd, len(index.videos), limits.check_seconds)
-                self._transaction = TransactionalFile(path, self._fd, end_of, disk, limits)
+                self._transaction = TransactionalFile(path, self._fd, file_end, disk, limits)
                 with interrupts_held():
                     self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
             except BaseException:
@@ -200,7 +200,7 @@ def _clear_attempt(path: Path) -> None:
 
 def _layout(path: Path, fd: int) -> tuple[Hdf5Layout, int]:
     """The file's own parts, with a commit that waits in the journal laid over it; and its end."""
-    pages, end = pending_pages(path, fd, end_of)
+    pages, end = pending_pages(path, fd, file_end)
     size = os.fstat(fd).st_size
     if size < end:
         raise StoreError(

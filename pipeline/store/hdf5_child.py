@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .disk import pread_into
-from .hdf5_layout import Hdf5Layout, end_of
+from .hdf5_layout import Hdf5Layout, file_end
 from .journal import PAGE, pending_pages
 from .keys import printable
 from .manifest import parse
@@ -63,7 +63,7 @@ def main() -> None:
     status = os.fstat(fd)
     if [status.st_dev, status.st_ino] != job["name"]:
         raise RuntimeError("it was replaced meanwhile: open it again")
-    pages, end = pending_pages(path, fd, end_of)
+    pages, end = pending_pages(path, fd, file_end)
     if job["task"] == "layout":
         answer = layout_problems(OverlayFile(fd, end, pages), job["videos"])
     else:

@@ -34,7 +34,7 @@ _SPACE, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION = 
 )  # fmt: skip
 
 
-def end_of(head: bytes) -> int:
+def file_end(head: bytes) -> int:
     """The end of a file in bytes as the superblock in its first bytes tells it.
 
     Raises:

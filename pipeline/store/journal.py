@@ -35,14 +35,14 @@ _MAX_BYTES = 1 << 30  # bytes of a journal; thousands of videos in one commit ma
 
 Pages = dict[int, bytearray]  # page number -> bytes from page number * PAGE on
 HEAD_BYTES = 64
-EndOf = Callable[[bytes], int]  # a file's first HEAD_BYTES -> its end in bytes by its own account
+FileEnd = Callable[[bytes], int]  # a file's first HEAD_BYTES -> its end in bytes by its own account
 
 
 def journal_path(path: Path) -> Path:
     return beside(path, ".journal")
 
 
-def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
+def pending_pages(path: Path, fd: int, file_end: FileEnd) -> tuple[Pages, int]:
     """The pages of the journal beside the file, and the end with them; no pages if none is there.
 
     The caller holds a lock on `fd`, so no writer is between two states.
@@ -51,7 +51,7 @@ def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
         StoreError: the journal is damaged, or belongs to another file: nobody can tell what the
             store lacks without it.
     """
-    end = end_of(file_head(fd))
+    end = file_end(file_head(fd))
     try:
         journal = open_beside(journal_path(path), os.O_RDONLY)
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
     try:
         size = os.fstat(fd).st_size
         content = _read_journal(journal, end, size)
-        _require_own(fd, end_of, content)
+        _require_own(fd, file_end, content)
     except (ValueError, struct.error) as error:
         raise StoreError(
             f"{journal_path(path)}: the journal of a commit that does not fit {path.name} "
@@ -182,12 +182,12 @@ def _read_pages(data: bytes, count: int, after: int) -> tuple[Pages, int]:
     return pages, at
 
 
-def _require_own(fd: int, end_of: EndOf, journal: _Journal) -> None:
+def _require_own(fd: int, file_end: FileEnd, journal: _Journal) -> None:
     """Raises ValueError if the open file is not the one that the journal was made for."""
     head = bytearray(file_head(fd))
     new = journal.pages.get(0, bytearray())[: len(head)]
     head[: len(new)] = new
-    if end_of(bytes(head)) != journal.after:
+    if file_end(bytes(head)) != journal.after:
         raise ValueError("it belongs to another file")
     if not journal.mark:  # a journal of before: its ends alone speak for it
         return

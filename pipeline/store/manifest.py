@@ -183,6 +183,7 @@ def put_line(
     rows: int,
     crc32c: str,
     at: tuple[int, ...],
+    *,
     place: int | None = None,
 ) -> str:
     """The record of a stored video."""

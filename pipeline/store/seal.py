@@ -75,10 +75,10 @@ def no_seal(name: str) -> StoreError:
     )
 
 
-def cut_off(name: str, seal: Seal, found: Seal) -> StoreError:
+def cut_off(name: str, seal: Seal, rest: Seal) -> StoreError:
     """The error for a manifest that lost its end or a part before."""
     return StoreError(
-        f"{name}: the manifest is damaged: {found.size} of {seal.size} bytes, {found.groups} of "
+        f"{name}: the manifest is damaged: {rest.size} of {seal.size} bytes, {rest.groups} of "
         f"{seal.groups} commits of it are there, so videos are missing; nothing was changed or "
         "deleted; copy the store again from where it came from, or extract the features again "
         "into a new one"

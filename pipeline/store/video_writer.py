@@ -192,8 +192,8 @@ class VideoWriter:
             )
         if times.shape != vectors.shape[:1]:
             raise self._refused(f"{times.shape} times for {len(vectors)} frames")
-        known = self._parts[inset].seconds if inset in self._parts else []
-        last = known[-1][-1:] if known else times[:0]
+        earlier = self._parts[inset].seconds if inset in self._parts else []
+        last = earlier[-1][-1:] if earlier else times[:0]
         line = np.concatenate([last, times])
         if not np.isfinite(line).all() or (np.diff(line) < 0).any():
             raise self._refused("times must be finite and never descend")

@@ -217,7 +217,7 @@ class StoreWriter(ABC):
             rows, at = self._store(key, video)
             if video.id in self._index.videos:
                 self._retire(self._index.videos[video.id])
-        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, video.place))
+        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, place=video.place))
         self._new[video.id] = None
         return record
 

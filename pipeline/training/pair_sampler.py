@@ -118,10 +118,10 @@ class PairSampler:
 
         A query is the clip itself or one of its copies; its targets are windows of other copies.
         """
-        drawn = self._draw_clips(rng)
+        clip_numbers = self._draw_clips(rng)
         queries, targets = [], []
         query_hosts, target_hosts = [], []
-        for number in drawn:
+        for number in clip_numbers:
             clip = self._clips[number]
             order = rng.permutation(len(clip.copies))
             # Of a clip with a single copy, the query is always the clip itself.
@@ -134,7 +134,9 @@ class PairSampler:
                 window = _overlapping(clip.seconds[k], seconds, self._window, rng)
                 targets.append(clip.copies[k][window])
                 target_hosts.append(clip.hosts[k])
-        positive, negative = self._labels(drawn, np.array(query_hosts), np.array(target_hosts))
+        positive, negative = self._labels(
+            clip_numbers, np.array(query_hosts), np.array(target_hosts)
+        )
         query_windows, query_frames = _packed(queries, self._window)
         target_windows, target_frames = _packed(targets, self._window)
         return Batch(
@@ -147,7 +149,7 @@ class PairSampler:
         )
 
     def _labels(
-        self, drawn: np.ndarray, query_hosts: np.ndarray, target_hosts: np.ndarray
+        self, clip_numbers: np.ndarray, query_hosts: np.ndarray, target_hosts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """(positive, negative), bool [B, M]; pairs that may show the same are neither.
 
@@ -155,10 +157,10 @@ class PairSampler:
             drawn: [B] numbers of the clips.
             query_hosts, target_hosts: [B] and [M], the videos that they are set in, or "".
         """
-        owner = np.repeat(np.arange(len(drawn)), self._copies)
-        positive = np.arange(len(drawn))[:, None] == owner
-        query_videos, target_videos = self._videos[drawn], self._videos[drawn[owner]]
-        unclear = self._same[np.ix_(drawn, drawn[owner])]
+        owner = np.repeat(np.arange(len(clip_numbers)), self._copies)
+        positive = np.arange(len(clip_numbers))[:, None] == owner
+        query_videos, target_videos = self._videos[clip_numbers], self._videos[clip_numbers[owner]]
+        unclear = self._same[np.ix_(clip_numbers, clip_numbers[owner])]
         unclear = unclear | (query_videos[:, None] == target_hosts)
         unclear |= query_hosts[:, None] == target_videos
         unclear |= (query_hosts[:, None] == target_hosts) & (target_hosts != "")
@@ -166,15 +168,15 @@ class PairSampler:
 
     def _draw_clips(self, rng: np.random.Generator) -> np.ndarray:
         order = rng.permutation(len(self._clips))
-        drawn: dict[int, None] = {}
+        clip_numbers: dict[int, None] = {}
         for number in order:
-            drawn[int(number)] = None
+            clip_numbers[int(number)] = None
             if rng.random() < 0.5:
                 neighbours = np.flatnonzero(self._videos == self._videos[number])
-                drawn[int(rng.choice(neighbours))] = None
-            if len(drawn) >= self._size:
+                clip_numbers[int(rng.choice(neighbours))] = None
+            if len(clip_numbers) >= self._size:
                 break
-        return np.array(list(drawn)[: self._size])
+        return np.array(list(clip_numbers)[: self._size])
 
     def _query(
         self, clip: ClipFeatures, copy: int, rng: np.random.Generator

@@ -116,12 +116,12 @@ def train_model(
     folder = work_dir / f"run-{_key(plain.weights, config, [*clips.training, *clips.validation])}"
     headed = _train_head(clips, plain, config, folder, say)
     with_head = _keeps_head(headed.map, plain.map, force_head, say)
-    chosen = headed.weights if with_head else plain.weights
+    result = headed.weights if with_head else plain.weights
     if weights.blank is not None:
-        chosen = replace(chosen, blank=_blank_space(chosen, weights, say))
+        result = replace(result, blank=_blank_space(result, weights, say))
     same_features = plain.weights.features_digest == weights.features_digest
     return TrainReport(
-        weights=chosen,
+        weights=result,
         with_head=with_head,
         whitening="keep" if same_features else config.whitening,
         map_before=map_before,
@@ -280,12 +280,12 @@ def _check_start(weights: Model, config: TrainConfig) -> None:
         )
 
 
-def _blank_space(chosen: Model, start: Model, say: Say) -> Blank | None:
+def _blank_space(model: Model, start: Model, say: Say) -> Blank | None:
     """The space of blank frames; that of the start model where the features are the same."""
-    if chosen.features_digest == start.features_digest:
+    if model.features_digest == start.features_digest:
         return start.blank
     say("the space of blank frames is found again")
-    return blank_space(FeatureNet(chosen))
+    return blank_space(FeatureNet(model))
 
 
 def _whitenings(clips: list[CachedClip], weights: Model, config: TrainConfig) -> dict[str, Any]:

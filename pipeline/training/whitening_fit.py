@@ -76,8 +76,8 @@ def anchors_of(vectors: np.ndarray, lowpass: Whitening) -> np.ndarray:
     Returns:
         float32 [up to `ANCHORS`, n], rounded as float16 is, as models are stored.
     """
-    chosen = np.linspace(0, len(vectors) - 1, min(ANCHORS, len(vectors))).astype(int)
-    white = whitened(vectors[chosen], lowpass.mean, projection(lowpass))
+    indices = np.linspace(0, len(vectors) - 1, min(ANCHORS, len(vectors))).astype(int)
+    white = whitened(vectors[indices], lowpass.mean, projection(lowpass))
     return white.astype(np.float16).astype(np.float32)
 
 
@@ -138,8 +138,8 @@ def sample_frames(clips: Sequence[CachedClip], max_frames: int, seed: int) -> np
     parts = []
     for clip in clips:
         for frames in (clip.clean, np.concatenate(clip.copies)):
-            chosen = rng.choice(len(frames), min(per_clip, len(frames)), replace=False)
-            parts.append(frames[np.sort(chosen)])
+            indices = rng.choice(len(frames), min(per_clip, len(frames)), replace=False)
+            parts.append(frames[np.sort(indices)])
     return np.concatenate(parts)
 
 
@@ -162,12 +162,12 @@ def sample_pairs(
     clean, degraded = [], []
     for clip in clips:
         copies, seconds = np.concatenate(clip.copies), np.concatenate(clip.seconds)
-        shown = np.flatnonzero(np.isfinite(seconds))
-        if not len(shown):
+        dated = np.flatnonzero(np.isfinite(seconds))
+        if not len(dated):
             continue
-        chosen = rng.choice(shown, min(per_clip, len(shown)), replace=False)
-        rows = np.minimum(np.rint(seconds[chosen]).astype(int), len(clip.clean) - 1)
-        both = zip(clip.clean[rows, :regions], copies[chosen, :regions], strict=True)
+        indices = rng.choice(dated, min(per_clip, len(dated)), replace=False)
+        rows = np.minimum(np.rint(seconds[indices]).astype(int), len(clip.clean) - 1)
+        both = zip(clip.clean[rows, :regions], copies[indices, :regions], strict=True)
         for before, after in both:
             white = [whitened(x, whitening.mean, matrix) for x in (before, after)]
             best = (white[0] @ white[1].T).argmax(axis=1)

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.store import create_or_append, hdf5_guard, open_store, open_writer, read_spec
 from pipeline.store.hdf5_guard import require_sound
-from pipeline.store.hdf5_layout import Hdf5Layout, end_of
+from pipeline.store.hdf5_layout import Hdf5Layout, file_end
 from pipeline.store.limits import Limits
 from pipeline.store.lookup3 import lookup3
 from tests.store_helpers import SPEC, add, assert_holds
@@ -248,7 +248,7 @@ def test_what_is_read_is_what_the_library_reads(store: Path) -> None:
             if seed % 50 == 0:
                 writer.commit()
     data = store.read_bytes()
-    layout = Hdf5Layout(lambda at, size: data[at : at + size], end_of(data[:64]))
+    layout = Hdf5Layout(lambda at, size: data[at : at + size], file_end(data[:64]))
     with h5py.File(store) as file:
         manifest = np.asarray(file["manifest"]).tobytes()
         assert len(manifest) > 32768 and layout.manifest() == manifest

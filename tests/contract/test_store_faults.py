@@ -17,7 +17,7 @@ from pipeline.store import StoreWriter, create_or_append, open_store
 from pipeline.store.disk import Disk
 from pipeline.store.hdf5_child import ScratchFile, append_problems, layout_problems
 from pipeline.store.hdf5_guard import ExpectedVideo
-from pipeline.store.hdf5_layout import end_of
+from pipeline.store.hdf5_layout import file_end
 from pipeline.store.journal import pending_pages
 from pipeline.store.limits import Limits
 from pipeline.store.transaction import OverlayFile
@@ -32,11 +32,11 @@ def asked_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of copies are opened here: HDF5 is asked without a process for each."""
 
     def layout(path: Path, fd: int, expected: list[ExpectedVideo], cpu_seconds: float) -> list[str]:
-        pages, end = pending_pages(path, fd, end_of)
+        pages, end = pending_pages(path, fd, file_end)
         return layout_problems(OverlayFile(fd, end, pages), expected)
 
     def sound(path: Path, fd: int, datasets: int, cpu_seconds: float) -> None:
-        pages, end = pending_pages(path, fd, end_of)
+        pages, end = pending_pages(path, fd, file_end)
         assert append_problems(ScratchFile(fd, end, pages)) == []
 
     monkeypatch.setattr("pipeline.store.hdf5.check_layout", layout)

@@ -22,7 +22,7 @@ from tests.faulty_disk import Crash, FaultyDisk
 START = 3 * PAGE + 777
 
 
-def end_of(head: bytes) -> int:
+def file_end(head: bytes) -> int:
     """The files of this test begin with their own length, as a superblock does."""
     return int(struct.unpack_from("<Q", head)[0])
 
@@ -51,13 +51,13 @@ def change(file: TransactionalFile, content: bytes, seed: int) -> bytes:
 
 
 def open_transaction(path: Path, disk: Disk, limits: Limits = LIMITS) -> TransactionalFile:
-    return TransactionalFile(path, os.open(path, os.O_RDWR), end_of, disk, limits)
+    return TransactionalFile(path, os.open(path, os.O_RDWR), file_end, disk, limits)
 
 
 def seen_by_reader(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY)
     try:
-        pages, end = pending_pages(path, fd, end_of)
+        pages, end = pending_pages(path, fd, file_end)
         return OverlayFile(fd, end, pages).read(end)
     finally:
         os.close(fd)
@@ -302,5 +302,5 @@ def test_an_absurd_journal_is_refused_unread(tmp_path: Path) -> None:
             )  # a hole: reading it would take the memory of a thousand machines
         fd = os.open(path, os.O_RDONLY)
         with pytest.raises(StoreError, match="1099511627776 bytes for"):
-            pending_pages(path, fd, end_of)
+            pending_pages(path, fd, file_end)
         os.close(fd)
