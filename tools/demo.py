@@ -68,8 +68,8 @@ def summary(results: Results, truth: Truth, threshold: float) -> str:
     true_hits = sum(score >= threshold for score in copies)
     true_rejections = sum(score < threshold for score in unrelated)
     return (
-        f"{true_hits} of {len(copies)} copies above, {true_rejections} of {len(unrelated)} unrelated pairs below "
-        f"a threshold of {threshold}\n"
+        f"{true_hits} of {len(copies)} copies above, {true_rejections} of {len(unrelated)} "
+        f"unrelated pairs below a threshold of {threshold}\n"
         f"copies score {min(copies):.3f} to {max(copies):.3f}, "
         f"unrelated pairs {min(unrelated):.3f} to {max(unrelated):.3f}"
     )
