@@ -128,7 +128,7 @@ def _require_there(path: Path) -> None:
 
 
 def _without_link(path: Path) -> Path:
-    """Where a store is that is named by a link: all writers lock and write in that one place."""
+    """Follow a link to a store: all writers lock and write in that one place."""
     if not path.is_symlink():
         return path
     if not path.exists():

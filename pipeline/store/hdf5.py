@@ -230,7 +230,7 @@ def _load(path: Path, fd: int) -> tuple[Header, Index, int]:
 
 
 def _seal(layout: Hdf5Layout, header: Header, path: Path) -> Seal | None:
-    """What the manifest held at least; None: a store from before seals."""
+    """Read the seal; None for a store of a version without seals."""
     values = layout.seal()
     if values is not None:
         return Seal(*values)

@@ -85,7 +85,7 @@ def _limit(cpu: float, memory: int) -> None:
 
 
 def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
-    """What the library finds wrong: a line for each video that has something."""
+    """List what the library finds wrong: one line for each damaged video."""
     import h5py
 
     with h5py.File(opened, "r") as file:
@@ -112,7 +112,7 @@ def _problem(file: Any, video_id: str, key: str, shape: list[int], at: list[int]
 
 
 def _dataset_name(file: Any, name: str, key: str) -> str:
-    """Where the dataset is; a writer may have replaced it since this store was opened."""
+    """Find the name of a dataset; a writer may have moved it since this store was opened."""
     import h5py
 
     for place in (f"{name}/{key}", f"removed/{name}/{key}"):

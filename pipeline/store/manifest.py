@@ -39,7 +39,7 @@ _BAD = (  # the last comes from the decoder: no JSON
 
 
 class Entry(NamedTuple):
-    """Where a video's numbers are.
+    """The place of a video's numbers in a store.
 
     Attributes:
         key: name of its dataset or array.

@@ -42,7 +42,7 @@ class Seal:
         return Seal(self.size + len(group), self.groups + 1, zlib.crc32(line, self.crc32))
 
     def slot(self) -> tuple[bytes, int]:
-        """What to write for it, and at which offset: the slot that the seal before left alone."""
+        """The bytes to write, and their offset: the slot that the previous seal did not use."""
         text = json.dumps(asdict(self))
         line = json.dumps({"seal": asdict(self), "check": zlib.crc32(text.encode())})
         return line.encode().ljust(SLOT_BYTES - 1) + b"\n", self.groups % 2 * SLOT_BYTES

@@ -141,7 +141,7 @@ class VideoWriter:
             self.abandon()
 
     def _whole_crc32c(self) -> int:
-        """Over the vectors of all parts, one behind the other, then the times."""
+        """Compute the checksum of the vectors of all parts in order, then of the times."""
         crc, row_bytes = self._parts[0].crc32c, self._header.row_bytes
         try:
             for part in self._ordered()[1:]:
@@ -216,7 +216,7 @@ class _Part:
         self.spool = tempfile.SpooledTemporaryFile(buffer_bytes, dir=str(store.parent))  # noqa: SIM115
 
     def slabs(self, size: int) -> Iterator[bytes]:
-        """All of its bytes, so many at a time."""
+        """Read all of its bytes, `size` at a time."""
         self.spool.seek(0)
         while data := self.spool.read(size):
             yield data

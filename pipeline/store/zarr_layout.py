@@ -178,7 +178,7 @@ def _is_attempt(path: Path) -> bool:
 
 
 def load_seal(path: Path, header: Header) -> Seal | None:
-    """What the manifest held at least; None: a store from before seals. Raises StoreError."""
+    """Read the seal; None for a store of a version without seals. Raises StoreError."""
     try:
         fd = os.open(path / "manifest" / "seal", os.O_RDONLY | O_BINARY | O_NONBLOCK)
     except FileNotFoundError:

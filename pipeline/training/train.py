@@ -97,8 +97,8 @@ def train_model(
         progress: called with (videos done, videos in all) after each video.
 
     Raises:
-        InputError: too few usable videos, or more dims than the model's pixels can have.
-        ModelError: the model is adapted, or has pixels but regions of fewer values than these.
+        InputError: too few usable videos, or more dims than the model's thumbnail descriptor has.
+        ModelError: the model is adapted, or its regions have fewer values than its thumbnails.
     """
     _check_start(weights, config)
     deterministic()

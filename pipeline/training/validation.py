@@ -1,4 +1,4 @@
-"""How well a head finds the copies of clips that it was not trained on; by stage two's own code."""
+"""Measures how well a head finds copies of other clips than its own, with stage two's code."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
 
 
 def whitened_descriptors(x: np.ndarray, weights: Model) -> np.ndarray:
-    """All descriptors of frames, each by the whitening of its space: [T, R, D] -> [T, R, n].
+    """Whiten descriptors of frames, each by the whitening of its space: [T, R, D] -> [T, R, n].
 
     Args:
         x: float, R as many as queries or a database have: copies have none of queries only.
