@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InputError,
         ModelError,
         PipelineError,
+        PipelineWarning,
         StoreError,
         StoreLockedError,
         VideoError,
@@ -52,6 +53,7 @@ __all__ = [
     "Model",
     "ModelError",
     "PipelineError",
+    "PipelineWarning",
     "SourceInfo",
     "StoreError",
     "StoreLockedError",
@@ -74,8 +76,8 @@ __all__ = [
 _MODULES = {
     ".api": "compute_similarity extract_features",
     ".config": "CompareConfig ExtractConfig TrainConfig",
-    ".errors": "FingerprintMismatchError InputError ModelError PipelineError StoreError "
-    "StoreLockedError VideoError",
+    ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
+    "StoreError StoreLockedError VideoError",
     ".extraction.report": "ExtractReport",
     ".inputs": "read_list scan_folder",
     ".nets.formats.loader": "load_model",

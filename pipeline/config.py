@@ -29,7 +29,7 @@ SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
-MOST_INSETS = 4
+MAX_INSETS = 4
 MAX_PIXELS = 8192 * 8192  # of a picture
 DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
 
@@ -118,7 +118,7 @@ class ExtractConfig(Section):
         "--insets",
         null="as in the store, in a new one as the model asks for, of queries none",
         ge=0,
-        le=MOST_INSETS,
+        le=MAX_INSETS,
     )
 
     def __post_init__(self) -> None:

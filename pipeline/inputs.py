@@ -28,6 +28,10 @@ VIDEO_EXTENSIONS = frozenset({
     "vob", "webm", "wmv", "y4m",
 })
 # fmt: on
+# How containers begin. Text may begin with some of these, but has no NUL soon after.
+_BINARY_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75")  # Matroska and WebM; ASF
+_MAGIC = (b"RIFF", b"OggS", b"FLV\x01", b"\0\0\x01\xba")  # AVI; Ogg; Flash; MPEG program stream
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # MP4, QuickTime: after a length
 _SHOWN_KINDS = 8  # extensions named in a message
 _SHOWN_LINE = 200  # characters of a line shown in a message
 
@@ -82,6 +86,7 @@ def read_list(path: str | Path, id_prefix: str = "") -> list[VideoRef]:
             id or path, or a NUL; an id occurs twice. The message names file and line.
     """
     check_prefix(id_prefix)
+    _refuse_video(path)
     with no_garbage_collection():
         refs = [_parse(line, number, path, id_prefix) for number, line in _lines(path)]
         if not refs:
@@ -239,6 +244,29 @@ def printable_path(path: str) -> str:
         raw = path.encode("utf-8", "backslashreplace")
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(f"\\x{ord(c):02x}" if c in "\t\r\n\0" else c for c in text)
+
+
+def _refuse_video(path: str | Path) -> None:
+    """A list cannot be a film; whoever gives one wants it to be searched.
+
+    Raises:
+        InputError: the file begins as video containers do.
+    """
+    if not os.path.isfile(path):  # what is read of a pipe is gone
+        return
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except OSError:
+        return  # whoever reads the list says what is wrong
+    begins = head[4:8] in _BOXES or head.startswith(_MAGIC)
+    if (begins and b"\0" in head) or head.startswith(_BINARY_MAGIC):
+        name = printable_path(str(path))
+        raise InputError(
+            f"{name}: is a video, expected a list of videos: write a text file with the line "
+            f"`{printable_path(Path(path).stem)}<TAB>{name}` and give that, or give the folder "
+            "that the video is in"
+        )
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.nets.model.descriptors import standard_layout
 from pipeline.search.aggregation import PairScores
+from pipeline.search.limits import Limits
 from pipeline.search.read_plan import COMPARATOR, plan_pieces
-from pipeline.search.run import _BATCH_CELLS
 
 SHAPES = [(3, 3, 1, 32), (3, 3, 32, 64), (3, 3, 64, 128), (1, 1, 128, 1)]
 
@@ -116,7 +116,8 @@ def batched(
         ops.convert_to_numpy(matrix[0, 0])
         times.append(time.perf_counter())
         weights = scorer.fetched_weights(resident), scorer.fetched_weights(placed)
-        for batch in scores.batches(*sides, 10**6, _BATCH_CELLS, scorer.few_shapes, weights):
+        limits = 10**6, Limits().batch_cells
+        for batch in scores.batches(*sides, *limits, few_shapes=scorer.few_shapes, weights=weights):
             found = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
             scores.add(batch, *scorer.fetched(found), table)
         times.append(time.perf_counter())

@@ -10,7 +10,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ from . import streams
 if TYPE_CHECKING:
     from ..nets.model.model import Model
     from ..records import Failure, VideoRef
-    from ..search.video_set import Collection
 
 PARTIAL_FAILURE = 3  # exit code: the run went through, but some videos could not be used
 INTERRUPTED = 130
@@ -175,15 +173,6 @@ def split_store(text: str) -> tuple[str, str]:
     prefix, path = next((split for split in splits if os.path.exists(split[1])), splits[0])
     check_prefix(prefix)
     return prefix, path
-
-
-def open_collection(stack: ExitStack, stores: Sequence[str]) -> Collection:
-    """The videos of `[PREFIX=]STORE`s, which stay open as long as `stack`."""
-    from ..search.video_set import Collection
-    from ..store import open_store
-
-    prefixes, paths = zip(*map(split_store, stores), strict=True)
-    return Collection([stack.enter_context(open_store(p)) for p in paths], None, prefixes)
 
 
 def name_each(lines: Mapping[str, str], heading: str) -> None:

@@ -56,6 +56,19 @@ def choose_insets(
     return InsetRule(limit=0 if config.as_queries or config.mirrored else model_insets)
 
 
+def report_insets(
+    report: ExtractReport, rule: InsetRule, config: ExtractConfig, model_insets: int
+) -> None:
+    """Report how insets are detected, and how a new store with these settings would do it.
+
+    Queries and mirrored videos have insets on request only, so nothing is lacking there.
+    """
+    plain = not config.as_queries and not config.mirrored
+    report.insets = rule.limit
+    report.model_insets = model_insets if plain and config.insets is None else rule.limit
+    report.older_insets = plain and rule != InsetRule(limit=rule.limit)
+
+
 def select_videos(
     videos: Sequence[VideoRef], writer: StoreWriter, retry_failed: bool, replace: str
 ) -> tuple[list[VideoRef], ExtractReport]:

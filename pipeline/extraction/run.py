@@ -28,11 +28,18 @@ from ..decode import (
 )
 from ..errors import InputError
 from ..inputs import Listing, printable_path
-from ..records import Failure, InsetRule, SourceInfo, VideoRef
+from ..records import Failure, SourceInfo, VideoRef
 from ..store import StoreWriter, VideoWriter, create_or_append, read_spec
 from ..video import SAMPLING_RULES
 from .batching import Batcher, FrameBatch, Slot
-from .plan import choose_insets, first_files_missing, refuse_missing, select_videos, store_positions
+from .plan import (
+    choose_insets,
+    first_files_missing,
+    refuse_missing,
+    report_insets,
+    select_videos,
+    store_positions,
+)
 from .report import ExtractReport
 
 if TYPE_CHECKING:
@@ -103,14 +110,10 @@ def extract_features(
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = select_videos(videos, writer, retry_failed, replace)
-        report.store = str(store)
-        report.store_notes = list(writer.notes)
+        report.store, report.store_notes = str(store), list(writer.notes)
+        report_insets(report, insets, config, net.insets)
         if missing:
             refuse_missing(videos, todo, writer.failures)
-        report.insets = insets.limit
-        plain = not config.as_queries and not config.mirrored
-        report.model_insets = net.insets if plain and config.insets is None else insets.limit
-        report.older_insets = plain and insets != InsetRule(limit=insets.limit)
         run = _Run(todo, writer, net, config, report)
         run.positions, run.progress = store_positions(videos, writer), progress
         run.unsure = videos.unsure if isinstance(videos, Listing) else ()

@@ -70,6 +70,7 @@ class ViSiL:
         model_dir: str | Path | None = None,
         dims: int | None = None,
         similarity_function: str | None = None,
+        *,
         precision: str = "float32",
         gpu_id: int | str | None = None,
         limits: Limits | None = None,

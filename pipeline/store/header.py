@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FingerprintMismatchError, StoreError
+from ..program import command
 from ..quantization import ENCODINGS, encoding_name, stored_values
 from ..records import FORMAT_VERSION, STORED_NAMES, FeatureSpec
 
@@ -191,7 +192,7 @@ def _check_field(key: str, value: Any, kind: str) -> None:
 
 def not_a_store(path: str) -> StoreError:
     """The error for a file or folder that something else wrote."""
-    return StoreError(f"{path}: not a feature store; make one with extract_features.py")
+    return StoreError(f"{path}: not a feature store; make one with {command('extract')}")
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         symmetric: bool,
         config: TrainConfig,
         rng: np.random.Generator,
+        *,
         anchors: np.ndarray | None = None,
     ) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ class Trainer:
             symmetric,
             config,
             np.random.default_rng([config.seed, 1]),
-            weights.anchors,
+            anchors=weights.anchors,
         )
         # Batches have one shape. TensorFlow makes a graph all the same, JAX would run each
         # operation for itself; XLA is slower on a CPU.

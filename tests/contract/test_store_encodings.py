@@ -204,7 +204,7 @@ def test_the_commands(path: Path, tmp_path: Path) -> None:
 
     assert "2 videos copied" in run("copy", path, target, "--dtype", "binary")
     said = run("info", target)
-    assert f"3 vectors a frame x {SPEC.dims} binary" in said and "format:       2" in said
+    assert f"3 a frame, {SPEC.dims} values each, binary" in said and "format:       2" in said
     assert json.loads(run("info", "--json", target).splitlines()[0])["spec"]["dims"] == SPEC.dims
     assert "2 videos checked, 0 problems" in run("verify", target)
     assert "error: " in run("copy", target, tmp_path / "b.h5", "--dtype", "int8", code=2)

@@ -15,9 +15,10 @@ from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.blank import Blank
 from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
 from pipeline.nets.model.whitening import Whitening
-from pipeline.search.adapt import MOST_VIDEOS, adapt
+from pipeline.search.adapt import MAX_VIDEOS, adapt, adapt_request
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from pipeline.training.train import train_model
 from tests import features, reference
@@ -86,17 +87,17 @@ def test_strangers_are_told_apart_afterwards(folder):
 
 def test_what_is_fitted_makes_the_variance_of_the_stored_vectors_equal(folder):
     with open_store(folder / "d.zarr") as store:
-        report = adapt(Collection([store]), load_model(folder / "model"), shrinkage=0.0)
+        report = adapt(VideoSet([store]), load_model(folder / "model"), shrinkage=0.0)
     x = np.concatenate(list(stored(folder / "d.zarr").values()))
     assert (report.videos, report.frames) == (40, len(x))
-    assert report.weights.adaptation is not None
-    pca = report.weights.adaptation["regions"]
+    assert report.model.adaptation is not None
+    pca = report.model.adaptation["regions"]
     white = (x.reshape(-1, features.DIMS) - pca.mean) @ pca.eigenvectors / np.sqrt(pca.eigenvalues)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(np.cov(white.T), np.eye(features.DIMS), atol=2e-2)
     with open_store(folder / "d.zarr") as store:
-        weak = adapt(Collection([store]), load_model(folder / "model"), shrinkage=1.0)
-    values = weak.weights.adaptation["regions"].eigenvalues
+        weak = adapt(VideoSet([store]), load_model(folder / "model"), shrinkage=1.0)
+    values = weak.model.adaptation["regions"].eigenvalues
     np.testing.assert_allclose(values, values[0], rtol=1e-5)
 
 
@@ -113,7 +114,7 @@ def test_blank_regions_do_not_count(folder, tmp_path):
         x[:, 4:] = blank.directions[0]
     path = features.fill(tmp_path / "mixed.h5", features.spec(model.features_digest), mixed)
     with open_store(path) as store:
-        found = adapt(Collection([store]), model).weights.adaptation["regions"]
+        found = adapt(VideoSet([store]), model).model.adaptation["regions"]
     parts = np.concatenate([x[:, :4] for x in half.values()]).reshape(-1, features.DIMS)
     np.testing.assert_allclose(found.mean, parts.mean(axis=0), atol=1e-6)
     everything = np.concatenate(list(mixed.values())).reshape(-1, features.DIMS)
@@ -145,7 +146,7 @@ def test_each_kind_of_vector_is_fitted_for_itself(folder):
     )
     path = features.fill(folder / "kinds.h5", made_with, made)
     with open_store(path) as store:
-        found = adapt(Collection([store]), model).weights.adaptation
+        found = adapt(VideoSet([store]), model).model.adaptation
     everything = np.concatenate(list(made.values()))
     spans = {"regions": slice(0, 9), "lowpass": slice(9, 10), "thumbnail": slice(10, 11)}
     assert found.keys() == spans.keys()
@@ -159,21 +160,20 @@ def test_a_long_video_is_read_in_parts(folder):
     made_with = features.spec(load_model(folder / "model").features_digest)
     path = features.fill(folder / "long.h5", made_with, long, "int8")
     with open_store(path) as store:
-        report = adapt(Collection([store]), load_model(folder / "model"))
+        report = adapt(VideoSet([store]), load_model(folder / "model"))
     assert report.frames == 8 * 32 + sum(len(x) for name, x in long.items() if name != "long")
 
 
 def test_evenly_many_of_a_large_collection(folder, monkeypatch):
-    monkeypatch.setattr("pipeline.search.adapt.MOST_VIDEOS", 25)
-    assert MOST_VIDEOS > 1000
+    assert MAX_VIDEOS > 1000
     read = []
     with open_store(folder / "d.zarr") as store:
-        videos_of = Collection([store])
+        videos_of = VideoSet([store])
         plain = videos_of.read
         monkeypatch.setattr(
             videos_of, "read", lambda *given: (read.append(given[0]), plain(*given))
         )
-        assert adapt(videos_of, load_model(folder / "model")).videos == 25
+        assert adapt(videos_of, load_model(folder / "model"), max_videos=25).videos == 25
     assert read[0] == 0 and read[-1] == 39 and set(np.diff(read)) == {1, 2}
 
 
@@ -247,14 +247,14 @@ def test_one_damaged_video_does_not_turn_a_whole_collection(folder, value):
     features.fill(folder / "rest.h5", features.spec(model.features_digest), rest)
     features.spoil(path, value)
     with open_store(path) as bad, open_store(folder / "rest.h5") as sound:
-        damaged = Collection([bad])
-        found, want = adapt(damaged, model), adapt(Collection([sound]), model)
+        damaged = VideoSet([bad])
+        found, want = adapt(damaged, model), adapt(VideoSet([sound]), model)
     assert list(damaged.damaged) == ["8-0"]
     assert "bad.h5: video '8-0' is damaged" in damaged.damaged["8-0"]
     assert (found.videos, found.frames) == (24, want.frames)
-    for kind, whitening in want.weights.adaptation.items():
+    for kind, whitening in want.model.adaptation.items():
         np.testing.assert_array_equal(
-            found.weights.adaptation[kind].eigenvectors, whitening.eigenvectors
+            found.model.adaptation[kind].eigenvectors, whitening.eigenvectors
         )
 
 
@@ -310,12 +310,17 @@ def test_a_background_is_compared_by_the_model_adapted_to_the_database(folder):
         folder / "b.h5", features.spec(model.features_digest), videos(5, 7)
     )  # too few to adapt to
     with open_store(folder / "q.h5") as q, open_store(folder / "d.zarr") as d:
-        sides = Collection([q]), Collection([d])
-        fitted = adapt(sides[1], model).weights
+        sides = VideoSet([q]), VideoSet([d])
+        fitted = adapt(sides[1], model).model
         with open_store(others) as b:
-            unrelated = Collection([b])
-            want, _ = score_table(*sides, fitted, CompareConfig(), background=unrelated)
-            found, _ = score_table(*sides, model, CompareConfig(adapt=True), background=unrelated)
+            unrelated = VideoSet([b])
+            want, _ = score_table(
+                SearchRequest(*sides, fitted, CompareConfig(), background=unrelated)
+            )
+            request = SearchRequest(*sides, model, CompareConfig(adapt=True), background=unrelated)
+            with pytest.raises(InputError, match="still to be adapted"):
+                score_table(request)
+            found, _ = score_table(adapt_request(request))
     np.testing.assert_allclose(found, want, atol=1e-6)
 
 
@@ -329,7 +334,7 @@ def test_too_few_listed_videos_are_refused_before_decoding(folder):
 
 def refused(folder, model, path, error, message):
     with open_store(path) as store, pytest.raises(error, match=message):
-        adapt(Collection([store]), model)
+        adapt(VideoSet([store]), model)
 
 
 def test_what_is_refused(folder):

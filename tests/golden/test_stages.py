@@ -13,8 +13,9 @@ from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
 from pipeline.records import SourceInfo
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import create_or_append, open_store
 
 Arrays = dict[str, np.ndarray]
@@ -58,8 +59,8 @@ def test_all_similarities_from_a_store(
 ) -> None:
     config = CompareConfig(similarity_function=function, precision="float32", batch_size=3)
     with open_store(store) as opened:
-        videos = Collection([opened])
-        table, _ = score_table(videos, videos, weights, config)
+        videos = VideoSet([opened])
+        table, _ = score_table(SearchRequest(videos, videos, weights, config))
     recorded = [
         [float(expected[f"{function}/{q}/{t}/similarity"]) for t in videos.ids] for q in videos.ids
     ]

@@ -99,7 +99,7 @@ def test_the_result_does_not_replace_a_store(tmp_path):
 def test_an_id_given_twice_is_refused():
     videos = [VideoRef("a", "one.mp4"), VideoRef("b", "two.mp4"), VideoRef("a", "three.mp4")]
     with pytest.raises(InputError, match=r"'a' is used twice, for one\.mp4 and three\.mp4"):
-        _refs(videos, "", (), False, False)
+        _refs(videos, "")
 
 
 def test_every_exported_name_is_there_for_users_and_type_checkers():

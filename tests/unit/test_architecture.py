@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # A module imports only from lines above its own; modules on one line may know each other.
 LAYERS = [
-    "atomic errors text child_python",
+    "atomic errors text child_python program",
     "scratch",
     "records",
     "checks quantization settings",
     "settings_file",
     "config short_videos image default_model metrics",
-    "calibration",
+    "alignment calibration",
     "folders",
     "inputs",
     "video",
@@ -26,6 +26,7 @@ LAYERS = [
     "output",
     "extraction search",
     "training",
+    "workflow",
     "api",
     "cli",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,16 @@ OTHER_OPTIONS = {"--timeout"}
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or is in one."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        parent = import_module(module)
+        return hasattr(parent, attribute) or find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def slug(heading: str) -> str:
@@ -64,6 +75,8 @@ def test_files_and_modules_exist(page: Path) -> None:
     modules = re.findall(r"-m (benchmarks(?:\.[a-z_]+)+)", text)
     missing = [f for f in files if not (ROOT / f).exists()]
     missing += [m for m in modules if find_spec(m) is None]
+    names = re.findall(r"`(pipeline(?:\.[a-z_]+)+)[`(]", text)
+    missing += [name for name in names if not exists(name)]
     assert not missing
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.config import ExtractConfig
 from pipeline.errors import InputError
-from pipeline.extraction.plan import choose_insets
+from pipeline.extraction.plan import choose_insets, report_insets
+from pipeline.extraction.report import ExtractReport
 from pipeline.image.resize import resize_crop
 from pipeline.records import InsetRule, Preprocess
 from pipeline.video.pip import detector, tracking
@@ -307,6 +308,28 @@ def test_the_rule_in_a_store():
 def test_who_decides_on_insets(settings, stored, expected):
     rule = None if stored is None else InsetRule.parse(stored)
     assert str(choose_insets(ExtractConfig(**settings), 3, rule)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule", "lacking"),
+    [
+        ({}, "edges/3 2", []),
+        ({}, "edges/3 1", ["at most 1 insets"]),
+        ({}, "", ["at most 0 insets"]),
+        ({}, "edges/2 2", ["older rule"]),
+        ({}, "edges/1 1", ["at most 1 insets", "older rule"]),
+        ({"insets": 1}, "edges/3 1", []),  # as the settings say
+        ({"insets": 1}, "edges/2 1", ["older rule"]),
+        ({"as_queries": True}, "edges/2 1", []),
+        ({"mirrored": True}, "", []),
+    ],
+)
+def test_a_store_with_fewer_insets_than_a_new_one_is_remarked(settings, rule, lacking):
+    report = ExtractReport(store="s.h5")
+    report_insets(report, InsetRule.parse(rule), ExtractConfig(**settings), model_insets=2)
+    remarks = report.remarks()
+    assert len(remarks) == len(lacking)
+    assert all(text in remark for text, remark in zip(lacking, remarks, strict=True))
 
 
 def test_what_each_version_of_the_rule_finds():

@@ -11,8 +11,10 @@ from pipeline.nets.model.descriptors import DescriptorLayout, QueryAugmentation,
 from pipeline.nets.model.whitening import Whitening
 from pipeline.quantization import dequantize, quantize
 from pipeline.search.aggregation import PairScores
-from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
-from pipeline.short_videos import padded_length, repeat_to_min
+from pipeline.search.limits import Limits
+from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_pieces
+from pipeline.search.scoring import ScoringLoop
+from pipeline.short_videos import repeat_to_min
 from tests import reference
 from tests.features import DIMS, comparator_layers, region_vectors
 
@@ -34,6 +36,18 @@ def videos(lengths: list[int], seed: int, vectors: int = 9) -> list[np.ndarray]:
         else region_vectors(n, [seed, i])
         for i, n in enumerate(lengths)
     ]
+
+
+class Arrays:
+    """Features of one side in memory, as the product reads them from stores."""
+
+    def __init__(self, arrays):
+        self._videos = [repeat_to_min(video) for video in arrays]
+        self.lengths = np.array([len(video) for video in self._videos])
+        self.dtype, self.row_shape = arrays[0].dtype, arrays[0].shape[1:]
+
+    def read(self, video, start, stop, out, *, checksum):
+        out[:] = self._videos[video][start:stop]
 
 
 def score_all(
@@ -60,33 +74,25 @@ def score_all(
     )  # fmt: skip
     scorer = PairScorer(weights, function, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
-    geometry = COMPARATOR if comparator else CHAMFER_ONLY
-    sides = []
-    for side in (queries, targets):
-        pieces = plan_pieces([padded_length(len(v)) for v in side], geometry, max_frames)
-        sides.append((side, pieces, plan_blocks(pieces, budget)))
-    (qs, q_pieces, q_blocks), (ts, t_pieces, t_blocks) = sides
-    scores = PairScores(q_pieces, t_pieces, geometry, function)
+    if shapes is not None:
+        record_shapes(scorer, shapes)
+    limits = Limits(piece_frames=max_frames, query_block_frames=budget, batch_cells=cells)
+    loop = ScoringLoop(scorer, function, batch_size=pairs, limits=limits)
     table = np.full((len(queries), len(targets)), -np.inf, np.float32)
-
-    def read(side, block):
-        return np.concatenate([repeat_to_min(side[p.video])[p.start : p.stop] for p in block])
-
-    for t_block in t_blocks:
-        for q_block in q_blocks:
-            placed = (
-                scorer.place_queries(read(qs, q_block)),
-                scorer.place_targets(read(ts, t_block)),
-            )
-            matrix = scorer.frame_matrix(*placed)
-            weights = tuple(scorer.fetched_weights(side) for side in placed)
-            for batch in scores.batches(q_block, t_block, pairs, cells, few_shapes, weights):
-                if shapes is not None:
-                    shapes.add((matrix.shape, batch.windows.shape, batch.rows, batch.columns))
-                maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
-                scores.add(batch, *scorer.fetched(maxima), table)
-    assert not scores._unfinished
+    loop.fill(table, loop.query_reader(Arrays(queries)), loop.reader(Arrays(targets), budget))
+    assert np.isfinite(table).all(), "every pair has its score"
     return table
+
+
+def record_shapes(scorer, shapes):
+    """Add the shapes of each batch to a set."""
+    maxima = scorer.maxima
+
+    def recorded(matrix, windows, rows, columns, weights):
+        shapes.add((matrix.shape, windows.shape, rows, columns))
+        return maxima(matrix, windows, rows, columns, weights)
+
+    scorer.maxima = recorded
 
 
 def expected(
@@ -149,9 +155,9 @@ def test_little_is_kept_of_a_long_video_against_many_queries(function):
 def test_a_score_that_is_no_number_stays_though_an_inset_has_one():
     """Damaged features are to be told of, not passed over."""
     sides = [plan_pieces(side, CHAMFER_ONLY, 256) for side in ([8], [8, 8, 8])]
-    places = np.array([0]), np.array([0, 0, 1])  # the second belongs to the first
+    column_index = np.array([0, 0, 1])  # the second belongs to the first
     for values in ([np.nan, 0.1, 0.3], [0.1, np.nan, 0.3]):
-        scores = PairScores(*sides, CHAMFER_ONLY, "chamfer", places)
+        scores = PairScores(*sides, CHAMFER_ONLY, "chamfer", column_index=column_index)
         table = np.full((1, 2), -np.inf, np.float32)
         for batch in scores.batches(*sides, 64, 1 << 20):
             by_row = np.array(values, np.float32)[batch.targets, None]

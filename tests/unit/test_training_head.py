@@ -211,7 +211,7 @@ def test_average_precision_by_hand():
 )
 def test_views_are_compared_as_in_stage_two(layout):
     anchors = region_vectors(120, 8)[:, 3]
-    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0), anchors)
+    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0), anchors=anchors)
     assert made.context is None, "attention was learned for regions alone"
     sides = []
     for seed in (3, 4):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from pipeline.nets.model.descriptors import (
 from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
+from pipeline.nets.similarity.pair_scorer import PairScorer
 from pipeline.nets.visil import Limits
 from pipeline.records import FeatureSpec, Preprocess
 from tests import reference
@@ -308,3 +310,29 @@ def test_limits_have_to_be_possible() -> None:
     for bad in ({"batch_frames": 0}, {"tile_frames": (4, 0)}, {"window_frames": 6}):
         with pytest.raises(InputError, match="window_frames a multiple of 4"):
             Limits(**bad)
+
+
+def test_long_videos_come_to_the_device_in_parts(model_dir: Path, monkeypatch) -> None:
+    """However long they are: no more than a tile of frames and a window of the matrix."""
+    sizes: dict[str, set[int]] = {"place_queries": set(), "place_targets": set(), "outputs": set()}
+
+    def record(name: str) -> None:
+        method = getattr(PairScorer, name)
+
+        def recorded(scorer: PairScorer, given: Any, *others: Any) -> Any:
+            sizes[name] |= (
+                {given.shape[0], *given.shape[1:2]} if name == "outputs" else {len(given)}
+            )
+            return method(scorer, given, *others)
+
+        monkeypatch.setattr(PairScorer, name, recorded)
+
+    for name in sizes:
+        record(name)
+    network = ViSiL(model_dir, limits=Limits(tile_frames=(16, 24), window_frames=16))
+    network.model = replace(network.model, comparator=comparator_layers(9), residual_weight=0.5)
+    query, target = (region_vectors(n, n, 32) for n in (70, 90))
+    want = reference.similarity(query, target, comparator_layers(9), residual_weight=0.5)
+    assert network.calculate_video_similarity(query, target) == pytest.approx(want, abs=1e-5)
+    assert max(sizes["place_queries"]) == 16 and max(sizes["place_targets"]) == 24
+    assert max(sizes["outputs"]) == 16 + 2 * 8

@@ -27,8 +27,9 @@ from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
 from pipeline.records import SourceInfo
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import create_or_append, open_store
 from pipeline.training.blank_frames import blank_space
 from pipeline.video import sample_frames
@@ -80,11 +81,11 @@ def row(name: str, stores: list[Path], ids: list[list[str]], kinds: np.ndarray, 
     """One line of the table: figures, self-similarity of queries, scores of unrelated pairs."""
     with ExitStack() as stack:
         queries, database = (
-            Collection([stack.enter_context(open_store(path))], side)
+            VideoSet([stack.enter_context(open_store(path))], side)
             for path, side in zip(stores, ids, strict=True)
         )
-        scores, _ = score_table(queries, database, m, CompareConfig())
-        own = np.diag(score_table(queries, queries, m, CompareConfig())[0])
+        scores, _ = score_table(SearchRequest(queries, database, m, CompareConfig()))
+        own = np.diag(score_table(SearchRequest(queries, queries, m, CompareConfig()))[0])
     copies = kinds != ""
     f = figures(scores, copies, np.ones_like(copies))
     cells = [

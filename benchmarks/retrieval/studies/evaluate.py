@@ -48,7 +48,7 @@ def read_lists(split_dir: Path) -> tuple[dict[str, str], dict[str, str], np.ndar
     Raises:
         FileNotFoundError: the split was not built.
     """
-    queries, database = (_pairs(split_dir / f"{name}.txt") for name in ("queries", "database"))
+    queries, database = (read_pairs(split_dir / f"{name}.txt") for name in ("queries", "database"))
     rows = {name: i for i, name in enumerate(queries)}
     columns = {name: i for i, name in enumerate(database)}
     kinds = np.full((len(queries), len(database)), "", dtype="<U24")
@@ -174,7 +174,12 @@ class _Progress:
         self.log(f"extracting: {done} of {report.listed} videos, {report.frames} frames")
 
 
-def _pairs(path: Path) -> dict[str, str]:
+def read_pairs(path: Path) -> dict[str, str]:
+    """Lines `id<TAB>path` of a list file.
+
+    Raises:
+        FileNotFoundError: the split was not built.
+    """
     if not path.exists():
         raise FileNotFoundError(
             f"{path}: build the set first (python -m benchmarks.retrieval.dataset.build)"

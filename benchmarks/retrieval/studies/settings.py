@@ -35,8 +35,10 @@ from pipeline.default_model import default_model_dir
 from pipeline.errors import PipelineError
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
+from pipeline.search.adapt import adapt_request
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
 AGAIN = 4  # so many times the database: what is more than once, is not the start
@@ -108,9 +110,10 @@ def scored(
     """
     with ExitStack() as stack:
         queries, database = (stack.enter_context(open_store(path)) for path in stores)
-        asked = Collection([queries], lists[0])
-        searched = Collection([database], lists[1] * times)
-        return np.asarray(score_table(asked, searched, model, config)[0])
+        asked = VideoSet([queries], lists[0])
+        searched = VideoSet([database], lists[1] * times)
+        request = SearchRequest(asked, searched, model, config)
+        return np.asarray(score_table(adapt_request(request))[0])
 
 
 def pair_seconds(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...calibration.curve import Calibration
 from ...checks import short_repr, text
-from ...config import MODEL_FUNCTIONS, MOST_INSETS
+from ...config import MAX_INSETS, MODEL_FUNCTIONS
 from ...errors import ModelError
 from .aliases import old_name
 from .blank import Blank
@@ -94,8 +94,8 @@ class Model:
             )
         for tap in self.taps:
             text("a tap", tap)
-        if not 0 <= self.insets <= MOST_INSETS:
-            raise ValueError(f"insets is {self.insets}, expected 0 to {MOST_INSETS}")
+        if not 0 <= self.insets <= MAX_INSETS:
+            raise ValueError(f"insets is {self.insets}, expected 0 to {MAX_INSETS}")
         self._check_dims()
         self._check_descriptors()
         self._check_anchors()

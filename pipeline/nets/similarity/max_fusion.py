@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import ops
-from ..model.descriptors import Comparison, DescriptorLayout, SimilarityTerm
+from ..model.descriptors import DescriptorLayout, SimilarityTerm
 
 Tensor = Any
 
@@ -34,10 +34,11 @@ def fused_similarity(
     for comparison, (dots, offsets) in zip(layout.comparisons, products, strict=True):
         single = comparison.reference.count == 1
         best = ops.cast(ops.squeeze(dots, 2) if single else ops.max(dots, axis=2), "float32")
-        values = [
-            _reduced(term, comparison, best, dots, symmetric, _scales(term, layout, weights))
-            for term in comparison.terms
-        ]
+        values = []
+        for term in comparison.terms:
+            rows = comparison.rows_of(term.query)
+            back = ops.max(dots[rows], axis=0) if symmetric and term.reduce == "mean" else None
+            values.append(_reduced(term, best[rows], back, _scales(term, layout, weights)))
         if offsets is not None:
             fused = best[comparison.rows - comparison.fused_rows :] + offsets[:, :, None]
             values.append(ops.max(fused, axis=0))
@@ -62,24 +63,21 @@ def _scales(
 
 def _reduced(
     term: SimilarityTerm,
-    comparison: Comparison,
     best: Tensor,
-    dots: Tensor,
-    symmetric: bool,
+    back: Tensor | None,
     scales: tuple[Tensor | None, Tensor | None],
 ) -> Tensor:
-    """A term of reduce mean or top_k: [P, n, m] and [P, n, R, m] -> [n, m]."""
-    rows = comparison.rows_of(term.query)
+    """A term of reduce mean or top_k: float32 [P, n, m] and, both ways, [n, R, m] -> [n, m]."""
     if term.reduce == "top_k":
-        return top_k_sum(best[rows], term.top_k) / term.top_k + term.offset
-    result = ops.mean(best[rows], axis=0)
+        return top_k_sum(best, term.top_k) / term.top_k + term.offset
+    result = ops.mean(best, axis=0)
     if scales[0] is not None:
         result = result / scales[0][:, None]
-    if symmetric:
-        back = ops.mean(ops.cast(ops.max(dots[rows], axis=0), "float32"), axis=1)
+    if back is not None:
+        other_way = ops.mean(ops.cast(back, "float32"), axis=1)
         if scales[1] is not None:
-            back = back / scales[1][None, :]
-        result = (result + back) / 2
+            other_way = other_way / scales[1][None, :]
+        result = (result + other_way) / 2
     return result + term.offset if term.offset else result
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...config import MOST_INSETS
+from ...config import MAX_INSETS
 from ...errors import InputError
 from ...records import InsetRule
 from .outline import Outline
@@ -205,7 +205,7 @@ def require_supported(rule: InsetRule) -> None:
     Raises:
         InputError: another version, or more insets than can be detected at a time.
     """
-    if rule.limit and (rule.version not in VERSIONS or rule.limit > MOST_INSETS):
+    if rule.limit and (rule.version not in VERSIONS or rule.limit > MAX_INSETS):
         raise InputError(
             f"insets found by the rule {str(rule)!r}, which this version does not know; use the "
             "version that made the store, or make a new store"

@@ -1,0 +1,113 @@
+"""Ends of a segment found again at a finer rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from .ends import stretch_on
+from .evidence import Evidence, Levels
+from .offset import fitted
+from .search import Line
+from .segment import Segment
+from .timeline import Timeline
+
+_FURTHEST = 2.0  # seconds that an end may move; the coarse rate is not further off
+_REAL_TIME = 0.03  # slopes this close to 1 are 1: ends are known to a fraction of a second
+_LEAST_SHARED = 0.5  # seconds of a window that have to lie within the segment
+
+
+class EndWindow(NamedTuple):
+    """Similarities around one end of a segment, sampled at a finer rate.
+
+    Attributes:
+        matrix: float32 [q, d], made as the one that the segment was found in.
+        query_seconds, database_seconds: [q] and [d], ascending, since the start of each video.
+    """
+
+    matrix: np.ndarray
+    query_seconds: np.ndarray
+    database_seconds: np.ndarray
+
+
+def refine(
+    segment: Segment,
+    *,
+    head: EndWindow | None = None,
+    tail: EndWindow | None = None,
+    query_duration: float,
+    database_duration: float,
+) -> Segment:
+    """Find the ends of a segment again in windows around them.
+
+    Args:
+        segment: of `align`.
+        head, tail: windows around the start and the end, some three seconds to either side on
+            both videos; None leaves that end as it is.
+        query_duration, database_duration: seconds of the videos.
+
+    Returns:
+        The segment with the ends that the windows show. An end whose window shows no match near
+        it stays, so a result that equals the argument says that nothing was refined.
+
+    Raises:
+        ValueError: a window's matrix and times do not fit.
+    """
+    durations = query_duration, database_duration
+    start = _end_in(segment, head, durations, at_start=True)
+    end = _end_in(segment, tail, durations, at_start=False)
+    if end[0] <= start[0] or end[1] <= start[1]:
+        return segment
+    return replace(
+        segment,
+        query_start=start[0],
+        query_end=end[0],
+        database_start=start[1],
+        database_end=end[1],
+    )
+
+
+def _end_in(
+    segment: Segment, window: EndWindow | None, durations: tuple[float, float], at_start: bool
+) -> tuple[float, float]:
+    """Query and database second of one end; the old one if the window does not show it."""
+    old = (
+        (segment.query_start, segment.database_start)
+        if at_start
+        else (segment.query_end, segment.database_end)
+    )
+    if window is None:
+        return old
+    query = Timeline.of_part(window.query_seconds, durations[0])
+    database = Timeline.of_part(window.database_seconds, durations[1])
+    matrix = np.asarray(window.matrix, np.float32)
+    if matrix.shape != (len(query), len(database)):
+        raise ValueError(
+            f"window has shape {matrix.shape}, times are {len(query)} and {len(database)}"
+        )
+    line = _line_in(segment, query, database, old)
+    if line is None:
+        return old
+    evidence = Evidence(matrix, Levels.from_match(segment.score))
+    span = 1.0 / max(query.step, database.step)
+    slope, offset = fitted(evidence, query, database, line, span=span, slope_is_known=True)
+    stretch = stretch_on(evidence, evidence.levels, query, database, slope, offset)
+    if stretch is None:
+        return old
+    at = stretch.start if at_start else stretch.end
+    new = at, slope * at + offset
+    far = max(abs(a - b) for a, b in zip(new, old, strict=True)) > _FURTHEST * max(1.0, slope)
+    return old if far else (new[0], min(max(new[1], 0.0), durations[1]))
+
+
+def _line_in(
+    segment: Segment, query: Timeline, database: Timeline, end: tuple[float, float]
+) -> Line | None:
+    """The segment's line within a window; None if they hardly meet."""
+    slope = 1.0 if abs(segment.slope - 1) < _REAL_TIME else segment.slope
+    offset = end[1] - slope * end[0]
+    first = max(segment.query_start, query.start, (database.start - offset) / slope)
+    last = min(segment.query_end, query.end, (database.end - offset) / slope)
+    return Line(0.0, slope, offset, first, last) if last - first >= _LEAST_SHARED else None
