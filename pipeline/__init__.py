@@ -1,8 +1,8 @@
 """Two-stage precomputed feature index for video similarity.
 
-`from visil_index import ViSiL, open_store, extract_features, compute_similarity`; each is imported
-when first used, so that importing the package stays instant. In a checkout the package is also
-`pipeline`, the name of its folder.
+`from visil_index import extract_features, compute_similarity, open_store, ViSiL`; each name of
+`__all__` is imported when it is first used, so that importing the package stays instant. In a
+checkout the package is also `pipeline`, the name of its folder.
 """
 
 import sys
@@ -13,18 +13,82 @@ if sys.argv[:1] == ["-m"] and sys.path[0] != __file__.rpartition("/")[0].rpartit
     del sys.path[0]
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import compute_similarity, extract_features
+    from .config import CompareConfig, ExtractConfig, TrainConfig
+    from .errors import (
+        FingerprintMismatchError,
+        InputError,
+        ModelError,
+        PipelineError,
+        PipelineWarning,
+        StoreError,
+        StoreLockedError,
+        VideoError,
+    )
+    from .extraction.report import ExtractReport
+    from .inputs import read_list, scan_folder
+    from .nets.formats.loader import load_model
+    from .nets.model.model import Model
+    from .nets.visil import ViSiL
+    from .records import Failure, FeatureSpec, SourceInfo, VideoFeatures, VideoRecord, VideoRef
+    from .search.run import CompareReport
+    from .store import FeatureStore, open_store
+    from .training.train import TrainReport, train_model
 
 __version__ = "0.1.0"
 
-_EXPORTS = {
-    "ViSiL": ".nets.visil",
-    "compute_similarity": ".api",
-    "extract_features": ".api",
-    "open_store": ".store",
-}
+__all__ = [
+    "CompareConfig",
+    "CompareReport",
+    "ExtractConfig",
+    "ExtractReport",
+    "Failure",
+    "FeatureSpec",
+    "FeatureStore",
+    "FingerprintMismatchError",
+    "InputError",
+    "Model",
+    "ModelError",
+    "PipelineError",
+    "PipelineWarning",
+    "SourceInfo",
+    "StoreError",
+    "StoreLockedError",
+    "TrainConfig",
+    "TrainReport",
+    "ViSiL",
+    "VideoError",
+    "VideoFeatures",
+    "VideoRecord",
+    "VideoRef",
+    "compute_similarity",
+    "extract_features",
+    "load_model",
+    "open_store",
+    "read_list",
+    "scan_folder",
+    "train_model",
+]
 
-__all__ = ["ViSiL", "compute_similarity", "extract_features", "open_store"]
+_MODULES = {
+    ".api": "compute_similarity extract_features",
+    ".config": "CompareConfig ExtractConfig TrainConfig",
+    ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
+    "StoreError StoreLockedError VideoError",
+    ".extraction.report": "ExtractReport",
+    ".inputs": "read_list scan_folder",
+    ".nets.formats.loader": "load_model",
+    ".nets.model.model": "Model",
+    ".nets.visil": "ViSiL",
+    ".records": "Failure FeatureSpec SourceInfo VideoFeatures VideoRecord VideoRef",
+    ".search.run": "CompareReport",
+    ".store": "FeatureStore open_store",
+    ".training.train": "TrainReport train_model",
+}
+_EXPORTS = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as with_fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .config import CompareConfig, ExtractConfig
+from .config import CompareConfig, Config, ExtractConfig
 from .default_model import default_model_dir
-from .errors import InputError
+from .errors import InputError, PipelineWarning
 from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
 from .records import VideoRef
 
 if TYPE_CHECKING:
-    from .extraction.run import ExtractReport, Progress
+    from .extraction.report import ExtractReport
+    from .extraction.run import Progress
     from .nets.extractor.feature_net import FeatureNet
-    from .nets.model.model import ModelWeights
+    from .nets.model.model import Model
+    from .output.score_table import ScoreTable
+    from .search.request import SearchRequest
+    from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 
-_KEPT = 2  # that of a database, and that of queries
+_CACHED_NETWORKS = 2  # that of a database, and that of queries
 _networks: dict[tuple[object, ...], FeatureNet] = {}  # the one used last stands last
 
 
@@ -33,6 +36,7 @@ def extract_features(
     store: str | Path,
     model_dir: str | Path | None = None,
     config: ExtractConfig | None = None,
+    *,
     retry_failed: bool = False,
     replace: str = "never",
     gpu_id: int | None = None,
@@ -65,111 +69,169 @@ def extract_features(
     from .nets.formats.loader import load_model
 
     config = config or ExtractConfig()
-    refs = _refs(videos, id_prefix, extensions, all_files, follow_links)
+    scan = {"extensions": extensions, "all_files": all_files, "follow_links": follow_links}
+    refs = _refs(videos, id_prefix, **scan)
     weights = load_model(model_dir or default_model_dir(), config.dims)
     net = _network(weights, config, gpu_id)
-    return run.extract_features(refs, store, net, config, retry_failed, replace, progress)
+    return run.extract_features(
+        refs,
+        store,
+        net,
+        config,
+        retry_failed=retry_failed,
+        replace=replace,
+        progress=progress,
+    )
 
 
 def compute_similarity(
-    queries: Stores,
-    database: Stores,
+    queries: Videos | Stores,
+    database: Videos | Stores,
     output_file: str | Path | None = None,
     model_dir: str | Path | None = None,
     config: CompareConfig | None = None,
+    *,
     top_k: int | None = None,
     threshold: float | None = None,
-    gpu_id: int | None = None,
     max_fpr: float | None = None,
+    mirror_queries: bool = False,
     mirrored_queries: Stores | None = None,
     background: Stores | None = None,
+    query_store: str | Path | None = None,
+    database_store: str | Path | None = None,
+    extract_config: ExtractConfig | None = None,
+    gpu_id: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    extract_progress: Progress | None = None,
 ) -> dict[str, dict[str, float]] | None:
-    """Stage two: every query against every database video.
+    """Stage two: every query against every database video. Videos go through stage one first.
 
     Args:
-        queries, database: path of a store, or several, or `{prefix: path}`: what stands before all
-            ids of a store, so that stores with equal ids go together.
+        queries, database: stores: the path of one (ending in .h5, .hdf5 or .zarr), or several, or
+            `{prefix: path}`, where the prefix stands before all ids of a store, so that stores with
+            equal ids go together. Or videos, as `extract_features` takes them.
         output_file: write JSON there and return None; without it the scores are returned.
         model_dir: the model the stores were made with; None takes the shipped one.
         config: see `CompareConfig`.
-        top_k, threshold: see `output.json_writer.select`.
+        top_k, threshold: see `output.selection.Selection`.
+        max_fpr: in place of a threshold, see `search.calibrate.threshold_for`; not together with a
+            background, as a calibration is of plain scores.
+        mirror_queries: score query videos mirrored as well, and count the better score.
+        mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`, with
+            the same effect; if the queries are videos, the store that these features are kept in.
+        background: stores of videos unrelated to all queries; scores are normalised by them, see
+            `search.score_normalization`.
+        query_store, database_store: where features are kept if that side is videos; None keeps
+            them for this call only.
+        extract_config: settings of stage one.
         gpu_id: see `nets.backend.device_scope`.
-        max_fpr: in place of a threshold, see `search.calibrate.threshold_for`.
-        mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`;
-            the better score of both counts.
-        background: stores of videos unrelated to all queries, see `search.run.score_table`; not
-            together with max_fpr, as a calibration is of plain scores.
+        progress: called with (database videos done, database videos).
+        extract_progress: called by stage one, see `extraction.run.extract_features`.
 
     Returns:
         `{query_id: {database_id: similarity}}`, or None. A damaged query has no scores, a damaged
-        database video is left out; a `UserWarning` names each of them.
+        database video is left out; a `PipelineWarning` names each of them, and each video that
+        stage one could not use.
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
-        InputError: both threshold and max_fpr, or one of the numbers is none that can be used.
+        InputError: both threshold and max_fpr, or a number that cannot be used.
     """
-    if threshold is not None and max_fpr is not None:
-        raise InputError("give threshold or max_fpr, not both")
-    if background is not None and max_fpr is not None:
-        raise InputError("max_fpr is for scores without a background, as the model was calibrated")
-    from .nets.formats.loader import load_model
-    from .output.score_table import require_finite
-    from .output.selection import check_selection, select
-    from .output.target import check_output_file
-    from .search import run
-    from .search.video_set import Collection, all_damaged
-    from .store import open_store
+    from .output.selection import Selection
+    from .search.run import search
+    from .search.video_set import damage_lines
+    from .workflow import Comparison, compare, prepared_search
 
-    check_selection(top_k, threshold)
-    config = config or CompareConfig()
+    host = _Python(model_dir, gpu_id, progress, extract_progress)
+    comparison = Comparison(
+        _source(queries, query_store),
+        _source(database, database_store),
+        Config(extract_config or ExtractConfig(), config or CompareConfig()),
+        mirror_queries=mirror_queries,
+        mirrored=() if mirrored_queries is None else _stores(mirrored_queries),
+        background=() if background is None else _stores(background),
+        selection=Selection(top_k, threshold),
+        max_fpr=max_fpr,
+        output_file=output_file,
+        other_inputs=[p for p in (queries, database) if isinstance(p, (str, Path))],
+        gpu_id=gpu_id,
+    )
     if output_file is not None:
-        sides = (queries, database, mirrored_queries or (), background or ())
-        check_output_file(output_file, [path for side in sides for path in _paths(side)])
-    with ExitStack() as stack:
+        _warn_damaged(compare(comparison, host)[0].damaged)
+        return None
+    with prepared_search(comparison, host) as prepared:
+        table, _ = search(prepared.request, progress=progress)
+        _warn_damaged(damage_lines(*prepared.request.video_sets))
+        return _selected(table, prepared.request)
 
-        def collection(paths: Stores) -> Collection:
-            prefixes = list(paths) if isinstance(paths, Mapping) else ()
-            opened = [stack.enter_context(open_store(p)) for p in _paths(paths)]
-            return Collection(opened, None, prefixes)
 
-        asked, searched = collection(queries), collection(database)
-        mirrored = None if mirrored_queries is None else collection(mirrored_queries)
-        unrelated = None if background is None else collection(background)
-        weights = load_model(model_dir or default_model_dir())
-        if max_fpr is not None:
-            from .search.calibrate import threshold_for
-
-            threshold = threshold_for(
-                max_fpr, asked, searched, weights, config, mirrored is not None
-            )
-        if output_file is not None:
-            report = run.compute_similarity(
-                asked, searched, output_file, weights, config, top_k, threshold, gpu_id,
-                mirrored=mirrored,
-                background=unrelated,
-            )  # fmt: skip
-            _warn(report.damaged)
-            return None
-        table, _ = run.score_table(
-            asked, searched, weights, config, gpu_id, mirrored=mirrored, background=unrelated
-        )
-        _warn(all_damaged(asked, searched, mirrored, unrelated))
-    ids, columns = searched.sound_ids, searched.sound
-    scores: dict[str, dict[str, float]] = {}
-    for query, row, sound in zip(asked.ids, table, asked.sound, strict=True):
-        row = row[columns] if sound else row[:0]
-        require_finite(row[None], [query], ids)
-        scores[query] = {ids[i]: float(row[i]) for i in select(row, top_k, threshold)}
+def _selected(table: ScoreTable, request: SearchRequest) -> dict[str, dict[str, float]]:
+    """The scores that a request selects, of every listed query."""
+    ids, scores = table.sound_database_ids, {}
+    for query_id in request.listed_queries or table.query_ids:
+        row = table.row(query_id)
+        indices = request.selection.indices(row)
+        scores[query_id] = {ids[i]: float(row[i]) for i in indices}
     return scores
 
 
-def _warn(damaged: Sequence[str]) -> None:
-    for line in damaged:
-        warnings.warn(f"left out: {line}", stacklevel=3)
+class _Python:
+    """A `workflow.Host` that warns, and is silent otherwise."""
+
+    def __init__(
+        self,
+        model_dir: str | Path | None,
+        gpu_id: int | None,
+        progress: Callable[[int, int], None] | None,
+        extract_progress: Progress | None,
+    ) -> None:
+        self._model_dir, self._gpu_id = model_dir, gpu_id
+        self._progress, self._extract_progress = progress, extract_progress
+        self._model: Model | None = None
+
+    def load_model(self) -> Model:
+        from .nets.formats.loader import load_model
+
+        if self._model is None:
+            self._model = load_model(self._model_dir or default_model_dir())
+        return self._model
+
+    def extract(
+        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
+    ) -> ExtractReport:
+        from .extraction import run
+
+        net = _network(self.load_model().with_dims(config.dims), config, self._gpu_id)
+        report = run.extract_features(videos, store, net, config, progress=self._extract_progress)
+        for failure in (*report.failures.values(), *report.known_failures.values()):
+            self._warn(f"left out: {failure.id}: {failure.reason}: {failure.detail}")
+        for video_id, difference in (*report.changed.items(), *report.refused.items()):
+            self._warn(f"{store}: {video_id} is not the file that is stored: {difference}")
+        for path, reason in report.unreadable.items():
+            self._warn(f"left out: {path}: {reason}")
+        return report
+
+    def note(self, text: str) -> None:
+        warnings.warn(f"note: {text}", PipelineWarning, stacklevel=2)
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(text, PipelineWarning, stacklevel=3)
+
+    def say(self, text: str) -> None:
+        pass
+
+    def progress(self, done: int, total: int) -> None:
+        if self._progress:
+            self._progress(done, total)
 
 
-def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
-    """The network for these settings; the last ones are kept, as making one takes seconds."""
+def _warn_damaged(lines: Sequence[str]) -> None:
+    for line in lines:
+        warnings.warn(f"left out: {line}", PipelineWarning, stacklevel=3)
+
+
+def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
+    """The network for these settings; the last ones are cached, as making one takes seconds."""
     from .nets.extractor.feature_net import FeatureNet
 
     views = weights.views_digest if config.as_queries else None
@@ -179,28 +241,59 @@ def _network(weights: ModelWeights, config: ExtractConfig, gpu_id: int | None) -
     if net is None:
         net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
     _networks[key] = net
-    while len(_networks) > _KEPT:
+    while len(_networks) > _CACHED_NETWORKS:
         _networks.pop(next(iter(_networks)), None)
     return net
 
 
-def _refs(
-    videos: Videos,
-    id_prefix: str,
-    extensions: Sequence[str],
-    all_files: bool,
-    follow_links: bool,
-) -> Sequence[VideoRef]:
+def _source(videos: Videos | Stores, keep: str | Path | None) -> VideoSource:
+    """One side: stores, or videos whose features are kept in the store `keep`."""
+    from .workflow import VideoSource
+
+    if not _are_stores(videos):
+        origin = str(videos) if isinstance(videos, (str, Path)) else "the videos"
+        return VideoSource([("", keep)] if keep is not None else (), _refs(videos, ""), origin)
+    if keep is not None:
+        raise InputError(f"{keep}: is to keep features of videos, but stores are given")
+    return VideoSource(_stores(videos))
+
+
+def _are_stores(videos: Any) -> bool:
+    """Whether these are paths of stores, judged by their endings, and not videos."""
+    from .store.factory import SUFFIXES
+
+    if isinstance(videos, (str, Path)):
+        return Path(videos).suffix.lower() in SUFFIXES
+    paths = list(videos.values() if isinstance(videos, Mapping) else videos)
+    named = [path for path in paths if isinstance(path, (str, Path))]
+    return bool(named) and all(Path(path).suffix.lower() in SUFFIXES for path in named)
+
+
+def _stores(stores: Any) -> list[tuple[str, str | Path]]:
+    """(prefix, path) of each store."""
+    if isinstance(stores, Mapping):
+        for prefix in stores:
+            check_prefix(prefix)
+        return list(stores.items())
+    paths = [stores] if isinstance(stores, (str, Path)) else stores
+    return [("", path) for path in paths]
+
+
+def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
+    """Videos of any of the kinds that `extract_features` takes; `scan` is for a folder."""
     if isinstance(videos, (str, Path)):
         if Path(videos).is_dir():
-            return scan_folder(videos, extensions, all_files, follow_links, id_prefix)
+            return scan_folder(videos, id_prefix=id_prefix, **scan)
         return read_list(videos, id_prefix)
     if isinstance(videos, Mapping):
         return [_ref(video_id, path, id_prefix) for video_id, path in videos.items()]
     check_prefix(id_prefix)
-    refs = (
-        [with_fields(ref, id=id_prefix + ref.id) for ref in videos] if id_prefix else list(videos)
-    )
+    refs = list(videos)
+    for ref in refs:
+        if not isinstance(ref, VideoRef):
+            raise InputError(f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr)")
+    if id_prefix:
+        refs = [with_fields(ref, id=id_prefix + ref.id) for ref in refs]
     return refuse_duplicates(refs, "videos")
 
 
@@ -211,9 +304,3 @@ def _ref(video_id: str, path: str | Path, id_prefix: str) -> VideoRef:
         return VideoRef(id_prefix + video_id, os.fsdecode(path))
     except (TypeError, ValueError) as error:
         raise InputError(f"video {video_id!r} of {path!r}: {error}") from error
-
-
-def _paths(stores: Stores) -> Sequence[str | Path]:
-    if isinstance(stores, Mapping):
-        return list(stores.values())
-    return [stores] if isinstance(stores, (str, Path)) else stores

@@ -1,371 +1,362 @@
-"""YAML file -> checked dataclasses. An unknown key is an error, never ignored.
+"""All settings, and how a settings file is read.
 
-A file has the sections `extract:`, `compare:` and `train:`, each with the fields of the
-dataclass below; what is left out keeps its default. Options on the command line win over the file.
+A file is YAML with the sections `extract:`, `compare:` and `train:`, each with the fields of the
+class below; what is left out keeps its default. Options on the command line win over the file.
+`configs/default.yaml` is made from the same fields: `visil-index settings > configs/default.yaml`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_type_hints
 
 from .errors import InputError
-from .quantization import ENCODINGS
+from .settings import Section, Setting, refuse_unknown, setting, settings_of
+from .settings_file import default_text, read_yaml
 
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-MODEL_FUNCTIONS = ("chamfer", "symmetric_chamfer")  # that models are made for, both of the paper
-SIMILARITY_FUNCTIONS = (*MODEL_FUNCTIONS, "max_chamfer")
-DTYPES = tuple(ENCODINGS)
-SAMPLINGS = ("frames", "keyframes")
-WHITENINGS = ("keep", "pca", "paired")
-LOSSES = ("infonce", "triplet")
-STARTS = ("average", "random")
-EPOCHS = ("best", "last")
-MOST_INSETS = 4
-MOST_BYTES, MOST_VALUES = 1 << 16, 10_000  # of a file; the default one has 4 kB
-MOST_NUMBER = 2**31
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+ModelFunction = Literal["chamfer", "symmetric_chamfer"]  # that models are made for
+SimilarityFunction = Literal["chamfer", "symmetric_chamfer", "max_chamfer"]
+Dtype = Literal["float32", "float16", "int8", "binary"]
+Sampling = Literal["frames", "keyframes"]
+Whitening = Literal["keep", "pca", "paired"]
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
+SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
+DTYPES: tuple[str, ...] = get_args(Dtype)
+SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
+MAX_INSETS = 4
 MAX_PIXELS = 8192 * 8192  # of a picture
 DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
-HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 
 
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise InputError(message)
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(Section):
+    """Settings of stage one."""
 
-
-@dataclass(frozen=True)
-class ExtractConfig:
-    """Stage one.
-
-    Attributes:
-        fps: frames sampled a second of video.
-        sampling: frames, or keyframes: of each step the nearest keyframe only, much faster and
-            less exact.
-        mirrored: mirror every frame, left for right: features of queries as their mirrored copies
-            look.
-        as_queries: store what only queries have as well, see `nets.model.descriptors`; such a
-            store can still be searched.
-        dims: values kept of each whitened region vector; None keeps all the model has.
-        dtype: float16, float32, int8 or binary (signs alone), how the store keeps them, see
-            `encoding`; None takes that of the store, float16 for a new one.
-        batch_size: frames in one run of the network.
-        precision: auto, float32, bfloat16 or float16 (of the network).
-        workers: decoding processes; 0 takes one per processor core.
-        hwaccel: none, auto or a kind of device that decodes ("cuda", "cuda:1"); where it does
-            not work, software does.
-        commit_seconds: a video is safe on disk at most this long after its last frame went
-            through the network.
-        stall_seconds: a decoder without a sign of life for this long is given up.
-        idle_seconds: a decoder that has used so much processor time since its last sample is given
-            up, also one that gives signs of life.
-        min_frames: a damaged video is kept if at least so many sampled frames are good.
-        max_pixels: larger pictures (width times height) are refused before they are decoded.
-        decoder_memory_mb: memory of a decoding process in MiB, at most; 0 for no limit.
-        insets: pictures within the picture that are looked for, see `video.pip.detector`, at most
-            so many at a time; None does as was done for the store, for a new one as the model asks
-            for, and looks for none in queries.
-    """
-
-    fps: float = 1.0
-    sampling: str = "frames"
-    mirrored: bool = False
-    as_queries: bool = False
-    dims: int | None = None
-    dtype: str | None = None
-    batch_size: int = 32
-    precision: str = "auto"
-    workers: int = 0
-    hwaccel: str = "none"
-    commit_seconds: float = 2.0
-    stall_seconds: float = 120.0
-    idle_seconds: float = 14_400.0
-    min_frames: int = 4
-    max_pixels: int = MAX_PIXELS
-    decoder_memory_mb: int = DECODER_MEMORY_MB
-    insets: int | None = None
-
-    def __post_init__(self) -> None:
-        _require(0 < self.fps <= 60, f"fps is {self.fps}, expected more than 0 and at most 60")
-        _require(
-            self.sampling in SAMPLINGS,
-            f"sampling is {self.sampling!r}, expected one of {SAMPLINGS}",
-        )
-        kind, _, number = str(self.hwaccel).partition(":")
-        _require(
-            kind in HWACCELS and (not number or number.isdigit()),
-            f"hwaccel is {self.hwaccel!r}, expected one of {HWACCELS}, devices maybe with a number",
-        )
-        whole = isinstance(self.dims, int) and self.dims is not True and self.dims > 0
-        _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
-        known = self.dtype is None or self.dtype in DTYPES
-        _require(known, f"dtype is {self.dtype!r}, expected one of {DTYPES}")
-        _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
-        _require(
-            self.precision in PRECISIONS,
-            f"precision is {self.precision!r}, expected one of {PRECISIONS}",
-        )
-        _require(self.workers >= 0, f"workers is {self.workers}, expected 0 or more")
-        _require(
-            self.commit_seconds >= 0, f"commit_seconds is {self.commit_seconds}, expected >= 0"
-        )
-        _require(self.stall_seconds > 0, f"stall_seconds is {self.stall_seconds}, expected > 0")
-        _require(self.idle_seconds > 0, f"idle_seconds is {self.idle_seconds}, expected > 0")
-        _require(
-            0 < self.max_pixels < 1 << 31,
-            f"max_pixels is {self.max_pixels}, expected 1 to {(1 << 31) - 1}",
-        )
-        _require(
-            self.decoder_memory_mb == 0 or self.decoder_memory_mb >= LEAST_DECODER_MEMORY_MB,
-            f"decoder_memory_mb is {self.decoder_memory_mb}, expected 0 or at least "
-            f"{LEAST_DECODER_MEMORY_MB}",
-        )
-        _require(self.min_frames > 0, f"min_frames is {self.min_frames}, expected 1 or more")
-        whole = isinstance(self.insets, int) and not isinstance(self.insets, bool)
-        _require(
-            self.insets is None or (whole and 0 <= self.insets <= MOST_INSETS),
-            f"insets is {self.insets!r}, expected a whole number from 0 to {MOST_INSETS}",
-        )
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Stage two.
-
-    Attributes:
-        similarity_function: chamfer: how much of the query is found in the database video;
-            symmetric_chamfer: mean of both directions; max_chamfer: the larger of both; None takes
-            the model's own.
-        precision: auto, float32, bfloat16 or float16 (of the similarity network).
-        batch_size: pairs in one run of the comparator, at most; long videos make it fewer.
-        block_mb: memory for one block of database features, in MiB, of int8 and binary ones as
-            if they were float16.
-        load_queries: keep the query features on the device for the whole run.
-        query_insets: search also for the pictures within the queries' pictures, see
-            `video.pip.detector`.
-        adapt: adapt the model to the database that is searched, see `search.adapt.adapt`.
-        background_weight, background_top_k: with a background set, so much of the mean of a
-            query's best scores in it is taken off its scores, and of how many; chosen on
-            validation videos, see benchmarks/NOTES.md.
-        checksums: compare the checksum of each video with the store's while it is read.
-    """
-
-    similarity_function: str | None = None
-    precision: str = "auto"
-    batch_size: int = 1024
-    block_mb: int = 32
-    load_queries: bool = False
-    query_insets: bool = False
-    adapt: bool = False
-    background_weight: float = 0.5
-    background_top_k: int = 5
-    checksums: bool = True
+    fps: float = setting(1.0, "Frames sampled per second of video.", "--fps", gt=0, le=60)
+    sampling: Sampling = setting(
+        "frames",
+        "Which frames are taken: frames at even distances, or the nearest keyframes, which is "
+        "much faster and less exact.",
+        "--sampling",
+    )
+    mirrored: bool = setting(
+        False,
+        "Mirror every frame, left for right: for stores that are given as --mirrored_query_store.",
+        "--mirrored",
+    )
+    as_queries: bool = setting(
+        False,
+        "The videos will be queries: store query views as well, which find them in other pictures. "
+        "Such a store can still be searched.",
+        "--as_queries",
+    )
+    dims: int | None = setting(
+        None, "Values kept of each descriptor.", "--dims", null="all the model has", ge=1
+    )
+    dtype: Dtype | None = setting(
+        None,
+        "How the store keeps descriptors: int8 takes half of float16, binary (signs alone) "
+        "a sixteenth.",
+        "--dtype",
+        null="as in the store, in a new one float16",
+    )
+    batch_size: int = setting(32, "Frames in one run of the feature network.", "--batch_sz", ge=1)
+    precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    workers: int = setting(
+        0, "Decoding processes; 0: one per processor core.", "--workers", "--threads", ge=0
+    )
+    hwaccel: str = setting(
+        "none",
+        "Decode on a device, in software where none works.",
+        "--hwaccel",
+        values=f"one of {', '.join(HWACCELS)}, maybe with the number of a device (cuda:1)",
+        pattern=rf"^({'|'.join(HWACCELS)})(:[0-9]*)?\Z",
+    )
+    commit_seconds: float = setting(
+        2.0,
+        "A video is safe on disk at most this long after its last frame went through the network.",
+        unit="seconds",
+        ge=0,
+    )
+    stall_seconds: float = setting(
+        120.0, "A decoder without a sign of life for this long is given up.", unit="seconds", gt=0
+    )
+    idle_seconds: float = setting(
+        14_400.0,
+        "A decoder that has used this much processor time since its last sample is given up, "
+        "even if it gives signs of life.",
+        unit="seconds",
+        gt=0,
+    )
+    min_frames: int = setting(
+        4, "A damaged video is kept if at least this many sampled frames are good.", ge=1
+    )
+    max_pixels: int = setting(
+        MAX_PIXELS,
+        "Pictures with more pixels than this (width times height) are refused before they are "
+        "decoded. 67108864 is 8192 x 8192.",
+        "--max_pixels",
+        ge=1,
+    )
+    decoder_memory_mb: int = setting(
+        DECODER_MEMORY_MB,
+        "Memory that one decoding process may take; 0: no limit.",
+        unit="MiB",
+        values=f"0 or at least {LEAST_DECODER_MEMORY_MB} MiB",
+        ge=0,
+    )
+    insets: int | None = setting(
+        None,
+        "Insets to look for (picture in picture, split screens), at most this many at a time; "
+        "0: none.",
+        "--insets",
+        null="as in the store, in a new one as the model asks for, of queries none",
+        ge=0,
+        le=MAX_INSETS,
+    )
 
     def __post_init__(self) -> None:
-        _require(
-            self.similarity_function in (None, *SIMILARITY_FUNCTIONS),
-            f"similarity_function is {self.similarity_function!r}, "
-            f"expected one of {SIMILARITY_FUNCTIONS}",
-        )
-        _require(
-            self.precision in PRECISIONS,
-            f"precision is {self.precision!r}, expected one of {PRECISIONS}",
-        )
-        _require(self.batch_size > 0, f"batch_size is {self.batch_size}, expected 1 or more")
-        _require(self.block_mb > 0, f"block_mb is {self.block_mb}, expected 1 or more")
-        weight, count = self.background_weight, self.background_top_k
-        _require(0 <= weight <= 2, f"background_weight is {weight}, expected 0 to 2")
-        _require(count > 0, f"background_top_k is {count}, expected 1 or more")
+        super().__post_init__()
+        if 0 < self.decoder_memory_mb < LEAST_DECODER_MEMORY_MB:
+            values = settings_of(ExtractConfig)["decoder_memory_mb"].allowed
+            raise InputError(f"decoder_memory_mb is {self.decoder_memory_mb}, expected {values}")
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Training of whitening, attention and comparator.
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Section):
+    """Settings of stage two."""
 
-    Attributes:
-        copies: made of each clip, once.
-        clip_seconds, clips_per_video: a longer video gives several clips at spread places.
-        hosts: videos that copies are set in (picture in picture, excerpts).
-        validation_share: of the videos, where no list of others is given.
-        whitening: fit it anew, pca or paired (what copies disturb is made small), and take it
-            if it does better on validation; or keep the start model's, so that stores stay valid.
-        whitening_frames: it is fitted on, at most.
-        dims, shrinkage: of a whitening that is fitted; dims null takes as many as there were. That
-            of pixels is always PCA with a shrinkage of its own, see `training.whitening_fit`.
-        similarity_function: chamfer or symmetric_chamfer; None takes the start model's.
-        attention: train it, or the comparator alone.
-        start: average (near the plain similarity) or random weights of the comparator.
-        skip: share of the comparator's output that is the frame-to-frame matrix itself; none with
-            attention, which shortens vectors.
-        loss: infonce or triplet.
-        temperature, margin: of InfoNCE, of triplets.
-        regularisation: weight of what the comparator gives beyond [-1, 1].
-        self_weight: weight of self-similarity near 1 and hardest negatives near 0.
-        batch_clips, batch_copies: clips of a batch, copies of each.
-        window: frames of a clip or copy that are compared, a multiple of 4.
-        clean_share: how often a query is the clip itself and not one more copy.
-        same_limit: clips with a plain similarity above it are no negatives of each other.
-        epochs, steps: at most so many epochs of so many batches.
-        patience: epochs without a better validation mAP, after which training ends.
-        chosen_epoch: best (by validation mAP) or last, which never ends early: learning rates have
-            come down to 0 by then, while the best of few validation clips is chosen by chance.
-        learning_rate: highest of Adam; warm_up: share of all steps until it is reached, then it
-            falls as a cosine.
-        seed: same seed, same videos, same machine: same model.
-        workers: decoding processes, and threads that make copies; 0: one per processor core.
-    """
+    similarity_function: SimilarityFunction | None = setting(
+        None,
+        "chamfer: how much of the query is found in the database video; symmetric_chamfer: "
+        "mean of both directions; max_chamfer: the larger of both.",
+        "-s",
+        "--similarity_function",
+        null="the one the model was made for",
+    )
+    precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    batch_size: int = setting(
+        1024,
+        "Pairs in one run of the comparator, at most; long videos make it fewer.",
+        "--batch_sz_sim",
+        ge=1,
+    )
+    block_mb: int = setting(
+        32,
+        "Memory for the database features that are read at once, counted as float16 where "
+        "they are int8 or binary.",
+        "--block_mb",
+        unit="MiB",
+        ge=1,
+    )
+    load_queries: bool = setting(
+        False, "Keep the query features on the device.", "-l", "--load_queries"
+    )
+    query_insets: bool = setting(
+        False,
+        "Search also for the insets of queries (picture in picture, split screens), the best score "
+        "counts: finds the original of a video that shows it small.",
+        "--query_insets",
+    )
+    adapt: bool = setting(
+        False,
+        "Adapt the model to the database first, as `visil-index adapt` does: what all its "
+        "videos have in common counts for less.",
+        "--adapt",
+    )
+    background_weight: float = setting(
+        0.5,
+        "With a background: this part of a query's mean best score in it is taken off its scores.",
+        ge=0,
+        le=2,
+    )
+    background_top_k: int = setting(
+        5, "With a background: the mean is of this many best scores.", ge=1
+    )
+    checksums: bool = setting(
+        True, "Compare the checksums of stored features while they are read.", "--no_checksums"
+    )
 
-    copies: int = 8
-    clip_seconds: float = 16.0
-    clips_per_video: int = 4
-    hosts: int = 24
-    validation_share: float = 0.2
-    whitening: str = "pca"
-    whitening_frames: int = 3000
-    dims: int | None = None
-    shrinkage: float = 0.3
-    similarity_function: str | None = None
-    attention: bool = True
-    start: str = "average"
-    skip: float = 0.5
-    loss: str = "infonce"
-    temperature: float = 0.05
-    margin: float = 0.5
-    regularisation: float = 1.0
-    self_weight: float = 0.1
-    batch_clips: int = 24
-    batch_copies: int = 1
-    window: int = 16
-    clean_share: float = 0.7
-    same_limit: float = 0.5
-    epochs: int = 30
-    steps: int = 40
-    patience: int = 8
-    chosen_epoch: str = "best"
-    learning_rate: float = 0.001
-    warm_up: float = 0.05
-    seed: int = 0
-    workers: int = 0
 
-    def __post_init__(self) -> None:
-        for name, known in (
-            ("whitening", WHITENINGS),
-            ("loss", LOSSES),
-            ("start", STARTS),
-            ("chosen_epoch", EPOCHS),
-            ("similarity_function", (None, *MODEL_FUNCTIONS)),
-        ):
-            value = getattr(self, name)
-            _require(value in known, f"{name} is {value!r}, expected one of {known}")
-        for name in (
-            "copies", "clips_per_video", "batch_copies", "epochs", "steps", "patience", "hosts",
-            "whitening_frames",
-        ):  # fmt: skip
-            _require(
-                getattr(self, name) > 0, f"{name} is {getattr(self, name)}, expected 1 or more"
-            )
-        _require(self.batch_clips > 1, f"batch_clips is {self.batch_clips}, expected 2 or more")
-        fits = self.window >= 4 and self.window % 4 == 0
-        _require(fits, f"window is {self.window}, expected a multiple of 4")
-        _require(self.clip_seconds >= 4, f"clip_seconds is {self.clip_seconds}, expected 4 or more")
-        for name in ("temperature", "learning_rate"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}, expected above 0")
-        for name in ("validation_share", "shrinkage", "clean_share", "warm_up"):
-            value = getattr(self, name)
-            _require(0 <= value <= 1, f"{name} is {value}, expected 0 to 1")
-        _require(0 <= self.skip < 1, f"skip is {self.skip}, expected 0 or more and less than 1")
-        for name in ("margin", "regularisation", "self_weight", "seed", "workers"):
-            _require(
-                getattr(self, name) >= 0, f"{name} is {getattr(self, name)}, expected 0 or more"
-            )
-        whole = isinstance(self.dims, int) and self.dims is not True and self.dims > 0
-        _require(self.dims is None or whole, f"dims is {self.dims!r}, expected 1 or more")
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Section):
+    """Settings of the training of whitening, attention and comparator."""
+
+    copies: int = setting(8, "Copies made of each clip, once.", "--copies", ge=1)
+    clip_seconds: float = setting(
+        16.0, "Longer videos are cut into clips of this length.", unit="seconds", ge=4
+    )
+    clips_per_video: int = setting(
+        4, "Clips of a long video that are used, at even distances.", ge=1
+    )
+    hosts: int = setting(24, "Videos that copies are set in (picture in picture, excerpts).", ge=1)
+    validation_share: float = setting(
+        0.2, "Part of the videos to judge by, if no list of others is given.", ge=0, le=1
+    )
+    whitening: Whitening = setting(
+        "pca",
+        "keep: that of the start model, so that stores stay valid. pca, paired: fit it anew, "
+        "paired so that what copies disturb counts for less; it is taken if it does better on "
+        "validation.",
+        "--whitening",
+    )
+    whitening_frames: int = setting(3000, "Frames that the whitening is fitted on, at most.", ge=1)
+    dims: int | None = setting(
+        None,
+        "Values of a descriptor after a whitening that is fitted.",
+        null="as many as there were",
+        ge=1,
+    )
+    shrinkage: float = setting(
+        0.3,
+        "How far the eigenvalues of a whitening that is fitted are drawn to their mean.",
+        ge=0,
+        le=1,
+    )
+    similarity_function: ModelFunction | None = setting(
+        None,
+        "Similarity function that the comparator is trained for.",
+        null="that of the start model",
+    )
+    attention: bool = setting(True, "Train attention as well, not the comparator alone.")
+    start: Literal["average", "random"] = setting(
+        "average", "Weights that the comparator begins with: average is near the plain similarity."
+    )
+    skip: float = setting(
+        0.5,
+        "Part of the comparator's output that is the frame-to-frame matrix itself. With "
+        "attention there is none, as attention shortens vectors.",
+        ge=0,
+        lt=1,
+    )
+    loss: Literal["infonce", "triplet"] = setting("infonce", "Loss that training makes small.")
+    temperature: float = setting(0.05, "Temperature of the InfoNCE loss.", gt=0)
+    margin: float = setting(0.5, "Margin of the triplet loss.", ge=0)
+    regularisation: float = setting(
+        1.0, "Weight of what the comparator gives beyond [-1, 1].", ge=0
+    )
+    self_weight: float = setting(
+        0.1, "Weight of self-similarity near 1 and of hardest negatives near 0.", ge=0
+    )
+    batch_clips: int = setting(24, "Clips in a batch.", ge=2)
+    batch_copies: int = setting(1, "Copies of each clip in a batch.", ge=1)
+    window: int = setting(
+        16, "Frames of a clip or copy that are compared in a batch.", ge=4, multiple_of=4
+    )
+    clean_share: float = setting(
+        0.7, "How often a query is the clip itself and not one more copy.", ge=0, le=1
+    )
+    same_limit: float = setting(
+        0.5, "Clips with a plain similarity above it do not count as negatives of each other."
+    )
+    epochs: int = setting(
+        30, "Epochs, at most; one is `steps` batches and a validation.", "--epochs", ge=1
+    )
+    steps: int = setting(40, "Batches in an epoch.", ge=1)
+    patience: int = setting(
+        8, "Epochs without a better validation mAP, after which training ends.", ge=1
+    )
+    chosen_epoch: Literal["best", "last"] = setting(
+        "best",
+        "Which epoch the model is taken from: best by validation mAP, or last, which never "
+        "ends early. By then learning rates have come down to 0, while the best of few "
+        "validation clips is chosen by chance.",
+    )
+    learning_rate: float = setting(0.001, "Highest learning rate of Adam.", gt=0)
+    warm_up: float = setting(
+        0.05,
+        "Part of all steps until the highest learning rate is reached; then it falls as a cosine.",
+        ge=0,
+        le=1,
+    )
+    seed: int = setting(
+        0,
+        "Start of all random numbers. The same seed, videos and machine give the same model.",
+        "--seed",
+        ge=0,
+        values="a whole number, 0 or more",
+        le=2**63 - 1,
+    )
+    workers: int = setting(
+        0,
+        "Decoding processes, and threads that make copies; 0: one per processor core.",
+        "--workers",
+        "--threads",
+        ge=0,
+    )
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of all commands."""
+    """The settings of all commands, and the file that some of them come from."""
 
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    file: str | Path | None = field(default=None, compare=False)
 
 
-def load_config(path: str | Path | None) -> Config:
-    """Read a YAML file; None gives the defaults.
+def load_config(
+    path: str | Path | None, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> Config:
+    """Read a settings file, and put options over it.
+
+    Args:
+        path: a YAML file; None gives the defaults.
+        options: settings by section and name, such as `{"extract": {"fps": 2}}`; None as a value
+            leaves what the file says.
 
     Raises:
         InputError: the file is missing, is not YAML, or holds an unknown section, an unknown
             key or a value out of range. The message names file and key.
     """
-    if path is None:
-        return Config()
-    import yaml
-
-    try:
-        with Path(path).open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        _require(len(raw) <= MOST_BYTES, f"{path}: more than {MOST_BYTES} bytes, no configuration")
-        content = yaml.safe_load(raw.decode("utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the configuration: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply, no configuration") from error
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
-        # PyYAML lets the errors of Python's own conversions through.
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    _require_small(content, path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected sections `extract:`, `compare:`, `train:`")
     config = Config()
-    sections = [f.name for f in fields(Config)]
+    if path is not None:
+        try:
+            config = _with_settings(Config(file=path), read_yaml(path))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error.__cause__
+    given = {
+        section: {name: value for name, value in values.items() if value is not None}
+        for section, values in (options or {}).items()
+    }
+    return _with_settings(config, given)
+
+
+def sections() -> dict[str, dict[str, Setting]]:
+    """All settings by section and name."""
+    hints = get_type_hints(Config).items()
+    return {name: settings_of(hint) for name, hint in hints if name != "file"}
+
+
+def default_yaml() -> str:
+    """Every setting with its default and what it means, as a settings file."""
+    return default_text(sections())
+
+
+def _with_settings(config: Config, content: Any) -> Config:
+    """The configuration with other values in it."""
+    if not isinstance(content, Mapping):
+        raise InputError("expected sections `extract:`, `compare:`, `train:`")
     for section, values in content.items():
-        if section not in sections:
-            raise InputError(f"{path}: unknown section {section!r}, expected one of {sections}")
-        config = replace(config, **{section: _section(getattr(config, section), values, path)})
+        if section not in sections():
+            raise InputError(
+                f"unknown section {section!r}, expected one of {', '.join(sections())}"
+            )
+        if values is None:
+            continue
+        if not isinstance(values, Mapping):
+            raise InputError(f"a section holds `key: value` lines, found {values!r}")
+        before = getattr(config, section)
+        try:
+            refuse_unknown(type(before), values)
+            config = replace(config, **{section: replace(before, **values)})
+        except InputError as error:
+            raise InputError(f"{section}: {error}") from error.__cause__
     return config
-
-
-def _require_small(content: Any, path: str | Path) -> None:
-    """Aliases let a few lines stand for billions of values, which no message could show."""
-    left, count = [content], 0
-    while left:
-        value = left.pop()
-        count += 1
-        _require(count <= MOST_VALUES, f"{path}: more than {MOST_VALUES} values; leave out aliases")
-        if isinstance(value, (dict, list, set, tuple)):
-            left += [*value, *value.values()] if isinstance(value, dict) else [*value]
-
-
-def override(section: Any, **options: Any) -> Any:
-    """The section with every option that is not None put over it."""
-    return replace(section, **{k: v for k, v in options.items() if v is not None})
-
-
-def _section(defaults: Any, values: Any, path: str | Path) -> Any:
-    if values is None:
-        return defaults
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: a section holds `key: value` lines, found {values!r}")
-    known = {f.name for f in fields(defaults)}
-    for key, value in values.items():
-        if key not in known:
-            raise InputError(f"{path}: unknown key {key!r}, expected one of {sorted(known)}")
-        _check_type(f"{path}: {key}", getattr(defaults, key), value)
-    try:
-        return replace(defaults, **values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _check_type(what: str, default: Any, value: Any) -> None:
-    """The value is of the default's kind; where the default is None the dataclass checks."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if isinstance(default, bool):
-        _require(isinstance(value, bool), f"{what} is {value!r}, expected true or false")
-    elif isinstance(default, (int, float)):
-        _require(is_number, f"{what} is {value!r}, expected a number")
-        if isinstance(default, int):
-            fits = isinstance(value, int) and abs(value) < MOST_NUMBER
-            _require(fits, f"{what} is {value!r}, expected a whole number below {MOST_NUMBER}")

@@ -12,6 +12,10 @@ class PipelineError(Exception):
     exit_code = 1
 
 
+class PipelineWarning(UserWarning):
+    """A video was left out; or, if it begins with "note:", a note of the command line's."""
+
+
 class InputError(PipelineError):
     """A list file, folder, option or configuration that cannot be used."""
 

@@ -1,4 +1,4 @@
-"""What lies below a folder. Nothing in it ends the walk: what cannot be read is named."""
+"""Lists the files below a folder. An unreadable entry does not end the walk; it is reported."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Tree:
-    """What a walk found; paths are relative to its root, with `/`.
+    """The result of a walk; paths are relative to its root, with `/`.
 
     Attributes:
-        files: all that are not hidden.
-        unreadable: path -> why, of folders that cannot be read and links that lead nowhere.
+        files: all files that are not hidden.
+        unreadable: path -> why, for folders that cannot be read and dangling links.
         links: links to folders that were not followed.
     """
 
@@ -24,11 +24,12 @@ class Tree:
 
 
 def walk(root: str, follow_links: bool = False) -> Tree:
-    """All files below a folder; hidden files and folders are skipped.
+    """List all files below a folder; hidden files and folders are skipped.
 
     Args:
-        follow_links: look into linked folders as well, behind all others. No folder is looked
-            into twice then, so that links in a circle end.
+        root: the folder.
+        follow_links: also search linked folders, after all others. No folder is searched twice, so
+            circular links end.
 
     Raises:
         OSError: the root itself cannot be read.
@@ -54,7 +55,7 @@ def walk(root: str, follow_links: bool = False) -> Tree:
 
 
 def _entries(root: str, folder: str, tree: Tree) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """What is in one folder, up to where reading it fails."""
+    """Yield the entries of one folder, up to where reading it fails."""
     try:
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
@@ -85,6 +86,6 @@ def _first_visit(path: str, seen: set[tuple[int, int]], tree: Tree, folder: str)
     except OSError as error:
         tree.unreadable[folder] = f"this folder cannot be read: {error.strerror or error}"
         return False
-    known = (status.st_dev, status.st_ino) in seen
+    visited = (status.st_dev, status.st_ino) in seen
     seen.add((status.st_dev, status.st_ino))
-    return not known
+    return not visited

@@ -1,8 +1,8 @@
-"""A list file or a folder -> the videos to work on; duplicate ids are refused.
+"""Reads the videos to process from a list file or a folder; refuses duplicate ids.
 
-A list is UTF-8 text (a byte order mark and Windows line ends are fine) with one video a line,
-`id<TAB>path`. Nothing but the first tab separates, so paths may hold spaces; `#` is no comment.
-Relative paths are relative to the current directory, as in the original code, not to the list.
+A list is UTF-8 text (a byte order mark and Windows line ends are allowed) with one video per line,
+`id<TAB>path`. Only the first tab separates, so paths may contain spaces; `#` is no comment.
+Relative paths start at the current directory, as in the original code, not at the list.
 """
 
 from __future__ import annotations
@@ -28,20 +28,24 @@ VIDEO_EXTENSIONS = frozenset({
     "vob", "webm", "wmv", "y4m",
 })
 # fmt: on
-_SHOWN_KINDS = 8  # extensions in a message
-_SHOWN_LINE = 200  # characters in a message
+# How containers begin. Text may begin with some of these, but has no NUL soon after.
+_BINARY_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75")  # Matroska and WebM; ASF
+_MAGIC = (b"RIFF", b"OggS", b"FLV\x01", b"\0\0\x01\xba")  # AVI; Ogg; Flash; MPEG program stream
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # MP4, QuickTime: after a length
+_SHOWN_KINDS = 8  # extensions named in a message
+_SHOWN_LINE = 200  # characters of a line shown in a message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Listing(Sequence[VideoRef]):
-    """The videos of a folder, and what in it was not taken.
+    """The videos of a folder, and the files in it that were skipped.
 
     Attributes:
         videos: sorted by id.
-        unsure: ids of videos whose extension is unknown: a decoder will tell whether they are any.
-        left_out: extension (lower case, without dot) -> files that were not taken.
+        unsure: ids of files with an unknown extension; decoding shows whether they are videos.
+        left_out: extension (lower case, without dot) -> number of skipped files.
         links: links to folders that were not followed.
-        unreadable: path -> why, of folders and files that cannot be read.
+        unreadable: path -> why, for folders and files that cannot be read.
     """
 
     videos: Sequence[VideoRef]
@@ -63,18 +67,26 @@ class Listing(Sequence[VideoRef]):
     def __iter__(self) -> Iterator[VideoRef]:
         return iter(self.videos)
 
+    def __repr__(self) -> str:
+        return (
+            f"Listing({len(self.videos)} videos, {self.left_out.total()} files left out, "
+            f"{len(self.links)} links not followed, {len(self.unreadable)} unreadable)"
+        )
+
 
 def read_list(path: str | Path, id_prefix: str = "") -> list[VideoRef]:
-    """The videos of a list file, in its order.
+    """Read the videos of a list file, in its order.
 
     Args:
-        id_prefix: stands before every id.
+        path: the list file.
+        id_prefix: text put before every id.
 
     Raises:
         InputError: the file is missing, not UTF-8 or lists nothing; a line has no tab, an empty
             id or path, or a NUL; an id occurs twice. The message names file and line.
     """
     check_prefix(id_prefix)
+    _refuse_video(path)
     with no_garbage_collection():
         refs = [_parse(line, number, path, id_prefix) for number, line in _lines(path)]
         if not refs:
@@ -83,9 +95,11 @@ def read_list(path: str | Path, id_prefix: str = "") -> list[VideoRef]:
 
 
 def read_related(path: str | Path, columns: str = "query<TAB>database") -> set[tuple[str, str]]:
-    """Pairs of (query id, database id) of a list; what follows the second column is ignored.
+    """Read pairs of (query id, database id) from a list; further columns are ignored.
 
-    `columns` is what an error says that a line should hold.
+    Args:
+        path: the list file.
+        columns: format of a line, for error messages.
 
     Raises:
         InputError: the file is missing or not UTF-8, or a line has no two ids. The message names
@@ -102,7 +116,7 @@ def read_related(path: str | Path, columns: str = "query<TAB>database") -> set[t
 
 
 def read_groups(path: str | Path) -> dict[str, str]:
-    """Video id -> group, from a list of `id<TAB>group`.
+    """Read the group of each video id from a list of `id<TAB>group`.
 
     Raises:
         InputError: as `read_related`, or an id has two groups.
@@ -121,20 +135,21 @@ def scan_folder(
     follow_links: bool = False,
     id_prefix: str = "",
 ) -> Listing:
-    """All videos below a folder, sorted by id; the id is the relative path, with `/`.
+    """List all videos below a folder, sorted by id; the id is the relative path, with `/`.
 
     A file counts if its extension is in `VIDEO_EXTENSIONS` (in any case). Hidden files and folders
-    are skipped. A name that is no text in UTF-8, or that holds a tab or line break, gets an id
-    with these bytes written as `\\xe9`; its path stays usable.
+    are skipped. If a name is not UTF-8, or has a tab or line break, the id has these bytes written
+    as `\\xe9`; its path stays usable.
 
     Args:
-        extensions: more of them, without dot.
-        all_files: take files of every extension; those of an unknown one are `unsure`.
-        follow_links: look into linked folders as well, into each once.
-        id_prefix: stands before every id.
+        path: the folder.
+        extensions: more extensions, without dot.
+        all_files: take files of every extension; files of an unknown one are `unsure`.
+        follow_links: also search linked folders, each once.
+        id_prefix: text put before every id.
 
     Raises:
-        InputError: no such folder, it cannot be read, or it holds no videos.
+        InputError: the folder is missing, cannot be read, or has no videos.
     """
     check_prefix(id_prefix)
     if not Path(path).is_dir():
@@ -144,64 +159,66 @@ def scan_folder(
     except OSError as error:
         raise InputError(f"{path}: cannot read this folder: {error.strerror}") from error
     root = "" if Path(path) == Path() else Path(path)  # `./a.mp4` is `a.mp4`
-    known = VIDEO_EXTENSIONS | {extension.lower() for extension in extensions}
+    extensions_read = VIDEO_EXTENSIONS | {extension.lower() for extension in extensions}
     unsure, left_out = set(), Counter[str]()
-    unreadable = {printable(os.path.join(path, k)): why for k, why in tree.unreadable.items()}
+    unreadable = {printable_path(os.path.join(path, k)): why for k, why in tree.unreadable.items()}
     refs: dict[str, VideoRef] = {}
     for name in sorted(tree.files):
         extension = os.path.splitext(name)[1].lower().removeprefix(".")
-        if extension not in known and not all_files:
-            left_out[printable(extension)] += 1
+        if extension not in extensions_read and not all_files:
+            left_out[printable_path(extension)] += 1
             continue
-        ref = VideoRef(id_prefix + printable(name), os.path.join(root, *name.split("/")))
+        ref = VideoRef(id_prefix + printable_path(name), os.path.join(root, *name.split("/")))
         if refs.setdefault(ref.id, ref) is not ref:
-            why = f"its id {ref.id!r} is also that of {printable(refs[ref.id].path)}; rename one"
+            why = (
+                f"its id {ref.id!r} is also that of {printable_path(refs[ref.id].path)}; rename one"
+            )
             unreadable[ascii(ref.path)] = why
-        elif extension not in known:
+        elif extension not in extensions_read:
             unsure.add(ref.id)
     if not refs:
         rest = Listing((), (), left_out, tree.links, unreadable)
-        raise InputError(f"{path}: no videos in this folder{_besides(rest)}")
+        raise InputError(f"{path}: no videos in this folder{_why_empty(rest)}")
     videos = sorted(refs.values(), key=lambda ref: ref.id)
     return Listing(videos, unsure, left_out, tree.links, unreadable)
 
 
 def split_extensions(text: str) -> list[str]:
-    """`"insv, .MOD"` -> `["insv", "mod"]`.
+    """Split a list of extensions: `"insv, .MOD"` -> `["insv", "mod"]`.
 
     Raises:
-        InputError: one of them is empty or holds what no extension does.
+        InputError: one of them is empty or has a character that no extension has.
     """
-    found = [part.strip().lower().removeprefix("*").removeprefix(".") for part in text.split(",")]
-    if bad := [part for part in found if not part or any(c in part for c in "./\\*? ")]:
+    names = [part.strip().lower().removeprefix("*").removeprefix(".") for part in text.split(",")]
+    if bad := [part for part in names if not part or any(c in part for c in "./\\*? ")]:
         raise InputError(f"extension {bad[0]!r}, expected some such as insv,m2t,mod")
-    return found
+    return names
 
 
 def left_out_text(left_out: Counter[str], links: int) -> str:
-    """`"12 .txt, 3 .insv, 1 without extension, 2 links to folders"`; empty if there are none."""
+    """Describe skipped files: `"12 .txt, 3 .insv, 1 without extension, 2 links to folders"`."""
     kinds = left_out.most_common(_SHOWN_KINDS)
     parts = [f"{n} {'.' + kind if kind else 'without extension'}" for kind, n in kinds]
-    if others := left_out.total() - sum(n for _, n in kinds):
-        parts.append(f"{others} with other extensions")
+    if rest_count := left_out.total() - sum(n for _, n in kinds):
+        parts.append(f"{rest_count} with other extensions")
     if links:
         parts.append("1 link to a folder" if links == 1 else f"{links} links to folders")
     return ", ".join(parts)
 
 
 def check_prefix(prefix: str) -> None:
-    """Raises InputError if ids cannot begin so."""
+    """Raise InputError if a prefix has a character that ids must not have."""
     if any(c in prefix for c in "\t\r\n\0"):
         raise InputError(f"id prefix {prefix!r} holds a tab, line break or NUL")
 
 
 def refuse_duplicates(refs: list[VideoRef], origin: str | Path) -> list[VideoRef]:
-    """The same list.
+    """Return the list if its ids are unique.
 
     Raises:
         InputError: an id occurs twice; names both line numbers, or both paths without a list.
     """
-    if len({ref.id for ref in refs}) == len(refs):  # much less memory than the search below
+    if len({ref.id for ref in refs}) == len(refs):  # takes much less memory than the search below
         return refs
     seen: dict[str, VideoRef] = {}
     for ref in refs:
@@ -210,25 +227,50 @@ def refuse_duplicates(refs: list[VideoRef], origin: str | Path) -> list[VideoRef
             where = (
                 f"in lines {first.line} and {ref.line}"
                 if ref.line
-                else f"for {printable(first.path)} and {printable(ref.path)}"
+                else f"for {printable_path(first.path)} and {printable_path(ref.path)}"
             )
             raise InputError(f"{origin}: id {ref.id!r} is used twice, {where}; ids must be unique")
     return refs
 
 
-def printable(path: str) -> str:
-    """The path as text that every store and terminal takes: bytes that are not UTF-8, tabs and
-    line breaks become escapes such as `\\xe9` and `\\x0a`."""
+def printable_path(path: str) -> str:
+    """Convert a path to text for stores and terminals.
+
+    Bytes that are not UTF-8, tabs and line breaks become escapes such as `\\xe9` and `\\x0a`.
+    """
     try:
         raw = os.fsencode(path)
-    except UnicodeEncodeError:  # in this locale no file can have this name; a list may hold it
+    except UnicodeEncodeError:  # no file can have this name in this locale, but a list may
         raw = path.encode("utf-8", "backslashreplace")
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(f"\\x{ord(c):02x}" if c in "\t\r\n\0" else c for c in text)
 
 
+def _refuse_video(path: str | Path) -> None:
+    """A list cannot be a film; whoever gives one wants it to be searched.
+
+    Raises:
+        InputError: the file begins as video containers do.
+    """
+    if not os.path.isfile(path):  # what is read of a pipe is gone
+        return
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except OSError:
+        return  # whoever reads the list says what is wrong
+    begins = head[4:8] in _BOXES or head.startswith(_MAGIC)
+    if (begins and b"\0" in head) or head.startswith(_BINARY_MAGIC):
+        name = printable_path(str(path))
+        raise InputError(
+            f"{name}: is a video, expected a list of videos: write a text file with the line "
+            f"`{printable_path(Path(path).stem)}<TAB>{name}` and give that, or give the folder "
+            "that the video is in"
+        )
+
+
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(number, text) of the lines that are not empty; the file is never in memory as a whole."""
+    """Yield (number, text) of lines that are not empty; reads the file line by line."""
     try:
         with open(path, "rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -257,18 +299,18 @@ def _parse(line: str, number: int, path: str | Path, id_prefix: str) -> VideoRef
             return VideoRef(id_prefix + name, video, number)
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-    raise InputError(f"{path}, line {number}: {_wrong_with(line)}")
+    raise InputError(f"{path}, line {number}: {_line_fault(line)}")
 
 
-def _wrong_with(line: str) -> str:
+def _line_fault(line: str) -> str:
     if "\0" in line:
         return "holds a NUL character; save the list as plain UTF-8 text"
     shown = f"{line[:_SHOWN_LINE]!r}{'...' * (len(line) > _SHOWN_LINE)}, expected `id<TAB>path`"
     return f"empty id or path in {shown}" if "\t" in line else f"no tab in {shown}"
 
 
-def _besides(rest: Listing) -> str:
-    """Why there may be none, for the message that says so."""
+def _why_empty(rest: Listing) -> str:
+    """Explain why a folder may have no videos, for the error message."""
     text = " (known by extensions such as .mp4)"
     if left := left_out_text(rest.left_out, len(rest.links)):
         text += f"; left out: {left}; --all_files, --extensions or --follow_links takes them"
@@ -280,7 +322,7 @@ def _besides(rest: Listing) -> str:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Many new records hold no cycles, but make the collector walk them often."""
+    """Pause the garbage collector: it would walk many new records that have no cycles."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -13,6 +13,16 @@ import numpy as np
 
 FORMAT_VERSION = 3  # of stores, the newest that is read; see `store.header`
 
+# Fields of `FeatureSpec` that a store knows by another name. Stores keep these names, so that the
+# fingerprints of old and new stores are equal.
+STORED_NAMES = {
+    "shared_descriptors": "regions",
+    "query_descriptors": "query_vectors",
+    "augmentation_digest": "views",
+}
+# Fields that a store names only where they are set: older versions did not have them.
+_LATER_FIELDS = ("mirrored", "query_descriptors", "augmentation_digest", "insets")
+
 
 @dataclass(frozen=True, slots=True)
 class VideoRef:
@@ -56,6 +66,38 @@ class Preprocess:
             raise ValueError(f"crop {self.crop} must be positive and at most resize {self.resize}")
 
 
+@dataclass(frozen=True, slots=True)
+class InsetRule:
+    """How embedded pictures (insets) are detected; stores hold it as `str(rule)`.
+
+    Attributes:
+        version: name and version of the detection rule, see `video.pip.detector`.
+        limit: largest number of insets detected at a time; 0 for none.
+    """
+
+    version: str = "edges/3"
+    limit: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> InsetRule:
+        """Parse a text such as `"edges/3 2"`; an empty text is a rule without insets.
+
+        The version may be unknown to this program: a store made by it can still be searched.
+
+        Raises:
+            ValueError: the text is not a version, a space and a number of 1 or more.
+        """
+        version, _, number = text.partition(" ")
+        if not text:
+            return cls()
+        if not version or not number.isdecimal() or not number.isascii() or int(number) < 1:
+            raise ValueError(f"insets is {text!r}, expected a rule and a number, as in 'edges/3 2'")
+        return cls(version, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.limit}" if self.limit else ""
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """Everything that changes the numbers in a store; features of unequal specs never meet.
@@ -64,24 +106,23 @@ class FeatureSpec:
         model: name of the feature network, for people.
         digest: SHA-256 (hex) over the weights of backbone and whitening. Attention, adaptation and
             comparator are not in it: they act after the store, so one store serves every head.
-        regions: vectors of a frame that both sides have: of its regions, and the soft one and the
-            pixels of the whole picture where the model has those.
-        dims: C, values a region vector.
+        shared_descriptors: descriptors of a frame that both sides have: one for each region, and
+            the low-pass and the thumbnail descriptor where the model has them.
+        dims: C, values of a descriptor.
         fps: frames sampled a second of video.
         resize, crop, resize_method: see `Preprocess`.
         sampling: name and version of the rule that picks frames, see `docs/STORE.md`.
         mirrored: frames were mirrored, left for right; such features are for queries only.
-        query_vectors: further vectors of a frame, behind those; only queries have them (small
-            and other views, mirrored pixels, see `nets.model.descriptors`), and what they are
-            compared with has none.
-        views: digest of the pictures that these are made of; empty if there are none.
-        insets: rule by which pictures within the picture were looked for and how many at most,
-            see `video.pip.detector`; empty if they were not. The video's own vectors are the same.
+        query_descriptors: further descriptors of a frame, stored behind the shared ones. Only
+            queries have them, see `nets.model.descriptors`; 0 for a database.
+        augmentation_digest: digest of the query augmentation that they come from; empty without.
+        insets: text of the `InsetRule` that detected embedded pictures; empty if none were
+            detected. The rule does not change the vectors of the video itself.
     """
 
     model: str
     digest: str
-    regions: int
+    shared_descriptors: int
     dims: int
     fps: float
     resize: int
@@ -89,33 +130,36 @@ class FeatureSpec:
     resize_method: str
     sampling: str
     mirrored: bool = False
-    query_vectors: int = 0
-    views: str = ""
+    query_descriptors: int = 0
+    augmentation_digest: str = ""
     insets: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", float(self.fps))  # 1 and 1.0 are one fingerprint
+        InsetRule.parse(self.insets)
 
     @property
-    def vectors(self) -> int:
-        """R, vectors of a frame in all."""
-        return self.regions + self.query_vectors
+    def descriptors(self) -> int:
+        """R, the number of descriptors of a frame."""
+        return self.shared_descriptors + self.query_descriptors
 
     @property
-    def most_insets(self) -> int:
-        """How many pictures within the picture were looked for at a time, 0 for none."""
-        number = self.insets.rpartition(" ")[2]  # a rule of another version still ends in it
-        return int(number) if number.isdecimal() else int(bool(self.insets))
+    def inset_rule(self) -> InsetRule:
+        """How embedded pictures were detected, and how many at a time."""
+        return InsetRule.parse(self.insets)
 
     @property
     def as_database(self) -> FeatureSpec:
-        """Of what these features can be compared with."""
-        return replace(self, query_vectors=0, views="", insets="")
+        """The spec of the database features that these can be compared with."""
+        return replace(self, query_descriptors=0, augmentation_digest="", insets="")
 
     def as_json(self) -> dict[str, str | int | float | bool]:
-        """The fields; of the last four only what is set, as stores were described before them."""
-        later = ("mirrored", "query_vectors", "views", "insets")
-        return {k: v for k, v in asdict(self).items() if k not in later or v}
+        """The fields under the names that stores have for them; later fields only where set."""
+        return {
+            STORED_NAMES.get(name, name): value
+            for name, value in asdict(self).items()
+            if name not in _LATER_FIELDS or value
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -196,7 +240,7 @@ class Failure:
     source: SourceInfo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoFeatures:
     """Region vectors of one video: whitened, L2-normalised, before attention.
 
@@ -221,3 +265,6 @@ class VideoFeatures:
             raise ValueError(
                 f"video {self.id!r}: {self.seconds.shape} times for {len(self.vectors)} frames"
             )
+
+    def __repr__(self) -> str:
+        return f"VideoFeatures({self.id!r}, {self.vectors.dtype} {list(self.vectors.shape)})"

@@ -1,7 +1,7 @@
-"""Short videos: the one place where frames are repeated; numpy only.
+"""Repeats the frames of short videos; the only place that does so; numpy only.
 
-The comparator halves the frame-to-frame matrix twice, so it needs 4 frames on each side. Stores
-keep the true frames; whoever compares calls this first.
+The comparator halves the frame-to-frame similarity matrix twice, so it needs 4 frames on each side.
+Stores hold the true frames; comparing repeats them first.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ MINIMUM_FRAMES = 4
 
 
 def repeat_to_min(features: np.ndarray, minimum: int = MINIMUM_FRAMES) -> np.ndarray:
-    """Repeat a whole video until it is long enough, as the published code does: by doubling.
+    """Repeat a whole video until it is long enough, by doubling, as the published code does.
 
     Args:
         features: [T, ...] of any dtype, T of at least 1.
-        minimum: least number of frames wanted.
+        minimum: smallest number of frames.
 
     Returns:
         [T * 2**k, ...] with the smallest k that reaches `minimum`; the input itself if k is 0.
-        Three frames become six, not four: that is what the published scores were made with.
+        Three frames become six, not four, as for the published scores.
 
     Raises:
         ValueError: there is no frame to repeat.
@@ -33,7 +33,7 @@ def repeat_to_min(features: np.ndarray, minimum: int = MINIMUM_FRAMES) -> np.nda
 
 
 def padded_length(frames: int, minimum: int = MINIMUM_FRAMES) -> int:
-    """Frames that `repeat_to_min` makes of `frames`, without touching any."""
+    """Compute the number of frames that `repeat_to_min` returns for `frames` frames."""
     if frames < 1:
         raise ValueError(f"{frames} frames, expected at least 1")
     while frames < minimum:

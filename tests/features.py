@@ -33,13 +33,13 @@ def region_vectors(frames: int, seed: object, dims: int = DIMS) -> np.ndarray:
 
 
 def model(comparator: bool = True, attention: bool = True, symmetric: bool = False):
-    """`ModelWeights` with a head and without a backbone."""
-    from pipeline.nets.model.model import ModelWeights
+    """`Model` with a head and without a backbone."""
+    from pipeline.nets.model.model import Model
     from pipeline.nets.model.preprocessing import InputDescription
     from pipeline.nets.model.whitening import Whitening
 
     context = region_vectors(1, 99)[0, 0]
-    return ModelWeights(
+    return Model(
         name="test model",
         origin="made by a test",
         backbone="resnet50_v1",
@@ -58,7 +58,7 @@ def spec(digest: str, **changes: object) -> FeatureSpec:
     values = {
         "model": "test model",
         "digest": digest,
-        "regions": REGIONS,
+        "shared_descriptors": REGIONS,
         "dims": DIMS,
         "fps": 1.0,
         "resize": 256,

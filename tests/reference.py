@@ -5,88 +5,82 @@ Written from the paper's formulas and the golden facts, sharing no code with `pi
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 
-def f2f(
-    query: np.ndarray,
-    target: np.ndarray,
-    symmetric: bool = False,
-    blank: Any = None,
-    seen: tuple[np.ndarray, np.ndarray] | None = None,
-) -> np.ndarray:
-    """[Tq, R, C], [Tt, R, C] -> [Tq, Tt] float64; `seen` are both as they were before adapting."""
-    s = np.einsum("qic,tjc->qitj", query.astype(np.float64), target.astype(np.float64))
-    w, v = (content(x, blank) for x in seen or (query, target))
-    s = s * w[:, :, None, None] * v[None, None]
-    there = s.max(axis=3).mean(axis=1) / frame_weights(w)[:, None]
-    back = s.max(axis=1).mean(axis=2) / frame_weights(v)[None, :]
-    return (there + back) / 2 if symmetric else there
-
-
-def best_of_views(
+def frame_similarity(
     query: np.ndarray,
     target: np.ndarray,
     symmetric: bool,
     blank: Any,
     layout: Any,
-    hubs: np.ndarray | None = None,
+    anchors: np.ndarray | None = None,
     adaptation: Any = None,
 ) -> np.ndarray:
-    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt]: the best of what all looks say."""
-    n = layout.regions
-    seen = query[:, :n], target[:, :n]
+    """[Tq, Q, C], [Tt, R, C] -> [Tq, Tt] float64: the maximum over the layout's terms, by formula.
+
+    What is blank is seen by descriptors as they were before adapting.
+    """
+    n = layout.groups[0].count
+    w, v = (content(x[:, :n], blank) for x in (query, target))
+    query, target = (x.astype(np.float64) for x in (query, target))
     if adaptation is not None:
         query, target = (adapted(x, layout, adaptation) for x in (query, target))
-        hubs = _whitened(hubs, adaptation["soft"]) if layout.soft else hubs
-    matrix = f2f(query[:, :n], target[:, :n], symmetric, blank, seen)
-    q, t = query.astype(np.float64), target.astype(np.float64)
-    w, v = (content(x, blank) for x in seen)
-    if layout.partial:
-        s = np.einsum("qic,tjc->qitj", q[:, :n], t[:, :n])
-        s = (s * w[:, :, None, None] * v[None, None]).max(axis=3)
-        highest = -np.sort(-s, axis=1)[:, : layout.partial]
-        matrix = np.maximum(matrix, highest.mean(axis=1) + layout.partial_offset)
-    if layout.soft:
-        matrix = np.maximum(matrix, (q[:, n] @ t[:, n].T) * frame_weights(v)[None])
-    if layout.pixels:
-        p = n + layout.soft
-        for asked in [q[:, p], *([q[:, -1]] if layout.mirrored else [])]:
-            cosines = (asked @ t[:, p].T) * frame_weights(v)[None]
-            matrix = np.maximum(matrix, cosines + layout.pixels_offset)
-    shared = n + layout.soft + layout.pixels
-    place = shared + layout.small
-    for view in layout.views:
-        for _ in range(_vectors(view)):
-            cosines = (q[:, place] @ t[:, n].T) * frame_weights(v)[None]
-            if view.hubness:
-                near = -np.sort(-q[:, place] @ hubs.T, axis=1)[:, : max(1, round(len(hubs) / 100))]
-                cosines = cosines - view.hubness * near.mean(axis=1)[:, None]
-            matrix = np.maximum(matrix, cosines + view.offset)
-            place += 1
-    assert place + layout.mirrored in (q.shape[1], shared + layout.small)
-    weighted = (t[:, :n] * v[..., None]).reshape(-1, t.shape[2])
-    offsets = layout.small_offsets or (0,) * layout.small
-    for i, offset in enumerate(offsets, shared):
-        cosines = (q[:, i] @ weighted.T).reshape(len(q), len(t), n)
-        matrix = np.maximum(matrix, cosines.max(axis=2) + offset)
+        if "lowpass" in adaptation and anchors is not None:
+            anchors = _whitened(anchors, adaptation["lowpass"])
+    query[:, :n] *= w[..., None]
+    target[:, :n] *= v[..., None]
+    target[:, n:] *= frame_weights(v)[:, None, None]
+    starts, start = {}, 0
+    for group in layout.groups:
+        starts[group.name] = start
+        start += group.count
+    counts = {group.name: group.count for group in layout.groups}
+    matrix = np.full((len(query), len(target)), -np.inf)
+    for term in layout.terms:
+        first, count = starts[term.query], counts[term.query]
+        q = query[:, first : first + count]
+        first = starts[term.reference]
+        t = target[:, first : first + counts[term.reference]]
+        s = np.einsum("qic,tjc->qitj", q, t, optimize=True)
+        best = s.max(axis=3)
+        if term.csls:
+            dots = -np.sort(-q @ anchors.T, axis=2)[..., : max(1, round(len(anchors) / 100))]
+            best = best - term.csls * dots.mean(axis=2)[..., None]
+        if term.reduce == "max":
+            found = best.max(axis=1)
+        elif term.reduce == "top_k":
+            found = -np.sort(-best, axis=1)[:, : term.top_k].mean(axis=1)
+        else:
+            found = best.mean(axis=1)
+            if term.query == layout.groups[0].name:
+                found = found / frame_weights(w)[:, None]
+            if symmetric:
+                back = s.max(axis=1).mean(axis=2)
+                if term.reference == layout.groups[0].name:
+                    back = back / frame_weights(v)[None, :]
+                found = (found + back) / 2
+        matrix = np.maximum(matrix, found + term.offset)
     return np.minimum(matrix, 1)
 
 
+class RegionsAlone:
+    """The layout of a frame's regions, compared by Chamfer."""
+
+    def __init__(self, count: int) -> None:
+        self.groups = [SimpleNamespace(name="regions", space="regions", count=count)]
+        term = {"query": "regions", "reference": "regions", "reduce": "mean"}
+        self.terms = [SimpleNamespace(**term, top_k=0, offset=0.0, csls=0.0)]
+
+
 def adapted(vectors: np.ndarray, layout: Any, adaptation: Any) -> np.ndarray:
-    """[T, R, C], each vector whitened as its kind is."""
-    views = sum(_vectors(view) for view in layout.views)
-    kinds = ["regions"] * layout.regions + ["soft"] * layout.soft + ["pixels"] * layout.pixels
-    kinds += ["regions"] * layout.small + ["soft"] * views + ["pixels"] * layout.mirrored
-    parts = [_whitened(vectors[:, i], adaptation[kinds[i]]) for i in range(vectors.shape[1])]
+    """[T, R, C], each descriptor whitened as its space is."""
+    spaces = [group.space for group in layout.groups for _ in range(group.count)]
+    parts = [_whitened(vectors[:, i], adaptation[spaces[i]]) for i in range(vectors.shape[1])]
     return np.stack(parts, axis=1)
-
-
-def _vectors(view: Any) -> int:
-    both_ways = 1 if view.amount == 180 else 2
-    return {"zoomed": view.parts**2, "turned": both_ways}.get(view.kind, 1)
 
 
 def _whitened(x: np.ndarray, pca: Any) -> np.ndarray:
@@ -112,14 +106,15 @@ def frame_weights(regions: np.ndarray) -> np.ndarray:
 def comparator(
     matrix: np.ndarray,
     layers: list[tuple[np.ndarray, np.ndarray]],
-    skip: float = 0.0,
+    residual_weight: float = 0.0,
     symmetric: bool = False,
     rows: np.ndarray | None = None,
     columns: np.ndarray | None = None,
 ) -> np.ndarray:
-    """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; `skip` of it is the matrix in groups of 4 x 4.
+    """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; a share of it is the matrix in groups of 4 x 4.
 
-    In that part rows and columns count by their weights, [Tq] and [Tt].
+    That share is `residual_weight`. In it rows and columns count by their weights, [Tq] and
+    [Tt].
     """
     x = matrix[:, :, None]
     for i, (kernel, bias) in enumerate(layers[:3]):
@@ -139,7 +134,7 @@ def comparator(
         of_columns = (np.ones(4 * w) if columns is None else columns[: 4 * w]).reshape(1, w, 4)
         back = (groups.max(axis=1) * of_columns).sum(axis=2) / of_columns.sum(axis=2)
         past = (past + back) / 2
-    return (1 - skip) * x + skip * past
+    return (1 - residual_weight) * x + residual_weight * past
 
 
 def chamfer(
@@ -166,21 +161,19 @@ def similarity(
     function: str = "chamfer",
     blank: Any = None,
     layout: Any = None,
-    skip: float = 0.0,
-    hubs: np.ndarray | None = None,
+    residual_weight: float = 0.0,
+    anchors: np.ndarray | None = None,
     adaptation: Any = None,
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling."""
     query, target = (_repeat(v) for v in (query, target))
     symmetric = function == "symmetric_chamfer"
-    if layout is None:
-        matrix, n = f2f(query, target, symmetric, blank), query.shape[1]
-    else:
-        matrix = best_of_views(query, target, symmetric, blank, layout, hubs, adaptation)
-        n = layout.regions
+    layout = layout or RegionsAlone(query.shape[1])
+    matrix = frame_similarity(query, target, symmetric, blank, layout, anchors, adaptation)
+    n = layout.groups[0].count
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
-        matrix = comparator(matrix, layers, skip, symmetric, *weights)
+        matrix = comparator(matrix, layers, residual_weight, symmetric, *weights)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
     return chamfer(matrix, function, *weights)
 

@@ -16,7 +16,7 @@ from pipeline.records import Failure
 from pipeline.store import StoreWriter, create_or_append, video_writer, zarr_store
 from tests.store_helpers import SPEC, add, source_of
 
-ROW = SPEC.regions * SPEC.dims * 2
+ROW = SPEC.shared_descriptors * SPEC.dims * 2
 IDS = 40
 
 

@@ -15,7 +15,7 @@ from pipeline.store import FeatureStore, StoreWriter
 SPEC = FeatureSpec(
     model="tiny",
     digest="ab" * 32,
-    regions=3,
+    shared_descriptors=3,
     dims=8,
     fps=1.0,
     resize=256,
@@ -27,7 +27,7 @@ SPEC = FeatureSpec(
 
 def vectors_of(seed: int, frames: int, dtype: str = "float16") -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return rng.standard_normal((frames, SPEC.regions, SPEC.dims)).astype(dtype)
+    return rng.standard_normal((frames, SPEC.shared_descriptors, SPEC.dims)).astype(dtype)
 
 
 def seconds_of(frames: int) -> np.ndarray:

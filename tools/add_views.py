@@ -18,12 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline.cli.common import backbone_dtype
 from pipeline.nets.formats import native
-from pipeline.nets.model.descriptors import View
+from pipeline.nets.model.descriptors import QueryAugmentation
 
-VIEWS = (
-    View("turned", 90.0, hubness=1.0),  # a telephone held the other way, a quarter to either side
-    View("turned", 180.0, hubness=1.0),
-    View("matted", 0.65),  # a screen filmed by hand, in a lit room
+# Augmentation, and the share of CSLS that is taken off its similarity.
+AUGMENTATIONS = (
+    (QueryAugmentation("rotate", 90.0), 1.0),  # a telephone held the other way, to either side
+    (QueryAugmentation("rotate", 180.0), 1.0),
+    (QueryAugmentation("pad_mean", 0.65), 0.0),  # a screen filmed by hand, in a lit room
 )
 
 
@@ -32,13 +33,17 @@ def add_views(directory: Path) -> None:
 
     Raises:
         ModelError: no model of our format there.
-        ValueError: the model has no soft vector, which views are compared with.
+        ValueError: the model has no lowpass descriptor, which they are compared with.
     """
-    weights = native.read(directory)
-    fresh = tuple(view for view in VIEWS if view not in weights.views)
-    if fresh:
-        more = replace(weights, views=weights.views + fresh, calibrations=())
-        native.write(more, directory, backbone_dtype(weights))
+    model = native.read(directory)
+    layout = model.layout
+    present = [group.augmentation for group in layout.groups if group.space == "lowpass"]
+    for augmentation, csls in AUGMENTATIONS:
+        if augmentation not in present:
+            layout = layout.with_augmentation(augmentation, csls=csls)
+    if layout != model.layout:
+        more = replace(model, layout=layout, calibrations=())
+        native.write(more, directory, backbone_dtype(model))
 
 
 def main() -> None:

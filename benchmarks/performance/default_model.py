@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.nets.model.whitening import Whitening
 from pipeline.video import sample_frames
 from tools.clips import Clip, fit, read_clip, scale, write_clip
@@ -163,17 +163,17 @@ def write_set(folder: Path, work: Path, keyframe: float = 0.0) -> list[Entry]:
     return entries
 
 
-def unwhitened(weights: ModelWeights) -> ModelWeights:
+def unwhitened(weights: Model) -> Model:
     """The model with the identity in place of its whitening."""
     size = len(weights.whitening.mean)
     identity = Whitening(np.zeros(size, np.float32), np.eye(size, dtype=np.float32), np.ones(size))
-    return ModelWeights(
+    return Model(
         **{**vars(weights), "whitening": identity, "features_digest": "", "attention": None}
     )
 
 
 def extract(
-    weights: ModelWeights, paths: list[Path], precision: str = "float32", sampling: str = "frames"
+    weights: Model, paths: list[Path], precision: str = "float32", sampling: str = "frames"
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Region vectors float32 [T, R, D] of every file, one frame a second, not whitened, and their
     seconds [T]."""
@@ -247,7 +247,7 @@ def _mean_ap(scores: np.ndarray, relevant: np.ndarray, counted: np.ndarray) -> f
 
 
 def both_samplings(
-    weights: ModelWeights, paths: list[Path], precision: str
+    weights: Model, paths: list[Path], precision: str
 ) -> dict[str, list[np.ndarray]]:
     """Whitened vectors of every video by frames and by keyframes; these as they are stored, once
     each, and repeated for every second that they are the nearest to."""

@@ -54,7 +54,9 @@ def make(
     rng = np.random.default_rng(0)
     with create_or_append(path, made_with, dtype) as writer:
         for i in range(videos):
-            x = rng.standard_normal((frames, made_with.regions, made_with.dims), np.float32)
+            x = rng.standard_normal(
+                (frames, made_with.shared_descriptors, made_with.dims), np.float32
+            )
             video = writer.begin(f"v{i}", SourceInfo(f"v{i}.mp4"))
             video.append(x / np.linalg.norm(x, axis=2, keepdims=True), np.arange(frames))
             video.finish()

@@ -1,4 +1,4 @@
-"""How near are our frames to the published loader's, and what does each way of scaling cost?
+"""Compares our frames with those of the published loader, and the time of each resize method.
 
     python benchmarks/performance/preprocess.py VIDEO_OR_FOLDER... [--model_dir model/]
 
@@ -6,12 +6,12 @@ The reference is OpenCV as the published code used it: decode everything, every 
 frame, `resize(fx=, fy=, INTER_CUBIC)` to a shorter side of 256, central 224 x 224. Needs
 `pip install opencv-python-headless`; the project itself does not. Prints a line per video:
 
-    frames   sampled by us / by the reference
-    pipeline mean absolute difference (levels of 0..255) of whole pipelines, frame by frame
-    bicubic  the same for our resize on the reference's own decoded frames
-    swscale  the same for FFmpeg's bicubic straight from the decoded frame to the small size
-    cosine   mean and least over region vectors, pipelines compared (with --model_dir)
-    ms       a frame: FFmpeg to RGB and our resize; FFmpeg's bicubic straight
+    frames   number sampled by this pipeline / by the reference
+    pipeline mean absolute difference (levels of 0..255) of the two pipelines, frame by frame
+    bicubic  the same for our resize of the frames that the reference decoded
+    swscale  the same for FFmpeg's bicubic resize of the decoded frame
+    cosine   mean and minimum over region descriptors of both pipelines (with --model_dir)
+    ms       per frame: FFmpeg to RGB and our resize; FFmpeg's bicubic resize
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REPEATS = 10
 
 
 def reference(path: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The published loader: small frames [T, 224, 224, 3], and the large ones they are made of."""
+    """Run the published loader: resized frames [T, 224, 224, 3], and the decoded frames."""
     cv2.setNumThreads(1)
     capture = cv2.VideoCapture(path)
     rate = capture.get(cv2.CAP_PROP_FPS)
@@ -81,7 +81,7 @@ def swscale(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
     )
 
 
-def ours(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+def pipeline_resize(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
     rgb = reformatter.reformat(
         frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1
     )
@@ -113,25 +113,25 @@ def cosines(net: object, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def measure(path: str, net: object) -> dict[str, float | str]:
-    theirs, large = reference(path)
-    mine = np.array([image for _, image in sample_frames(path, SIZES)])
-    both = min(len(theirs), len(mine))
-    if not both:
+    reference_frames, large = reference(path)
+    frames = np.array([image for _, image in sample_frames(path, SIZES)])
+    count = min(len(reference_frames), len(frames))
+    if not count:
         raise VideoError("no_frames", "the reference cannot read it")
     frame = first_frame(path)
     row: dict[str, float | str] = {
         "video": Path(path).name[-32:],
         "size": f"{frame.width}x{frame.height}",
-        "frames": f"{len(mine)}/{len(theirs)}",
-        "pipeline": difference(mine[:both], theirs[:both]),
-        "bicubic": difference(np.array([resize_crop(x, SIZES) for x in large]), theirs),
-        "swscale": difference(swscale(VideoReformatter(), frame), theirs[0]),
-        "ms ours": milliseconds(ours, frame),
+        "frames": f"{len(frames)}/{len(reference_frames)}",
+        "pipeline": difference(frames[:count], reference_frames[:count]),
+        "bicubic": difference(np.array([resize_crop(x, SIZES) for x in large]), reference_frames),
+        "swscale": difference(swscale(VideoReformatter(), frame), reference_frames[0]),
+        "ms ours": milliseconds(pipeline_resize, frame),
         "ms swscale": milliseconds(swscale, frame),
     }
     if net is not None:
-        values = cosines(net, mine[:both], theirs[:both])
-        row |= {"cosine": float(values.mean()), "least": float(values.min())}
+        values = cosines(net, frames[:count], reference_frames[:count])
+        row |= {"cosine": float(values.mean()), "min cosine": float(values.min())}
     return row
 
 
@@ -140,7 +140,7 @@ def paths(arguments: list[str]) -> Iterator[str]:
         yield from (ref.path for ref in scan_folder(name)) if Path(name).is_dir() else [name]
 
 
-def show(row: dict[str, float | str]) -> str:
+def format_row(row: dict[str, float | str]) -> str:
     cells = [f"{v:.4f}" if isinstance(v, float) else v for v in row.values()]
     return "  ".join(f"{cell:>{max(10, len(k))}}" for k, cell in zip(row, cells, strict=True))
 
@@ -164,7 +164,7 @@ def main() -> None:
             continue
         if len(rows) == 1:
             print("  ".join(f"{k:>{max(10, len(k))}}" for k in rows[0]))
-        print(show(rows[-1]), flush=True)
+        print(format_row(rows[-1]), flush=True)
     numbers = [k for k, v in rows[0].items() if isinstance(v, float)]
     mean = {k: float(np.nanmean([row[k] for row in rows])) for k in numbers}  # type: ignore[list-item]
     print({k: round(v, 4) for k, v in mean.items()}, f"over {len(rows)} videos")

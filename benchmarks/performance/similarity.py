@@ -26,10 +26,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.nets.model.descriptors import Layout
+from pipeline.nets.model.descriptors import standard_layout
 from pipeline.search.aggregation import PairScores
+from pipeline.search.limits import Limits
 from pipeline.search.read_plan import COMPARATOR, plan_pieces
-from pipeline.search.run import _BATCH_CELLS
 
 SHAPES = [(3, 3, 1, 32), (3, 3, 32, 64), (3, 3, 64, 128), (1, 1, 128, 1)]
 
@@ -45,14 +45,14 @@ def random_weights(dims: int) -> SimpleNamespace:
         for s in SHAPES
     )
     return SimpleNamespace(
-        layout=Layout(9),
+        layout=standard_layout(9),
         dims=dims,
         comparator=layers,
-        skip=0.0,
+        residual_weight=0.0,
         attention=None,
         adaptation=None,
         blank=None,
-        hubs=None,
+        anchors=None,
     )
 
 
@@ -110,13 +110,14 @@ def batched(
     def run() -> None:
         times = [time.perf_counter()]
         placed = scorer.place_targets(flat)
-        ops.convert_to_numpy(ops.cast(placed.tiles[-1][0, 0], "float32"))
+        ops.convert_to_numpy(ops.cast(placed.tiles[-1]["regions"][0, 0], "float32"))
         times.append(time.perf_counter())
         matrix = scorer.frame_matrix(resident, placed)
         ops.convert_to_numpy(matrix[0, 0])
         times.append(time.perf_counter())
         weights = scorer.fetched_weights(resident), scorer.fetched_weights(placed)
-        for batch in scores.batches(*sides, 10**6, _BATCH_CELLS, scorer.few_shapes, weights):
+        limits = 10**6, Limits().batch_cells
+        for batch in scores.batches(*sides, *limits, few_shapes=scorer.few_shapes, weights=weights):
             found = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
             scores.add(batch, *scorer.fetched(found), table)
         times.append(time.perf_counter())

@@ -1,13 +1,12 @@
-"""Stage one as a whole: against the naive loop, and against the sum of its parts, in one run.
+"""Compares the time of stage one with a naive loop and with the sum of its parts, in one run.
 
-    python benchmarks/performance/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/] [--precision
-        auto]
-        [--sampling frames]
+    python benchmarks/performance/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/]
+        [--precision auto] [--sampling frames]
 
-The naive loop is the research code's: OpenCV decodes every frame of one video after the other,
-every round(rate)-th is resized, and a video is one float32 batch of its own size (at most
-`MAX_BATCH` frames). The floor is the
-processor time of decoding alone plus that of the network alone, divided by the cores. Needs
+The naive loop is that of the research code: OpenCV decodes every frame of one video after the
+other, every round(rate)-th frame is resized, and a video is one float32 batch of its own size (at
+most `MAX_BATCH` frames). The lower bound ("floor") is the processor time of decoding alone plus
+that of the network alone, divided by the number of cores. Needs
 `pip install opencv-python-headless`; the project itself does not.
 """
 
@@ -35,17 +34,17 @@ from pipeline.inputs import scan_folder
 from pipeline.nets.backend import compiled_for_shapes
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.records import Preprocess, VideoRef
 from pipeline.video import probe
 
 
 def videos(names: list[str]) -> list[VideoRef]:
-    """All files that can be opened as videos."""
-    found = []
+    """List all files that can be opened as videos."""
+    refs = []
     for name in names:
-        found += scan_folder(name) if Path(name).is_dir() else [VideoRef(name, name)]
-    return [ref for ref in found if _opens(ref.path)]
+        refs += scan_folder(name) if Path(name).is_dir() else [VideoRef(name, name)]
+    return [ref for ref in refs if _opens(ref.path)]
 
 
 def _opens(path: str) -> bool:
@@ -59,8 +58,8 @@ def _opens(path: str) -> bool:
 MAX_BATCH = 300  # frames of one video at once in the naive loop: 1200 would take over 10 GB
 
 
-def naive_net(weights: ModelWeights) -> FeatureNet:
-    """In float32, compiled once for batches of all sizes."""
+def naive_net(weights: Model) -> FeatureNet:
+    """Build the network in float32, compiled once for batches of all sizes."""
     net, crop = FeatureNet(weights, "float32", 1), weights.input.preprocess.crop
     net._run = compiled_for_shapes(net._forward, [((None, crop, crop, 3), "uint8")])
     net(np.zeros((1, crop, crop, 3), np.uint8))
@@ -68,7 +67,7 @@ def naive_net(weights: ModelWeights) -> FeatureNet:
 
 
 def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
-    """Frames that went through the network."""
+    """Run the naive loop; returns the number of frames that went through the network."""
     frames = 0
     for ref in refs:
         capture = cv2.VideoCapture(ref.path)
@@ -89,8 +88,8 @@ def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
     return frames
 
 
-def timed(work):  # type: ignore[no-untyped-def]
-    """(result, wall seconds, processor seconds of this process and of ended children)."""
+def measure(work):  # type: ignore[no-untyped-def]
+    """Return result, wall seconds, and processor seconds of this process and ended children."""
     before = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     begin = time.perf_counter()
     result = work()
@@ -123,14 +122,14 @@ def main() -> None:
     net = FeatureNet(weights, o.precision, config.batch_size)
     net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
 
-    images, decode_wall, decode_cpu = timed(lambda: decode(refs, size, o.sampling))
+    images, decode_wall, decode_cpu = measure(lambda: decode(refs, size, o.sampling))
     frames = np.concatenate(images)
-    _, net_wall, net_cpu = timed(lambda: net(frames))
+    _, net_wall, net_cpu = measure(lambda: net(frames))
     floor = (decode_cpu + net_cpu) / available_cores()
     with tempfile.TemporaryDirectory() as folder:
-        report, wall, cpu = timed(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
+        report, wall, cpu = measure(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
     plain = naive_net(weights)
-    count, naive_wall, naive_cpu = timed(lambda: naive(refs, plain, size))
+    count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
 
     print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
     print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")

@@ -34,10 +34,11 @@ from pipeline.nets.backend import ops
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.similarity.pair_scorer import PairScorer
 from pipeline.quantization import ENCODINGS, decode
-from pipeline.search import run as compare
-from pipeline.search.aggregation import PairScores
-from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR
-from pipeline.search.video_set import Collection
+from pipeline.search.limits import Limits
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import database_block_frames, score_table
+from pipeline.search.scoring import LoadedBlock, ScoringLoop
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
 
@@ -49,38 +50,39 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def parts(
-    queries: Collection, database: Collection, weights: object, config: CompareConfig
+    queries: VideoSet, database: VideoSet, weights: object, config: CompareConfig
 ) -> dict[str, Callable[[], object]]:
     """The three steps alone; each does the work of the whole database."""
     scorer = PairScorer(weights, "chamfer", config.precision)  # type: ignore[arg-type]
-    geometry = COMPARATOR if scorer.has_comparator else CHAMFER_ONLY
-    asked = compare._Side(queries, geometry, compare._QUERY_BLOCK_FRAMES)
-    searched = compare._Side(database, geometry, compare._frames_in(config.block_mb, database))
-    vectors = [searched.read(block) for block in searched.blocks[:2]]
-    placed = [scorer.place_targets(v) for v in vectors]
-    resident = [scorer.place_queries(v) for v in asked.read_all()]
+    loop = ScoringLoop(scorer, "chamfer", config.batch_size)
+    query_reader = loop.query_reader(queries)
+    reader = loop.reader(database, database_block_frames(config.block_mb, database, Limits()))
+    blocks = reader.plan.blocks
+    vectors = [reader.read(block) for block in blocks[:2]]
+    targets = [
+        LoadedBlock(b, scorer.place_targets(v)) for b, v in zip(blocks, vectors, strict=False)
+    ]
+    resident = [
+        LoadedBlock(block, scorer.place_queries(query_reader.read(block)))
+        for block in query_reader.plan.blocks
+    ]
     table = np.empty((len(queries), len(database)), np.float32)
 
     def read() -> None:
-        for block in searched.blocks:
-            searched.read(block)
+        for block in blocks:
+            reader.read(block)
 
     def place(on_host: bool = False) -> None:
-        for i in range(len(searched.blocks)):
+        for i in range(len(blocks)):
             block = vectors[i % len(vectors)]
             side = scorer.place_targets(decode(block, database.spec.dims) if on_host else block)
-            ops.convert_to_numpy(ops.cast(side.tiles[-1][0, 0], "float32"))
+            ops.convert_to_numpy(ops.cast(side.tiles[-1]["regions"][0, 0], "float32"))
 
     def work() -> None:
-        scores = PairScores(asked.pieces, searched.pieces, geometry, "chamfer")
-        for i in range(len(searched.blocks)):
-            block = searched.blocks[i % len(placed)]
-            for query_block, query_vectors in zip(asked.blocks, resident, strict=True):
-                side = placed[i % len(placed)]
-                compare._score_block(
-                    scorer, scores, table, query_vectors, side, query_block, block,
-                    config.batch_size,
-                )  # fmt: skip
+        scores = loop.pair_scores(query_reader, reader)
+        for i in range(len(blocks)):
+            for block in resident:
+                loop.score_block(scores, block, targets[i % len(targets)], table)
 
     steps = {"read": read, "place": place, "compare": work}
     if database.dtype.kind != "f":
@@ -110,13 +112,13 @@ def main() -> None:
         for count in o.queries:
             queries = make(o.folder / f"q{count}.{kind}", count, 60, made_with)
             with open_store(queries) as q, open_store(database) as d:
-                sides = Collection([q]), Collection([d])
+                sides = VideoSet([q]), VideoSet([d])
                 runs = parts(*sides, weights, config)
-                runs["whole"] = lambda s=sides: compare.score_table(*s, weights, config)
+                runs["whole"] = lambda s=sides: score_table(SearchRequest(*s, weights, config))
                 for run in runs.values():
                     run()
                 times = [{name: timed(run) for name, run in runs.items()} for _ in range(o.rounds)]
-                size = sum(p.frames for p in compare._Side(sides[1], COMPARATOR, 1).pieces)
+                size = int(sides[1].lengths.sum())
                 gigabytes = size * d.frame_bytes / 1e9
             report(f"{kind}, {dtype}, {count} queries", gigabytes, size, times)
 

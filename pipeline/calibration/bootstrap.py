@@ -3,9 +3,9 @@
 Pairs are not independent: one query that resembles many videos, or one film that is there in many
 parts and copies, makes a tail alone. So groups (films, say) are drawn with replacement, not pairs:
 a cluster bootstrap (Field & Welsh, J. R. Statist. Soc. B 69, 2007) of both sides of the table (as
-Owen, Ann. Appl. Statist. 1, 2007, for crossed samples). Each resample is half as large as what is
-known. That doubles its variance: one part for the chance in what is known, one for that in
-another collection of this size.
+Owen, Ann. Appl. Statist. 1, 2007, for crossed samples). Each resample has half as many groups as
+the sample. That doubles its variance: one part for the chance in this sample, one for the chance
+in another collection of this size.
 """
 
 from __future__ import annotations
@@ -14,47 +14,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LEAST_GROUPS = 10  # on either side
+MIN_GROUPS = 10  # on either side
 RESAMPLES = 500
 _SEED = 0
 
 
-def fewest_groups(rows: Sequence[str], columns: Sequence[str]) -> int:
+def min_groups(row_groups: Sequence[str], column_groups: Sequence[str]) -> int:
     """Number of different groups on the side that has fewer."""
-    return min(len(set(rows)), len(set(columns)))
+    return min(len(set(row_groups)), len(set(column_groups)))
 
 
 def upper_scores(
     table: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
+    row_groups: Sequence[str],
+    column_groups: Sequence[str],
     rates: Sequence[float],
     confidence: float,
 ) -> np.ndarray:
-    """The score that at most a part of the pairs reaches in most resamples.
+    """Estimate the scores that at most a share of the pairs reaches in most resamples.
 
-    Groups with queries are drawn apart from those without. One drawn k times stands for k groups
-    like it: pairs within it count k times, pairs with a group drawn m times k m times.
+    Groups with queries are drawn apart from groups without. A group that is drawn k times stands
+    for k groups like it: pairs within it count k times, pairs with a group drawn m times k m times.
 
     Args:
         table: float [Q, D]; NaN where a pair does not count.
-        rows, columns: group of each query and of each database video; a group may be on both sides.
-        rates: parts of the pairs.
-        confidence: part of the resamples in which the score is high enough.
+        row_groups, column_groups: group of each query and of each database video; a group may be
+            on both sides.
+        rates: shares of the pairs.
+        confidence: share of the resamples in which the score is high enough.
 
     Returns:
-        float64, one score for each rate; those of falling rates ascend.
+        float64, one score for each rate; for falling rates they ascend.
     """
-    names, number = np.unique([*rows, *columns], return_inverse=True)
+    names, number = np.unique([*row_groups, *column_groups], return_inverse=True)
     i, j = np.nonzero(~np.isnan(table))
     order = np.argsort(-table[i, j], kind="stable")
     scores = table[i, j][order].astype(np.float64)
-    left, right = number[: len(rows)][i[order]], number[len(rows) :][j[order]]
+    left, right = number[: len(row_groups)][i[order]], number[len(row_groups) :][j[order]]
     same = np.flatnonzero(left == right)
-    asked = np.isin(np.arange(len(names)), number[: len(rows)])
-    sides = [side for side in (np.flatnonzero(asked), np.flatnonzero(~asked)) if len(side)]
+    has_query = np.isin(np.arange(len(names)), number[: len(row_groups)])
+    sides = [side for side in (np.flatnonzero(has_query), np.flatnonzero(~has_query)) if len(side)]
     rng = np.random.default_rng(_SEED)
-    found = []
+    resampled = []
     for _ in range(RESAMPLES):
         drawn = np.concatenate([rng.choice(side, max(1, len(side) // 2)) for side in sides])
         times = np.bincount(drawn, minlength=len(names))
@@ -64,5 +65,5 @@ def upper_scores(
         if reached[-1]:
             allowed = np.array(rates) * reached[-1] * (1 + 1e-9)
             last = np.searchsorted(reached, allowed, side="right") - 1
-            found.append(scores[np.maximum(last, 0)])
-    return np.asarray(np.quantile(found, confidence, axis=0, method="higher"))
+            resampled.append(scores[np.maximum(last, 0)])
+    return np.asarray(np.quantile(resampled, confidence, axis=0, method="higher"))

@@ -1,64 +1,47 @@
 """What a score means: how often unrelated videos reach it. Pure numpy.
 
-Scores of pairs known to be unrelated, sorted, tell for every false positive rate the score that
-this part of them reaches. In another collection more may reach it, so the score is raised to what
-was enough in most resamples of groups of videos (`resampling`). A model carries a few of these
-points; between them the score is interpolated linearly over the logarithm of the rate, as tails of
-scores are nearly straight there.
+The scores of unrelated pairs, sorted, give for every false positive rate the score that this share
+of the pairs reaches. In another collection more pairs may reach it. So the score is raised to one
+that was high enough in most resamples of groups of videos (`bootstrap`). A model carries a few of
+these points. Between them the score is interpolated linearly over the logarithm of the rate, as
+tails of scores are nearly straight there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
 from ..checks import number, text, whole
 from ..errors import InputError
-from .bootstrap import LEAST_GROUPS, fewest_groups, upper_scores
+from .bootstrap import MIN_GROUPS, min_groups, upper_scores
 
-MOST = 2**53  # of a whole number in a calibration
-LEAST_PAIRS = 100
+MAX_WHOLE = 2**53  # largest whole number in a calibration
+MIN_PAIRS = 100
 CONFIDENCE = 0.99
-_LEAST_COUNT = 5  # pairs that reach a score; fewer say nothing of other collections
-# What makes a way of comparing.
-MANNER = (
-    "similarity_function",
-    "dims",
-    "fps",
-    "sampling",
-    "binary",
-    "query_vectors",
-    "insets",
-    "query_insets",
-    "adapted",
-)
+_MIN_COUNT = 5  # fewer pairs above a score say nothing of other collections
 _STEPS = (5, 2, 1)  # rates 0.5, 0.2, 0.1, 0.05, ...
+# Fields that model descriptions know by another name.
+_STORED_NAMES = {"query_descriptors": "query_vectors"}
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Scores that unrelated pairs reach, for one way of comparing.
+@dataclass(frozen=True, kw_only=True)
+class CalibrationKey:
+    """The way of comparing that a calibration is valid for.
 
     Attributes:
-        similarity_function, dims, fps, sampling: how the scores were made; for others they mean
-            nothing.
-        pairs: number of unrelated pairs.
-        rates: descending from 1 to 5 / pairs (to 1 / pairs where there is no confidence).
-        scores: what at most that part of the pairs reaches, ascending.
-        confidence: part of the resamples in which they are high enough; None for the quantiles of
-            the pairs themselves, as earlier versions wrote them.
-        groups: number of groups of videos that were resampled, on the side that has fewer.
-        binary: which side's stores kept signs alone, which lowers scores: "none", "queries",
+        similarity_function, dims, fps, sampling: as in the model and the stores.
+        binary: which side's stores hold signs alone, which lowers scores: "none", "queries",
             "database" or "both".
-        query_vectors: further vectors of the queries' frames, which raise scores; None where an
-            earlier version did not say.
-        insets: how many insets (`video.pip.detector`) at a time had been looked for in the
-            database, which raises scores; 0 for none.
-        query_insets: how many in queries, where they were searched for, too; raises them as well.
+        query_descriptors: further descriptors of a query frame, which raise scores; None where an
+            earlier version did not record it.
+        insets: largest number of insets at a time that were detected in the database, which
+            raises scores; 0 for none.
+        query_insets: the same number for queries whose insets were compared, too.
         adapted: whether the model was adapted to the database (`nets.similarity.adaptation`).
     """
 
@@ -66,22 +49,83 @@ class Calibration:
     dims: int
     fps: float
     sampling: str
-    pairs: int
-    rates: tuple[float, ...]
-    scores: tuple[float, ...]
-    confidence: float | None = None
-    groups: int | None = None
     binary: str = "none"
-    query_vectors: int | None = None
+    query_descriptors: int | None = None
     insets: int = 0
     query_insets: int = 0
     adapted: bool = False
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        """Check the type of each field: `dims: "512"` in a file would equal no 512.
+
+        Raises:
+            ValueError: naming the field.
+        """
+        for key in ("similarity_function", "sampling", "binary"):
+            text(f"calibration: {key}", getattr(self, key))
+        number("calibration: fps", self.fps)
+        for key, minimum in (("dims", 1), ("insets", 0), ("query_insets", 0)):
+            whole(f"calibration: {key}", getattr(self, key), minimum, MAX_WHOLE)
+        if self.query_descriptors is not None:
+            whole("calibration: query_descriptors", self.query_descriptors, 0, MAX_WHOLE)
+        if not isinstance(self.adapted, bool):
+            raise ValueError(f"calibration: adapted is {self.adapted!r}, expected true or false")
+
+    def differences(self, **used: Any) -> list[str]:
+        """List what is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`.
+
+        Fewer query descriptors or insets are no difference: unrelated videos score lower with
+        them, so no more pairs pass than the rate allows.
+
+        Args:
+            used: fields of the way in use; what is left out is not compared.
+        """
+        own = asdict(self)
+        recorded = own["query_descriptors"]
+        if recorded is None or used.get("query_descriptors", 0) < recorded:
+            used.pop("query_descriptors", None)
+        for key in ("insets", "query_insets"):
+            if used.get(key, 0) <= own[key]:
+                used.pop(key, None)
+        return [
+            f"{key}: {own[key]} calibrated, {value} here"
+            for key, value in used.items()
+            if own[key] != value
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(CalibrationKey):
+    """Scores that unrelated pairs reach, for one way of comparing.
+
+    Attributes:
+        pairs: number of unrelated pairs.
+        rates: descending from 1 to 5 / pairs (to 1 / pairs where there is no confidence).
+        scores: what at most that share of the pairs reaches, ascending.
+        confidence: share of the resamples in which they are high enough; None for the quantiles of
+            the pairs themselves, as earlier versions wrote them.
+        groups: number of groups of videos that were resampled, on the side that has fewer.
+    """
+
+    pairs: int
+    rates: tuple[float, ...]
+    scores: tuple[float, ...]
+    confidence: float | None = None
+    groups: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("calibration: pairs", self.pairs, 0, MAX_WHOLE)
+        if self.groups is not None:
+            whole("calibration: groups", self.groups, 0, MAX_WHOLE)
+        if self.confidence is not None:
+            number("calibration: confidence", self.confidence)
         for key in ("rates", "scores"):
             values = tuple(number(f"calibration: {key}", x) for x in getattr(self, key))
             object.__setattr__(self, key, values)
+        self._check_curve()
+
+    def _check_curve(self) -> None:
         rates, scores = np.array(self.rates), np.array(self.scores)
         if self.pairs < 1 or len(rates) != len(scores) or len(rates) < 2:
             raise ValueError(
@@ -92,81 +136,67 @@ class Calibration:
         if not (np.diff(scores) >= 0).all():  # false for NaN as well
             raise ValueError("calibration scores do not ascend")
 
-    def _check_kinds(self) -> None:
-        """What comes from a file may be of any kind; `dims: "512"` would equal no 512."""
-        for key in ("similarity_function", "sampling", "binary"):
-            text(f"calibration: {key}", getattr(self, key))
-        for key, least in (("dims", 1), ("pairs", 0), ("insets", 0), ("query_insets", 0)):
-            whole(f"calibration: {key}", getattr(self, key), least, MOST)
-        for key in ("groups", "query_vectors"):
-            if (value := getattr(self, key)) is not None:
-                whole(f"calibration: {key}", value, 0, MOST)
-        number("calibration: fps", self.fps)
-        if self.confidence is not None:
-            number("calibration: confidence", self.confidence)
-        if not isinstance(self.adapted, bool):
-            raise ValueError(f"calibration: adapted is {self.adapted!r}, expected true or false")
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """A calibration out of a model description.
+
+        Args:
+            values: as `as_json` gives them; earlier versions had fewer.
+
+        Raises:
+            ValueError, TypeError: a field is missing, unknown, or of another type.
+        """
+        names = {stored: name for name, stored in _STORED_NAMES.items()}
+        return cls(**{names.get(key, key): value for key, value in values.items()})
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields under the names that model descriptions have for them."""
+        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
+    @property
+    def key(self) -> CalibrationKey:
+        """The way of comparing alone."""
+        return CalibrationKey(**{f.name: getattr(self, f.name) for f in fields(CalibrationKey)})
 
     def threshold(self, rate: float, chances: int = 1) -> float:
-        """The score that at most this part of unrelated pairs reaches, by the calibration.
+        """The score that at most this share of unrelated pairs reaches, by the calibration.
 
         Args:
             rate: more than 0 and less than 1.
-            chances: scores of each pair, of which the best counts. Each may then reach it so much
-                more seldom, which is enough whether they are alike or not.
+            chances: scores of each pair, of which the best counts. Each may then reach it so many
+                times less often, which is enough whether the scores are alike or not.
 
         Raises:
             InputError: not between 0 and 1, or rarer than the pairs can tell.
         """
         if not 0 < rate < 1:
             raise InputError(f"max_fpr is {rate:g}, expected more than 0 and less than 1")
-        least = self.rates[-1] * chances
-        if rate < least * (1 - 1e-9):
+        rarest = self.rates[-1] * chances
+        if rate < rarest * (1 - 1e-9):
             raise InputError(
                 f"max_fpr is {rate:g}, but the model was calibrated on {self.pairs} unrelated "
-                f"pairs, which tell nothing below {least:.2g}: ask for more, or calibrate "
+                f"pairs, which tell nothing below {rarest:.2g}: ask for more, or calibrate "
                 "it on a larger collection (visil-index calibrate)"
             )
         logs = np.log10(self.rates[::-1])
         return float(np.interp(math.log10(rate / chances), logs, self.scores[::-1]))
 
-    def differences(self, **used: Any) -> list[str]:
-        """What is compared otherwise than calibrated: `"dims: 512 calibrated, 256 here"`.
-
-        Queries with fewer vectors are none, nor are fewer insets: unrelated videos score lower
-        with them, so no more than the rate is let through.
-        """
-        own = asdict(self)
-        if own["query_vectors"] is None or used.get("query_vectors", 0) < own["query_vectors"]:
-            used.pop("query_vectors", None)
-        for key in ("insets", "query_insets"):
-            if used.get(key, 0) <= own[key]:
-                used.pop(key, None)
-        return [
-            f"{key}: {own[key]} calibrated, {value} here"
-            for key, value in used.items()
-            if own[key] != value
-        ]
-
-    def is_alike(self, other: Calibration) -> bool:
-        """Whether the other one is for the same way of comparing."""
-        return all(getattr(self, key) == getattr(other, key) for key in MANNER)
-
 
 def fit(
     table: np.ndarray,
-    made: Mapping[str, Any],
-    rows: Sequence[str],
-    columns: Sequence[str],
+    key: CalibrationKey,
+    row_groups: Sequence[str],
+    column_groups: Sequence[str],
     confidence: float = CONFIDENCE,
 ) -> Calibration:
-    """A calibration of the scores of unrelated pairs.
+    """Fit a calibration to the scores of unrelated pairs.
 
     Args:
-        table: float [Q, D]; NaN for pairs that may be related. At least `LEAST_PAIRS` others.
-        made: all of `MANNER`.
-        rows, columns: group of each query and of each database video, see `upper_scores`.
-        confidence: part of the resamples in which no more than a rate may reach its score.
+        table: float [Q, D], NaN for pairs that may be related; at least `MIN_PAIRS` scores.
+        key: how the scores were made.
+        row_groups, column_groups: group of each query and of each database video, see
+            `upper_scores`.
+        confidence: share of the resamples in which no more than a rate may reach its score.
 
     Raises:
         InputError: too few pairs or groups, or the confidence is not between 0 and 1.
@@ -174,30 +204,39 @@ def fit(
     if not 0 < confidence < 1:
         raise InputError(f"confidence is {confidence:g}, expected more than 0 and less than 1")
     descending = -np.sort(-table[~np.isnan(table)].astype(np.float64))
-    pairs, groups = len(descending), fewest_groups(rows, columns)
-    if pairs < LEAST_PAIRS:
-        raise InputError(
-            f"{pairs} unrelated pairs are too few to calibrate, expected {LEAST_PAIRS} or more: "
-            "give larger stores"
-        )
-    if groups < LEAST_GROUPS:
-        raise InputError(
-            f"{groups} groups of videos on one side are too few to calibrate, expected "
-            f"{LEAST_GROUPS} or more: give more different queries and database videos (what is "
-            "in the database may be a query as well)"
-        )
-    counts = [pairs]
-    for exponent in range(1, math.ceil(math.log10(pairs)) + 1):
-        counts += [round(step * pairs / 10**exponent) for step in _STEPS]
-    counts = sorted({n for n in (*counts, _LEAST_COUNT) if n >= _LEAST_COUNT}, reverse=True)
+    pairs, groups = len(descending), min_groups(row_groups, column_groups)
+    _check_counts(pairs, groups)
+    counts = _counts(pairs)
     rates = [n / pairs for n in counts]
-    plain = descending[np.array(counts) - 1]
-    scores = np.maximum(plain, upper_scores(table, rows, columns, rates, confidence))
+    quantiles = descending[np.array(counts) - 1]
+    upper = upper_scores(table, row_groups, column_groups, rates, confidence)
     return Calibration(
-        **made,
+        **asdict(key),
         pairs=pairs,
         rates=tuple(rates),
-        scores=tuple(scores.tolist()),
+        scores=tuple(np.maximum(quantiles, upper).tolist()),
         confidence=confidence,
         groups=groups,
     )
+
+
+def _check_counts(pairs: int, groups: int) -> None:
+    if pairs < MIN_PAIRS:
+        raise InputError(
+            f"{pairs} unrelated pairs are too few to calibrate, expected {MIN_PAIRS} or more: "
+            "give larger stores"
+        )
+    if groups < MIN_GROUPS:
+        raise InputError(
+            f"{groups} groups of videos on one side are too few to calibrate, expected "
+            f"{MIN_GROUPS} or more: give more different queries and database videos (what is "
+            "in the database may be a query as well)"
+        )
+
+
+def _counts(pairs: int) -> list[int]:
+    """Numbers of pairs above the calibrated scores, descending: all, a half, a fifth, ..."""
+    counts = {pairs, _MIN_COUNT}
+    for exponent in range(1, math.ceil(math.log10(pairs)) + 1):
+        counts.update(round(step * pairs / 10**exponent) for step in _STEPS)
+    return sorted((n for n in counts if n >= _MIN_COUNT), reverse=True)

@@ -11,6 +11,7 @@ from .. import __version__
 from .compare import compare
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
+from .options import show_settings
 from .stores import copy, info, prune, remove, verify
 from .train import train
 
@@ -34,6 +35,7 @@ for _command in (
     seal_model,
     adapt,
     calibrate,
+    show_settings,
 ):
     main.add_command(_command)
 

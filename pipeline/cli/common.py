@@ -10,22 +10,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import PRECISIONS, SAMPLINGS
 from ..errors import InputError, PipelineError
 from ..inputs import check_prefix
 from . import streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from ..records import Failure, VideoRef
-    from ..search.video_set import Collection
 
 PARTIAL_FAILURE = 3  # exit code: the run went through, but some videos could not be used
 INTERRUPTED = 130
@@ -39,36 +36,7 @@ model_dir_option = click.option(
     "Default: the model shipped with this program.",
 )
 config_option = click.option("-c", "--config", "config_file", help="YAML file with settings.")
-precision_option = click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="Arithmetic of the network."
-)
 gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
-batch_option = click.option(
-    "--batch_sz", type=click.IntRange(min=1), help="Frames in one run of the feature network."
-)
-workers_option = click.option(
-    "--workers",
-    "--threads",
-    type=click.IntRange(min=0),
-    help="Decoding processes; in training also threads that make copies. Default: one per "
-    "processor core.",
-)
-
-sampling_option = click.option(
-    "--sampling",
-    type=click.Choice(SAMPLINGS),
-    help="keyframes: of each step the nearest keyframe only, much faster and less exact. "
-    "Default: frames",
-)
-hwaccel_option = click.option(
-    "--hwaccel", help="Decode on a device (auto, cuda, vaapi, ...), in software where none works."
-)
-
-checksums_option = click.option(
-    "--no_checksums",
-    is_flag=True,
-    help="Do not compare the checksums of stored features while they are read.",
-)
 
 
 def say(text: str) -> None:
@@ -110,7 +78,7 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
 
 
 @functools.cache
-def load_weights(model_dir: str | None) -> ModelWeights:
+def load_weights(model_dir: str | None) -> Model:
     """Load a model, once, and say which one it is."""
     from ..default_model import default_model_dir
     from ..nets.formats.loader import load_model
@@ -165,7 +133,7 @@ def check_model_target(output_dir: str) -> Path:
     return target
 
 
-def backbone_dtype(weights: ModelWeights) -> str:
+def backbone_dtype(weights: Model) -> str:
     """What the backbone is to be written as: float16 if it was stored so, and loses nothing."""
     import numpy as np
 
@@ -205,15 +173,6 @@ def split_store(text: str) -> tuple[str, str]:
     prefix, path = next((split for split in splits if os.path.exists(split[1])), splits[0])
     check_prefix(prefix)
     return prefix, path
-
-
-def open_collection(stack: ExitStack, stores: Sequence[str]) -> Collection:
-    """The videos of `[PREFIX=]STORE`s, which stay open as long as `stack`."""
-    from ..search.video_set import Collection
-    from ..store import open_store
-
-    prefixes, paths = zip(*map(split_store, stores), strict=True)
-    return Collection([stack.enter_context(open_store(p)) for p in paths], None, prefixes)
 
 
 def name_each(lines: Mapping[str, str], heading: str) -> None:

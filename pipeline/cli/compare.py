@@ -7,24 +7,58 @@ kept if `--database_store` names one and temporary otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import (
-    SIMILARITY_FUNCTIONS,
-    Config,
-    load_config,
-    override,
-)
+from ..config import Config, ExtractConfig
 from ..errors import InputError
-from . import common
-from .sources import Sources
+from ..program import command
+from . import common, options
+from .extract import fill_store
 
 if TYPE_CHECKING:
+    from ..extraction.report import ExtractReport
+    from ..nets.model.model import Model
+    from ..output.selection import Selection
     from ..records import VideoRef
-    from ..search.video_set import Collection
+    from ..search.run import CompareReport
+    from ..workflow import Comparison, VideoSource
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """The options of `compare` as they were typed, and the settings."""
+
+    query_file: str | None
+    query_dir: str | None
+    query_store: tuple[str, ...]
+    database_file: str | None
+    database_dir: str | None
+    database_store: tuple[str, ...]
+    mirrored_queries: bool
+    mirrored_query_store: tuple[str, ...]
+    background_store: tuple[str, ...]
+    output_file: str
+    model_dir: str | None
+    top_k: int | None
+    threshold: float | None
+    max_fpr: float | None
+    gpu_id: int
+    network: str | None  # as the original; there is one network
+    config: Config  # the settings of both stages
+
+    @property
+    def input_files(self) -> list[str]:
+        """Lists and settings."""
+        files = self.query_file, self.database_file, self.config.file
+        return [str(path) for path in files if path]
+
+
+# Of stage one, for sides that are lists of videos.
+LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,21 +85,8 @@ if TYPE_CHECKING:
 @click.option(
     "--mirrored_query_store",
     multiple=True,
-    help="Stores of the same queries made with extract_features.py --mirrored; repeatable. "
+    help=f"Stores of the same queries made with {command('extract')} --mirrored; repeatable. "
     "With --mirrored_queries and a list: where to keep them.",
-)
-@click.option(
-    "--query_insets",
-    is_flag=True,
-    help="Search also for the pictures within the queries' pictures (picture in picture, split "
-    "screens), the best score counts: finds the original of a video that shows it small.",
-)
-@click.option(
-    "--adapt",
-    "adapted",
-    is_flag=True,
-    help="Adapt the model to the database first, as visil-index adapt does: what all its videos "
-    "have in common counts for less.",
 )
 @click.option(
     "--background_store",
@@ -82,14 +103,6 @@ if TYPE_CHECKING:
 )
 @common.model_dir_option
 @common.config_option
-@click.option(
-    "-s",
-    "--similarity_function",
-    type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="chamfer: how much of the query is found in the database video; symmetric_chamfer, "
-    "max_chamfer: mean, larger of both directions. Default: the one the model was made for.",
-)
-@click.option("-l", "--load_queries", is_flag=True, help="Keep the queries on the device.")
 @click.option("--top_k", type=click.IntRange(min=1), help="Write the best N of each query only.")
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), help="Write scores of at least this only."
@@ -100,228 +113,112 @@ if TYPE_CHECKING:
     help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
     "reaches (0.001: one in a thousand), with the confidence the model was calibrated with.",
 )
-@common.sampling_option
-@common.batch_option
-@click.option("--batch_sz_sim", type=click.IntRange(min=1), help="Pairs in one run of the network.")
-@click.option("--block_mb", type=click.IntRange(min=1), help="Database features read at once, MiB.")
-@common.checksums_option
-@common.precision_option
-@common.workers_option
-@common.hwaccel_option
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
-def compare(
-    query_file: str | None,
-    query_dir: str | None,
-    query_store: tuple[str, ...],
-    database_file: str | None,
-    database_dir: str | None,
-    database_store: tuple[str, ...],
-    mirrored_queries: bool,
-    mirrored_query_store: tuple[str, ...],
-    query_insets: bool,
-    adapted: bool,
-    background_store: tuple[str, ...],
-    output_file: str,
-    model_dir: str | None,
-    config_file: str | None,
-    similarity_function: str | None,
-    load_queries: bool,
-    top_k: int | None,
-    threshold: float | None,
-    max_fpr: float | None,
-    sampling: str | None,
-    batch_sz: int | None,
-    batch_sz_sim: int | None,
-    block_mb: int | None,
-    no_checksums: bool,
-    precision: str | None,
-    workers: int | None,
-    hwaccel: str | None,
-    gpu_id: int,
-    network: str | None,
-) -> int:
+@options.settings("compare", *(f"extract.{name}" for name in LIST_SETTINGS))
+def compare(**given_options: Any) -> int:
     """Compare query videos with database videos, write {query: {database: similarity}}.
 
     Either side is a list or folder of videos or one or more stores. Exit code 3 says that some
     listed or stored videos could not be scored.
     """
-    from ..output.selection import check_selection
-    from ..output.target import check_output_file
-    from ..search.compatibility import require_insets
+    from .. import workflow
 
-    lists = [path for path in (query_file, database_file, config_file) if path]
-    stores = (*query_store, *database_store, *mirrored_query_store, *background_store)
-    check_output_file(output_file, (*lists, *(common.split_store(store)[1] for store in stores)))
-    check_selection(top_k, threshold)
-    if threshold is not None and max_fpr is not None:
-        raise InputError("give --threshold or --max_fpr, not both")
-    mirror = mirrored_queries or bool(mirrored_query_store)
-    if max_fpr is not None and background_store:
-        raise InputError("--max_fpr is for scores without --background_store: give --threshold")
-    config = load_config(config_file)
-    config = Config(
-        override(
-            config.extract,
-            mirrored=False,
-            sampling=sampling,
-            batch_size=batch_sz,
-            precision=precision,
-            workers=workers,
-            hwaccel=hwaccel,
-        ),
-        override(
-            config.compare,
-            similarity_function=similarity_function,
-            precision=precision,
-            batch_size=batch_sz_sim,
-            block_mb=block_mb,
-            load_queries=load_queries or None,
-            query_insets=query_insets or None,
-            adapt=adapted or None,
-            checksums=False if no_checksums else None,
-        ),
-    )
-    if max_fpr is not None:  # refused before any video is decoded
-        from ..search.calibrate import check_rate
-
-        check_rate(max_fpr, common.load_weights(model_dir), config.compare, mirror)
-    with ExitStack() as stack:
-        sources = Sources(stack, config, model_dir, gpu_id)
-        query_list = sources.listed(query_file, query_dir, "query")
-        database_list = sources.listed(database_file, database_dir, "database")
-        _check_sides(query_list, query_store, database_list, database_store)
-        if config.compare.adapt and database_list:  # before any video is decoded
-            from ..search.adapt import check_adaptable
-
-            where = str(database_file or database_dir)
-            check_adaptable(common.load_weights(model_dir), len(database_list), where)
-        _check_mirrored(query_list, mirror, mirrored_query_store)
-        # What is stored already sets fps, dims and sampling of what is not; of two lists the
-        # queries come first, since they are few and their errors show at once.
-        made = None if database_list else sources.stored(database_store)
-        if config.compare.adapt and made:
-            from ..search.adapt import require_adaptable
-
-            require_adaptable(made, common.load_weights(model_dir))
-        queries = (
-            sources.extracted("queries", query_list, query_store, made)
-            if query_list
-            else sources.stored(query_store)
-        )
-        if config.compare.query_insets:  # before a long list is decoded
-            require_insets(queries)
-        database = made or sources.extracted(
-            "database", database_list or [], database_store, queries
-        )
-        mirrored = None
-        if mirror:
-            mirrored = sources.mirrored(queries, query_list, mirrored_query_store)
-        background = sources.stored(background_store) if background_store else None
-        if max_fpr is not None:
-            threshold = _threshold(max_fpr, queries, database, model_dir, config, mirror)
-        damaged = _run(
-            queries, database, output_file, model_dir, config, top_k, threshold, gpu_id, query_list,
-            mirrored,
-            background,
-        )  # fmt: skip
-    return common.PARTIAL_FAILURE if sources.failed or damaged else 0
-
-
-def _check_sides(
-    query_list: Sequence[VideoRef] | None,
-    query_store: tuple[str, ...],
-    database_list: Sequence[VideoRef] | None,
-    database_store: tuple[str, ...],
-) -> None:
-    for listed, stores, side in (
-        (query_list, query_store, "query"),
-        (database_list, database_store, "database"),
-    ):
-        if listed is None and not stores:
-            raise InputError(f"give --{side}_file, --{side}_dir or --{side}_store")
-        if listed is not None and len(stores) > 1:
-            raise InputError(f"with a list of {side} videos, give at most one --{side}_store")
-
-
-def _check_mirrored(
-    query_list: Sequence[VideoRef] | None, mirror: bool, stores: tuple[str, ...]
-) -> None:
-    if mirror and query_list is None and not stores:
-        raise InputError(
-            "--mirrored_queries with stored queries needs their mirrored features: make them with "
-            "extract_features.py --mirrored and give them as --mirrored_query_store"
-        )
-    if query_list is not None and len(stores) > 1:
-        raise InputError("with a list of query videos, give at most one --mirrored_query_store")
-
-
-def _threshold(
-    rate: float,
-    queries: Collection,
-    database: Collection,
-    model_dir: str | None,
-    config: Config,
-    mirrored: bool,
-) -> float:
-    from ..search.calibrate import calibration_for
-
-    weights = common.load_weights(model_dir)
-    made = calibration_for(queries, database, weights, config.compare)
-    threshold = made.threshold(rate, 1 + mirrored)
-    sure = f" with confidence {made.confidence:g}" if made.confidence is not None else ""
-    common.say(
-        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
-        f"{made.pairs} unrelated pairs{sure}"
-    )
-    return threshold
-
-
-def _run(
-    queries: Collection,
-    database: Collection,
-    output_file: str,
-    model_dir: str | None,
-    config: Config,
-    top_k: int | None,
-    threshold: float | None,
-    gpu_id: int,
-    query_list: Sequence[VideoRef] | None,
-    mirrored: Collection | None,
-    background: Collection | None,
-) -> int:
-    """Returns 0, or another number if damaged videos were left out."""
-    from ..search.run import compute_similarity
-
-    weights = common.load_weights(model_dir)
-    if weights.layout.query > weights.regions and not queries.spec.query_vectors:
-        common.say(
-            f"note: the queries in {queries.path} were stored without --as_queries, so without "
-            "further views of their pictures: crops and outlines, for instance, are missed more "
-            "often"
-        )
-    if config.compare.adapt:
-        common.say(f"adapting the model to the {len(database)} videos of the database")
-    line = common.ProgressLine()
-    report = compute_similarity(
-        queries,
-        database,
-        output_file,
-        weights,
-        config.compare,
-        top_k,
-        threshold,
-        gpu_id,
-        lambda done, total: line.show(done, total, "database videos"),
-        [video.id for video in query_list] if query_list else None,
-        mirrored,
-        background,
-    )
+    given = CompareOptions(**given_options)
+    comparison = _comparison(given)
+    report, complete = workflow.compare(comparison, _Terminal(given))
     damaged = common.report_damaged(report.damaged)
-    common.say(
+    common.say(_summary(given.output_file, report))
+    return 0 if complete and not damaged else common.PARTIAL_FAILURE
+
+
+def _comparison(given: CompareOptions) -> Comparison:
+    """What is compared with what. Lists are read last: a wrong option shows at once."""
+    from ..workflow import Comparison
+
+    selection = _selection(given)
+    lists = (
+        _listed(given.query_file, given.query_dir, "query"),
+        _listed(given.database_file, given.database_dir, "database"),
+    )
+    return Comparison(
+        _source(lists[0], given.query_store, given.query_file or given.query_dir, "query"),
+        _source(
+            lists[1], given.database_store, given.database_file or given.database_dir, "database"
+        ),
+        given.config,
+        mirror_queries=given.mirrored_queries,
+        mirrored=_prefixed(given.mirrored_query_store),
+        background=_prefixed(given.background_store),
+        selection=selection,
+        max_fpr=given.max_fpr,
+        output_file=given.output_file,
+        other_inputs=given.input_files,
+        gpu_id=given.gpu_id,
+    )
+
+
+def _selection(given: CompareOptions) -> Selection:
+    from ..output.selection import Selection
+
+    if given.threshold is not None and given.max_fpr is not None:
+        raise InputError("give --threshold or --max_fpr, not both")
+    return Selection(given.top_k, given.threshold)
+
+
+def _listed(path: str | None, folder: str | None, option: str) -> Sequence[VideoRef] | None:
+    if path is None and folder is None:
+        return None
+    return common.read_videos(path, folder, option)
+
+
+def _source(
+    videos: Sequence[VideoRef] | None, stores: Sequence[str], origin: str | None, side: str
+) -> VideoSource:
+    from ..workflow import VideoSource
+
+    if videos is None and not stores:
+        raise InputError(f"give --{side}_file, --{side}_dir or --{side}_store")
+    if videos is not None and len(stores) > 1:
+        raise InputError(f"with a list of {side} videos, give at most one --{side}_store")
+    return VideoSource(_prefixed(stores), videos, origin or "")
+
+
+def _prefixed(stores: Sequence[str]) -> list[tuple[str, str]]:
+    return [common.split_store(store) for store in stores]
+
+
+def _summary(output_file: str, report: CompareReport) -> str:
+    return (
         f"{output_file}: {report.written} scores of {report.queries} queries and "
         f"{report.database} database videos in {report.seconds:.2f} s "
         f"({report.waited:.2f} s waiting for features)"
     )
-    return damaged
+
+
+class _Terminal:
+    """A `workflow.Host` that says what happens on standard error."""
+
+    def __init__(self, given: CompareOptions) -> None:
+        self._given = given
+        self._line: common.ProgressLine | None = None
+
+    def load_model(self) -> Model:
+        return common.load_weights(self._given.model_dir)
+
+    def extract(
+        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
+    ) -> ExtractReport:
+        given = self._given
+        return fill_store(videos, store, given.model_dir, config, given.gpu_id, label=label)
+
+    def note(self, text: str) -> None:
+        common.say(f"note: {text}")
+
+    def say(self, text: str) -> None:
+        common.say(text)
+
+    def progress(self, done: int, total: int) -> None:
+        self._line = self._line or common.ProgressLine()
+        self._line.show(done, total, "database videos")

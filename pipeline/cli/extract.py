@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import DTYPES, MOST_INSETS, ExtractConfig, load_config, override
+from ..config import Config, ExtractConfig
 from ..records import VideoRef
-from . import common
+from . import common, options
 
 if TYPE_CHECKING:
     from ..extraction.run import ExtractReport
@@ -39,39 +39,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--store", required=True, help="Store to fill: a path ending in .h5 or .zarr.")
 @common.model_dir_option
 @common.config_option
-@click.option("--fps", type=float, help="Frames sampled a second of video. Default: 1")
-@common.sampling_option
-@click.option("--mirrored", is_flag=True, help="Mirror frames, for --mirrored_query_store.")
-@click.option(
-    "--as_queries",
-    is_flag=True,
-    help="The videos will be queries: store the views that find them in other pictures as well.",
-)
-@click.option("--dims", type=click.IntRange(min=1), help="Values kept of each region vector.")
-@click.option(
-    "--dtype",
-    type=click.Choice(DTYPES),
-    help="How the store keeps them: float16 is the default, int8 takes half of it, binary (signs "
-    "alone) a sixteenth.",
-)
-@click.option(
-    "--insets",
-    type=click.IntRange(0, MOST_INSETS),
-    help="Pictures within the picture to look for (picture in picture, split screens), at most so "
-    "many at a time; 0: none. Default: as in the store, in a new one as the model asks for, of "
-    "queries none.",
-)
-@common.batch_option
-@common.precision_option
-@common.workers_option
-@common.hwaccel_option
 @common.gpu_option
-@click.option(
-    "--max_pixels",
-    type=click.IntRange(1, (1 << 31) - 1),
-    help="Refuse pictures with more pixels (width times height) than this. Default: 67108864, as "
-    "8192x8192",
-)
 @click.option(
     "--retry_failed",
     is_flag=True,
@@ -85,6 +53,7 @@ if TYPE_CHECKING:
     help="Redo stored videos: those whose file has another size or time, or all that are listed.",
 )
 @common.handled("interrupted; what was reported as stored is kept, the same command goes on")
+@options.settings("extract")
 def extract(
     video_file: str | None,
     video_dir: str | None,
@@ -94,22 +63,10 @@ def extract(
     id_prefix: str,
     store: str,
     model_dir: str | None,
-    config_file: str | None,
-    fps: float | None,
-    sampling: str | None,
-    mirrored: bool,
-    as_queries: bool,
-    dims: int | None,
-    dtype: str | None,
-    insets: int | None,
-    batch_sz: int | None,
-    precision: str | None,
-    workers: int | None,
-    hwaccel: str | None,
     gpu_id: int,
-    max_pixels: int | None,
     retry_failed: bool,
     replace: str,
+    config: Config,
 ) -> int:
     """Decode videos and store their features, once.
 
@@ -128,22 +85,7 @@ def extract(
         all_files=all_files,
         follow_links=follow_links,
     )
-    config = override(
-        load_config(config_file).extract,
-        fps=fps,
-        sampling=sampling,
-        mirrored=mirrored or None,
-        as_queries=as_queries or None,
-        dims=dims,
-        dtype=dtype,
-        insets=insets,
-        batch_size=batch_sz,
-        precision=precision,
-        workers=workers,
-        hwaccel=hwaccel,
-        max_pixels=max_pixels,
-    )
-    report = fill_store(videos, store, model_dir, config, gpu_id, retry_failed, replace)
+    report = fill_store(videos, store, model_dir, config.extract, gpu_id, retry_failed, replace)
     return 0 if report.complete else common.PARTIAL_FAILURE
 
 
@@ -174,7 +116,9 @@ def fill_store(
         detail = f", {report.frames} frames, {rate:.1f}/s"
         line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
 
-    report = extract_features(videos, store, net, config, retry_failed, replace, progress)
+    report = extract_features(
+        videos, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
+    )
     for note in report.store_notes:
         common.say(f"note: {note}")
     for video_id, note in report.notes.items():
@@ -195,8 +139,7 @@ def fill_store(
     )
     probed = bool(getattr(videos, "unsure", ()))  # of a folder
     common.report_folder(report.unreadable, report.left_out, report.links, probed)
-    plain = not config.as_queries and not config.mirrored
-    if plain and config.insets is None and report.insets < net.insets:
+    if report.insets < report.model_insets:
         begun = (
             f"with at most {report.insets} insets at a time" if report.insets else "without insets"
         )
@@ -204,7 +147,7 @@ def fill_store(
             f"note: {label or store} was begun {begun} (pictures within the picture), and goes on "
             f"so; model {net.name!r} asks for {net.insets}: make a new store to have them"
         )
-    if plain and report.older_insets:
+    if report.older_insets:
         common.say(
             f"note: {label or store} was begun when fewer insets were found (none that move, as in "
             "films of a screen by hand), and goes on so; make a new store to have them"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..calibration.curve import CONFIDENCE
-from ..config import SIMILARITY_FUNCTIONS, CompareConfig
+from ..calibration.curve import CONFIDENCE, Calibration
+from ..config import Config
 from ..errors import InputError, ModelError
-from . import common, streams
+from . import common, options, streams
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 
 @click.command()
@@ -50,10 +50,10 @@ def seal_model(model_dir: str) -> None:
     help="Store of the collection that will be searched; repeatable.",
 )
 @click.option("-o", "--output_dir", required=True, help="Folder for the adapted model.")
-@common.checksums_option
 @common.handled("interrupted; no model was written")
+@options.settings("compare.checksums")
 def adapt(
-    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, no_checksums: bool
+    model_dir: str | None, database_store: tuple[str, ...], output_dir: str, config: Config
 ) -> int:
     """Fit a model to the collection that it will search, by its stored features alone.
 
@@ -62,41 +62,46 @@ def adapt(
     adapted into the same folder before is replaced; what it was calibrated to stays.
     """
     from ..nets.formats import native
-    from ..search.adapt import adapt as run
-    from ..search.video_set import all_damaged
+    from ..search.adapt import adapt as fit_adaptation
+    from ..search.video_set import damage_lines
+    from ..workflow import open_video_set
 
     target = common.check_model_target(output_dir)
     before = _adapted_before(target)
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
-        database = common.open_collection(stack, database_store)
-        report = run(
+        database = open_video_set(stack, [common.split_store(store) for store in database_store])
+        report = fit_adaptation(
             database,
             weights,
             progress=lambda done, total: line.show(done, total, "videos"),
-            checksums=not no_checksums,
+            checksums=config.compare.checksums,
         )
-    made = report.weights
-    if before is not None and before.calibrations:
-        if before.differs_in_adaptation_alone(made):
-            own = before.calibrations
-            others = (c for c in made.calibrations if not any(c.is_alike(each) for each in own))
-            made = replace(made, calibrations=(*own, *others))
-            common.say(f"note: calibrations kept of the model that was there: {len(own)}")
-        else:
-            common.say(
-                "note: the model that was there is another one; its calibrations are not kept"
-            )
-    native.write(made, target, common.backbone_dtype(made))
+    model = _with_calibrations_of(before, report.model)
+    native.write(model, target, common.backbone_dtype(model))
     streams.show(
         f"{target}: adapted to {report.videos} videos, {report.frames} frames; stores stay valid, "
         f"compare them with --model_dir {target}"
     )
-    return common.report_damaged(all_damaged(database))
+    return common.report_damaged(damage_lines(database))
 
 
-def _adapted_before(target: Path) -> ModelWeights | None:
+def _with_calibrations_of(before: Model | None, model: Model) -> Model:
+    """The model with what the one before it was calibrated to, if they differ in nothing else."""
+    if before is None or not before.calibrations:
+        return model
+    if not before.differs_in_adaptation_alone(model):
+        common.say("note: the model that was there is another one; its calibrations are not kept")
+        return model
+    own = before.calibrations
+    own_keys = {calibration.key for calibration in own}
+    new = [c for c in model.calibrations if c.key not in own_keys]
+    common.say(f"note: calibrations kept of the model that was there: {len(own)}")
+    return replace(model, calibrations=(*own, *new))
+
+
+def _adapted_before(target: Path) -> Model | None:
     """The adapted model that is to be replaced, if there is one that can be read.
 
     Raises:
@@ -141,29 +146,21 @@ def _adapted_before(target: Path) -> ModelWeights | None:
     help="In this part of other collections, imagined by drawing groups anew, no more than the "
     "rate asked for may get through. Higher gives higher thresholds.",
 )
-@click.option(
-    "-s",
-    "--similarity_function",
-    type=click.Choice(SIMILARITY_FUNCTIONS),
-    help="As for compare.",
-)
-@click.option("--query_insets", is_flag=True, help="As for compare: queries' insets, too.")
-@click.option("--adapt", "adapted", is_flag=True, help="As for compare: adapt the model first.")
-@common.checksums_option
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
+@options.settings(
+    "compare.similarity_function", "compare.query_insets", "compare.adapt", "compare.checksums"
+)
 def calibrate(
+    *,
     model_dir: str,
     query_store: tuple[str, ...],
     database_store: tuple[str, ...],
     related: str | None,
     group_file: str | None,
     confidence: float,
-    similarity_function: str | None,
-    query_insets: bool,
-    adapted: bool,
-    no_checksums: bool,
     gpu_id: int,
+    config: Config,
 ) -> int:
     """Measure what scores unrelated videos reach, for `compare --max_fpr`.
 
@@ -172,37 +169,42 @@ def calibrate(
     """
     from ..inputs import read_groups, read_related
     from ..nets.formats import loader as models
-    from ..search.calibrate import calibrate as run
-    from ..search.video_set import all_damaged
+    from ..search.adapt import adapt_request
+    from ..search.calibrate import calibrate as measure
+    from ..search.request import SearchRequest
+    from ..search.video_set import damage_lines
+    from ..workflow import open_video_set
 
     models.check_calibratable(model_dir)
-    known = read_related(related) if related else set()
+    known_related = read_related(related) if related else set()
     groups = read_groups(group_file) if group_file else None
     weights = common.load_weights(model_dir)
     line = common.ProgressLine()
     with ExitStack() as stack:
         queries, database = (
-            common.open_collection(stack, side) for side in (query_store, database_store)
+            open_video_set(stack, [common.split_store(store) for store in side])
+            for side in (query_store, database_store)
         )
-        calibration, best = run(
-            queries,
-            database,
-            weights,
-            CompareConfig(
-                similarity_function,
-                query_insets=query_insets,
-                adapt=adapted,
-                checksums=not no_checksums,
-            ),
-            known,
-            gpu_id,
-            lambda done, total: line.show(done, total, "database videos"),
-            model_dir,
-            groups,
-            confidence,
+        request = SearchRequest(queries, database, weights, config.compare, gpu_id=gpu_id)
+        calibration, best = measure(
+            adapt_request(request),
+            related=known_related,
+            groups=groups,
+            confidence=confidence,
+            progress=lambda done, total: line.show(done, total, "database videos"),
+            folder=model_dir,
         )
-        left_out = len(queries) * len(database) - calibration.pairs
     models.calibrate(model_dir, calibration)
+    left_out = len(queries) * len(database) - calibration.pairs
+    _show_calibration(model_dir, calibration, left_out)
+    common.say("highest of them; if one is a copy, list it in --related and calibrate again:")
+    for score, query, video in best:
+        common.say(f"  {score:.3f}  {query}\t{video}")
+    return common.report_damaged(damage_lines(queries, database))
+
+
+def _show_calibration(model_dir: str, calibration: Calibration, left_out: int) -> None:
+    """What was calibrated, and the thresholds of some rates."""
     streams.show(
         f"{model_dir}: calibrated on {calibration.pairs} pairs of {calibration.groups} groups or "
         f"more, {left_out} left out"
@@ -211,9 +213,5 @@ def calibrate(
         if rate >= calibration.rates[-1]:
             streams.show(
                 f"  {calibration.threshold(rate):.3f} for --max_fpr {rate:g}, "
-                f"with confidence {confidence:g}"
+                f"with confidence {calibration.confidence:g}"
             )
-    common.say("highest of them; if one is a copy, list it in --related and calibrate again:")
-    for score, query, video in best:
-        common.say(f"  {score:.3f}  {query}\t{video}")
-    return common.report_damaged(all_damaged(queries, database))

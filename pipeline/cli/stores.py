@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from ..config import DTYPES
 from ..errors import InputError
 from . import common, streams
+
+if TYPE_CHECKING:
+    from ..store import FeatureStore
 
 
 @click.command()
@@ -36,22 +40,31 @@ def info(store: str, ids: bool, failures: bool, as_json: bool) -> None:
             for f in opened.failures.values():
                 streams.show_json({"failure": asdict(f)})
         else:
-            frames = int(opened.lengths.sum())
-            insets = sum(sum(opened.insets(video_id)) for video_id in opened.ids)
-            spec = opened.spec
-            streams.show(f"videos:       {len(opened)} ({len(opened.failures)} failed)")
-            streams.show(f"frames:       {frames - insets} at {spec.fps:g} a second")
-            if spec.insets:
-                streams.show(f"insets:       {insets} pictures within these, by {spec.insets}")
-            streams.show(
-                f"features:     {spec.vectors} vectors a frame x {spec.dims} {opened.encoding}"
-            )
-            streams.show(f"size:         {frames * opened.frame_bytes / 1e6:.1f} MB of features")
-            streams.show(f"model:        {spec.model} ({spec.digest[:16]})")
-            streams.show(f"frames as:    {spec.resize} -> {spec.crop} pixels, {spec.resize_method}")
-            streams.show(f"sampling:     {spec.sampling}{', mirrored' * spec.mirrored}")
-            streams.show(f"fingerprint:  {spec.fingerprint[:16]}")
-            streams.show(f"format:       {opened.format_version}")
+            for name, text in _summary(opened).items():
+                streams.show(f"{name + ':':13} {text}")
+
+
+def _summary(store: FeatureStore) -> dict[str, str]:
+    """What a store holds, by the names of the glossary."""
+    spec, stored_frames = store.spec, int(store.lengths.sum())
+    inset_frames = sum(sum(store.insets(video_id)) for video_id in store.ids)
+    views = f" ({spec.query_descriptors} of them query views)" if spec.query_descriptors else ""
+    lines = {
+        "videos": f"{len(store)} ({len(store.failures)} failed)",
+        "frames": f"{stored_frames - inset_frames}, {spec.fps:g} a second of video",
+        "insets": f"{inset_frames} more frames, of pictures within the picture, by {spec.insets}",
+        "descriptors": f"{spec.descriptors} a frame{views}, {spec.dims} values each, "
+        f"{store.encoding}",
+        "size": f"{stored_frames * store.frame_bytes / 1e6:.1f} MB of features",
+        "model": f"{spec.model} ({spec.digest[:16]})",
+        "frames as": f"{spec.resize} -> {spec.crop} pixels, {spec.resize_method}",
+        "sampling": f"{spec.sampling}{', mirrored' * spec.mirrored}",
+        "fingerprint": spec.fingerprint[:16],
+        "format": str(store.format_version),
+    }
+    if not spec.insets:
+        del lines["insets"]
+    return lines
 
 
 @click.command()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import WHITENINGS, TrainConfig, load_config, override
-from . import common
+from ..config import Config, TrainConfig
+from . import common, options
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
     from ..training.train import TrainReport
 
 
@@ -30,13 +30,9 @@ if TYPE_CHECKING:
 )
 @common.model_dir_option
 @common.config_option
-@click.option("--copies", type=click.IntRange(min=1), help="Copies made of each clip.")
-@click.option("--whitening", type=click.Choice(WHITENINGS), help="Keep it, or fit it anew.")
-@click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of everything by chance.")
-@common.workers_option
 @click.option("--force_head", is_flag=True, help="Write the head even if it does not pay.")
 @common.handled("interrupted; features and finished epochs are kept, the same command goes on")
+@options.settings("train")
 def train(
     video_file: str | None,
     video_dir: str | None,
@@ -44,13 +40,8 @@ def train(
     output_dir: str,
     work_dir: str | None,
     model_dir: str | None,
-    config_file: str | None,
-    copies: int | None,
-    whitening: str | None,
-    epochs: int | None,
-    seed: int | None,
-    workers: int | None,
     force_head: bool,
+    config: Config,
 ) -> int:
     """Train a model on your own videos, without labels.
 
@@ -63,14 +54,6 @@ def train(
 
     refs = common.read_videos(video_file, video_dir, "video")
     held = read_list(validation_file) if validation_file else None
-    config = override(
-        load_config(config_file).train,
-        copies=copies,
-        whitening=whitening,
-        epochs=epochs,
-        seed=seed,
-        workers=workers,
-    )
     target = common.check_model_target(output_dir)
     start = common.load_weights(model_dir)
     # Several lists are worked through: each has a line of its own.
@@ -83,13 +66,15 @@ def train(
         refs,
         held,
         start,
-        config,
+        config.train,
         Path(work_dir or f"{target}.training"),  # a Path drops a slash at the end
         force_head,
         common.say,
         progress,
     )
-    native.write(described(report, start, config), target, common.backbone_dtype(report.weights))
+    native.write(
+        described(report, start, config.train), target, common.backbone_dtype(report.weights)
+    )
     common.report_failures(report.failures, "could not be used")
     common.say(f"{target}: {_summary(report)}; log: {report.folder / 'log.jsonl'}")
     if report.whitening != "keep":
@@ -100,7 +85,7 @@ def train(
     return common.PARTIAL_FAILURE if report.failures or unreadable else 0
 
 
-def described(report: TrainReport, start: ModelWeights, config: TrainConfig) -> ModelWeights:
+def described(report: TrainReport, start: Model, config: TrainConfig) -> Model:
     """The model with the texts that tell where it comes from."""
     parts = {"keep": "", "pca": "PCA whitening, ", "paired": "paired whitening, "}
     what = parts[report.whitening]

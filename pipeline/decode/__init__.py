@@ -1,7 +1,7 @@
-"""Many videos at once, each in a decoding process that may crash or hang without harm.
+"""Decodes many videos at once, in processes that may crash or hang without harm to the run.
 
-`pool` keeps the processes at work and hands out `events`; `worker` is what runs inside them,
-`wire` how the two talk.
+`pool` keeps the processes busy and yields `events`. `worker` runs inside a process, and `protocol`
+is the format of the messages between the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The queue between the pool's threads and its consumer, bounded by bytes, never a dead end."""
+"""The queue between the pool's threads and its consumer; bounded by bytes, free of deadlocks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from collections import deque
 from .events import DecodeStats, Ended, Event, Frames
 
 
-class Outbox:
-    """Events of all videos; `get` ends when every producer has left and all is taken.
+class EventQueue:
+    """Queues the events of all videos.
+
+    `get` returns None when every producer has left and the queue is empty.
 
     Args:
-        producers: threads that will call `put`, and `leave` once.
-        stats: kept up to date with what passes.
+        producers: number of threads that call `put`, and `leave` once.
+        stats: updated with every event.
     """
 
     def __init__(self, producers: int, stats: DecodeStats) -> None:
-        self._changed = threading.Condition()  # of a lock that its holder may take again
+        self._changed = threading.Condition()  # its lock is reentrant
         self._events: deque[Event] = deque()
         self._producers = producers
         self._error: BaseException | None = None
@@ -28,15 +30,15 @@ class Outbox:
 
     @property
     def closed(self) -> bool:
-        """The consumer wants no more."""
+        """Whether the consumer wants no more events."""
         return self._closed
 
     def put(self, event: Event) -> None:
-        """Add an event; waits while too many bytes are queued, but not once it is closed."""
+        """Add an event; waits while too many bytes are queued, unless the queue is closed."""
         size = _size(event)
         begin = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._room(size))
+            self._changed.wait_for(lambda: self._closed or self._has_room(size))
             self._stats.blocked_seconds += self._integrate() - begin
             if not self._closed:
                 self._events.append(event)
@@ -44,20 +46,20 @@ class Outbox:
                 self._changed.notify_all()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Until `get` has something to tell; False if that takes longer."""
+        """Wait until `get` can return; False if that takes longer than `seconds`."""
         begin = time.monotonic()
         with self._changed:
-            told = self._changed.wait_for(
+            ready = self._changed.wait_for(
                 lambda: self._events or self._closed or not self._producers, seconds
             )
             self._stats.starved_seconds += self._integrate() - begin
-            return bool(told)
+            return bool(ready)
 
     def get(self) -> Event | None:
-        """The next event; None at the end.
+        """Take the next event; None at the end.
 
         Raises:
-            BaseException: what a producer reported with `fail`.
+            BaseException: the error that a producer passed to `fail`.
         """
         with self._changed:
             self.wait()
@@ -71,27 +73,27 @@ class Outbox:
             return event
 
     def fail(self, error: BaseException) -> None:
-        """The whole run cannot go on; the consumer gets the error next."""
+        """End the run: the consumer gets the error next."""
         with self._changed:
             if not self._closed:
                 self._error = error
         self.close()
 
     def add_costs(self, cpu_seconds: float, video_seconds: float, on_device: bool) -> None:
-        """Count a video's cost and length in the statistics, and who decoded it."""
+        """Add the cost and length of a video to the statistics."""
         with self._changed:
             self._stats.cpu_seconds += cpu_seconds
             self._stats.video_seconds += video_seconds
             self._stats.on_device += on_device
 
     def leave(self) -> None:
-        """A producer is done."""
+        """Record that a producer is finished."""
         with self._changed:
             self._producers -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Drop everything; nobody waits any more."""
+        """Drop all events and wake all waiting threads."""
         with self._changed:
             self._closed = True
             self._events.clear()
@@ -99,12 +101,12 @@ class Outbox:
             self._changed.notify_all()
 
     def _integrate(self) -> float:
-        """Sum up how full it was until now; returns the time."""
+        """Integrate the queued bytes up to now; returns the time."""
         before, self._now = self._now, time.monotonic()
         self._stats.queued_byte_seconds += self._stats.queued_bytes * (self._now - before)
         return self._now
 
-    def _room(self, size: int) -> bool:
+    def _has_room(self, size: int) -> bool:
         queued = self._stats.queued_bytes
         return not size or not queued or queued + size <= self._stats.capacity_bytes
 

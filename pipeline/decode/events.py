@@ -1,8 +1,11 @@
-"""What the pool tells about the videos it decodes. `index` is a video's place in the list."""
+"""Events of the pool about the videos that it decodes, and its statistics.
+
+`index` is the position of a video in the list.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from ..records import Failure, SourceInfo
 
 @dataclass(frozen=True)
 class Started:
-    """The first frame of a video is out; comes once, before its `Frames`."""
+    """The first frame of a video was decoded; comes once, before its `Frames`."""
 
     index: int
     source: SourceInfo
@@ -19,27 +22,29 @@ class Started:
 
 @dataclass(frozen=True)
 class Frames:
-    """The next sampled frames of a video, or of a picture within its picture.
+    """The next sampled frames of a video, or of one of its insets.
 
     Attributes:
+        index: position of the video in the list.
         seconds: [n] float64 since the first frame, ascending.
         images: uint8 RGB [n, crop, crop, 3].
-        inset: 0 for the video itself, else which of its insets, see `video.pip.detector`.
+        inset: 0 for the video itself, else the number of its inset, see `video.pip.detector`.
     """
 
     index: int
     seconds: np.ndarray
-    images: np.ndarray
+    images: np.ndarray = field(repr=False)
     inset: int = 0
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Nothing more comes of this video; comes exactly once for each.
+    """The video is finished; comes exactly once for each video.
 
     Attributes:
-        note: empty, or what was wrong with a video that is good enough to keep.
-        failure: None, or why it must be given up, with whatever frames it had.
+        index: position of the video in the list.
+        note: empty, or what is wrong with a usable video.
+        failure: None, or why the video cannot be used; its frames so far are void.
     """
 
     index: int
@@ -55,16 +60,19 @@ class DecodeStats:
     """Counts so far, for progress and timing reports.
 
     Attributes:
-        videos: ended, failed ones included; failed: of these; on_device: of these, decoded
-            by a device.
-        frames: sampled frames handed out; insets: pictures within them, besides.
-        video_seconds: length of what was decoded.
-        cpu_seconds: processor time of the decoding processes.
-        blocked_seconds: time that processes waited for the consumer, summed over them.
-        starved_seconds: time that the consumer waited for frames.
-        queued_bytes: frames ready and not yet taken; capacity_bytes: the most there may be;
-            queued_byte_seconds: the first summed over time.
-        workers: decoding processes at most.
+        videos: number of videos that ended, failed ones included.
+        failed: number of videos that failed.
+        on_device: number of videos that a device decoded.
+        frames: number of sampled frames yielded, without insets.
+        insets: number of sampled frames of insets yielded.
+        video_seconds: length of the decoded videos in seconds.
+        cpu_seconds: processor seconds of the decoding processes.
+        blocked_seconds: seconds that processes waited for the consumer, summed over processes.
+        starved_seconds: seconds that the consumer waited for frames.
+        queued_bytes: bytes of frames that wait in the queue.
+        capacity_bytes: largest number of these bytes.
+        queued_byte_seconds: integral of `queued_bytes` over time.
+        workers: largest number of decoding processes.
     """
 
     videos: int = 0

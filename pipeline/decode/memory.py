@@ -1,4 +1,4 @@
-"""How much memory a decoding process may take, and whether that was too little."""
+"""Limits the memory of a decoding process, and recognises errors of that limit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ except ImportError:  # Windows has no such limits
 
 
 def limit_memory(megabytes: int) -> None:
-    """Let this process have so many MiB of memory of its own; 0 for no limit.
+    """Limit the memory of this process.
 
-    What it writes to is counted (RLIMIT_DATA), not its address space: drivers of devices and
-    threads reserve much of that and use little. Systems without such a limit go on without.
+    Memory that the process writes to is counted (RLIMIT_DATA), not its address space: drivers of
+    devices and threads reserve much address space and use little. Systems without such limits have
+    no limit.
+
+    Args:
+        megabytes: limit in MiB; 0 for none.
     """
     if resource is None or not megabytes:
         return
@@ -31,5 +35,5 @@ def limit_memory(megabytes: int) -> None:
 
 
 def is_out_of_memory(error: VideoError) -> bool:
-    """A video failed as memory could not be had."""
+    """Tell whether a video failed because memory ran out."""
     return isinstance(error.__cause__, MemoryError) or os.strerror(errno.ENOMEM) in error.detail

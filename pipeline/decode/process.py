@@ -1,4 +1,4 @@
-"""One decoding process as the pool sees it: start, talk, notice its death, end it."""
+"""One decoding process, seen from the pool: starts it, exchanges messages, detects its end."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..scratch import scratch_file
 from .protocol import Kind, receive
 
 _START = f"from {__package__}.worker import main; main()"
-START_SECONDS = 120.0  # allowed for its imports, which may come over a network
+START_SECONDS = 120.0  # for its imports, which may come over a network
 
 
-class ChildDiedError(Exception):
-    """The process ended, or was ended, in the middle of its work.
+class ProcessDiedError(Exception):
+    """A decoding process ended, or was killed, during its work.
 
     Args:
-        reason: decoder_crashed, decoder_stalled, or too_large as its memory ran out.
-        detail: how it ended.
+        reason: decoder_crashed, decoder_stalled, or too_large if its memory ran out.
+        detail: how the process ended.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -33,18 +33,18 @@ class ChildDiedError(Exception):
         self.reason, self.detail = reason, detail
 
 
-class Child:
+class DecodeProcess:
     """A running decoding process; starting it does not wait for its imports.
 
     Attributes:
-        jobs: that it was given.
+        jobs: number of jobs sent to it.
 
     Raises:
-        PipelineError: the system starts no more processes, or has no temporary folder.
+        PipelineError: the system cannot start another process, or has no temporary folder.
     """
 
     def __init__(self) -> None:
-        # A file, not a pipe: nobody reads it while the process lives, and it never blocks.
+        # A file, not a pipe: nothing reads it while the process runs, and it never blocks.
         self._stderr: IO[bytes] = scratch_file()
         try:
             self._process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Child:
             ) from error
         self._lock = threading.Lock()
         self._waiting_since: float | None = None
-        self._waited = 0.0  # seconds of that in which both processes could work
+        self._waited = 0.0  # seconds of the wait in which both processes could run
         self._stalled = 0.0
         self._ready = False
         self.jobs = 0
@@ -72,17 +72,17 @@ class Child:
         return self._process.pid
 
     def wait_ready(self) -> None:
-        """Block until it can take jobs.
+        """Wait until the process can take jobs.
 
         Raises:
-            ChildDiedError: it ended; with its own last words.
+            ChildDiedError: the process ended; with the last line of its error output.
         """
         kind, _, _ = self.receive()
         assert kind is Kind.READY
         self._ready = True
 
-    def give(self, job: dict[str, Any]) -> None:
-        """Hand over a job; a process that is gone is noticed by the next `receive`."""
+    def send_job(self, job: dict[str, Any]) -> None:
+        """Send a job; if the process has ended, the next `receive` raises."""
         self.jobs += 1
         stdin = cast(BinaryIO, self._process.stdin)
         with contextlib.suppress(OSError):
@@ -90,7 +90,7 @@ class Child:
             stdin.flush()
 
     def receive(self) -> tuple[Kind, dict[str, Any], bytearray]:
-        """The next message.
+        """Wait for the next message.
 
         Raises:
             ChildDiedError: there will be none.
@@ -104,14 +104,14 @@ class Child:
         with self._lock:
             self._waiting_since = None
         if message is None or self._stalled:
-            raise self._death()
+            raise self._death_error()
         return message
 
     def kill_if_stalled(self, seconds: float, beat: float) -> None:
-        """End it if a `receive` has waited that long; called from another thread, again and again.
+        """Kill the process if a `receive` waits for too long; another thread calls this regularly.
 
         Args:
-            seconds: that it may take.
+            seconds: longest time that a `receive` may wait.
             beat: seconds between two calls while this process is not suspended.
         """
         with self._lock:
@@ -124,29 +124,29 @@ class Child:
                 self._process.kill()
 
     def running(self) -> bool:
-        """False once it has ended."""
+        """Tell whether the process still runs."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it now; the thread in `receive` notices."""
+        """Kill the process; the thread in `receive` gets an error."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it and release everything; may be called again."""
-        # It holds nothing that needs saving, so there is nothing to wait for.
+        """Kill the process and release all its resources; may be called again."""
+        # The process has nothing to save, so there is nothing to wait for.
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._stderr):
             with contextlib.suppress(OSError):  # unsent bytes for a dead process
                 cast(IO[bytes], stream).close()
 
-    def _death(self) -> ChildDiedError:
+    def _death_error(self) -> ProcessDiedError:
         if self._stalled:
-            return ChildDiedError("decoder_stalled", f"no progress for {self._stalled:g} s")
-        self._process.kill()  # if it only closed its output
+            return ProcessDiedError("decoder_stalled", f"no progress for {self._stalled:g} s")
+        self._process.kill()  # in case it only closed its output
         code = self._process.wait()
         how = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
-        return ChildDiedError(
+        return ProcessDiedError(
             "decoder_crashed", f"decoding process ended {how}{self._last_words()}"
         )
 
@@ -158,7 +158,7 @@ class Child:
 
 
 def _is_suspended(pid: int) -> bool:
-    """A process was told to stop, and not yet to go on; False where the system does not tell."""
+    """Tell whether a process is suspended (SIGSTOP); False where the system does not say."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")

@@ -1,7 +1,7 @@
-"""Messages between the pool and its processes: a header, a little JSON, raw array bytes.
+"""The format of messages between the pool and its processes: header, JSON, raw bytes of arrays.
 
-Pipes and plain bytes rather than `multiprocessing`: a pool can then be started from any script,
-also one without an `if __name__` guard, and nothing of the parent is copied or imported again.
+Pipes replace `multiprocessing`, so that any script can start a pool, also one without an
+`if __name__` guard, and nothing of the parent process is copied or imported again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _HEADER = struct.Struct("<BIQ")  # kind, bytes of JSON, bytes of data
 
 
 class Kind(IntEnum):
-    """What a process tells."""
+    """Kinds of messages from a process."""
 
     READY = 1  # imports done
-    ALIVE = 2  # still at it, nothing to show
+    ALIVE = 2  # still at work
     STARTED = 3  # {"source": {...}}
     FRAMES = 4  # {"shape": [n, H, W, 3], "inset"}, data: float64 [n], then uint8 of that shape
     # {"note", "reason", "detail", "out_of_memory", "on_device", "cpu_seconds", "video_seconds"}
@@ -28,10 +28,10 @@ class Kind(IntEnum):
 
 
 def send(stream: BinaryIO, kind: Kind, meta: dict[str, Any], *arrays: np.ndarray) -> None:
-    """Write one message; blocks while the reader is behind.
+    """Write one message; waits while the pipe is full.
 
     Raises:
-        OSError: the reader is gone.
+        OSError: the reader has closed the pipe.
     """
     text = json.dumps(meta).encode()
     views = [np.ascontiguousarray(array).data.cast("B") for array in arrays]
@@ -42,10 +42,10 @@ def send(stream: BinaryIO, kind: Kind, meta: dict[str, Any], *arrays: np.ndarray
 
 
 def receive(stream: BinaryIO) -> tuple[Kind, dict[str, Any], bytearray]:
-    """Read one message; blocks until it is there.
+    """Read one message; waits for it.
 
     Raises:
-        EOFError: the writer is gone, also in the middle of a message.
+        EOFError: the writer has closed the pipe, perhaps in the middle of a message.
     """
     kind, text_size, data_size = _HEADER.unpack(_exactly(stream, _HEADER.size))
     meta = json.loads(_exactly(stream, text_size))
@@ -53,7 +53,7 @@ def receive(stream: BinaryIO) -> tuple[Kind, dict[str, Any], bytearray]:
 
 
 def unpack_frames(meta: dict[str, Any], data: bytearray) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds float64 [n] and images uint8 [n, H, W, 3] of a FRAMES message, without a copy."""
+    """Read seconds float64 [n] and images uint8 [n, H, W, 3] of a FRAMES message; no copy."""
     shape = tuple(meta["shape"])
     seconds = np.frombuffer(data, np.float64, count=shape[0])
     return seconds, np.frombuffer(data, np.uint8, offset=seconds.nbytes).reshape(shape)

@@ -1,6 +1,6 @@
-"""What runs inside a decoding process: jobs come on standard input, messages go out.
+"""Runs inside a decoding process: reads jobs from standard input and writes messages.
 
-Imports numpy, `av` and light modules only. When the pool's process ends in whatever way, standard
+It imports numpy, `av` and light modules only. When the pool's process ends in any way, standard
 input closes and this process ends at once, also in the middle of a video.
 """
 
@@ -20,23 +20,23 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import VideoError
-from ..records import Preprocess
+from ..records import InsetRule, Preprocess
 from .memory import is_out_of_memory, limit_memory
 from .protocol import Kind, send
 
 CHUNK_FRAMES = 32
 CHUNK_BYTES = 8 << 20
-SEND_SECONDS = 1.0  # at least so often a sign of life
+SEND_SECONDS = 1.0  # longest time between two messages
 
 
 def main() -> None:
     """Decode the jobs on standard input, one JSON line each, until it closes."""
-    # What stops all processes of a group is the pool's to handle: a process that dies of it first
-    # would make a failure of its video.
+    # The pool handles signals to the whole process group: a process that died of one first would
+    # record its video as failed.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # Whatever a library prints must not end up between the messages.
+    # The output of libraries must not get between the messages.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -45,31 +45,31 @@ def main() -> None:
     try:
         send(out, Kind.READY, {})
         while True:
-            decode(jobs.get(), out)
+            decode_video(jobs.get(), out)
     except OSError:  # the pool is gone
         os._exit(0)
 
 
-def decode(job: dict[str, Any], out: BinaryIO) -> None:
-    """Decode one video and tell all about it; the last message is ENDED whatever happens.
+def decode_video(job: dict[str, Any], out: BinaryIO) -> None:
+    """Decode one video and send its messages; the last one is always ENDED.
 
     Raises:
-        OSError: the pool is gone.
+        OSError: the pool has closed the pipe.
     """
     limit_memory(job["memory_mb"])
-    outbox = _Outbox(out, job["idle_seconds"])
+    sender = _MessageSender(out, job["idle_seconds"])
     begin = time.process_time()
     end: dict[str, Any] = {"note": "", "reason": None, "detail": "", "on_device": False}
     end["out_of_memory"] = False
     try:
-        decoder = _decoder(job, outbox)
-        finder = _inset_finder(job)
+        decoder = _open_decoder(job, sender)
+        detector = _inset_detector(job)
         for seconds, image in decoder:
-            outbox.start(decoder.source)
-            outbox.add(seconds, image)
-            outbox.add_insets(finder.add(seconds, image))
-        outbox.flush()
-        outbox.add_insets(finder.flush())
+            sender.start(decoder.source)
+            sender.add(seconds, image)
+            sender.add_insets(detector.add(seconds, image))
+        sender.flush()
+        sender.add_insets(detector.flush())
         end |= {"note": decoder.note, "on_device": decoder.on_device}
     except VideoError as error:
         end |= {"reason": error.reason, "detail": error.detail}
@@ -83,7 +83,7 @@ def decode(job: dict[str, Any], out: BinaryIO) -> None:
         detail = f"unexpected {type(error).__name__}: {error}"
         end |= {"reason": "decoder_crashed", "detail": detail}
     end["cpu_seconds"] = time.process_time() - begin
-    end["video_seconds"] = outbox.last_seconds
+    end["video_seconds"] = sender.last_seconds
     send(out, Kind.ENDED, end)
 
 
@@ -93,11 +93,11 @@ def _out_of_memory(job: dict[str, Any], detail: str) -> dict[str, Any]:
 
 
 class _PoolGoneError(OSError):
-    """Told apart from the errors that a video's own file may raise."""
+    """The pool has closed the pipe; differs from errors of the video's own file."""
 
 
-class _Outbox:
-    """Collects a video's frames into messages and gives signs of life between them."""
+class _MessageSender:
+    """Collects a video's frames in messages and sends ALIVE messages between them."""
 
     def __init__(self, stream: BinaryIO, idle_seconds: float) -> None:
         self._stream = stream
@@ -118,11 +118,11 @@ class _Outbox:
         self._images.append(image)
         self.last_seconds, self._busy = seconds, time.process_time()
         full = len(self._images) >= CHUNK_FRAMES or len(self._images) * image.nbytes >= CHUNK_BYTES
-        if full or self._due():
+        if full or self._is_due():
             self.flush()
 
     def tick(self) -> None:
-        if self._due():
+        if self._is_due():
             if time.process_time() - self._busy > self._idle_seconds:
                 limit = f"{self._idle_seconds:g} s of processor time (idle_seconds)"
                 raise VideoError("decoder_stalled", f"no new sample in {limit}")
@@ -141,7 +141,7 @@ class _Outbox:
     def _send_frames(self, seconds: np.ndarray, images: np.ndarray, inset: int) -> None:
         self._send(Kind.FRAMES, {"shape": images.shape, "inset": inset}, seconds, images)
 
-    def _due(self) -> bool:
+    def _is_due(self) -> bool:
         return time.monotonic() - self._sent > SEND_SECONDS
 
     def _send(self, kind: Kind, meta: dict[str, Any], *arrays: np.ndarray) -> None:
@@ -152,21 +152,21 @@ class _Outbox:
         self._sent = time.monotonic()
 
 
-def _decoder(job: dict[str, Any], outbox: _Outbox) -> Any:
+def _open_decoder(job: dict[str, Any], sender: _MessageSender) -> Any:
     module, _, name = job["decoder"].partition(":")
-    make = getattr(importlib.import_module(module), name)
-    return make(
+    decoder_class = getattr(importlib.import_module(module), name)
+    return decoder_class(
         job["path"],
         Preprocess(**job["preprocess"]),
         job["fps"],
-        tick=outbox.tick,
-        **job["how"],
+        tick=sender.tick,
+        **job["settings"],
     )
 
 
-def _inset_finder(job: dict[str, Any]) -> Any:
-    insets = importlib.import_module("...video.pip.detector", __name__)
-    return insets.InsetFinder(job["insets"])
+def _inset_detector(job: dict[str, Any]) -> Any:
+    detector = importlib.import_module("...video.pip.detector", __name__)
+    return detector.InsetDetector(InsetRule.parse(job["insets"]))
 
 
 def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -1,11 +1,11 @@
-"""Frames of many videos -> batches that cross video boundaries, all but the last full; pure.
+"""Collects frames of many videos in batches; all but the last batch are full.
 
-The network has no half-empty runs: a video of 3 frames shares its batch with its neighbours.
+Batches cross video boundaries: a video of 3 frames shares its batch with its neighbours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,10 +15,10 @@ class Slot:
     """A run of consecutive frames of one video inside a batch.
 
     Attributes:
-        index: which video, its place in the list of those being worked on.
-        count: frames of it, at least 1.
-        seconds: [count] float64, their times.
-        inset: 0 for frames of the video itself, else which of its insets they are.
+        index: position of the video in the list of videos to decode.
+        count: number of frames, at least 1.
+        seconds: [count] float64, times of the frames.
+        inset: 0 for frames of the video itself, else the number of its inset.
     """
 
     index: int
@@ -29,24 +29,24 @@ class Slot:
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """What the network gets in one run.
+    """Input of one run of the network.
 
     Attributes:
         images: uint8 [B, H, W, 3]; rows from `valid` on are zero.
-        slots: whose the first `valid` rows are, in order; their counts sum to `valid`.
-        valid: rows that hold a frame, 1 to B; less than B only in the last batch.
+        slots: the videos of the first `valid` rows, in order; their counts sum to `valid`.
+        valid: number of rows with a frame, 1 to B; less than B only in the last batch.
     """
 
-    images: np.ndarray
+    images: np.ndarray = field(repr=False)
     slots: tuple[Slot, ...]
     valid: int
 
 
 class Batcher:
-    """Collects frames; within each video their order is kept.
+    """Collects frames; the frames of a video stay in order.
 
     Args:
-        size: B, frames a batch.
+        size: B, frames per batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -60,17 +60,16 @@ class Batcher:
     def add(
         self, index: int, seconds: np.ndarray, images: np.ndarray, inset: int = 0
     ) -> list[FrameBatch]:
-        """Take frames of one video; returns the batches they complete.
+        """Take frames of one video; returns the batches that they complete.
 
         Args:
-            index: the video.
+            index: position of the video in the list.
             seconds: [n] float64.
-            images: uint8 [n, H, W, 3]; copied, so the caller may reuse the memory. H and W are
-                the same in every call.
-            inset: 0, or which of its insets they are.
+            images: uint8 [n, H, W, 3], copied. H and W are the same in every call.
+            inset: 0, or the number of the inset.
 
         Raises:
-            ValueError: the frames have another size than those before, or n differs.
+            ValueError: the frames have another size than before, or the two n differ.
         """
         self._check(seconds, images)
         done, batches = 0, []
@@ -88,7 +87,7 @@ class Batcher:
         return batches
 
     def flush(self) -> list[FrameBatch]:
-        """The last batch, padded with zeros; empty if no frame waits."""
+        """Return the last batch, padded with zeros; none if no frame waits."""
         if not self._filled:
             return []
         assert self._images is not None

@@ -1,8 +1,8 @@
-"""Is a listed file the one that is stored under its id? Told by path, size and modification time.
+"""Tells whether a listed file is the one stored under its id, by path, size and time.
 
-A collection may move to another disk, and copying may change times; a file of the same name and
-size elsewhere is still taken for the same. Cameras give the same names again and again, so a file
-of another folder and another size is not.
+A collection may move to another disk, and copying may change times; so a file of the same name and
+size in another folder counts as the same. Cameras reuse file names; so a file of another size in
+another folder does not.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 import time
 from typing import BinaryIO
 
-from ..inputs import printable
+from ..inputs import printable_path
 from ..records import SourceInfo
 
-State = tuple[int, int]  # size in bytes, modification time in nanoseconds
+FileState = tuple[int, int]  # size in bytes, modification time in nanoseconds
 
-# What copies cut times down to, in nanoseconds: file systems and archives keep no more.
+# Steps of file times in nanoseconds; file systems and archives round down to these.
 _GRAINS = (100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
 _SAMPLE = 1 << 16  # bytes compared at the start, in the middle and at the end
 
@@ -26,42 +26,42 @@ _SAMPLE = 1 << 16  # bytes compared at the start, in the middle and at the end
 class Identity(enum.Enum):
     """How a listed file relates to the stored one."""
 
-    SAME = enum.auto()  # size and time are equal, or one of the two cannot be looked at
+    SAME = enum.auto()  # size and time are equal, or one of the files cannot be inspected
     MOVED = enum.auto()  # same name and size in another folder, but another time
     CHANGED = enum.auto()  # another size or time in the same folder
     OTHER = enum.auto()  # another size, time or name, and in another folder
 
 
-def state_of(path: str) -> State | None:
-    """Size and time of a file; None if it is not there, or cannot be looked at."""
+def file_state(path: str) -> FileState | None:
+    """Read size and time of a file; None if it is missing or cannot be inspected."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError):  # the second: a name that no file can have here
+    except (OSError, ValueError):  # ValueError: no file can have this name here
         return None
     return status.st_size, status.st_mtime_ns
 
 
 def identity(path: str, stored: SourceInfo) -> Identity:
-    """Whether the file at `path` is the one that `stored` tells of.
+    """Tell whether the file at `path` is the stored one.
 
-    A file that is not there is taken as the same: a disk may be offline.
+    A missing file counts as the same: its disk may be offline.
     """
-    state = state_of(path)
-    if state is None or same_state(state, stored):
+    state = file_state(path)
+    if state is None or is_same_state(state, stored):
         return Identity.SAME
     if _in_same_folder(path, stored.path):
         return Identity.CHANGED
     if (
         state[0] == stored.size
-        and not other_name(path, stored)
-        and not _unlike_the_stored(path, stored)
+        and not has_other_name(path, stored)
+        and not _content_differs(path, stored)
     ):
         return Identity.MOVED
     return Identity.OTHER
 
 
-def same_state(state: State, stored: SourceInfo) -> bool:
-    """Whether size and time are those stored; what a store does not know is no difference."""
+def is_same_state(state: FileState, stored: SourceInfo) -> bool:
+    """Tell whether size and time are as stored; unknown values count as equal."""
     if stored.size < 0:
         return True
     return state[0] == stored.size and (
@@ -69,48 +69,51 @@ def same_state(state: State, stored: SourceInfo) -> bool:
     )
 
 
-def other_name(path: str, stored: SourceInfo) -> bool:
-    """Whether the two files have different names, whatever their folders."""
-    return ntpath.basename(stored.path) != ntpath.basename(printable(path))
+def has_other_name(path: str, stored: SourceInfo) -> bool:
+    """Tell whether the two files have different names, whatever their folders."""
+    return ntpath.basename(stored.path) != ntpath.basename(printable_path(path))
 
 
-def difference(path: str, stored: SourceInfo) -> str:
-    """One line that names both files, with size and time."""
-    state = state_of(path) or (-1, 0)
-    here = printable(path)
+def describe_difference(path: str, stored: SourceInfo) -> str:
+    """Describe both files in one line, with size and time."""
+    state = file_state(path) or (-1, 0)
+    here = printable_path(path)
     there = "" if os.path.abspath(here) == os.path.abspath(stored.path) else f"{stored.path}, "
-    here = os.path.abspath(here)  # as the stored one is
-    return f"{here} has {_told(state)}; stored from {there}{_told((stored.size, stored.mtime_ns))}"
+    here = os.path.abspath(here)  # as the stored path is
+    before = _describe_state((stored.size, stored.mtime_ns))
+    return f"{here} has {_describe_state(state)}; stored from {there}{before}"
 
 
-def _told(state: State) -> str:
+def _describe_state(state: FileState) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state[1] // 1_000_000_000))
     return f"{state[0]:,} bytes of {when}"
 
 
 def _same_time(first: int, second: int) -> bool:
-    """Equal, or one is the other cut down to what a file system or an archive keeps."""
+    """Tell whether two times are equal, or equal after rounding down by a file system."""
     low, high = sorted((first, second))
     return low == high or any(low == high - high % grain for grain in _GRAINS)
 
 
 def _in_same_folder(path: str, stored: str) -> bool:
-    here, there = os.path.abspath(printable(path)), os.path.abspath(stored)
+    here, there = os.path.abspath(printable_path(path)), os.path.abspath(stored)
     if os.path.dirname(here) == os.path.dirname(there):
         return True
     try:
-        return os.path.samefile(path, there)  # the same folder by another name, as through a link
+        return os.path.samefile(
+            path, there
+        )  # the same folder under another name, as through a link
     except (OSError, ValueError):
         return False
 
 
-def _unlike_the_stored(path: str, stored: SourceInfo) -> bool:
-    """Whether the stored file is still where it was, and its content is another one.
+def _content_differs(path: str, stored: SourceInfo) -> bool:
+    """Tell whether the stored file is still in place and has other content.
 
-    Some cameras write files of one fixed size, under the same names on every card.
+    Some cameras write files of one fixed size, with the same names on every card.
     """
-    first = state_of(stored.path)
-    if first is None or not same_state(first, stored):
+    first = file_state(stored.path)
+    if first is None or not is_same_state(first, stored):
         return False
     try:
         with open(path, "rb") as here, open(stored.path, "rb") as there:
@@ -120,8 +123,8 @@ def _unlike_the_stored(path: str, stored: SourceInfo) -> bool:
 
 
 def _samples(file: BinaryIO, size: int) -> list[bytes]:
-    found = []
+    samples = []
     for start in (0, size // 2, max(0, size - _SAMPLE)):
         file.seek(start)
-        found.append(file.read(_SAMPLE))
-    return found
+        samples.append(file.read(_SAMPLE))
+    return samples

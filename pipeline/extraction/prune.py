@@ -1,8 +1,8 @@
-"""Which entries of a store have lost their file. A disk that is offline is no loss.
+"""Finds entries of a store whose file is gone. A file on an offline disk is not gone.
 
-A file counts as gone only if there is evidence that its disk is there: another stored file is
-there below the same top folder of the collection, and below the nearest folder that still exists,
-on the same device. An unmounted disk leaves an empty folder, or none, and no stored file below it.
+A file counts as gone only with evidence that its disk is present: another stored file exists below
+the same top folder of the collection, and below the nearest folder that still exists, on the same
+device. An unmounted disk leaves an empty folder, or none, and no stored file below it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 _GONE = (errno.ENOENT, errno.ENOTDIR)
-_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")  # see `inputs.printable`
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")  # see `inputs.printable_path`
 
 
 @dataclass
 class Losses:
-    """Entries by what became of their file.
+    """The state of the file of each entry.
 
     Attributes:
-        present: how many files are there.
-        gone: id -> path, of files that are gone from a disk that is there.
+        present: number of files that exist.
+        gone: id -> path, of files that are gone from a disk that is present.
         offline: top folder of the collection -> ids of files below it whose disk may be offline.
-        unknown: id -> why, of files that cannot be looked at.
-        relative: how many paths are relative, and so start at the current directory.
+        unknown: id -> why, of files that cannot be inspected.
+        relative: number of relative paths, which start at the current directory.
     """
 
     present: int = 0
@@ -39,10 +39,11 @@ class Losses:
 
 
 def find_losses(entries: Iterable[tuple[str, str]], gone_folders: Iterable[str] = ()) -> Losses:
-    """Look for the file of every (id, path).
+    """Look for the file of every entry.
 
     Args:
-        gone_folders: what is missing below these is gone, without evidence.
+        entries: (id, path) of stored videos.
+        gone_folders: files that are missing below these count as gone without evidence.
     """
     losses = Losses()
     absent: list[tuple[str, str]] = []
@@ -56,7 +57,7 @@ def find_losses(entries: Iterable[tuple[str, str]], gone_folders: Iterable[str] 
             continue
         folders.add(os.path.dirname(os.path.abspath(path)))
         try:
-            status = _look_at(path)
+            status = _file_status(path)
         except (OSError, ValueError) as error:
             losses.unknown[video_id] = f"{path}: {getattr(error, 'strerror', None) or error}"
             continue
@@ -64,15 +65,15 @@ def find_losses(entries: Iterable[tuple[str, str]], gone_folders: Iterable[str] 
             absent.append((video_id, os.path.abspath(path)))
         else:
             losses.present += 1
-            _note_device(os.path.abspath(path), status.st_dev, devices)
+            _record_device(os.path.abspath(path), status.st_dev, devices)
     common = _common_folder(folders)
-    given = [os.path.abspath(folder) + os.sep for folder in gone_folders]
+    prefixes = [os.path.abspath(folder) + os.sep for folder in gone_folders]
     nearest = lru_cache(1 << 16)(_nearest_folder)
     for video_id, path in absent:
         folder = nearest(os.path.dirname(path))
         top = _top_folder(path, common)
-        there = folder and top in devices and _device(folder) in devices.get(folder, ())
-        if there or any(path.startswith(folder) for folder in given):
+        is_gone = folder and top in devices and _device(folder) in devices.get(folder, ())
+        if is_gone or any(path.startswith(folder) for folder in prefixes):
             losses.gone[video_id] = path
         else:
             losses.offline.setdefault(top, []).append(video_id)
@@ -80,7 +81,7 @@ def find_losses(entries: Iterable[tuple[str, str]], gone_folders: Iterable[str] 
 
 
 def _common_folder(folders: set[str]) -> str:
-    """That all files are below; empty if there is none."""
+    """Find the folder that all files are below; empty if there is none."""
     try:
         return os.path.commonpath(folders) if folders else ""
     except ValueError:  # several drives
@@ -88,20 +89,20 @@ def _common_folder(folders: set[str]) -> str:
 
 
 def _top_folder(path: str, common: str) -> str:
-    """The folder right below the common one that a file is in, or the common one."""
+    """Find the folder of a file right below the common one, or the common one itself."""
     name, _, rest = path.removeprefix(common).lstrip(os.sep).partition(os.sep)
     return os.path.join(common, name) if rest else common
 
 
-def _look_at(path: str) -> os.stat_result | None:
-    """None if it is gone.
+def _file_status(path: str) -> os.stat_result | None:
+    """Read the status of a file; None if it is gone.
 
     Raises:
-        OSError: it cannot be told, as of a link to a file that is gone: its disk may be offline.
+        OSError: its state is unknown, as for a link to a missing file, whose disk may be offline.
     """
     names = [os.fsencode(path)]
     if _ESCAPE.search(names[0]):  # the name was no text, or looked so
-        names.append(_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), names[0]))
+        names.append(_ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), names[0]))
     for name in names:
         try:
             return os.stat(name)
@@ -113,19 +114,22 @@ def _look_at(path: str) -> os.stat_result | None:
     return None
 
 
-def _note_device(path: str, device: int, devices: dict[str, set[int]]) -> None:
-    """For every folder above a file that is there, up to one that is known."""
+def _record_device(path: str, device: int, devices: dict[str, set[int]]) -> None:
+    """Record the device of a file for every folder above it, up to a recorded one."""
     while (folder := os.path.dirname(path)) != path:
         path = folder
-        known = devices.setdefault(folder, set())
-        if device in known:
+        numbers = devices.setdefault(folder, set())
+        if device in numbers:
             return
-        known.add(device)
+        numbers.add(device)
 
 
 def _nearest_folder(folder: str) -> str:
-    """The first folder upwards that exists; empty if what is missing is a link that leads nowhere,
-    or the folder is empty: a disk may be mounted there at other times."""
+    """Find the first folder upwards that exists.
+
+    Returns an empty text if a dangling link is missing or the folder is empty: a disk may be
+    mounted there at other times.
+    """
     missing = ""
     while not os.path.isdir(folder):
         missing, folder = folder, os.path.dirname(folder)

@@ -1,8 +1,8 @@
-"""Stage one: videos in, feature store out. Knows nothing of stage two.
+"""Stage one: extracts features of videos into a store.
 
-Decoding runs in its own processes; this one fills fixed-size batches with frames of whatever
-videos are under way, runs the network and hands the region vectors to the store. A video counts
-as done when the store has committed it, never before.
+Other processes decode. This process collects frames of several videos in batches of a fixed size,
+runs the network and writes the region vectors to the store. A video is done when the store has
+committed it.
 """
 
 from __future__ import annotations
@@ -27,24 +27,35 @@ from ..decode import (
     decode_videos,
 )
 from ..errors import InputError
-from ..inputs import Listing, printable
+from ..inputs import Listing, printable_path
 from ..records import Failure, SourceInfo, VideoRef
 from ..store import StoreWriter, VideoWriter, create_or_append, read_spec
-from ..video import RULES
-from ..video.pip.detector import most_of, rule_of
+from ..video import SAMPLING_RULES
 from .batching import Batcher, FrameBatch, Slot
-from .plan import first_missing, places, plan, refuse_missing
+from .plan import (
+    choose_insets,
+    first_files_missing,
+    refuse_missing,
+    report_insets,
+    select_videos,
+    store_positions,
+)
 from .report import ExtractReport
 
 if TYPE_CHECKING:
     from ..nets.extractor.feature_net import FeatureNet
 
 REPLACE = ("never", "changed", "all")
-_NO_VIDEO = ("not_a_video", "no_video_stream", "empty")  # of a file with an unknown extension
+_NO_VIDEO = ("not_a_video", "no_video_stream", "empty")  # reasons that a file is no video
 
 
 class Progress(Protocol):
-    """What stage one tells while it works; all counts are of this run."""
+    """A function that stage one calls while it runs, for example to print progress.
+
+    It is called in the calling thread, after every batch and every commit, so keep it short. It
+    gets the report of the run, which is the same object in every call and is returned in the end;
+    all counts are of this run. An error that it raises ends the run; committed videos stay.
+    """
 
     def __call__(self, report: ExtractReport) -> None: ...
 
@@ -54,80 +65,73 @@ def extract_features(
     store: str | Path,
     net: FeatureNet,
     config: ExtractConfig | None = None,
+    *,
     retry_failed: bool = False,
     replace: str = "never",
     progress: Progress | None = None,
 ) -> ExtractReport:
-    """Bring a store up to date with a list: only what is not stored yet is decoded.
+    """Bring a store up to date with a list of videos; decodes only videos that are not stored yet.
 
     Args:
-        videos: what should be in the store, ids unique; also what `inputs.scan_folder` gives.
-        store: path ending in .h5, .hdf5 or .zarr; made if it does not exist. Without dtype or
-            insets in the settings an existing one goes on as it is; a new one keeps float16, and
-            insets as the model asks for.
+        videos: the videos that the store shall hold, with unique ids; a list, or the result of
+            `inputs.scan_folder`.
+        store: path ending in .h5, .hdf5 or .zarr; created if it does not exist. If the settings
+            leave dtype and insets open, an existing store keeps its own; a new store has float16
+            and the insets of the model.
         net: the feature network; its digest becomes part of the store's fingerprint.
-        retry_failed: try again all that failed in an earlier run; without it only what was
-            missing, and files that have another size or time than when they failed.
-        replace: "never" names files that have another size or time than when they were stored;
-            "changed" redoes them; "all" redoes every listed video. Only "all" lets a file of
-            another folder and another size take a stored video's id (`report.refused`).
-        progress: called after every batch and commit.
+        config: settings; None for the defaults.
+        retry_failed: try all videos again that failed in an earlier run; without it only files that
+            were missing, and files whose size or time changed since.
+        replace: "never" reports files whose size or time changed since they were stored; "changed"
+            extracts these again; "all" extracts every listed video again. Only with "all" may a
+            file of another folder and another size take a stored video's id (`report.refused`).
+        progress: called after every batch and every commit, see `Progress`.
+
+    Returns:
+        The report of the run. A video that cannot be used raises nothing: it is in
+        `report.failures`; `report.remarks()` lists everything that a person should know.
 
     Raises:
-        InputError: an unknown word for `replace`; or the first 100 listed files are all missing.
-        FingerprintMismatchError: the store holds features made with other settings.
-        StoreLockedError: another process is writing to it.
-        StoreError: it cannot be written; what was committed stays.
+        InputError: `replace` is another word; or the first 100 listed files are all missing.
+        FingerprintMismatchError: the store has features made with other settings.
+        StoreLockedError: another process is writing to the store.
+        StoreError: the store cannot be written; committed videos stay.
     """
     if replace not in REPLACE:
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
-    missing = first_missing(videos)
+    missing = first_files_missing(videos)
     if missing and not Path(store).exists():
         refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
-    spec = net.spec(config.fps, RULES[config.sampling])
-    insets = _insets_of(store, config, net)
-    spec = with_fields(spec, mirrored=config.mirrored, insets=insets)
+    spec = net.spec(config.fps, SAMPLING_RULES[config.sampling])
+    stored = read_spec(store).inset_rule if Path(store).exists() else None
+    insets = choose_insets(config, net.insets, stored)
+    spec = with_fields(spec, mirrored=config.mirrored, insets=str(insets))
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
-        todo, report = plan(videos, writer, retry_failed, replace)
-        report.store_notes = list(writer.notes)
+        todo, report = select_videos(videos, writer, retry_failed, replace)
+        report.store, report.store_notes = str(store), list(writer.notes)
+        report_insets(report, insets, config, net.insets)
         if missing:
             refuse_missing(videos, todo, writer.failures)
-        report.insets = most_of(insets)
-        report.older_insets = insets != rule_of(report.insets)
-        run = _Run(todo, places(videos, writer), writer, net, config, report, progress)
+        run = _Run(todo, writer, net, config, report)
+        run.positions, run.progress = store_positions(videos, writer), progress
         run.unsure = videos.unsure if isinstance(videos, Listing) else ()
         if todo:
             run.work()
     return report
 
 
-def _insets_of(store: str | Path, config: ExtractConfig, net: FeatureNet) -> str:
-    """The rule of insets: as many as asked, else as in the store there is, else the model's.
-
-    A store goes on by the rule that it was begun with.
-
-    Those of queries are for `CompareConfig.query_insets`, which is asked for, too.
-    """
-    begun = read_spec(store).insets if Path(store).exists() else None
-    if config.insets is not None:
-        return rule_of(config.insets, begun or "")
-    if begun is not None:
-        return begun
-    return rule_of(0 if config.as_queries or config.mirrored else net.insets)
-
-
-def _rooted(source: SourceInfo) -> SourceInfo:
-    """With its full path: the same relative path may name another film in another directory."""
+def _with_full_path(source: SourceInfo) -> SourceInfo:
+    """Return the source with its full path; a relative one depends on the current directory."""
     if os.path.isabs(source.path):
         return source
-    return with_fields(source, path=os.path.join(printable(os.getcwd()), source.path))
+    return with_fields(source, path=os.path.join(printable_path(os.getcwd()), source.path))
 
 
 @dataclass
-class _Open:
-    """A video under way: frames still on their way through the network, and how it ended."""
+class _OpenVideo:
+    """A video that is being extracted: its frames in the network, and how decoding ended."""
 
     writer: VideoWriter
     expected: float
@@ -137,23 +141,22 @@ class _Open:
 
 
 class _Run:
-    """One pass over the videos to do."""
+    """Extracts the chosen videos; one object per call of `extract_features`."""
 
     def __init__(
         self,
         todo: Sequence[VideoRef],
-        places: Mapping[str, int],
         writer: StoreWriter,
         net: FeatureNet,
         config: ExtractConfig,
         report: ExtractReport,
-        progress: Progress | None,
     ) -> None:
-        self.todo, self.places = todo, places
-        self.writer, self.net, self.config = writer, net, config
-        self.report, self.progress = report, progress
-        self.unsure: Collection[str] = ()
-        self.open: dict[int, _Open] = {}
+        self.todo, self.writer, self.net = todo, writer, net
+        self.config, self.report = config, report
+        self.positions: Mapping[str, int] = {}  # id -> position in the store
+        self.progress: Progress | None = None
+        self.unsure: Collection[str] = ()  # ids of files with an unknown extension
+        self.open: dict[int, _OpenVideo] = {}
         self.started, self.expected = 0, 0.0
         self.begin = self.committed = time.perf_counter()
 
@@ -172,15 +175,17 @@ class _Run:
             memory_mb=config.decoder_memory_mb,
             sampling=config.sampling,
             hwaccel=config.hwaccel,
-            insets=self.writer.spec.insets,
+            insets=self.writer.spec.inset_rule,
         ) as events:
             self.report.decode = events.stats
-            for event in self._awaited(events):
+            for event in self._events_with_commits(events):
                 if isinstance(event, Started):
                     ref = self.todo[event.index]
-                    opened = self.writer.begin(ref.id, _rooted(event.source), self.places[ref.id])
+                    opened = self.writer.begin(
+                        ref.id, _with_full_path(event.source), self.positions[ref.id]
+                    )
                     expected = max(1.0, event.source.duration * config.fps)
-                    self.open[event.index] = _Open(opened, expected)
+                    self.open[event.index] = _OpenVideo(opened, expected)
                     self.started += 1
                     self.expected += expected
                 elif isinstance(event, Frames):
@@ -196,8 +201,8 @@ class _Run:
         self._infer(batcher.flush())
         self._commit()
 
-    def _awaited(self, events: DecodePool) -> Iterator[Event]:
-        """The events; what is finished is committed in time also where none comes for long."""
+    def _events_with_commits(self, events: DecodePool) -> Iterator[Event]:
+        """Yield the events; commits finished videos in time, also while no event comes."""
         patience = min(max(0.1, self.config.commit_seconds), 60.0)
         while True:
             while not events.wait(patience):
@@ -219,12 +224,12 @@ class _Run:
             for slot in batch.slots:
                 self._append(slot, vectors[at : at + slot.count])
                 at += slot.count
-            self._tell()
+            self._report_progress()
 
     def _append(self, slot: Slot, vectors: np.ndarray) -> None:
         index = slot.index
         video = self.open.get(index)
-        if video is None:  # it failed while its frames were waiting for a full batch
+        if video is None:  # the video failed while its frames waited for a full batch
             return
         if not np.isfinite(vectors).all():
             detail = f"the network gives no finite values for it in {self.net.precision}"
@@ -239,7 +244,7 @@ class _Run:
 
     def _end(self, event: Ended) -> None:
         if self.todo[event.index].id in self.report.failures:
-            return  # given up before its end
+            return  # the video failed before its end
         if event.failure is not None and self._is_no_video(event.failure):
             self._leave_out(event.failure)
         elif event.failure is not None:
@@ -252,7 +257,7 @@ class _Run:
         return failure.id in self.unsure and failure.reason in _NO_VIDEO
 
     def _leave_out(self, failure: Failure) -> None:
-        """Taken on trial, as its extension is unknown, and no video."""
+        """Report a file with an unknown extension that turned out to be no video."""
         extension = os.path.splitext(failure.source.path)[1].lower().removeprefix(".")
         self.report.left_out[extension] += 1
         self.report.listed -= 1
@@ -262,7 +267,7 @@ class _Run:
         video = self.open.pop(index, None)
         if video is not None:
             video.writer.abandon()
-        failure = with_fields(failure, source=_rooted(failure.source))
+        failure = with_fields(failure, source=_with_full_path(failure.source))
         self.writer.fail(failure)
         self.report.failures[failure.id] = failure
 
@@ -282,9 +287,9 @@ class _Run:
     def _commit(self) -> None:
         self.report.stored += self.writer.commit()
         self.committed = time.perf_counter()
-        self._tell()
+        self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         self.report.seconds = time.perf_counter() - self.begin
         unstarted = self.report.todo - self.started - len(self.report.failures)
         self.report.frames_left = max(0, unstarted) * self.expected / max(1, self.started) + sum(

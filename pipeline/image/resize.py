@@ -1,4 +1,4 @@
-"""One frame to the network's square; numpy only, no state.
+"""Scales and crops one frame to the square picture that the network takes; numpy only.
 
 "bicubic" scales and crops exactly as the published pipeline did.
 
@@ -8,8 +8,9 @@ square are computed. The interpolation is Keys' cubic convolution with a = -0.75
 "Cubic convolution interpolation for digital image processing", IEEE TASSP 29(6), 1981), four
 taps in each direction, pixel centres at half coordinates, edges replicated, no antialiasing.
 
-"stretch" keeps the whole picture: both sides become `crop` long, whatever the aspect. A side of
-two or more times that is first shrunk by the mean of whole blocks, the rest by the same cubic.
+"stretch" is an anisotropic resize: it keeps the whole picture, and both sides become `crop` pixels
+long. A side that is at least twice as long is first shrunk by means of whole blocks, then by the
+same cubic.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _A = -0.75  # OpenCV's choice; Keys' own is -0.5, which gives visibly softer fra
 
 
 def resize_crop(rgb: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """One frame as the network takes it.
+    """Scale and crop one frame for the network.
 
     Args:
         rgb: uint8 [H, W, 3], any H and W of at least 1.
@@ -45,7 +46,7 @@ def resize_crop(rgb: np.ndarray, preprocess: Preprocess) -> np.ndarray:
             f"resize method {preprocess.method!r} is unknown, expected one of {METHODS}"
         )
     if preprocess.method == "stretch":
-        return _stretched(rgb, preprocess.crop)
+        return _scale_both_sides(rgb, preprocess.crop)
     height, width = rgb.shape[:2]
     resize, crop = preprocess.resize, preprocess.crop
     if min(height, width) == resize:  # weights would be (0, 1, 0, 0): only the crop is left
@@ -53,21 +54,21 @@ def resize_crop(rgb: np.ndarray, preprocess: Preprocess) -> np.ndarray:
         return np.ascontiguousarray(rgb[top : top + crop, left : left + crop])
     rows = _taps(height, min(height, width), resize, crop)
     columns = _taps(width, min(height, width), resize, crop)
-    return _cubic_scaled(rgb, rows, columns)
+    return _scale_cubic(rgb, rows, columns)
 
 
-def _stretched(rgb: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H, W, 3] -> [side, side, 3]."""
+def _scale_both_sides(rgb: np.ndarray, side: int) -> np.ndarray:
+    """Scale each axis to `side` pixels: uint8 [H, W, 3] -> [side, side, 3]."""
     for axis in (0, 1):
         rgb = _block_means(rgb, rgb.shape[axis] // side, axis)
     if rgb.shape[:2] == (side, side):
         return np.ascontiguousarray(rgb)
     rows, columns = (_taps(length, length, side, side) for length in rgb.shape[:2])
-    return _cubic_scaled(rgb, rows, columns)
+    return _scale_cubic(rgb, rows, columns)
 
 
 def _block_means(rgb: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Means of `size` rows or columns each, rounded; a rest is left out evenly at both ends."""
+    """Average blocks of `size` rows or columns, rounded; the rest is cut off at both ends."""
     if size < 2:
         return rgb
     count = rgb.shape[axis] // size
@@ -82,10 +83,10 @@ def _block_means(rgb: np.ndarray, size: int, axis: int) -> np.ndarray:
     return ((total + size // 2) // size).astype(np.uint8)
 
 
-def _cubic_scaled(
+def _scale_cubic(
     rgb: np.ndarray, vertical: tuple[np.ndarray, np.ndarray], across: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """The pixels that the taps of rows and columns ask for, uint8."""
+    """Compute the pixels from the taps of rows and columns: uint8 [height, width, 3]."""
     (rows, row_weights), (columns, column_weights) = vertical, across
     first = int(columns.min())
     strip = rgb[:, first : int(columns.max()) + 1]
@@ -100,10 +101,10 @@ def _cubic_scaled(
 
 @lru_cache(maxsize=64)
 def _taps(length: int, shorter: int, resize: int, crop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Source positions [4, crop] int64 and weights [4, crop] float32 along one axis."""
+    """Compute source positions [4, crop] int64 and weights [4, crop] float32 along one axis."""
     scale = shorter / resize  # one ratio for both axes, as `fx=ratio, fy=ratio` means
-    scaled = round(length / scale)
-    start = max(0, (scaled - crop) // 2)
+    resize_frames = round(length / scale)
+    start = max(0, (resize_frames - crop) // 2)
     centre = (np.arange(start, start + crop) + 0.5) * scale - 0.5
     base = np.floor(centre)
     offsets = np.arange(-1, 3)[:, None]

@@ -1,15 +1,15 @@
-"""The ViSiL network as one object: frames -> region vectors -> matrices -> similarity.
+"""The ViSiL network as one object: frames -> descriptors -> matrices -> similarity.
 
-For notebooks and single pairs; whole collections go through the two stages, which share the
-weights but keep features in a store and compare many pairs at once.
+For notebooks and single pairs; whole collections go through the two stages, which keep features in
+a store and compare many pairs at once, by the same engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,30 +17,50 @@ from ..config import SIMILARITY_FUNCTIONS
 from ..default_model import default_model_dir
 from ..errors import InputError
 from ..image.resize import resize_crop
-from ..short_videos import MINIMUM_FRAMES, repeat_to_min
+from ..short_videos import repeat_to_min
 from .backend import device_scope, ops, resolve_precision
 from .extractor.feature_net import FeatureNet
 from .formats.loader import load_model
-from .layers.whitening import l2_normalize
-from .model.blank import Blank
-from .model.descriptors import Layout
-from .similarity import chamfer, comparator
-from .similarity.adaptation import Matrices, adapted, hubs_of, matrices_of
-from .similarity.attention import attend, content_of_views
+from .model.model import Model
+from .similarity import chamfer
+from .similarity.attention import attend
+from .similarity.comparator import SHRINK
+from .similarity.pair_scorer import PairScorer
 
-BATCH_FRAMES = 32
-TILE_FRAMES = 256  # side of a tile of the f2f matrix: 2304 x 2304 region products, 20 MiB
-STRIP_ROWS = 256  # of the f2f matrix that the comparator takes at once
-HALO_ROWS = 8  # of its neighbours; it looks 7 rows far, and strips start at multiples of 4
+FrameWeights = tuple[np.ndarray | None, np.ndarray | None]  # of query and database frames
 
-Weights = tuple[np.ndarray, np.ndarray]  # of query and database frames
+HALO_FRAMES = 8  # the comparator looks 7 frames far, and windows start at multiples of 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is done at once; results do not depend on it.
+
+    Attributes:
+        batch_frames: frames in one run of the backbone.
+        tile_frames: frames of queries and of targets in one product: 2304 x 4608 products of
+            regions take 40 MiB.
+        window_frames: rows and columns of the matrix that the comparator takes at once, beside its
+            halo; a multiple of 4.
+    """
+
+    batch_frames: int = 32
+    tile_frames: tuple[int, int] = (256, 512)
+    window_frames: int = 256
+
+    def __post_init__(self) -> None:
+        sizes = (self.batch_frames, *self.tile_frames, self.window_frames)
+        if min(sizes) < 1 or self.window_frames % SHRINK:
+            raise InputError(
+                f"{self}: expected 1 or more of each, and window_frames a multiple of {SHRINK}"
+            )
 
 
 class ViSiL:
     """ViSiL (Kordopatis-Zilos et al., ICCV 2019) with the weights of a model directory.
 
     Attributes:
-        weights: the loaded `ModelWeights`; `weights.origin` tells which format was found.
+        model: the loaded `Model`; `model.origin` tells which format was found.
         similarity_function: of `config.SIMILARITY_FUNCTIONS`.
         precision: of the backbone, as asked for; similarities are always computed in float32.
     """
@@ -50,17 +70,20 @@ class ViSiL:
         model_dir: str | Path | None = None,
         dims: int | None = None,
         similarity_function: str | None = None,
+        *,
         precision: str = "float32",
         gpu_id: int | str | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        """Load the weights; the backbone is built when the first features are extracted.
+        """Load the model; the backbone is built when the first features are extracted.
 
         Args:
             model_dir: a model directory, see `formats.loader`; None takes the shipped model.
-            dims: keep only the first values of each whitened region vector.
+            dims: keep only the first values of each whitened descriptor.
             similarity_function: None takes the model's own.
             precision: auto, float32, bfloat16 or float16.
             gpu_id: number of a GPU, -1 for the CPU, None for the backend's choice.
+            limits: how much is done at once; None takes what suits most machines.
 
         Raises:
             ModelError: the directory holds no usable model.
@@ -73,20 +96,25 @@ class ViSiL:
             )
         resolve_precision(precision)  # refuses an unknown one now rather than at the first video
         self.precision = precision
-        self.weights = load_model(model_dir or default_model_dir(), dims)
-        self.similarity_function = similarity_function or self.weights.similarity_function
+        self.model = load_model(model_dir or default_model_dir(), dims)
+        self.similarity_function = similarity_function or self.model.similarity_function
+        self.limits = limits or Limits()
         self._gpu_id = gpu_id
+        self._engine: tuple[Model, str, PairScorer] | None = None
         device_scope(gpu_id)  # refuses an unknown GPU now rather than at the first video
+
+    def __repr__(self) -> str:
+        return f"ViSiL({self.model.name!r}, {self.similarity_function}, {self.precision})"
 
     def extract_features(
         self, frames: np.ndarray | Sequence[np.ndarray], as_query: bool = False
     ) -> np.ndarray:
-        """Region vectors of one video, ready for the methods below.
+        """Descriptors of one video, ready for the methods below.
 
         Args:
             frames: uint8 RGB [T, H, W, 3], or T arrays [H, W, 3]; any size. The shorter side
                 is scaled to the model's size unless it has it, then the centre is cut out.
-            as_query: with the views that only a query has, see `layout`.
+            as_query: with the descriptors that only a query has, see `nets.model.descriptors`.
 
         Returns:
             float32 [T', R, C] after whitening, L2 norm and attention. T' is T, or for fewer
@@ -97,22 +125,18 @@ class ViSiL:
         """
         if len(frames) == 0:
             raise InputError("no frames given, expected uint8 [T, H, W, 3] with T of at least 1")
-        net = (
-            self._query_net
-            if as_query and self.weights.layout.query > self.weights.regions
-            else self._net
-        )
-        shape = (len(frames), net.vectors, self.weights.dims)
-        features = np.empty(shape, np.float32)
-        for start in range(0, len(frames), BATCH_FRAMES):
-            batch = frames[start : start + BATCH_FRAMES]
+        more = self.model.layout.query > self.model.regions
+        net = self._query_net if as_query and more else self._net
+        features = np.empty((len(frames), net.vectors, self.model.dims), np.float32)
+        size = self.limits.batch_frames
+        for start in range(0, len(frames), size):
+            batch = frames[start : start + size]
             cropped = [resize_crop(np.asarray(f), net.preprocess) for f in batch]
-            vectors = self._attended(net(np.stack(cropped)))
-            features[start : start + BATCH_FRAMES] = vectors
+            features[start : start + size] = self._attended(net(np.stack(cropped)))
         return repeat_to_min(features)
 
     def calculate_f2f_matrix(self, query: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Frame-to-frame similarity: Chamfer over regions.
+        """Frame-to-frame similarity: Chamfer over regions, or the best of the model's other terms.
 
         Args:
             query, target: float [T, R, C] of `extract_features`.
@@ -124,23 +148,7 @@ class ViSiL:
         Raises:
             InputError: not features of this model.
         """
-        query, target = self._checked(query, "query"), self._checked(target, "target")
-        matrix = np.empty((len(query), len(target)), np.float32)
-        with device_scope(self._gpu_id):
-            layout = self.weights.layout.of_query(query.shape[1])
-            for row in range(0, len(query), TILE_FRAMES):
-                rows, of_rows = self._weighted(query[row : row + TILE_FRAMES], layout, True)
-                for column in range(0, len(target), TILE_FRAMES):
-                    part = target[column : column + TILE_FRAMES, : layout.shared]
-                    columns, of_columns = self._weighted(part, layout, False)
-                    weights = None if self.weights.blank is None else (of_rows, of_columns)
-                    tile = chamfer.best_of_views(
-                        rows, columns, layout, self._symmetric, weights, self._hubs
-                    )
-                    matrix[row : row + TILE_FRAMES, column : column + TILE_FRAMES] = (
-                        ops.convert_to_numpy(tile)
-                    )
-        return matrix
+        return self._matrix(self._checked(query, "query"), self._checked(target, "target"))[0]
 
     def calculate_visil_output(self, query: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Output of the video comparator.
@@ -151,7 +159,7 @@ class ViSiL:
         Returns:
             float32 [Tq // 4, Tt // 4] within [-1, 1]; for a model without comparator (ViSiL_f
             in the paper) the frame-to-frame matrix [Tq, Tt] itself. Blank frames count for less
-            in what passes the comparator by, see `comparator.passed_by`.
+            in what passes the comparator by, see `comparator.bypass`.
 
         Raises:
             InputError: not features of this model.
@@ -173,93 +181,90 @@ class ViSiL:
             InputError: not features of this model.
         """
         output, weights = self._output(query, target)
-        if weights is not None:
-            weights = self._of_outputs(weights[0]), self._of_outputs(weights[1])
-        with device_scope(self._gpu_id):
-            tensor = ops.convert_to_tensor(output)
-            score = chamfer.video_to_video(tensor, self.similarity_function, weights)
-            number = float(ops.convert_to_numpy(score))
-        return min(1.0, max(-1.0, number))
+        score = chamfer.video_to_video(output, self.similarity_function, weights)
+        return min(1.0, max(-1.0, score))
 
     @cached_property
     def _net(self) -> FeatureNet:
-        return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id)
+        return FeatureNet(self.model, self.precision, self.limits.batch_frames, self._gpu_id)
 
     @cached_property
     def _query_net(self) -> FeatureNet:
-        return FeatureNet(self.weights, self.precision, BATCH_FRAMES, self._gpu_id, as_queries=True)
-
-    @cached_property
-    def _hubs(self) -> np.ndarray | None:
-        return hubs_of(self.weights)
-
-    @cached_property
-    def _adaptation(self) -> Matrices | None:
-        return matrices_of(self.weights.adaptation) if self.weights.adaptation else None
+        size = self.limits.batch_frames
+        return FeatureNet(self.model, self.precision, size, self._gpu_id, as_queries=True)
 
     @property
-    def _symmetric(self) -> bool:
-        return self.similarity_function == "symmetric_chamfer"
+    def _scorer(self) -> PairScorer:
+        """The engine for the model and the function as they are now."""
+        model, function = self.model, self.similarity_function
+        if self._engine is None or self._engine[0] is not model or self._engine[1] != function:
+            scorer = PairScorer(model, function, "float32", self.limits.tile_frames)
+            self._engine = model, function, scorer
+        return self._engine[2]
 
     def _attended(self, vectors: np.ndarray) -> np.ndarray:
-        if self.weights.attention is None:
+        if self.model.attention is None:
             return vectors
         with device_scope(self._gpu_id):
-            return np.asarray(ops.convert_to_numpy(attend(vectors, self.weights.attention)))
+            return np.asarray(ops.convert_to_numpy(attend(vectors, self.model.attention)))
 
-    def _weighted(self, features: np.ndarray, layout: Layout, of_queries: bool) -> tuple[Any, Any]:
-        """The features, adapted and scaled by their content; the frames' weights [T] or None."""
-        x = ops.convert_to_tensor(features)
-        scale, weights = None, None
-        if self.weights.blank is not None:
-            scale, weights = _content(x, layout, self.weights.blank, of_queries)
-        if self._adaptation is not None:
-            x = adapted(x, layout, self._adaptation)
-        return (x if scale is None else x * scale[..., None]), weights
-
-    def _output(self, query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, Weights | None]:
-        """`calculate_visil_output`, and the weights of both sides' frames or None."""
-        matrix, weights = self.calculate_f2f_matrix(query, target), None
-        if self.weights.blank is not None:
-            blank = self.weights.blank
-            weights = self._frame_weights(query, blank), self._frame_weights(target, blank)
-        return self._compared(matrix, weights), weights
-
-    def _frame_weights(self, features: np.ndarray, blank: Blank) -> np.ndarray:
-        """How much each frame counts: float32 [T]."""
+    def _matrix(self, query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, FrameWeights]:
+        """The frame matrix, and how much the frames of both sides count, tile by tile."""
+        target = target[:, : self.model.regions]
+        if self.model.attention is not None:
+            # The engine attends itself, as it does with vectors of stores.
+            query, target = _unit(query), _unit(target)
+        matrix = np.empty((len(query), len(target)), np.float32)
+        weights = tuple(np.ones(len(side), np.float32) for side in (query, target))
+        height, width = self.limits.tile_frames
         with device_scope(self._gpu_id):
-            shared = self._checked(features, "query")[:, : self.weights.layout.shared]
-            layout = self.weights.layout.of_query(shared.shape[1])
-            _, weights = _content(ops.convert_to_tensor(shared), layout, blank, True)
-            return np.asarray(ops.convert_to_numpy(weights))
+            scorer = self._scorer
+            for top in range(0, len(query), height):
+                rows = slice(top, min(top + height, len(query)))
+                placed = scorer.place_queries(query[rows])
+                _keep(weights[0][rows], scorer.fetched_weights(placed))
+                for left in range(0, len(target), width):
+                    columns = slice(left, min(left + width, len(target)))
+                    others = scorer.place_targets(target[columns])
+                    _keep(weights[1][columns], scorer.fetched_weights(others))
+                    tile = ops.convert_to_numpy(scorer.frame_matrix(placed, others))
+                    part = matrix[rows, columns]
+                    part[:] = tile[: part.shape[0], : part.shape[1]]
+        return matrix, (None, None) if self.model.blank is None else (weights[0], weights[1])
 
-    def _of_outputs(self, weights: np.ndarray) -> np.ndarray:
-        """Weight of each row of the output: the mean of its frames'."""
-        stride = 1 if self.weights.comparator is None else comparator.SHRINK
-        return np.asarray(weights[: len(weights) // stride * stride].reshape(-1, stride).mean(1))
+    def _output(
+        self, query: np.ndarray, target: np.ndarray
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+        """`calculate_visil_output`, and the weights of its rows and columns or None."""
+        query, target = self._checked(query, "query"), self._checked(target, "target")
+        matrix, weights = self._matrix(query, target)
+        headed = self.model.comparator is not None
+        output = self._compared(matrix, weights) if headed else matrix
+        if weights[0] is None or weights[1] is None:
+            return output, None
+        stride = SHRINK if headed else 1
+        return output, (_output_weights(weights[0], stride), _output_weights(weights[1], stride))
 
-    def _compared(self, matrix: np.ndarray, weights: Weights | None) -> np.ndarray:
-        """Comparator over strips of rows with enough of their neighbours to be exact."""
-        layers = self.weights.comparator
-        if layers is None:
-            return matrix
-        parts = []
+    def _compared(self, matrix: np.ndarray, weights: FrameWeights) -> np.ndarray:
+        """The comparator over windows with enough of their neighbours to be exact."""
+        shape = matrix.shape[0] // SHRINK, matrix.shape[1] // SHRINK
+        output = np.empty(shape, np.float32)
+        size = self.limits.window_frames
         with device_scope(self._gpu_id):
-            for start in range(0, len(matrix) - MINIMUM_FRAMES + 1, STRIP_ROWS):
-                first = max(0, start - HALO_ROWS)
-                rows = slice(first, start + STRIP_ROWS + HALO_ROWS)
-                strip = ops.convert_to_tensor(matrix[rows])
-                of_strip = weights and (weights[0][rows], weights[1])
-                output: Any = ops.convert_to_numpy(
-                    comparator.compare(strip, layers, self.weights.skip, self._symmetric, of_strip)
-                )
-                skip = (start - first) // comparator.SHRINK
-                parts.append(output[skip : skip + STRIP_ROWS // comparator.SHRINK])
-        return np.concatenate(parts)
+            scorer = self._scorer
+            for rows in _windows(len(matrix), size):
+                for columns in _windows(matrix.shape[1], size):
+                    part = ops.convert_to_tensor(matrix[rows.frames, columns.frames])
+                    window = np.array([[*rows.half(), *columns.half()]], np.int32)
+                    sides = _part_of(weights[0], rows), _part_of(weights[1], columns)
+                    found = scorer.outputs(part, window, rows.padded, columns.padded, sides)
+                    kept = ops.convert_to_numpy(found)[0]
+                    output[rows.outputs, columns.outputs] = kept[rows.counted, columns.counted]
+        return output
 
     def _checked(self, features: np.ndarray, role: str) -> np.ndarray:
         features = np.asarray(features)
-        layout, dims = self.weights.layout, self.weights.dims
+        layout, dims = self.model.layout, self.model.dims
         right = features.ndim == 3 and features.shape[2] == dims and features.dtype.kind == "f"
         if not right or features.shape[1] not in (layout.shared, layout.query):
             raise InputError(
@@ -271,6 +276,57 @@ class ViSiL:
         return repeat_to_min(features.astype(np.float32, copy=False))
 
 
-def _content(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> tuple[Any, Any]:
-    # Attention keeps directions.
-    return content_of_views(l2_normalize(x), layout, blank, of_queries)
+@dataclass(frozen=True)
+class _Window:
+    """Frames that the comparator takes at once along one side, halo included, and its outputs."""
+
+    frames: slice
+    outputs: slice
+
+    @property
+    def counted(self) -> slice:
+        """The outputs among those of the window."""
+        first = self.outputs.start - self.frames.start // SHRINK
+        return slice(first, first + self.outputs.stop - self.outputs.start)
+
+    @property
+    def padded(self) -> int:
+        """Frames, rounded up to whole outputs."""
+        return -(-(self.frames.stop - self.frames.start) // SHRINK) * SHRINK
+
+    def half(self) -> tuple[int, int, int, int]:
+        """As `PairScorer.maxima` takes them."""
+        return 0, self.frames.stop - self.frames.start, self.counted.start, self.counted.stop
+
+
+def _windows(frames: int, size: int) -> list[_Window]:
+    """Windows whose outputs follow each other; a rest of less than four frames is halo."""
+    return [
+        _Window(
+            slice(max(0, start - HALO_FRAMES), min(frames, start + size + HALO_FRAMES)),
+            slice(start // SHRINK, min(start + size, frames) // SHRINK),
+        )
+        for start in range(0, frames - SHRINK + 1, size)
+    ]
+
+
+def _part_of(weights: np.ndarray | None, window: _Window) -> np.ndarray | None:
+    return None if weights is None else weights[window.frames]
+
+
+def _keep(part: np.ndarray, found: np.ndarray | None) -> None:
+    """Put weights of a tile, which may be filled up, where they belong."""
+    if found is not None:
+        part[:] = found[: len(part)]
+
+
+def _output_weights(weights: np.ndarray, stride: int) -> np.ndarray:
+    """Weight of each row of the output: the mean of its frames'."""
+    count = len(weights) // stride
+    return np.asarray(weights[: count * stride].reshape(count, stride).mean(axis=1))
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Vectors of length 1; zeros stay zeros."""
+    length = np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.asarray(x / np.where(length > 0, length, 1))

@@ -5,26 +5,83 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import PipelineError
 
-_IN_MEMORY_BYTES = 256 << 20
+IN_MEMORY_BYTES = 256 << 20
 
 
-def new_score_table(queries: int, database: int, folder: str | Path | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores of all pairs, with the ids of both sides.
+
+    Attributes:
+        query_ids, database_ids: Q and D ids.
+        scores: [Q, D] float32, finite where both videos are sound.
+        sound_queries, sound_database: bool [Q] and [D], False for damaged videos; None: all are
+            sound.
+    """
+
+    query_ids: Sequence[str]
+    database_ids: Sequence[str]
+    scores: np.ndarray
+    sound_queries: np.ndarray | None = None
+    sound_database: np.ndarray | None = None
+
+    @cached_property
+    def sound_columns(self) -> np.ndarray:
+        """[D] bool."""
+        if self.sound_database is None:
+            return np.ones(len(self.database_ids), bool)
+        return self.sound_database
+
+    @cached_property
+    def sound_database_ids(self) -> list[str]:
+        """Ids of the database videos that have scores."""
+        return [self.database_ids[i] for i in np.flatnonzero(self.sound_columns).tolist()]
+
+    def row(self, query_id: str) -> np.ndarray:
+        """A query's scores for `sound_database_ids`, float32; none if it is damaged or unknown.
+
+        Raises:
+            PipelineError: a score is not a finite number; names the pair.
+        """
+        number = self._numbers.get(query_id)
+        if number is None:
+            return np.empty(0, np.float32)
+        row = np.asarray(self.scores[number][self.sound_columns], np.float32)
+        require_finite(row[None], [query_id], self.sound_database_ids)
+        return row
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Row of each sound query."""
+        sound = self.sound_queries
+        return {q: i for i, q in enumerate(self.query_ids) if sound is None or sound[i]}
+
+
+def new_score_table(
+    queries: int,
+    database: int,
+    folder: str | Path | None = None,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> np.ndarray:
     """An array [queries, database] float32 of -inf; in an unnamed file where it would be large.
 
     Args:
         folder: where that file is to be; None keeps the array in memory whatever its size.
+        in_memory_bytes: a larger table is kept in the file.
 
     Raises:
         PipelineError: there is no room for the file.
     """
     size = queries * database * 4
-    if folder is None or size <= _IN_MEMORY_BYTES:
+    if folder is None or size <= in_memory_bytes:
         return np.full((queries, database), -np.inf, np.float32)
     try:
         with tempfile.TemporaryFile(prefix=".scores-", dir=folder) as file:

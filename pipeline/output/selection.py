@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import InputError
 
 
-def check_selection(top_k: int | None, threshold: float | None) -> None:
-    """Fail before the work if `select` could choose nothing.
+@dataclass(frozen=True)
+class Selection:
+    """The best scores of each query, or all that reach a threshold, or both.
+
+    Attributes:
+        top_k: keep so many, 1 or more, best first, ties as listed; None keeps all in listed order.
+        threshold: keep scores of at least this; None keeps all.
 
     Raises:
-        InputError: naming the value.
+        InputError: one of the numbers would select nothing; the message names it.
     """
-    if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is {top_k}, expected 1 or more")
-    if threshold is not None and math.isnan(threshold):
-        raise InputError("threshold is not a number")
 
+    top_k: int | None = None
+    threshold: float | None = None
 
-def select(row: np.ndarray, top_k: int | None, threshold: float | None) -> np.ndarray:
-    """Indices of the scores to write.
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k is {self.top_k}, expected 1 or more")
+        if self.threshold is not None and math.isnan(self.threshold):
+            raise InputError("threshold is not a number")
 
-    Args:
-        row: [D] float32, one query's scores.
-        top_k: keep so many, 1 or more, best first, ties as listed; None keeps all in listed order.
-        threshold: keep those of at least this score.
+    def indices(self, row: np.ndarray) -> np.ndarray:
+        """Where the selected scores of one query are.
 
-    Returns:
-        [n] int64.
-    """
-    indices = np.arange(len(row)) if threshold is None else np.flatnonzero(row >= threshold)
-    if top_k is None:
-        return indices
-    if top_k < len(indices):
-        # All that reach the k-th best score, so that ties are cut in listed order.
-        kth = np.partition(row[indices], len(indices) - top_k)[len(indices) - top_k]
-        indices = indices[row[indices] >= kth]
-    return indices[np.argsort(-row[indices], kind="stable")][:top_k]
+        Args:
+            row: [D] float32, the query's scores.
+
+        Returns:
+            [n] int64.
+        """
+        if self.threshold is None:
+            indices = np.arange(len(row))
+        else:
+            indices = np.flatnonzero(row >= self.threshold)
+        if self.top_k is None:
+            return indices
+        if self.top_k < len(indices):
+            # All that reach the k-th best score, so that ties are cut in listed order.
+            place = len(indices) - self.top_k
+            kth_best = np.partition(row[indices], place)[place]
+            indices = indices[row[indices] >= kth_best]
+        return indices[np.argsort(-row[indices], kind="stable")][: self.top_k]

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, cast
 
+from ..atomic import atomic_write
 from ..errors import InputError, PipelineError
 
 STANDARD_OUTPUT = "-"
+# What is no text in UTF-8 (half of a surrogate pair) becomes `\udc80`, as JSON escapes it.
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
 _MOST_LINKS = 40  # as Linux follows
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a block device"}
 
@@ -82,11 +84,11 @@ def opened_output(path: str | Path) -> Iterator[TextIO]:
     """
     try:
         if is_stream(path):
-            with _text(_open_stream(path)) as file:
+            with open(_open_stream(path), "w", **_TEXT) as file:
                 yield file
         else:
-            with _replacing(behind_links(path)) as file:
-                yield file
+            with atomic_write(behind_links(path), "w", **_TEXT) as file:
+                yield cast(TextIO, file)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -96,25 +98,6 @@ def opened_output(path: str | Path) -> Iterator[TextIO]:
 def behind_links(path: str | Path) -> Path:
     """Where the file is: renaming onto a link would replace the link."""
     return Path(os.path.realpath(path))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    # A name that nobody can guess, and no link is followed: the folder may be other people's.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with _text(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _text(descriptor: int) -> TextIO:
-    # What is no text in UTF-8 (half of a surrogate pair) becomes `\udc80`, as JSON escapes it.
-    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _open_stream(path: str | Path) -> int:

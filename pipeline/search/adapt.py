@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FingerprintMismatchError, InputError, ModelError, StoreError
+from ..errors import InputError, StoreError
 from ..nets.model.blank import FLOOR, content_of
-from ..nets.model.pca import of_moments
+from ..nets.model.pca import pca_from_moments
 from ..nets.model.whitening import Whitening
 from ..quantization import decode
-from .compatibility import require_model
-from .video_set import Collection
+from .compatibility import check_adaptable, require_adaptable
+from .video_set import VideoSet
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
+    from .request import SearchRequest
 
 SHRINKAGE = 0.8  # of eigenvalues towards their mean; chosen on validation, benchmarks/NOTES.md
-LEAST_VIDEOS = 20
-LEAST_SHARE = 0.01  # of vectors that have something in them
-MOST_VIDEOS = 5000  # evenly many of a larger collection: 512 axes need no more
-_LONGEST = 1.05  # of a vector that was 1 long before it was stored
-_STRETCHES, _STRETCH = 8, 32  # of a longer video so many, of so many frames
+MAX_VIDEOS = 5000  # evenly many of a larger collection: 512 axes need no more
+_MIN_SHARE = 0.01  # mean weight of all descriptors; less is hardly anything but blank frames
+_MAX_LENGTH = 1.05  # of a descriptor that had length 1 before it was stored
+_SEGMENTS, _SEGMENT_FRAMES = 8, 32  # of a longer video
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -36,32 +38,53 @@ class AdaptReport:
     """What a model was adapted to.
 
     Attributes:
-        weights: the adapted model; of its calibrations those for adapted models stay.
-        videos, frames: of the collection that were read.
+        model: the adapted model; it has only the calibrations that are for adapted models.
+        videos, frames: how many of the collection were read.
     """
 
-    weights: ModelWeights
+    model: Model
     videos: int
     frames: int
 
 
-def adapt(
-    database: Collection,
-    model: ModelWeights,
-    shrinkage: float = SHRINKAGE,
-    progress: Callable[[int, int], None] | None = None,
-    checksums: bool = True,
-) -> AdaptReport:
-    """Fit a second whitening on stored vectors; nearly empty regions count for less.
-
-    Damaged videos are left out (`Collection.damaged` tells which), as if they were not there.
+def adapt_request(request: SearchRequest, progress: Progress | None = None) -> SearchRequest:
+    """Adapt a request's model to its database if its settings ask for that.
 
     Args:
-        database: of the collection that will be searched; queries' further vectors are not read.
-        model: that the store was made with; an adaptation of its own is replaced.
+        request: checked already, so that its model can be adapted.
+        progress: called with (videos done, videos in all).
+
+    Returns:
+        The request with the adapted model, which asks for no adaptation any more; the same request
+        if it asks for none.
+    """
+    config = request.config
+    if not config.adapt:
+        return request
+    report = adapt(request.database, request.model, progress=progress, checksums=config.checksums)
+    return replace(request, model=report.model, config=replace(config, adapt=False))
+
+
+def adapt(
+    database: VideoSet,
+    model: Model,
+    *,
+    shrinkage: float = SHRINKAGE,
+    progress: Progress | None = None,
+    checksums: bool = True,
+    max_videos: int = MAX_VIDEOS,
+) -> AdaptReport:
+    """Fit a second whitening on stored descriptors; nearly empty regions count for less.
+
+    Damaged videos are left out (`VideoSet.damaged` names them), as if they were not there.
+
+    Args:
+        database: the collection that will be searched; query views in it are not read.
+        model: the one that the store was made with; an adaptation that it has is replaced.
         shrinkage: 0 to 1; at 1 variances are left as they are.
         progress: called with (videos done, videos in all).
         checksums: compare those of the videos that are read.
+        max_videos: read evenly many of a larger collection.
 
     Raises:
         InputError: too few sound videos, or hardly anything but blank frames.
@@ -70,104 +93,67 @@ def adapt(
     """
     model = replace(model, adaptation=None)
     require_adaptable(database, model)
-    spec = database.spec
-    chosen = np.unique(np.linspace(0, len(database) - 1, MOST_VIDEOS).round().astype(int))
-    moments = {kind: _Moments(spec.dims) for kind, _ in model.layout.of_database.spaces}
+    numbers = np.unique(np.linspace(0, len(database) - 1, max_videos).round().astype(int))
+    moments = {kind: _Moments(database.spec.dims) for kind, _ in model.layout.of_database.spaces}
     frames = videos = 0
-    for done, video in enumerate(chosen.tolist(), 1):
-        stretches = _sound_stretches(database, video, model, checksums)
-        videos += bool(stretches)
-        for vectors in stretches:
-            counts, start = _counts(vectors, model), 0
-            for kind, count in model.layout.of_database.spaces:
-                part = slice(start, start + count)
-                moments[kind].add(vectors[:, part], counts[:, part])
-                start += count
-            frames += len(vectors)
+    for done, video in enumerate(numbers.tolist(), 1):
+        segments = _sound_segments(database, video, model, checksums)
+        videos += bool(segments)
+        frames += sum(len(vectors) for vectors in segments)
+        for vectors in segments:
+            _add_moments(moments, vectors, model)
         if progress:
-            progress(done, len(chosen))
+            progress(done, len(numbers))
     check_adaptable(model, videos, str(database.path))
-    if any(found.share < LEAST_SHARE for found in moments.values()):
+    if any(moment.share < _MIN_SHARE for moment in moments.values()):
         raise InputError(f"{database.path}: hardly anything but blank frames, no collection")
     try:
-        fitted = {kind: found.whitening(shrinkage) for kind, found in moments.items()}
+        adaptation = {kind: moment.whitening(shrinkage) for kind, moment in moments.items()}
     except ValueError as error:
         raise InputError(
             f"{database.path}: all its vectors are alike, no collection to adapt to ({error})"
         ) from error
     text = f"adapted to {videos} videos of a collection ({frames} frames)"
-    return AdaptReport(
-        replace(
-            model,
-            adaptation=fitted,
-            calibrations=tuple(each for each in model.calibrations if each.adapted),
-            name=f"{model.name.removesuffix('-adapted')}-adapted",
-            description=_ending(model.description, text),
-            provenance=_ending(model.provenance or model.origin, text),
-        ),
-        videos,
-        frames,
+    adapted = replace(
+        model,
+        adaptation=adaptation,
+        calibrations=tuple(each for each in model.calibrations if each.adapted),
+        name=f"{model.name.removesuffix('-adapted')}-adapted",
+        description=_ending(model.description, text),
+        provenance=_ending(model.provenance or model.origin, text),
     )
+    return AdaptReport(adapted, videos, frames)
 
 
-def check_adaptable(model: ModelWeights, videos: int, where: str) -> None:
-    """What can be told before there are features.
-
-    Args:
-        videos: of the database; where: it is from.
-
-    Raises:
-        ModelError: the model has attention.
-        InputError: too few videos.
-    """
-    if model.attention is not None:
-        raise ModelError(
-            f"{model.name}: has attention, which was learned for vectors as they are, so it cannot "
-            "be adapted; compare by it as it is"
-        )
-    if videos < LEAST_VIDEOS:
-        raise InputError(
-            f"{where}: {videos} videos, expected {LEAST_VIDEOS} or more of the collection that "
-            "will be searched, to adapt to"
-        )
+def _add_moments(moments: dict[str, _Moments], vectors: np.ndarray, model: Model) -> None:
+    """Add descriptors float32 [t, R, C] to the moments of their kinds."""
+    weights, start = _region_weights(vectors, model), 0
+    for kind, count in model.layout.of_database.spaces:
+        part = slice(start, start + count)
+        moments[kind].add(vectors[:, part], weights[:, part])
+        start += count
 
 
-def require_adaptable(database: Collection, model: ModelWeights) -> None:
-    """Refuse stored features that a model cannot be adapted to.
-
-    Raises:
-        InputError, ModelError: see `check_adaptable`.
-        FingerprintMismatchError: the store was made with another model, or keeps fewer values.
-    """
-    check_adaptable(model, len(database), str(database.path))
-    require_model(database, replace(model, adaptation=None))
-    if database.spec.dims != model.dims:
-        raise FingerprintMismatchError(
-            f"{database.path} keeps {database.spec.dims} of {model.dims} values; adapting needs "
-            "all of them: extract without --dims"
-        )
-
-
-def _sound_stretches(
-    database: Collection, video: int, model: ModelWeights, checksums: bool
+def _sound_segments(
+    database: VideoSet, video: int, model: Model, checksums: bool
 ) -> list[np.ndarray]:
-    """Vectors float32 [t, r, C] of a video; none if it is damaged.
+    """Descriptors float32 [t, r, C] of a video; an empty list if it is damaged.
 
     One damaged video must not turn the axes of a whole collection, so all of it is checked before.
     """
-    found = []
+    segments = []
     try:
         database.check_video(video, checksums)
-        for stored in _stretches(database, video):
+        for stored in _segments(database, video):
             vectors = decode(stored, database.spec.dims)[:, : model.regions].astype(np.float32)
             longest = float(np.einsum("nrc,nrc->nr", vectors, vectors).max(initial=0.0)) ** 0.5
-            if longest > _LONGEST:
+            if longest > _MAX_LENGTH:
                 what = f"it has a vector of length {longest:g}, expected 1"
-                raise database.damage(video, what)
-            found.append(vectors)
+                raise database.mark_damaged(video, what)
+            segments.append(vectors)
     except StoreError:
         return []
-    return found
+    return segments
 
 
 class _Moments:
@@ -178,11 +164,11 @@ class _Moments:
         self._sum = np.zeros(dims)
         self._products = np.zeros((dims, dims))
 
-    def add(self, vectors: np.ndarray, counts: np.ndarray) -> None:
-        """Vectors float32 [N, r, C], each counted as much as `counts` [N, r] says."""
-        flat, weights = vectors.reshape(-1, vectors.shape[2]), counts.reshape(-1, 1)
-        weighted = flat * weights
-        self._weight += float(weights.sum(dtype=np.float64))
+    def add(self, vectors: np.ndarray, weights: np.ndarray) -> None:
+        """Add vectors float32 [N, r, C], each weighted by `weights` [N, r]."""
+        flat, flat_weights = vectors.reshape(-1, vectors.shape[2]), weights.reshape(-1, 1)
+        weighted = flat * flat_weights
+        self._weight += float(flat_weights.sum(dtype=np.float64))
         self._count += len(flat)
         self._sum += weighted.sum(axis=0, dtype=np.float64)
         self._products += weighted.T @ flat
@@ -196,37 +182,38 @@ class _Moments:
         """PCA of all of them, with all their dims."""
         mean = self._sum / self._weight
         covariance = self._products / self._weight - np.outer(mean, mean)
-        return of_moments(mean, covariance, len(mean), shrinkage)
+        return pca_from_moments(mean, covariance, len(mean), shrinkage)
 
 
-def _stretches(database: Collection, video: int) -> Iterator[np.ndarray]:
+def _segments(database: VideoSet, video: int) -> Iterator[np.ndarray]:
     """Frames of a video as stored: all, or evenly many of a long one."""
     length = int(database.lengths[video])
-    if length <= _STRETCHES * _STRETCH:
+    if length <= _SEGMENTS * _SEGMENT_FRAMES:
         spans = [(0, length)]
     else:
-        firsts = np.linspace(0, length - _STRETCH, _STRETCHES).astype(int).tolist()
-        spans = [(first, first + _STRETCH) for first in firsts]
+        firsts = np.linspace(0, length - _SEGMENT_FRAMES, _SEGMENTS).astype(int).tolist()
+        spans = [(first, first + _SEGMENT_FRAMES) for first in firsts]
     for first, last in spans:
         out = np.empty((last - first, *database.row_shape), database.dtype)
         database.read(video, first, last, out)
         yield out
 
 
-def _counts(vectors: np.ndarray, model: ModelWeights) -> np.ndarray:
-    """float32 [N, R]: how much each vector has in it; 1 where the model cannot tell.
+def _region_weights(vectors: np.ndarray, model: Model) -> np.ndarray:
+    """float32 [N, R]: how much each descriptor counts; 1 where the model knows no blank frames.
 
-    In numpy: stretches are of any length, and JAX would compile for each.
+    In numpy: segments are of any length, and JAX would compile for each.
     """
     if model.blank is None:
         return np.ones(vectors.shape[:2], np.float32)
     regions = content_of(vectors[:, : model.layout.regions], model.blank)
     frames = np.maximum(regions.mean(axis=1, keepdims=True), FLOOR)
-    own = model.regions - model.layout.regions
-    return np.concatenate([regions, np.repeat(frames, own, axis=1)], axis=1).astype(np.float32)
+    whole_frame = model.regions - model.layout.regions  # descriptors that are not of one region
+    every = np.concatenate([regions, np.repeat(frames, whole_frame, axis=1)], axis=1)
+    return every.astype(np.float32)
 
 
 def _ending(text: str, adapted: str) -> str:
     """The text, which may tell of an adaptation before this one, with this one's."""
-    kept = re.sub(r"(; )?adapted to \d+ videos of a collection \(\d+ frames\)", "", text)
-    return f"{kept}; {adapted}" if kept else adapted
+    rest = re.sub(r"(; )?adapted to \d+ videos of a collection \(\d+ frames\)", "", text)
+    return f"{rest}; {adapted}" if rest else adapted

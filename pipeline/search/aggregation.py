@@ -6,8 +6,9 @@ of those, then the mean over all query outputs, is the same number. The other di
 Similarities of unit vectors lie in [-1, 1], and are kept there where float16 storage has made a
 vector a little too long.
 
-Where frames count unequally, the mean is a weighted one; an output's weight is the mean of its own
-frames'. Weights come in block by block and are kept of videos cut into several pieces only.
+Where frames count unequally, the mean is a weighted one; an output's weight is the mean weight of
+its own frames. Weights come in block by block; they are remembered only for videos that are cut
+into several pieces.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SMALL_BATCH = 16  # a batch of fixed size may also be a 16th of it
 
 
 @dataclass(frozen=True)
-class _Group:
+class _PieceGroup:
     """Pieces of a block that are padded to the same length, as columns.
 
     Attributes:
@@ -61,8 +62,8 @@ class PairBatch:
     windows: np.ndarray
     rows: int
     columns: int
-    query_group: _Group
-    target_group: _Group
+    query_group: _PieceGroup
+    target_group: _PieceGroup
     queries: np.ndarray
     targets: np.ndarray
 
@@ -83,8 +84,9 @@ class PairScores:
         queries, targets: all pieces of each side.
         geometry: of the similarity network.
         function: of `config.SIMILARITY_FUNCTIONS`: one direction, the mean or the larger of both.
-        places: intp, row and column of the table for the videos of each side; of those that share
-            an entry the best score counts. None: each has its own, in their order.
+        row_index, column_index: intp, row of the table for each video of `queries`, column for
+            each of `targets`; where several videos share an entry the best score counts. None: the
+            video's own number.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class PairScores:
         targets: Sequence[Piece],
         geometry: Geometry,
         function: str,
-        places: tuple[np.ndarray, np.ndarray] | None = None,
+        *,
+        row_index: np.ndarray | None = None,
+        column_index: np.ndarray | None = None,
     ) -> None:
         self._stride = geometry.stride
         self._function = function
@@ -104,11 +108,12 @@ class PairScores:
         self._query_weights: dict[int, np.ndarray] = {}
         self._target_weights: dict[int, np.ndarray] = {}
         self._unfinished: dict[tuple[int, int], _Unfinished] = {}
-        self._places = places or (
-            np.arange(len(self._query_pieces)),
-            np.arange(len(self._target_pieces)),
+        rows, columns = len(self._query_pieces), len(self._target_pieces)
+        self._row_index = np.arange(rows) if row_index is None else row_index
+        self._column_index = np.arange(columns) if column_index is None else column_index
+        self._shared = any(
+            len(np.unique(index)) < len(index) for index in (self._row_index, self._column_index)
         )
-        self._shared = any(len(np.unique(side)) < len(side) for side in self._places)
 
     def batches(
         self,
@@ -116,6 +121,7 @@ class PairScores:
         targets: Sequence[Piece],
         max_pairs: int,
         max_cells: int,
+        *,
         few_shapes: bool = False,
         weights: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     ) -> Iterator[PairBatch]:
@@ -130,18 +136,18 @@ class PairScores:
             weights: float32 [frames of the block or more], of both blocks; None where all
                 frames count alike.
         """
-        of_queries, of_targets = weights
-        by_columns = self._grouped(targets, self._target_pieces, few_shapes, of_targets)
-        by_rows = self._grouped(queries, self._query_pieces, few_shapes, of_queries)
-        self._keep(by_rows, self._query_weights, self._query_frames)
-        self._keep(by_columns, self._target_weights, self._target_frames)
-        for q in by_rows:
-            for t in by_columns:
+        query_weights, target_weights = weights
+        columns = self._grouped(targets, self._target_pieces, few_shapes, target_weights)
+        rows = self._grouped(queries, self._query_pieces, few_shapes, query_weights)
+        self._remember_weights(rows, self._query_weights, self._query_frames)
+        self._remember_weights(columns, self._target_weights, self._target_frames)
+        for q in rows:
+            for t in columns:
                 size = max(1, min(max_pairs, max_cells // (q.padded * t.padded)))
                 pairs = len(q.pieces) * len(t.pieces)
-                for at in range(0, pairs, size):
-                    which = np.arange(at, min(at + size, pairs))
-                    qs, ts = np.divmod(which, len(t.pieces))
+                for start in range(0, pairs, size):
+                    numbers = np.arange(start, min(start + size, pairs))
+                    qs, ts = np.divmod(numbers, len(t.pieces))
                     windows = np.concatenate([q.windows[qs], t.windows[ts]], axis=1)
                     if few_shapes:
                         windows = _filled(windows, size)
@@ -150,40 +156,40 @@ class PairScores:
     def _grouped(
         self,
         pieces: Sequence[Piece],
-        pieces_of: np.ndarray,
+        piece_counts: np.ndarray,
         few_shapes: bool,
         frame_weights: np.ndarray | None,
-    ) -> list[_Group]:
+    ) -> list[_PieceGroup]:
         """Pieces of a block by padded length."""
-        groups: dict[int, list[tuple[tuple[int, int, int, int], Piece]]] = {}
-        at = 0
+        by_length: dict[int, list[tuple[tuple[int, int, int, int], Piece]]] = {}
+        start = 0
         for piece in pieces:
-            window = (at, piece.frames, *piece.outputs(self._stride))
-            groups.setdefault(bucket(piece.frames, few_shapes), []).append((window, piece))
-            at += piece.frames
-        found = []
-        for padded, members in sorted(groups.items()):
+            window = (start, piece.frames, *piece.outputs(self._stride))
+            by_length.setdefault(bucket(piece.frames, few_shapes), []).append((window, piece))
+            start += piece.frames
+        groups = []
+        for padded, members in sorted(by_length.items()):
             videos = np.array([piece.video for _, piece in members], np.intp)
             windows = np.array([window for window, _ in members], np.int32)
-            whole = pieces_of[videos] == 1
+            whole = piece_counts[videos] == 1
             weights = None
             if frame_weights is not None:
                 weights = output_weights(windows, padded, self._stride, frame_weights)
-            own = [piece for _, piece in members]
-            found.append(_Group(padded, windows, videos, whole, own, weights))
-        return found
+            group_pieces = [piece for _, piece in members]
+            groups.append(_PieceGroup(padded, windows, videos, whole, group_pieces, weights))
+        return groups
 
-    def _keep(
-        self, groups: Sequence[_Group], kept: dict[int, np.ndarray], frames: np.ndarray
+    def _remember_weights(
+        self, groups: Sequence[_PieceGroup], weights: dict[int, np.ndarray], frames: np.ndarray
     ) -> None:
-        """Remember the weights of outputs of videos that are cut up."""
+        """Add the weights of outputs of videos that are cut up to `weights`, by video."""
         for group in groups:
             if group.weights is None:
                 continue
             for i in np.flatnonzero(~group.whole):
                 piece = group.pieces[i]
                 outputs = int(frames[piece.video]) // self._stride
-                whole = kept.setdefault(piece.video, np.zeros(outputs, np.float32))
+                whole = weights.setdefault(piece.video, np.zeros(outputs, np.float32))
                 _raise_to(whole, piece, group.weights[i], self._stride)
 
     def add(
@@ -206,63 +212,70 @@ class PairScores:
             score = _mean(by_row[ready], batch.windows[ready, 3], q, batch.queries[ready])
             if by_column is not None:
                 back = _mean(by_column[ready], batch.windows[ready, 7], t, batch.targets[ready])
-                score = self._joined(score, back)
+                score = self._both_directions(score, back)
             videos = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
             self._write(table, *videos, score)
         for i in np.flatnonzero(~whole):
             column = None if by_column is None else by_column[i]
-            places = batch.queries[i], batch.targets[i]
-            self._add_part(q, t, *places, by_row[i], column, table)
+            self._add_part(batch, int(i), by_row[i], column, table)
 
     def _add_part(
         self,
-        query_group: _Group,
-        target_group: _Group,
-        query_place: int,
-        target_place: int,
+        batch: PairBatch,
+        i: int,
         by_row: np.ndarray,
         by_column: np.ndarray | None,
         table: np.ndarray,
     ) -> None:
-        query, target = query_group.pieces[query_place], target_group.pieces[target_place]
+        """Take in the maxima of pair `i` of a batch, of which a video has several pieces."""
+        query_at, target_at = batch.queries[i], batch.targets[i]
+        query = batch.query_group.pieces[query_at]
+        target = batch.target_group.pieces[target_at]
         key = query.video, target.video
         pair = self._unfinished.get(key)
         if pair is None:
-            pair = self._unfinished[key] = _Unfinished(
-                int(self._query_pieces[key[0]] * self._target_pieces[key[1]]),
-                np.full(self._query_frames[key[0]] // self._stride, -np.inf, np.float32),
-            )
-            if by_column is not None:  # a long video against many queries: most of the memory
-                outputs = self._target_frames[key[1]] // self._stride
-                pair.columns = np.full(outputs, -np.inf, np.float32)
+            pair = self._unfinished[key] = self._new_pair(key, both_ways=by_column is not None)
         _raise_to(pair.rows, query, by_row, self._stride)
         if by_column is not None:
             _raise_to(pair.columns, target, by_column, self._stride)
         pair.remaining -= 1
         if pair.remaining == 0:
-            weights = _weights_of(query_group, query_place, self._query_weights)
+            weights = _video_weights(batch.query_group, query_at, self._query_weights)
             score = np.average(pair.rows.astype(np.float64), weights=weights)
             if by_column is not None:
-                weights = _weights_of(target_group, target_place, self._target_weights)
+                weights = _video_weights(batch.target_group, target_at, self._target_weights)
                 back = np.average(pair.columns.astype(np.float64), weights=weights)
-                score = self._joined(score, back)
+                score = self._both_directions(score, back)
             self._write(table, np.array(key[:1]), np.array(key[1:]), np.array([score]))
             del self._unfinished[key]
 
-    def _joined(self, there: Any, back: Any) -> Any:
-        """Of both directions."""
-        return np.maximum(there, back) if self._function == "max_chamfer" else (there + back) / 2
+    def _new_pair(self, key: tuple[int, int], both_ways: bool) -> _Unfinished:
+        query, target = key
+        pair = _Unfinished(
+            int(self._query_pieces[query] * self._target_pieces[target]),
+            np.full(self._query_frames[query] // self._stride, -np.inf, np.float32),
+        )
+        if both_ways:  # a long video against many queries: most of the memory
+            outputs = self._target_frames[target] // self._stride
+            pair.columns = np.full(outputs, -np.inf, np.float32)
+        return pair
+
+    def _both_directions(self, forward: Any, back: Any) -> Any:
+        """One score of the scores of both directions."""
+        if self._function == "max_chamfer":
+            return np.maximum(forward, back)
+        return (forward + back) / 2
 
     def _write(
         self, table: np.ndarray, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray
     ) -> None:
         """Put the scores of pairs of videos into the table."""
-        entries = self._places[0][queries], self._places[1][targets]
-        kept = np.clip(scores, -1, 1).astype(np.float32)
+        entries = self._row_index[queries], self._column_index[targets]
+        values = np.clip(scores, -1, 1).astype(np.float32)
         if self._shared:
-            np.maximum.at(table, entries, kept)  # NaN, as damaged features give, wins and stays
+            np.maximum.at(table, entries, values)  # NaN, as damaged features give, wins and stays
         else:
-            table[entries] = kept
+            table[entries] = values
 
 
 def _raise_to(maxima: np.ndarray, piece: Piece, values: np.ndarray, stride: int) -> None:
@@ -278,20 +291,28 @@ def _filled(windows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([windows, np.repeat(windows[-1:], missing, axis=0)])
 
 
-def _weights_of(group: _Group, place: int, kept: Mapping[int, np.ndarray]) -> np.ndarray | None:
-    """Weights of all outputs of the video that a piece is of."""
+def _video_weights(
+    group: _PieceGroup, index: int, weights: Mapping[int, np.ndarray]
+) -> np.ndarray | None:
+    """Weights of all outputs of the video that piece `index` of a group belongs to.
+
+    Args:
+        weights: by video, of those that are cut up.
+    """
     if group.weights is None:
         return None
-    piece = group.pieces[place]
-    if not group.whole[place]:
-        return kept[piece.video]
-    return group.weights[place, : group.windows[place, 3]]
+    piece = group.pieces[index]
+    if not group.whole[index]:
+        return weights[piece.video]
+    return group.weights[index, : group.windows[index, 3]]
 
 
-def _mean(values: np.ndarray, counts: np.ndarray, group: _Group, places: np.ndarray) -> np.ndarray:
+def _mean(
+    values: np.ndarray, counts: np.ndarray, group: _PieceGroup, index: np.ndarray
+) -> np.ndarray:
     if group.weights is None:
         return _masked_mean(values, counts)
-    weights = group.weights[places]
+    weights = group.weights[index]
     inside = np.where(weights > 0, values * weights, 0)
     return np.asarray(inside.sum(axis=1, dtype=np.float64) / weights.sum(axis=1, dtype=np.float64))
 

@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibration.curve import CONFIDENCE, Calibration, fit
+from ..calibration.curve import CONFIDENCE, Calibration, CalibrationKey, fit
 from ..config import CompareConfig
 from ..errors import InputError
 from ..output.score_table import require_finite
-from ..output.selection import select
+from ..output.selection import Selection
+from .request import SearchRequest
 from .run import score_table
-from .video_set import Collection
 
 if TYPE_CHECKING:
-    from ..nets.model.model import ModelWeights
+    from ..nets.model.model import Model
 
 _REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
-_SHOWN = 5  # best pairs that a calibration tells of
+_SHOWN = 5  # best pairs that a calibration lists
+_BEST = Selection(top_k=_SHOWN)
 
 
 def calibrate(
-    queries: Collection,
-    database: Collection,
-    model: ModelWeights,
-    config: CompareConfig,
+    request: SearchRequest,
+    *,
     related: Iterable[tuple[str, str]] = (),
-    gpu_id: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    folder: str | Path | None = None,
     groups: Mapping[str, str] | None = None,
     confidence: float = CONFIDENCE,
+    progress: Callable[[int, int], None] | None = None,
+    folder: str | Path | None = None,
 ) -> tuple[Calibration, list[tuple[float, str, str]]]:
-    """What scores unrelated pairs reach.
+    """Measure what scores unrelated pairs reach.
 
     Damaged videos are left out, see `score_table`.
 
     Args:
+        request: without mirrored queries and background.
         related: (query id, database id) of pairs that are left out, in this order of sides.
         groups: id -> group, for both sides: videos of one group (one film and what was made of
             it) come or stay away together where another collection is imagined. What is not
             listed is a group of its own; equal ids are one video.
         confidence: see `fit`.
-        folder: see `score_table`; the other arguments are those of `compute_similarity`.
+        progress, folder: see `score_table`.
 
     Returns:
         The calibration, and the highest scores with their pairs, best first: if one of these
@@ -53,92 +53,94 @@ def calibrate(
 
     Raises:
         InputError: too few pairs are left.
-        PipelineError: a score is not a finite number; else those of `compute_similarity`.
+        PipelineError: a score is not a finite number; else those of `score_table`.
     """
-    table, _ = score_table(queries, database, model, config, gpu_id, progress, folder)
-    asked, searched = queries.sound_ids, database.sound_ids
-    if table.shape != (len(asked), len(searched)):
+    queries, database = request.queries, request.database
+    table, _ = score_table(request, progress=progress, folder=folder)
+    query_ids, database_ids = queries.sound_ids, database.sound_ids
+    if table.shape != (len(query_ids), len(database_ids)):
         table = table[np.ix_(queries.sound, database.sound)]
-    require_finite(table, asked, searched)
-    rows = {video: i for i, video in enumerate(asked)}
-    columns = {video: i for i, video in enumerate(searched)}
-    same = [(video, video) for video in asked]
-    for query, video in (*same, *related):
-        if query in rows and video in columns:
-            table[rows[query], columns[video]] = np.nan
-    rows_of, columns_of = (
+    require_finite(table, query_ids, database_ids)
+    _leave_out(table, query_ids, database_ids, related)
+    row_groups, column_groups = (
         [groups[v] + "\t" if groups and v in groups else v for v in side]
-        for side in (asked, searched)
+        for side in (query_ids, database_ids)
     )  # no id holds a tab, so no group is mistaken for an id
-    made = _manner(queries, database, model, config)
-    calibration = fit(table, made, rows_of, columns_of, confidence)
+    calibration = fit(table, _key(request), row_groups, column_groups, confidence)
     best = [
-        (float(row[i]), query, searched[i])
-        for query, row in zip(asked, np.nan_to_num(table, nan=-np.inf), strict=True)
-        for i in select(row, _SHOWN, None)
+        (float(row[i]), query, database_ids[i])
+        for query, row in zip(query_ids, np.nan_to_num(table, nan=-np.inf), strict=True)
+        for i in _BEST.indices(row)
     ]
     return calibration, sorted((b for b in best if b[0] >= -1), reverse=True)[:_SHOWN]
 
 
-def threshold_for(
-    rate: float,
-    queries: Collection,
-    database: Collection,
-    model: ModelWeights,
-    config: CompareConfig,
-    mirrored: bool = False,
-) -> float:
+def _leave_out(
+    table: np.ndarray,
+    query_ids: list[str],
+    database_ids: list[str],
+    related: Iterable[tuple[str, str]],
+) -> None:
+    """Set the scores of equal ids and of related pairs to NaN."""
+    rows = {video: i for i, video in enumerate(query_ids)}
+    columns = {video: i for i, video in enumerate(database_ids)}
+    same = [(video, video) for video in query_ids]
+    for query, video in (*same, *related):
+        if query in rows and video in columns:
+            table[rows[query], columns[video]] = np.nan
+
+
+def threshold_for(rate: float, request: SearchRequest) -> float:
     """The score that at most this part of unrelated pairs reaches, as the model was calibrated.
 
-    Args:
-        mirrored: the better of two scores counts.
+    Of mirrored queries the better of two scores counts, so each may reach it half as often.
 
     Raises:
         InputError: the model has no calibration, or one for another way of comparing, or the
-            rate is none that it can tell.
+            calibration cannot tell this rate.
     """
-    made = calibration_for(queries, database, model, config)
-    return made.threshold(rate, 1 + mirrored)
+    return calibration_for(request).threshold(rate, 1 + (request.mirrored is not None))
 
 
-def calibration_for(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
-) -> Calibration:
+def calibration_for(request: SearchRequest) -> Calibration:
     """The model's calibration for this way of comparing.
 
     Raises:
         InputError: it has none, or those for other ways.
     """
-    return _calibration(model, **_manner(queries, database, model, config))
+    return _calibration(request.model, **asdict(_key(request)))
 
 
-def check_rate(rate: float, model: ModelWeights, config: CompareConfig, mirrored: bool) -> None:
-    """As far as can be told without features: raises what `threshold_for` would raise.
+def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
+    """Raise what `threshold_for` would raise, as far as that is known without features.
 
     Of several calibrations that may be meant, one that can tell the rate is enough.
+
+    Raises:
+        InputError: see `threshold_for`.
     """
-    known = {
+    key = {
         "similarity_function": config.similarity_function or model.similarity_function,
         "query_insets": int(config.query_insets),  # or more, as their store says
-        "adapted": _adapted(model, config),
+        "adapted": config.adapt or model.adaptation is not None,
     }
-    _calibration(model, **known)
-    possible = [each for each in model.calibrations if not each.differences(**known)]
+    _calibration(model, **key)
+    possible = [each for each in model.calibrations if not each.differences(**key)]
     min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
 
 
-def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
-    """The one for exactly this, else one that is on the safe side of it."""
+def _calibration(model: Model, **key: Any) -> Calibration:
+    """The one for exactly this way of comparing, else one that is on the safe side of it."""
     if not model.calibrations:
         raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
     nearest = min(
         model.calibrations,
         key=lambda c: (
-            len(c.differences(**manner)),
-            sum(getattr(c, key) != value for key, value in manner.items()),
+            len(c.differences(**key)),
+            sum(getattr(c, name) != value for name, value in key.items()),
         ),
     )
-    if differences := nearest.differences(**manner):
+    if differences := nearest.differences(**key):
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
             f"({'; '.join(differences)}): {_REMEDY}"
@@ -146,24 +148,20 @@ def _calibration(model: ModelWeights, **manner: Any) -> Calibration:
     return nearest
 
 
-def _adapted(model: ModelWeights, config: CompareConfig) -> bool:
-    return config.adapt or model.adaptation is not None
-
-
-def _manner(
-    queries: Collection, database: Collection, model: ModelWeights, config: CompareConfig
-) -> dict[str, Any]:
+def _key(request: SearchRequest) -> CalibrationKey:
+    """The way of comparing, as a calibration is described."""
+    queries, database, model = request.queries, request.database, request.model
     spec = database.spec
     sides = {"queries": queries.binary, "database": database.binary}
     binary = [side for side, signs in sides.items() if signs]
-    return {
-        "similarity_function": config.similarity_function or model.similarity_function,
-        "dims": spec.dims,
-        "fps": spec.fps,
-        "sampling": spec.sampling,
-        "binary": "both" if len(binary) == 2 else (binary or ["none"])[0],
-        "query_vectors": queries.spec.query_vectors,
-        "insets": database.insets,
-        "query_insets": queries.insets if config.query_insets else 0,
-        "adapted": _adapted(model, config),
-    }
+    return CalibrationKey(
+        similarity_function=request.similarity_function,
+        dims=spec.dims,
+        fps=spec.fps,
+        sampling=spec.sampling,
+        binary="both" if len(binary) == 2 else (binary or ["none"])[0],
+        query_descriptors=queries.spec.query_descriptors,
+        insets=database.insets,
+        query_insets=queries.insets if request.config.query_insets else 0,
+        adapted=request.config.adapt or model.adaptation is not None,
+    )

@@ -100,6 +100,27 @@ def plan_blocks(pieces: Iterable[Piece], budget: int) -> list[list[Piece]]:
     return blocks
 
 
+@dataclass(frozen=True)
+class ReadPlan:
+    """What is read of one side, in which order.
+
+    Attributes:
+        pieces: of all its videos.
+        blocks: the same pieces, grouped.
+    """
+
+    pieces: list[Piece]
+    blocks: list[list[Piece]]
+
+
+def plan_reads(
+    lengths: Sequence[int], geometry: Geometry, piece_frames: int, block_frames: int
+) -> ReadPlan:
+    """Plan one side: `plan_pieces` with `piece_frames`, `plan_blocks` with `block_frames`."""
+    pieces = plan_pieces(lengths, geometry, piece_frames)
+    return ReadPlan(pieces, plan_blocks(pieces, block_frames))
+
+
 def bucket(frames: int, few: bool = False) -> int:
     """Round a length up to one of not too many, so that pairs of like shapes share a batch.
 

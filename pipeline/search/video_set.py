@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import FingerprintMismatchError, InputError, StoreError
+from ..errors import InputError, StoreError
+from ..program import command
 from ..quantization import decode, decoded_dtype, stored_values
-from ..records import FeatureSpec
+from ..records import FeatureSpec, SourceInfo
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
-
-if TYPE_CHECKING:
-    pass
+from .compatibility import require_same_features
 
 
-class Collection:
+class _Sequence(NamedTuple):
+    """A run of frames in a store: a whole video, or a part of what is stored of it.
+
+    Attributes:
+        store, own_id: where it is; the id is the store's own, without prefix.
+        check: of the whole video.
+        first, frames: which frames of those stored.
+    """
+
+    store: FeatureStore
+    own_id: str
+    check: VideoCheck
+    first: int
+    frames: int
+
+
+class VideoSet:
     """Videos of one or more stores, in the order of the stores or as listed.
 
     Args:
@@ -30,10 +44,11 @@ class Collection:
 
     Attributes:
         ids: list of video ids.
+        stores: list of the stores.
         path, spec: of the first store, for messages; all specs are compatible.
-        dtype: of what `read` gives: that of the stores if all keep the same, else a float.
-        binary: some of the stores keep signs alone.
-        insets: the most that were looked for in one of the stores, 0 for none.
+        dtype: of what `read` gives: that of the stores if all are encoded the same, else a float.
+        binary: some of the stores hold signs alone.
+        insets: how many insets were looked for at a time, in the store with the most; 0 for none.
         lengths: [V] int64, frames of each video after short ones are repeated, those of its insets
             (`video.pip.detector`) included.
 
@@ -53,108 +68,118 @@ class Collection:
             raise InputError("no store given")
         for store in stores[1:]:
             require_same_features(stores[0], store)
-        where: dict[str, FeatureStore] = {}
-        prefixed: dict[FeatureStore, str] = {}
-        for store, prefix in zip(stores, prefixes or [""] * len(stores), strict=True):
-            if store in prefixed:
-                _refuse_same(store, store)
-            prefixed[store] = prefix
-            for own_id in store.ids:
-                video_id = prefix + own_id
-                if video_id in where:
-                    _refuse_same(where[video_id], store)
-                    raise InputError(
-                        f"video id {video_id!r} is in {where[video_id].path} and in {store.path}: "
-                        "give one a prefix (PREFIX=STORE on the command line), or remove it from "
-                        "one (visil-index remove)"
-                    )
-                where[video_id] = store
-        self.ids = list(where) if ids is None else list(ids)
+        origins = _origins(stores, prefixes or [""] * len(stores))
+        self.ids = list(origins) if ids is None else list(ids)
         for video_id in self.ids:
-            if video_id not in where:
+            if video_id not in origins:
                 raise InputError(f"video id {video_id!r} is in none of the stores given")
         if not self.ids:
-            raise InputError(f"{stores[0].path}: holds no video, run extract_features.py first")
+            raise InputError(f"{stores[0].path}: holds no video, run {command('extract')} first")
+        self.stores = list(stores)
         self.path = stores[0].path
         self.spec: FeatureSpec = stores[0].spec
-        self.dtype = _common_dtype([s.dtype for s in stores])
+        self.dtype = _common_dtype(s.dtype for s in stores)
         self.binary = any(s.encoding == "binary" for s in stores)
-        self.insets = max(s.spec.most_insets for s in stores)
-        self._stores = [where[video_id] for video_id in self.ids]
-        self._own_ids = self.ids
-        if any(prefixes):
-            named = zip(self._stores, self.ids, strict=True)
-            self._own_ids = [i.removeprefix(prefixed[s]) for s, i in named]
-        self._checks = [VideoCheck(s, i) for s, i in zip(self._stores, self._own_ids, strict=True)]
-        self._frames = [s.frames(i) for s, i in zip(self._stores, self._own_ids, strict=True)]
-        self._first = [0] * len(self.ids)
-        self.lengths = np.array([padded_length(n) for n in self._frames], np.int64)
+        self.insets = max(s.spec.inset_rule.limit for s in stores)
+        self._set_sequences(
+            [
+                _Sequence(s, own, VideoCheck(s, own), 0, s.frames(own))
+                for s, own in (origins[video_id] for video_id in self.ids)
+            ]
+        )
+
+    def _set_sequences(self, sequences: list[_Sequence]) -> None:
+        self._sequences = sequences
+        self.lengths = np.array([padded_length(s.frames) for s in sequences], np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def followed_by(self, others: Collection) -> Collection:
-        """The videos of both, `others` behind; ids may occur twice. For scoring in one pass."""
+    def __repr__(self) -> str:
+        return f"<VideoSet of {len(self)} videos, {self.path}>"
+
+    def concat(self, other: VideoSet) -> VideoSet:
+        """The videos of both, those of `other` last; ids may occur twice. For scoring in one pass.
+
+        Args:
+            other: a set with compatible features.
+        """
         joined = copy.copy(self)
-        joined.ids = self.ids + others.ids
-        joined._own_ids = self._own_ids + others._own_ids
-        joined._stores = self._stores + others._stores
-        joined._checks = self._checks + others._checks
-        joined._frames = self._frames + others._frames
-        joined._first = self._first + others._first
-        joined.lengths = np.concatenate([self.lengths, others.lengths])
-        joined.dtype = _common_dtype([self.dtype, others.dtype])
-        joined.binary = self.binary or others.binary
-        joined.insets = max(self.insets, others.insets)
+        joined.ids = self.ids + other.ids
+        joined.stores = list(dict.fromkeys(self.stores + other.stores))
+        joined._set_sequences(self._sequences + other._sequences)
+        joined.dtype = _common_dtype([self.dtype, other.dtype])
+        joined.binary = self.binary or other.binary
+        joined.insets = max(self.insets, other.insets)
         return joined
 
-    def apart(self, with_insets: bool = True) -> tuple[Collection, np.ndarray]:
-        """Every inset (`video.pip.detector`) as a video of its own, behind the one that it is in.
+    def split_insets(self, with_insets: bool = True) -> tuple[VideoSet, np.ndarray]:
+        """Make every inset (`video.pip.detector`) a sequence of its own, after its video's.
+
+        Args:
+            with_insets: False leaves insets out.
 
         Returns:
-            These videos, an inset under the id of the one that it is in, and intp [videos] which
-            of this collection's videos each belongs to. Without insets each video alone. A video
-            that is known to be damaged is left out.
+            The sequences as a set, an inset under the id of the video that it is in; and the owner
+            of each, intp [sequences], as an index into this set. A video that is known to be
+            damaged is left out.
 
         Raises:
-            StoreError: all are damaged.
+            StoreError: all videos are damaged.
         """
         self.require_sound()
-        places: list[int] = []
-        first, lengths = [], []
-        for place, frames in enumerate(self._frames):
-            if self._checks[place].damage:
+        owner: list[int] = []
+        sequences: list[_Sequence] = []
+        for video, whole in enumerate(self._sequences):
+            if whole.check.damage:
                 continue
-            insets = self._stores[place].insets(self._own_ids[place])
-            at = 0
-            for count in (frames - sum(insets), *(insets if with_insets else ())):
-                places.append(place)
-                first.append(at)
-                lengths.append(count)
-                at += count
-        made = copy.copy(self)
-        made.ids = [self.ids[place] for place in places]
-        made._own_ids = [self._own_ids[place] for place in places]
-        made._stores = [self._stores[place] for place in places]
-        made._checks = [self._checks[place] for place in places]
-        made._first, made._frames = first, lengths
-        made.lengths = np.array([padded_length(n) for n in lengths], np.int64)
-        return made, np.array(places, np.intp)
+            insets = whole.store.insets(whole.own_id)
+            first = whole.first
+            for frames in (whole.frames - sum(insets), *(insets if with_insets else ())):
+                owner.append(video)
+                sequences.append(whole._replace(first=first, frames=frames))
+                first += frames
+        split = copy.copy(self)
+        split.ids = [self.ids[video] for video in owner]
+        split._set_sequences(sequences)
+        return split, np.array(owner, np.intp)
+
+    def frame_seconds(self, video: int) -> tuple[np.ndarray, int]:
+        """When the stored frames of a video were sampled; short videos are not repeated here.
+
+        Returns:
+            float64 [T] seconds since the start of the video, those of each inset beginning anew;
+            and how many of them, the first, are frames of the video itself.
+
+        Raises:
+            StoreError: the times are damaged.
+        """
+        sequence = self._sequences[video]
+        part = slice(sequence.first, sequence.first + sequence.frames)
+        seconds = sequence.store.seconds(sequence.own_id)[part]
+        own = sequence.store.frames(sequence.own_id) - sum(sequence.store.insets(sequence.own_id))
+        return seconds, max(0, min(own - sequence.first, len(seconds)))
+
+    def source(self, video: int) -> SourceInfo:
+        """Which file a video came from, as its store tells."""
+        sequence = self._sequences[video]
+        return sequence.store.record(sequence.own_id).source
 
     @property
     def sound(self) -> np.ndarray:
         """[V] bool: no damage is known, see `check` and `read`."""
-        return np.array([not check.damage for check in self._checks])
+        return np.array([not s.check.damage for s in self._sequences])
 
     @property
     def sound_ids(self) -> list[str]:
         """Ids of the videos of which no damage is known."""
-        return [i for i, check in zip(self.ids, self._checks, strict=True) if not check.damage]
+        return [i for i, s in zip(self.ids, self._sequences, strict=True) if not s.check.damage]
 
     @property
     def damaged(self) -> dict[str, str]:
-        """What is known to be wrong with which videos."""
-        return {i: c.damage for i, c in zip(self.ids, self._checks, strict=True) if c.damage}
+        """Id of each video that is known to be damaged, and what is wrong with it."""
+        named = zip(self.ids, self._sequences, strict=True)
+        return {i: s.check.damage for i, s in named if s.check.damage}
 
     def check(self, checksums: bool = True) -> None:
         """Read all videos that were not read yet and look for damage; `sound` and `damaged` tell.
@@ -167,37 +192,39 @@ class Collection:
                 self.check_video(video, checksums)
 
     def check_video(self, video: int, checksums: bool = True) -> None:
-        """As `check`, of one video.
+        """Check one video as `check` does.
 
         Raises:
             StoreError: it is damaged.
         """
-        self._checks[video].whole(checksums)
+        self._sequences[video].check.whole(checksums)
 
-    def damage(self, video: int, what: str) -> StoreError:
+    def mark_damaged(self, video: int, what: str) -> StoreError:
         """Count a video as damaged; returns the error that says so."""
-        return self._checks[video].fail(what)
+        return self._sequences[video].check.fail(what)
 
     def require_sound(self) -> None:
-        """Refuse a collection that has nothing but damaged videos.
+        """Refuse a set that has nothing but damaged videos.
 
         Raises:
             StoreError: naming the first.
         """
         if not self.sound.any():
-            raise StoreError(f"all {len(self)} videos are damaged: {self._checks[0].damage}")
+            raise StoreError(
+                f"all {len(self)} videos are damaged: {self._sequences[0].check.damage}"
+            )
 
     @property
     def row_shape(self) -> tuple[int, int]:
-        """Of one frame's vectors, as `read` gives them."""
-        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
+        """Shape of one frame's descriptors, as `read` gives them."""
+        return self.spec.descriptors, stored_values(self.dtype, self.spec.dims)
 
     def read(
-        self, video: int, start: int, stop: int, out: np.ndarray, checksum: bool = True
+        self, video: int, start: int, stop: int, out: np.ndarray, *, checksum: bool = True
     ) -> None:
         """Fill `out` [stop - start, *row_shape] with frames of a video, short videos repeated.
 
-        They are as stored, or floats if the stores do not all keep the same. Every frame is
+        They are as stored, or floats if the stores are not all encoded the same. Every frame is
         checked, and the checksum once all of a video, its insets included, was read in order.
 
         Args:
@@ -206,29 +233,56 @@ class Collection:
         Raises:
             StoreError: the video is damaged or was removed since the store was opened.
         """
-        store, check = self._stores[video], self._checks[video]
-        first, frames = self._first[video], self._frames[video]
+        store, own_id, check, first, frames = self._sequences[video]
         check.require()
         short = frames != self.lengths[video]
-        start, stop, asked = (
-            (0, frames, slice(start, stop)) if short else (start, stop, slice(None))
-        )
+        rows = slice(start, stop) if short else slice(None)
+        if short:  # it is repeated as a whole
+            start, stop = 0, frames
         same = out.dtype == store.dtype
         into = out if same and not short else None
         try:
-            stored = store.read_stored(self._own_ids[video], first + start, first + stop, out=into)
+            stored = store.read_stored(own_id, first + start, first + stop, out=into)
         except StoreError as error:
             raise check.note(error) from error
         check.part(first + start, stored, checksum)
         if into is None:
             vectors = stored if same else decode(stored, store.spec.dims)
-            out[:] = repeat_to_min(vectors)[asked] if short else vectors
+            out[:] = repeat_to_min(vectors)[rows] if short else vectors
 
 
-def all_damaged(*collections: Collection | None) -> tuple[str, ...]:
-    """A line for each damaged video of all of them, once."""
-    lines = (line for each in collections if each for line in each.damaged.values())
+def damage_lines(*video_sets: VideoSet | None) -> tuple[str, ...]:
+    """A line for each damaged video of all sets, once."""
+    lines = (line for videos in video_sets if videos for line in videos.damaged.values())
     return tuple(dict.fromkeys(lines))
+
+
+def _origins(
+    stores: Sequence[FeatureStore], prefixes: Sequence[str]
+) -> dict[str, tuple[FeatureStore, str]]:
+    """Id with prefix -> its store, and its id there.
+
+    Raises:
+        InputError: a store is given twice, or an id is in two stores.
+    """
+    origins: dict[str, tuple[FeatureStore, str]] = {}
+    seen: set[FeatureStore] = set()
+    for store, prefix in zip(stores, prefixes, strict=True):
+        if store in seen:
+            _refuse_same(store, store)
+        seen.add(store)
+        for own_id in store.ids:
+            video_id = prefix + own_id
+            if video_id in origins:
+                first = origins[video_id][0]
+                _refuse_same(first, store)
+                raise InputError(
+                    f"video id {video_id!r} is in {first.path} and in {store.path}: "
+                    "give one a prefix (PREFIX=STORE on the command line), or remove it from "
+                    "one (visil-index remove)"
+                )
+            origins[video_id] = store, own_id
+    return origins
 
 
 def _refuse_same(first: FeatureStore, second: FeatureStore) -> None:
@@ -237,30 +291,8 @@ def _refuse_same(first: FeatureStore, second: FeatureStore) -> None:
         raise InputError(f"{second.path}: this store is given twice, give it once")
 
 
-def _common_dtype(dtypes: Sequence[np.dtype]) -> np.dtype:
-    if len(set(dtypes)) == 1:
-        return dtypes[0]
-    return np.result_type(*[decoded_dtype(dtype) for dtype in dtypes])
-
-
-def require_same_features(
-    first: FeatureStore | Collection, second: FeatureStore | Collection
-) -> None:
-    """Refuse to compare what was made with different settings, but for insets.
-
-    Raises:
-        FingerprintMismatchError: naming both files and every setting that differs.
-    """
-    same = replace(first.spec, insets=second.spec.insets)
-    _refuse(first, second, same.differences(second.spec))
-
-
-def _refuse(
-    first: FeatureStore | Collection, second: FeatureStore | Collection, differences: list[str]
-) -> None:
-    if differences:
-        raise FingerprintMismatchError(
-            f"features of {first.path} (here) and {second.path} (there) cannot be compared: "
-            + "; ".join(differences)
-            + ". Extract one of them again with the other's settings."
-        )
+def _common_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
+    different = set(dtypes)
+    if len(different) == 1:
+        return different.pop()
+    return np.result_type(*[decoded_dtype(dtype) for dtype in different])

@@ -62,6 +62,12 @@ class FeatureStore(ABC):
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({str(self.path)!r}, {len(self)} videos, per frame "
+            f"{self.encoding} [{self.spec.descriptors}, {self.spec.dims}], fps={self.spec.fps:g})"
+        )
+
     def __len__(self) -> int:
         return len(self._index.videos)
 

@@ -10,7 +10,8 @@ import os
 import threading
 from pathlib import Path
 
-O_BINARY = getattr(os, "O_BINARY", 0)
+from ..atomic import sync_file, sync_path
+
 O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to does not wait
 _seek_lock = threading.Lock()
 
@@ -27,7 +28,7 @@ class Disk:
 
     def fsync(self, fd: int) -> None:
         """Return when the file's content would survive a power failure."""
-        _fsync(fd)
+        sync_file(fd)
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
@@ -39,15 +40,13 @@ class Disk:
         path.unlink(missing_ok=True)
 
     def sync_path(self, path: Path) -> None:
-        """fsync a file by name, or a directory: then the names in it are durable too."""
-        if path.is_dir() and os.name == "nt":
-            return  # Windows cannot open a directory; NTFS journals names by itself
-        # Windows flushes only what is open for writing.
-        fd = os.open(path, (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | O_BINARY)
-        try:
-            _fsync(fd)
-        finally:
-            os.close(fd)
+        """Sync a file by name, or a folder: then the names in it are durable, too."""
+        sync_path(path)
+
+    def install(self, temporary: Path, target: Path) -> None:
+        """Give a synced file or folder its name, which is durable once this returns."""
+        self.replace(temporary, target)
+        self.sync_path(target.parent)
 
 
 def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
@@ -63,17 +62,6 @@ def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
             break
         done += got
     return done
-
-
-def _fsync(fd: int) -> None:
-    try:
-        import fcntl
-
-        full = fcntl.F_FULLFSYNC  # type: ignore[attr-defined]  # macOS: fsync stops at the drive's cache
-    except (ImportError, AttributeError):
-        os.fsync(fd)
-    else:
-        fcntl.fcntl(fd, full)
 
 
 def _pwrite(fd: int, view: memoryview, offset: int) -> int:

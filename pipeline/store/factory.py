@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, StoreError
+from ..program import command
 from ..records import FeatureSpec
 from .base import FeatureStore
 from .disk import Disk
@@ -123,7 +124,7 @@ def _backend(path: str | Path) -> tuple[Path, Any, Any, Any]:
 
 def _require_there(path: Path) -> None:
     if not path.exists():
-        raise StoreError(f"{path}: no such store; make one with extract_features.py")
+        raise StoreError(f"{path}: no such store; make one with {command('extract')}")
 
 
 def _without_link(path: Path) -> Path:

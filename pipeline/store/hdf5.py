@@ -124,8 +124,7 @@ class Hdf5Writer(StoreWriter):
             _create_file(temporary, header)
             disk.sync_path(temporary)
             clear_journal(path, disk)  # of a store that was here before
-            disk.replace(temporary, path)
-            disk.sync_path(path.parent)
+            disk.install(temporary, path)
         return cls(path, lock, disk, made=True)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:

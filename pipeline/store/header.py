@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import FingerprintMismatchError, StoreError
+from ..program import command
 from ..quantization import ENCODINGS, encoding_of, stored_values
-from ..records import FORMAT_VERSION, FeatureSpec
+from ..records import FORMAT_VERSION, STORED_NAMES, FeatureSpec
 
 FORMAT = "visil-index feature store"
 SLAB_BYTES = 8 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FIRST_FIELDS = {"format", "format_version", "dtype", "spec", "fingerprint", "provenance"}
-_MOST = 1 << 20  # of a number in a description; the largest in use is some thousand
+_MAX_NUMBER = 1 << 20  # of a number in a description; the largest in use is some thousand
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Header:
     @property
     def row_shape(self) -> tuple[int, int]:
         """Of one frame's vectors, as stored."""
-        return self.spec.vectors, stored_values(self.dtype, self.spec.dims)
+        return self.spec.descriptors, stored_values(self.dtype, self.spec.dims)
 
     @property
     def row_bytes(self) -> int:
@@ -168,23 +169,30 @@ def _checksum(value: dict[str, Any]) -> str:
 
 def _spec(value: dict[str, Any]) -> FeatureSpec:
     """Raises ValueError, TypeError: a field is missing, of another type or beyond reason."""
-    kinds = {f.name: str(f.type) for f in fields(FeatureSpec)}
-    found = {k: v for k, v in value.items() if k in kinds}
-    for name, item in found.items():
-        if kinds[name] not in (type(item).__name__, "float"):
-            raise TypeError(f"{name} is {type(item).__name__}, expected {kinds[name]}")
-        least = 0 if name == "query_vectors" else 1
-        if kinds[name] == "int" and not least <= item <= _MOST:
-            raise ValueError(f"{name} is {item}, expected {least} to {_MOST}")
-    spec = FeatureSpec(**found)
-    if isinstance(found["fps"], bool | str) or not 0 < spec.fps < math.inf:
-        raise ValueError(f"fps is {found['fps']!r}")
+    values = {}
+    for field_ in fields(FeatureSpec):
+        key, kind = STORED_NAMES.get(field_.name, field_.name), str(field_.type)
+        if key in value:
+            _check_field(key, value[key], kind)
+            values[field_.name] = value[key]
+    spec = FeatureSpec(**values)
+    if isinstance(values["fps"], bool | str) or not 0 < spec.fps < math.inf:
+        raise ValueError(f"fps is {values['fps']!r}")
     return spec
+
+
+def _check_field(key: str, value: Any, kind: str) -> None:
+    """Raises ValueError, TypeError: the value of this key is not of its kind, or is too large."""
+    if kind not in (type(value).__name__, "float"):
+        raise TypeError(f"{key} is {type(value).__name__}, expected {kind}")
+    minimum = 0 if key == STORED_NAMES["query_descriptors"] else 1
+    if kind == "int" and not minimum <= value <= _MAX_NUMBER:
+        raise ValueError(f"{key} is {value}, expected {minimum} to {_MAX_NUMBER}")
 
 
 def not_a_store(path: str) -> StoreError:
     """The error for a file or folder that something else wrote."""
-    return StoreError(f"{path}: not a feature store; make one with extract_features.py")
+    return StoreError(f"{path}: not a feature store; make one with {command('extract')}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,15 +104,19 @@ def write_journal(path: Path, data: bytes, disk: Disk) -> None:
     """Put a journal beside the file; once this returns, the commit has happened."""
     journal = journal_path(path)
     temporary = _temporary(journal)
-    fd = open_beside(temporary, os.O_WRONLY | os.O_CREAT)
     try:
-        os.ftruncate(fd, 0)
-        disk.pwrite(fd, data, 0)
-        disk.fsync(fd)
-    finally:
-        os.close(fd)
-    disk.replace(temporary, journal)
-    disk.sync_path(journal.parent)
+        fd = open_beside(temporary, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.ftruncate(fd, 0)
+            disk.pwrite(fd, data, 0)
+            disk.fsync(fd)
+        finally:
+            os.close(fd)
+        disk.install(temporary, journal)
+    except BaseException:
+        with suppress(OSError):
+            disk.unlink(temporary)
+        raise
 
 
 def apply_pages(path: Path, fd: int, pages: Pages, disk: Disk, patience: float) -> bool:

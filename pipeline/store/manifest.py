@@ -31,6 +31,7 @@ from .seal import Seal, cut_off
 _COMMIT = b'{"op":"commit",'
 _RECORD = b'{"op":"'
 _SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped
+# Not msgspec: it refuses the halves of surrogates that names hold which are no UTF-8.
 _decode = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
 _BAD = (  # the last comes from the decoder: no JSON
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, StopIteration,

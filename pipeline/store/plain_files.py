@@ -7,8 +7,9 @@ import os
 import stat
 from pathlib import Path
 
+from ..atomic import O_BINARY
 from ..errors import StoreError
-from .disk import O_BINARY, O_NONBLOCK
+from .disk import O_NONBLOCK
 
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # not on Windows; links there need rights of their own
 

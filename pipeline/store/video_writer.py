@@ -88,7 +88,7 @@ class VideoWriter:
         with np.errstate(over="ignore"):
             floats = np.asarray(vectors, decoded_dtype(dtype))
         times = np.array(seconds, "<f8")
-        self._check(floats, (spec.vectors, spec.dims), times, inset)
+        self._check(floats, (spec.descriptors, spec.dims), times, inset)
         if not np.isfinite(floats).all():
             raise self._refused(f"vectors are not finite numbers in {floats.dtype}")
         self._write(encode(floats, dtype), times, inset)

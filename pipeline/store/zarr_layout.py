@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..atomic import O_BINARY
 from ..errors import StoreError
 from .checks import strict_json
-from .disk import O_BINARY, O_NONBLOCK, Disk, pread_into
+from .disk import O_NONBLOCK, Disk, pread_into
 from .header import Header, not_a_store, read_header
 from .keys import are_keys
 from .plain_files import foreign, in_the_way, linked, open_own
@@ -99,8 +100,7 @@ class SealFile:
         self._fd = open_own(temporary, os.O_RDWR | os.O_CREAT)
         self._disk.pwrite(self._fd, whole_file(seal), 0)
         self._disk.fsync(self._fd)
-        self._disk.replace(temporary, self._path)
-        self._disk.sync_path(self._path.parent)
+        self._disk.install(temporary, self._path)
 
 
 class Unfinished:

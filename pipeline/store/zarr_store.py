@@ -24,9 +24,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..atomic import O_BINARY
 from .base import FeatureStore
 from .checks import strict_json
-from .disk import O_BINARY, O_NONBLOCK, Disk, pread_into
+from .disk import O_NONBLOCK, Disk, pread_into
 from .header import Header, named_errors
 from .keys import printable
 from .locks import WriterLock, lock_exclusive, lock_shared, unlock
@@ -167,8 +168,7 @@ class ZarrWriter(StoreWriter):
             for file in sorted(temporary.rglob("*"), reverse=True):
                 disk.sync_path(file)
             disk.sync_path(temporary)
-            disk.replace(temporary, path)
-            disk.sync_path(path.parent)
+            disk.install(temporary, path)
         return cls(path, lock, disk)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:

@@ -11,10 +11,10 @@ import numpy as np
 from ..decode import Ended, Frames, Started, decode_videos
 from ..decode.pool import PACKAGE
 from ..records import Failure, Preprocess, SourceInfo, VideoRef
-from ..video.clip_decoder import stretches
+from ..video.clip_decoder import clip_segments
 from .augmentation.compose import RATE
 
-DECODER = f"{PACKAGE}.video.clip_decoder:ExcerptDecoder"
+DECODER = f"{PACKAGE}.video.clip_decoder:ClipDecoder"
 DETAIL = 1.25  # short side of decoded pictures, in short sides of the network's input
 LEAST_SECONDS = 2.0  # shorter rests of a video are no clip of their own
 
@@ -49,14 +49,14 @@ def decode_clips(
     Args:
         refs: the videos.
         preprocess: of the model.
-        length, most: seconds of a clip, clips of a video; see `excerpts.stretches`.
+        length, most: seconds of a clip, clips of a video; see `video.clip_decoder.clip_segments`.
         workers: see `decode_videos`.
         failed: told of each video that cannot be used.
     """
     sources: dict[int, SourceInfo] = {}
     parts: dict[int, list[Frames]] = {}
     larger = replace(preprocess, resize=int(preprocess.resize * DETAIL))
-    options = {"length": length, "most": most}
+    options = {"length": length, "max_clips": most}
     with decode_videos(
         refs, larger, RATE, workers=workers, decoder=DECODER, options=options
     ) as events:
@@ -71,7 +71,7 @@ def decode_clips(
                     failed(event.failure)
                     continue
                 source = sources.pop(event.index)
-                cuts = stretches(source.duration, length, most)
+                cuts = clip_segments(source.duration, length, most)
                 yield event.index, _clips(event.index, found, cuts)
 
 

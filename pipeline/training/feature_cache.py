@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import atomic_write
 from ..decode.pool import available_cores
 from ..errors import InputError
 from ..nets.extractor.feature_net import FeatureNet
-from ..nets.model.model import ModelWeights, features_digest
+from ..nets.model.model import Model, features_digest
 from ..nets.model.whitening import Whitening
 from ..records import Failure, Preprocess, VideoRef
 from ..video.container import file_info
@@ -71,7 +71,7 @@ class CachedClip:
     hosts: list[str]
 
 
-def unwhitened(weights: ModelWeights) -> ModelWeights:
+def unwhitened(weights: Model) -> Model:
     """The model with the identity for whitening and without a head."""
     size = len(weights.whitening.mean)
     identity = Whitening(
@@ -80,10 +80,10 @@ def unwhitened(weights: ModelWeights) -> ModelWeights:
     return replace(
         weights,
         whitening=identity,
-        soft=None if weights.soft is None else identity,
-        pixels=None if weights.pixels is None else identity,
-        views=tuple(replace(view, hubness=0.0) for view in weights.views),
-        hubs=None,
+        lowpass=None if weights.lowpass is None else identity,
+        thumbnail=None if weights.thumbnail is None else identity,
+        layout=weights.layout.without_csls(),
+        anchors=None,
         attention=None,
         comparator=None,
         blank=None,
@@ -100,7 +100,7 @@ class FeatureCache:
         settings: see `CacheSettings`.
     """
 
-    def __init__(self, folder: Path, weights: ModelWeights, settings: CacheSettings) -> None:
+    def __init__(self, folder: Path, weights: Model, settings: CacheSettings) -> None:
         self._folder, self._weights, self._settings = folder, unwhitened(weights), settings
         known = {"version": compose.VERSION, "rate": compose.RATE, **asdict(settings)}
         made = features_digest(self._weights) + self._weights.views_digest
@@ -173,10 +173,8 @@ class FeatureCache:
             "seconds": np.concatenate([copy.seconds for copy in copies]),
             "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
         }
-        partial = self._folder / f"{name}.partial"
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, self._folder / name)
+        with atomic_write(self._folder / name) as file:
+            np.savez(file, allow_pickle=False, **arrays)
         return name
 
     def clip_digest(self, ref: VideoRef, clip: Clip) -> str:
@@ -199,9 +197,8 @@ class FeatureCache:
 
     def _list(self, ref: VideoRef, names: list[str]) -> None:
         path = self._folder / f"{self._video_key(ref)}.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(names), encoding="utf-8")
-        os.replace(partial, path)
+        with atomic_write(path, "w", encoding="utf-8") as file:
+            json.dump(names, file)
 
     @property
     def settings(self) -> CacheSettings:

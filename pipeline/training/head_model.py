@@ -11,12 +11,12 @@ import numpy as np
 
 from ..config import TrainConfig
 from ..nets.backend import keras, ops
-from ..nets.model.descriptors import Layout
-from ..nets.similarity.attention import weight_of
-from ..nets.similarity.comparator import passed_by
-from ..nets.similarity.csls import view_offsets
-from ..nets.similarity.max_fusion import best_look
-from ..nets.similarity.ragged import bordered
+from ..nets.model.descriptors import DescriptorLayout
+from ..nets.similarity.attention import attention_weights
+from ..nets.similarity.comparator import SHRINK, bypass, convolve
+from ..nets.similarity.csls import term_offsets
+from ..nets.similarity.max_fusion import fused_similarity
+from ..nets.similarity.ragged import pad_edges
 from .initializers import comparator_start, context_start
 from .losses import extremes, info_nce, triplets, uses
 
@@ -32,30 +32,31 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         dims: C of the vectors.
         layout: of the frames of queries; copies have as many vectors.
         symmetric: average both directions of Chamfer, over regions and over frames.
-        config: what is trained and how; attention is for models without further views only.
+        config: what is trained and how; attention is for models of regions alone.
         rng: of what the weights begin with.
-        hubs: of the model, see `nets.similarity.csls`.
+        anchors: of the model, see `nets.similarity.csls`.
 
     Attributes:
-        skip: share of the output that passes the comparator by; 0 with attention.
+        residual_weight: share of the output that bypasses the comparator; 0 with attention.
     """
 
     def __init__(
         self,
         dims: int,
-        layout: Layout,
+        layout: DescriptorLayout,
         symmetric: bool,
         config: TrainConfig,
         rng: np.random.Generator,
-        hubs: np.ndarray | None = None,
+        *,
+        anchors: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self._hubs = hubs
+        self._anchors = anchors
         self._layout, self._symmetric, self._config = layout, symmetric, config
         self.context = None
         attention = config.attention and layout.query == layout.regions
         # Attention shortens vectors, so equals would no longer reach 1 beside the comparator.
-        self.skip = 0.0 if attention else config.skip
+        self.residual_weight = 0.0 if attention else config.skip
         if attention:
             self.context = self._weight(context_start(dims, rng), "context")
         scale = 4.0 if attention else 1.0
@@ -66,7 +67,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         self.built = True
 
     def head(self) -> tuple[np.ndarray | None, tuple[tuple[np.ndarray, np.ndarray], ...]]:
-        """Attention (or None) and comparator as `ModelWeights` has them."""
+        """Attention (or None) and comparator as `Model` has them."""
         context = None if self.context is None else ops.convert_to_numpy(self._unit_context())
         layers = tuple(
             (np.array(ops.convert_to_numpy(k)), np.array(ops.convert_to_numpy(b)))
@@ -133,54 +134,42 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         self, queries: Tensor, targets: Tensor, contexts: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
         """[B, W, R, C], [M, W, R, C] -> [B W, M W]; as `PairScorer.frame_matrix`."""
-        layout, channels = self._layout, queries.shape[3]
-        regions = layout.regions
-        asked = queries[:, :, : layout.shared + layout.small]
-        asked = _without(asked, regions, layout.shared)
-        rows = ops.reshape(asked, (-1, channels))
-        columns = ops.transpose(targets[:, :, :regions], (2, 0, 1, 3))
-        columns = ops.reshape(columns, (-1, channels))
-        # Features are constants, so with attention behind the product its gradient needs none.
-        products = ops.matmul(rows, ops.transpose(columns))
-        if contexts is not None:
-            of_rows, of_columns = contexts
-            weights = weight_of(rows, of_rows) * ops.transpose(weight_of(columns, of_columns))
-            products = products * weights
-        frames = columns.shape[0] // regions
-        products = ops.reshape(products, (-1, len(layout.region_places), regions, frames))
-        whole = None
-        if layout.whole_places:
-            asked = ops.stack([queries[:, :, place] for place in layout.whole_places], axis=2)
-            asked = ops.reshape(asked, (-1, len(layout.whole_places), channels))
-            offsets = view_offsets(asked, layout, self._hubs)
-            parts, soft = [], len(layout.soft_places)
-            for some, place in ((asked[:, :soft], regions), (asked[:, soft:], layout.shared - 1)):
-                if some.shape[1]:
-                    of_targets = ops.reshape(targets[:, :, place], (-1, channels))
-                    parts.append(ops.matmul(some, ops.transpose(of_targets)))
-            whole = ops.max(ops.concatenate(parts, axis=1) + offsets[..., None], axis=1)
-        return best_look(products, whole, layout, self._symmetric)
+        layout, products = self._layout, []
+        for comparison in layout.comparisons:
+            groups = [queries[:, :, layout.slices[group.name]] for group in comparison.groups]
+            rows = _descriptors_first(groups)
+            columns = _descriptors_first([targets[:, :, layout.slices[comparison.reference.name]]])
+            dots = ops.matmul(_flat(rows), ops.transpose(_flat(columns)))
+            if contexts is not None:
+                # Features are constants, so with attention behind the product its gradient needs
+                # none of them.
+                row_weights = attention_weights(_flat(rows), contexts[0])
+                column_weights = attention_weights(_flat(columns), contexts[1])
+                dots = dots * (row_weights * ops.transpose(column_weights))
+            offsets = None
+            if comparison.maxima:
+                fused = rows[comparison.rows - comparison.fused_rows :]
+                offsets = term_offsets(fused, comparison, self._anchors)
+            count = comparison.reference.count
+            dots = ops.reshape(dots, (comparison.rows, -1, count, columns.shape[1]))
+            products.append((dots, offsets))
+        return fused_similarity(products, layout, self._symmetric)
 
     def _scores(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """[P, W, W, 1] with [P] frames that count -> scores [P], mean excess over [-1, 1]."""
-        *hidden, (kernel, bias) = self.layers_of_comparator
-        whole = x
-        for number, (hidden_kernel, hidden_bias) in enumerate(hidden):
-            if number:
-                x = ops.max_pool(x, 2, 2, padding="valid")
-                rows, columns = rows // 2, columns // 2
-            x = bordered(x, rows, columns)
-            x = ops.relu(ops.conv(x, hidden_kernel, padding="valid") + hidden_bias)
-        x = (ops.matmul(x, kernel[0, 0]) + bias)[..., 0]
+        matrix = x
+        x = convolve(pad_edges(x, rows, columns), rows, columns, self.layers_of_comparator)
+        rows, columns = rows // SHRINK, columns // SHRINK
         place = ops.arange(x.shape[1], dtype="int32")[None]
         row_counts, column_counts = place < rows[:, None], place < columns[:, None]
         counted = ops.logical_and(row_counts[:, :, None], column_counts[:, None, :])
         excess = ops.relu(ops.abs(x) - 1.0) * ops.cast(counted, x.dtype)
         beyond = ops.sum(excess) / ops.sum(ops.cast(counted, x.dtype))
         x = ops.clip(x, -1.0, 1.0)
-        if self.skip:
+        if self.residual_weight:
             # Frames weigh alike: the space of blank regions is found when training is over.
-            x = (1 - self.skip) * x + self.skip * passed_by(whole, self._symmetric)[..., 0]
+            past = bypass(matrix, self._symmetric)
+            x = (1 - self.residual_weight) * x + self.residual_weight * past
         x = ops.where(counted, x, _FAR)
         scores = _mean_where(ops.max(x, axis=2), row_counts)
         if self._symmetric:
@@ -188,9 +177,14 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         return scores, beyond
 
 
-def _without(x: Tensor, first: int, last: int) -> Tensor:
-    """[B, W, R, C] without the vectors from `first` up to `last`."""
-    return ops.concatenate([x[:, :, :first], x[:, :, last:]], axis=2)
+def _descriptors_first(groups: list[Tensor]) -> Tensor:
+    """Parts of [B, W, R, C] -> [R, B W, C]."""
+    x = groups[0] if len(groups) == 1 else ops.concatenate(groups, axis=2)
+    return ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (x.shape[2], -1, x.shape[3]))
+
+
+def _flat(x: Tensor) -> Tensor:
+    return ops.reshape(x, (-1, x.shape[-1]))
 
 
 def _mean_where(x: Tensor, counted: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from ..short_videos import MINIMUM_FRAMES, repeat_to_min
 from .feature_cache import CachedClip
 from .whitening_fit import whitened_views
@@ -50,7 +50,7 @@ class Batch:
     negative: np.ndarray
 
 
-def whitened(clips: Iterable[CachedClip], fitted: ModelWeights) -> list[Views]:
+def whitened(clips: Iterable[CachedClip], fitted: Model) -> list[Views]:
     """Clips as the head sees them."""
     views = []
     for clip in clips:

@@ -16,7 +16,7 @@ from ..errors import InputError, ModelError
 from ..nets.backend import deterministic
 from ..nets.extractor.feature_net import FeatureNet
 from ..nets.model.blank import Blank
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from ..nets.model.whitening import Whitening
 from ..records import Failure, VideoRef
 from . import pair_sampler
@@ -47,7 +47,7 @@ class TrainReport:
         folder: of the log and the checkpoint.
     """
 
-    weights: ModelWeights
+    weights: Model
     with_head: bool
     whitening: str
     map_before: float
@@ -73,7 +73,7 @@ def split(
 def train_model(
     refs: Sequence[VideoRef],
     validation_refs: Sequence[VideoRef] | None,
-    weights: ModelWeights,
+    weights: Model,
     config: TrainConfig,
     work_dir: Path,
     force_head: bool = False,
@@ -118,16 +118,16 @@ def train_model(
                 f"{len(sides[-1])} clips for {name}, expected {least} or more; list more videos"
             )
     clips, held = sides
-    pca, soft, pixels, hubs = _whitenings(clips, weights, config)
+    pca, lowpass, thumbnail, anchors = _whitenings(clips, weights, config)
     fitted = replace(
         weights,
         whitening=pca,
-        soft=soft,
-        pixels=pixels,
-        hubs=hubs,
+        lowpass=lowpass,
+        thumbnail=thumbnail,
+        anchors=anchors,
         attention=None,
         comparator=None,
-        skip=0.0,
+        residual_weight=0.0,
         blank=None,
         calibrations=(),
         similarity_function=config.similarity_function or weights.similarity_function,
@@ -140,9 +140,9 @@ def train_model(
         old = replace(
             fitted,
             whitening=weights.whitening,
-            soft=weights.soft,
-            pixels=weights.pixels,
-            hubs=weights.hubs,
+            lowpass=weights.lowpass,
+            thumbnail=weights.thumbnail,
+            anchors=weights.anchors,
             features_digest="",
         )
         of_old = _validation(held, old, symmetric, config)
@@ -184,29 +184,29 @@ def train_model(
     )
 
 
-def _check_start(weights: ModelWeights, config: TrainConfig) -> None:
+def _check_start(weights: Model, config: TrainConfig) -> None:
     """Fail before features are made."""
     if weights.adaptation is not None:
         raise ModelError(
             f"{weights.name}: is adapted to a collection; train the model it was made of, and "
             "adapt what comes of that"
         )
-    if weights.pixels is None:
+    if weights.thumbnail is None:
         return
-    size, of_regions = len(weights.pixels.mean), len(weights.whitening.mean)
+    size, of_regions = len(weights.thumbnail.mean), len(weights.whitening.mean)
     if of_regions < size:
         raise ModelError(
             f"{weights.name}: its regions have {of_regions} values before whitening, fewer than "
-            f"the {size} of its pixels; such a model cannot be trained, tap more channels"
+            f"the {size} of its thumbnail; such a model cannot be trained, tap more channels"
         )
     if config.whitening != "keep" and (config.dims or 0) > size:
         raise InputError(
-            f"train.dims is {config.dims}, but {weights.name} has vectors of pixels, whose "
+            f"train.dims is {config.dims}, but {weights.name} has thumbnail descriptors, whose "
             f"whitening gives {size} values at most"
         )
 
 
-def _blank_of(chosen: ModelWeights, start: ModelWeights, say: Say) -> Blank | None:
+def _blank_of(chosen: Model, start: Model, say: Say) -> Blank | None:
     """The space of blank frames, which only other features have another of."""
     if chosen.features_digest == start.features_digest:
         return start.blank
@@ -215,40 +215,43 @@ def _blank_of(chosen: ModelWeights, start: ModelWeights, say: Say) -> Blank | No
 
 
 def _whitenings(
-    clips: list[CachedClip], weights: ModelWeights, config: TrainConfig
+    clips: list[CachedClip], weights: Model, config: TrainConfig
 ) -> tuple[Whitening, Whitening | None, Whitening | None, np.ndarray | None]:
-    """Of regions, of the soft vector and of pixels, and the hubs of the soft vector."""
+    """Whitenings of regions, lowpass and thumbnail, and the anchors of the lowpass descriptor."""
     old = weights.whitening
     dims = config.dims or old.dims
     most, seed = config.whitening_frames, config.seed
     if config.whitening == "keep":
         kept = weights.with_dims(dims if dims < old.dims else None)
-        return kept.whitening, kept.soft, kept.pixels, kept.hubs
+        return kept.whitening, kept.lowpass, kept.thumbnail, kept.anchors
     frames = whitening.frames_of(clips, most, seed)
-    fitted, soft, pixels = whitening.whitenings(frames, weights.layout, dims, config.shrinkage)
+    fitted, lowpass, thumbnail = whitening.whitenings(
+        frames, weights.layout, dims, config.shrinkage
+    )
     if config.whitening == "paired":
         pairs = whitening.pairs_of(clips, most // 2, seed, old, weights.layout.regions)
         fitted = whitening.fit_paired(*pairs, dims, config.shrinkage)
-    hubs = None
-    if weights.hubs is not None and soft is not None:
-        hubs = whitening.hubs_of(frames[:, weights.layout.regions], soft)
-    return fitted, soft, pixels, hubs
+    anchors = None
+    if weights.anchors is not None and lowpass is not None:
+        place = whitening.database_slices(weights.layout)["lowpass"].start
+        anchors = whitening.anchors_of(frames[:, place], lowpass)
+    return fitted, lowpass, thumbnail, anchors
 
 
 def _views(
-    clips: list[CachedClip], fitted: ModelWeights, config: TrainConfig
+    clips: list[CachedClip], fitted: Model, config: TrainConfig
 ) -> tuple[list[pair_sampler.Views], np.ndarray]:
     views = pair_sampler.whitened(clips, fitted)
     return views, pair_sampler.alike(views, config.same_limit, fitted.layout.regions)
 
 
 def _validation(
-    clips: list[CachedClip], fitted: ModelWeights, symmetric: bool, config: TrainConfig
+    clips: list[CachedClip], fitted: Model, symmetric: bool, config: TrainConfig
 ) -> Validation:
     return Validation(*_views(clips, fitted, config), symmetric)
 
 
-def _key(weights: ModelWeights, config: TrainConfig, clips: list[CachedClip]) -> str:
+def _key(weights: Model, config: TrainConfig, clips: list[CachedClip]) -> str:
     """Of all that a head depends on: a checkpoint of anything else is not gone on from."""
     settings: dict[str, Any] = asdict(config)
     for name in ("workers", "patience", "chosen_epoch", "validation_share"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import atomic_write
 from ..config import TrainConfig
 from ..nets.backend import COMPILES_BY_SHAPE, keras, ops
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from .head_model import HeadModel
 from .pair_sampler import Sampler
 from .validation import Validation
@@ -38,7 +38,7 @@ class Fit:
 
     def __init__(
         self,
-        weights: ModelWeights,
+        weights: Model,
         sampler: Sampler,
         validation: Validation,
         symmetric: bool,
@@ -54,7 +54,7 @@ class Fit:
             symmetric,
             config,
             np.random.default_rng([config.seed, 1]),
-            weights.hubs,
+            anchors=weights.anchors,
         )
         # Batches have one shape. TensorFlow makes a graph all the same, JAX would run each
         # operation for itself; XLA is slower on a CPU.
@@ -65,7 +65,7 @@ class Fit:
         folder.mkdir(parents=True, exist_ok=True)
         self._restore()
 
-    def run(self) -> ModelWeights:
+    def run(self) -> Model:
         """Train to the end, or on from the checkpoint; the model of the best or the last epoch."""
         config = self._config
         if not self.epoch:
@@ -113,10 +113,14 @@ class Fit:
             file.write(json.dumps(entry) + "\n")
         self._log(entry)
 
-    def _headed(self) -> ModelWeights:
+    def _headed(self) -> Model:
         attention, comparator = self._model.head()
-        skip = self._model.skip
-        return replace(self._weights, attention=attention, comparator=comparator, skip=skip)
+        return replace(
+            self._weights,
+            attention=attention,
+            comparator=comparator,
+            residual_weight=self._model.residual_weight,
+        )
 
     def _optimizer(self) -> Any:
         config = self._config
@@ -144,10 +148,8 @@ class Fit:
         for i, variable in enumerate(self._model.optimizer.variables):
             arrays[f"optimizer_{i}"] = np.array(ops.convert_to_numpy(variable))
         arrays["state"] = np.array([self.epoch, self.best_epoch, self.best])
-        partial = self._folder / "checkpoint.npz.partial"
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, self._folder / "checkpoint.npz")
+        with atomic_write(self._folder / "checkpoint.npz") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def _restore(self) -> None:
         path = self._folder / "checkpoint.npz"

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..metrics import mean_average_precision
 from ..nets.model.frame_weights import output_weights
-from ..nets.model.model import ModelWeights
+from ..nets.model.model import Model
 from ..nets.similarity.pair_scorer import PairScorer
 from ..short_videos import padded_length, repeat_to_min
 from .pair_sampler import Views
@@ -45,11 +45,11 @@ class Validation:
         self._truth = truth(views, same)
         self._function = "symmetric_chamfer" if symmetric else "chamfer"
 
-    def __call__(self, weights: ModelWeights) -> float:
+    def __call__(self, weights: Model) -> float:
         """mAP with this attention and comparator."""
         return mean_average_precision(self.scores(weights), *self._truth)
 
-    def scores(self, weights: ModelWeights) -> np.ndarray:
+    def scores(self, weights: Model) -> np.ndarray:
         """float32 [queries, copies]."""
         scorer = PairScorer(weights, self._function, "float32")
         shared = weights.layout.shared
@@ -89,7 +89,7 @@ class Validation:
         return scores[:count]
 
 
-def _halves(parts: list[np.ndarray], weights: ModelWeights) -> np.ndarray:
+def _halves(parts: list[np.ndarray], weights: Model) -> np.ndarray:
     """[n, 4] int32: first frame, frames, first output, end of outputs (see `PairScorer.maxima`)."""
     lengths = np.array([padded_length(len(part)) for part in parts])
     outputs = lengths // 4 if weights.comparator else lengths

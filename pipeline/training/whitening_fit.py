@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..nets.layers.whitening import projection
-from ..nets.model.descriptors import THUMBNAIL, Layout
-from ..nets.model.model import ModelWeights
-from ..nets.model.pca import axes, of_moments, shrunk
+from ..nets.model.descriptors import THUMBNAIL, DescriptorLayout
+from ..nets.model.model import Model
+from ..nets.model.pca import pca_from_moments, principal_axes, shrink
 from ..nets.model.whitening import Whitening
 from .feature_cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")
-PIXELS_SHRINKAGE = 0.1  # by more, look-alikes come nearer (benchmarks/NOTES.md)
-HUBS = 1024  # enough that one in a hundred is a mean of ten
+THUMBNAIL_SHRINKAGE = 0.1  # by more, look-alikes come nearer (benchmarks/NOTES.md)
+ANCHORS = 1024  # enough that one in a hundred is a mean of ten
 
 
 def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
@@ -39,38 +39,46 @@ def fit(vectors: np.ndarray, dims: int, shrinkage: float) -> Whitening:
     mean = centred.mean(axis=0, dtype=np.float64)
     centred -= mean.astype(np.float32)
     covariance = _product(centred) / (len(centred) - 1)
-    return of_moments(mean, covariance, dims, shrinkage)
+    return pca_from_moments(mean, covariance, dims, shrinkage)
 
 
 def whitenings(
-    vectors: np.ndarray, layout: Layout, dims: int, shrinkage: float
+    vectors: np.ndarray, layout: DescriptorLayout, dims: int, shrinkage: float
 ) -> tuple[Whitening, Whitening | None, Whitening | None]:
-    """PCA of a model's regions and, if it has those, of its soft vector and its pixels.
+    """PCA of a model's regions and, where it has them, of its lowpass and thumbnail descriptors.
 
     Args:
         vectors: float [N, R, D] of frames, not whitened, laid out as `layout` says.
-        dims, shrinkage: see `fit`; pixels have `PIXELS_SHRINKAGE`.
+        dims, shrinkage: see `fit`; thumbnails have `THUMBNAIL_SHRINKAGE`.
     """
-    regions = vectors[:, : layout.regions].reshape(-1, vectors.shape[2])
-    soft = fit(vectors[:, layout.regions], dims, shrinkage) if layout.soft else None
-    pixels = None
-    if layout.pixels:
-        thumbnails = vectors[:, layout.shared - 1, : THUMBNAIL**2]
-        pixels = fit(thumbnails, dims, PIXELS_SHRINKAGE)
-    return fit(regions, dims, shrinkage), soft, pixels
+    slices = database_slices(layout)
+    regions = vectors[:, slices["regions"]].reshape(-1, vectors.shape[2])
+    lowpass = thumbnail = None
+    if "lowpass" in slices:
+        lowpass = fit(vectors[:, slices["lowpass"].start], dims, shrinkage)
+    if "thumbnail" in slices:
+        thumbnails = vectors[:, slices["thumbnail"].start, : THUMBNAIL**2]
+        thumbnail = fit(thumbnails, dims, THUMBNAIL_SHRINKAGE)
+    return fit(regions, dims, shrinkage), lowpass, thumbnail
 
 
-def hubs_of(vectors: np.ndarray, soft: Whitening) -> np.ndarray:
-    """Soft vectors by which hubness is measured, see `nets.similarity.csls`.
+def database_slices(layout: DescriptorLayout) -> dict[str, slice]:
+    """Where the database's descriptors of each space lie in a frame."""
+    groups = [group for group in layout.groups if not group.query_only]
+    return {group.space: layout.slices[group.name] for group in groups}
+
+
+def anchors_of(vectors: np.ndarray, lowpass: Whitening) -> np.ndarray:
+    """Lowpass descriptors for CSLS, see `nets.similarity.csls`.
 
     Args:
         vectors: float [N, D] of frames of many videos, not whitened; evenly many are taken.
 
     Returns:
-        float32 [up to `HUBS`, n], rounded as float16 is, as models are stored.
+        float32 [up to `ANCHORS`, n], rounded as float16 is, as models are stored.
     """
-    chosen = np.linspace(0, len(vectors) - 1, min(HUBS, len(vectors))).astype(int)
-    found = whitened(vectors[chosen], soft.mean, projection(soft))
+    chosen = np.linspace(0, len(vectors) - 1, min(ANCHORS, len(vectors))).astype(int)
+    found = whitened(vectors[chosen], lowpass.mean, projection(lowpass))
     return found.astype(np.float16).astype(np.float32)
 
 
@@ -93,28 +101,30 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     mean = both.mean(axis=0)
     both -= mean
     apart = clean.astype(np.float64) - degraded
-    values, columns = axes(apart.T @ apart / len(apart), len(mean))
-    within = columns / np.sqrt(shrunk(values, shrinkage))
+    values, columns = principal_axes(apart.T @ apart / len(apart), len(mean))
+    within = columns / np.sqrt(shrink(values, shrinkage))
     total = both.T @ both / (len(both) - 1)
-    values, turn = axes(within.T @ total @ within, dims)
+    values, turn = principal_axes(within.T @ total @ within, dims)
     vectors = within @ turn
-    values = shrunk(values, shrinkage)[:dims]
+    values = shrink(values, shrinkage)[:dims]
     return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
 
 
-def whitened_views(x: np.ndarray, weights: ModelWeights) -> np.ndarray:
-    """All vectors of frames, each kind by its own whitening: float [T, R, D] -> [T, R, n]."""
+def whitened_views(x: np.ndarray, weights: Model) -> np.ndarray:
+    """All descriptors of frames, each by the whitening of its space: [T, R, D] -> [T, R, n].
+
+    Args:
+        x: float, R as many as queries or a database have: copies have none of queries only.
+    """
     result = whitened(x, weights.whitening.mean, projection(weights.whitening))
-    if weights.soft is not None:
-        # Copies have no further vectors, and neither has a database.
-        places = [place for place in weights.layout.soft_places if place < x.shape[1]]
-        soft = whitened(x[:, places], weights.soft.mean, projection(weights.soft))
-        result[:, places] = soft
-    if weights.pixels is not None:
-        size = len(weights.pixels.mean)
-        places = [place for place in weights.layout.pixel_places if place < x.shape[1]]
-        matrix = projection(weights.pixels)
-        result[:, places] = whitened(x[:, places, :size], weights.pixels.mean, matrix)
+    for space, pca in weights.whitenings.items():
+        if space == "regions":
+            continue
+        groups = [group for group in weights.layout.groups if group.space == space]
+        slices = [weights.layout.slices[group.name] for group in groups]
+        places = [i for part in slices for i in range(x.shape[1])[part]]
+        size = len(pca.mean)
+        result[:, places] = whitened(x[:, places, :size], pca.mean, projection(pca))
     return result
 
 

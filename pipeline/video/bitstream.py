@@ -1,9 +1,8 @@
-"""What the first bytes of coded pictures tell without decoding: where decoding can begin, and which
-settings for later pictures are in between.
+"""Reads from the first bytes of coded pictures where decoding can begin, without decoding.
 
-Containers mark random access points, too, but some mark all packets, and for some codecs a mark
-is weaker than what is needed here: **entry**, a picture such that it and all that follow it in
-decoding order and are shown after it need nothing from before it.
+Containers mark random access points, too, but some mark all packets, and for some codecs the mark
+promises less than an **entry**. At an entry, decoding can begin: this picture, and every picture
+that is decoded and shown after it, need no earlier picture.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from typing import NamedTuple
 
 
 class UnclearError(Exception):
-    """This stream is not of the plain kind that packets alone can tell about."""
+    """Packets alone do not tell enough about this stream; it must be decoded in full."""
 
 
 class Unit(NamedTuple):
-    """What there is in one packet.
+    """The content of one packet.
 
     Attributes:
         entry: decoding can begin here.
-        parameters: settings for later pictures, their bytes as they are.
-        shown_early: shown before a picture decoded earlier (a B picture); None if not told.
+        parameters: parameter sets for later pictures, as bytes.
+        shown_early: shown before a picture decoded earlier (a B picture); None if unknown.
     """
 
     entry: bool
@@ -35,9 +34,9 @@ Inspector = Callable[[memoryview], Unit]
 
 
 def inspector(codec: str, extradata: bytes) -> Inspector | None:
-    """How to look at a codec's packets; None for codecs that are not known here.
+    """Choose the function that inspects the packets of a codec; None for other codecs.
 
-    The inspector raises `UnclearError` for packets whose pictures or dependencies are not certain.
+    It raises `UnclearError` for packets whose pictures or dependencies are uncertain.
     """
     if codec == "h264":
         size = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
@@ -78,8 +77,10 @@ def _hevc(data: memoryview, size: int) -> Unit:
 
 
 def _nal_units(data: memoryview, size: int) -> Iterator[memoryview]:
-    """Units of at least one byte, either behind their length in `size` bytes or, where `size` is 0,
-    between start codes."""
+    """Yield units of at least one byte.
+
+    Each follows its length in `size` bytes; if `size` is 0, units lie between start codes.
+    """
     if not size:
         yield from _between_start_codes(data)
         return
@@ -105,7 +106,7 @@ def _between_start_codes(data: memoryview) -> Iterator[memoryview]:
         at = following
 
 
-# DivX with two pictures in a packet says so by a p behind its build number.
+# DivX marks packets of two pictures by a p after its build number.
 _PACKED = re.compile(rb"DivX\d+(?:b|Build)\d+p")
 _VOL = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 
@@ -124,18 +125,18 @@ def _mpeg4(data: memoryview) -> Unit:
 def _mpeg2(data: memoryview) -> Unit:
     """ISO/IEC 11172-2, 13818-2: behind start code 00, ten bits of number, three of type (1 I, 3 B).
 
-    The sequence header before it (B3) sets back all there is to set.
+    The sequence header before it (B3) resets all settings.
     """
     text = bytes(data)
     at = text.find(b"\0\0\1\0")
     if not 0 <= at < len(text) - 5:
         raise UnclearError("no picture header")
-    kind, headed = text[at + 5] >> 3 & 7, text.find(b"\0\0\1\xb3", 0, at) >= 0
-    return Unit(kind == 1 and headed, shown_early=kind == 3)
+    kind, has_header = text[at + 5] >> 3 & 7, text.find(b"\0\0\1\xb3", 0, at) >= 0
+    return Unit(kind == 1 and has_header, shown_early=kind == 3)
 
 
 def _mjpeg(data: memoryview) -> Unit:
-    """ISO/IEC 10918-1: pictures that bring their own tables (DB and C4) before the scan (DA)."""
+    """ISO/IEC 10918-1: an entry has its own tables (DB and C4) before the scan (DA)."""
     head = bytes(data[:4096]).partition(b"\xff\xda")[0]
     return Unit(b"\xff\xdb" in head and b"\xff\xc4" in head)
 

@@ -1,4 +1,4 @@
-"""Whole pictures of some stretches of a video, for training; the stages do not use it."""
+"""Whole pictures of short clips of a video, for training; the two stages do not use it."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from ..records import Preprocess
 from .container import (
     AV_ERRORS,
     choose_stream,
-    describe,
-    number,
     open_container,
+    rate_or_zero,
     reason_text,
+    source_info,
 )
-from .frame_converter import upright
+from .frame_converter import turn_upright
 from .orientation import Orientation
 from .sampling import nominal_rate
 
 
-def stretches(duration: float, length: float, most: int) -> list[tuple[float, float]]:
-    """Where a video is cut: up to `most` stretches at even distances, each in its slot's middle.
+def clip_segments(duration: float, length: float, max_clips: int) -> list[tuple[float, float]]:
+    """Choose up to `max_clips` segments of a video, evenly spaced, each in the middle of its slot.
 
     Args:
         duration: seconds of the video; 0 where unknown.
-        length: seconds of a stretch. A video up to one and a half of it is one stretch.
-        most: at least 1.
+        length: seconds of a segment. A video of up to 1.5 times that is one segment.
+        max_clips: largest number of segments, at least 1.
 
     Returns:
         (first, end) in seconds, ascending, without overlap.
     """
     if duration <= 1.5 * length:
         return [(0.0, duration or length)]
-    count = min(most, int(duration / length))
+    count = min(max_clips, int(duration / length))
     slot = duration / count
     starts = [i * slot + (slot - length) / 2 for i in range(count)]
     return [(start, start + length) for start in starts]
 
 
-class ExcerptDecoder:
-    """Decodes the `stretches` of one video; has the interface of `VideoDecoder`.
+class ClipDecoder:
+    """Decodes the `clip_segments` of one video; has the interface of `VideoDecoder`.
 
-    Iterating yields (seconds, image): the picture on screen at first + k / fps of each stretch,
+    Iterating yields (seconds, image): the picture on screen at first + k / fps of each segment,
     uint8 RGB [H, W, 3], whole, upright, its shorter side at most `preprocess.resize`.
 
     Args:
         path: the file.
-        preprocess: only `resize` counts; the picture is neither cropped nor made larger.
-        fps: pictures a second.
-        tick: called for every packet, as a sign of life.
-        length, most: see `stretches`.
+        preprocess: only `resize` is used; the picture is neither cropped nor enlarged.
+        fps: pictures per second.
+        tick: called for every packet, to show progress.
+        length, max_clips: see `clip_segments`.
         max_pixels: see `VideoDecoder`.
-        how: settings of `VideoDecoder`, which do not count here.
+        options: settings of `VideoDecoder`; they have no effect here.
 
     Raises:
         VideoError: from the constructor if the file cannot be opened as a video; while iterating
@@ -70,38 +70,41 @@ class ExcerptDecoder:
         path: str,
         preprocess: Preprocess,
         fps: float,
+        *,
         tick: Callable[[], None] = lambda: None,
         length: float = 16.0,
-        most: int = 4,
+        max_clips: int = 4,
         max_pixels: int = MAX_PIXELS,
-        **how: object,
+        **options: object,
     ) -> None:
         self._short_side, self._fps, self._tick = preprocess.resize, fps, tick
         self._container = open_container(path, max_pixels=max_pixels)
         self._stream = choose_stream(self._container, path, max_pixels)[0]
-        self.source = describe(path, self._container, self._stream)
-        self._parts = stretches(self.source.duration, length, most)
-        rate = nominal_rate(number(self._stream.guessed_rate), number(self._stream.average_rate))
+        self.source = source_info(path, self._container, self._stream)
+        self._segments = clip_segments(self.source.duration, length, max_clips)
+        rate = nominal_rate(
+            rate_or_zero(self._stream.guessed_rate), rate_or_zero(self._stream.average_rate)
+        )
         self._step = 1.0 / rate
         self._orientation = Orientation(self._stream.codec_context.name)
         self._size: tuple[int, int] | None = None
         self.note = ""
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        kept = 0
+        count = 0
         try:
-            for first, end in self._parts:
-                for seconds, frame in self._shown(first, end):
-                    kept += 1
+            for first, end in self._segments:
+                for seconds, frame in self._held_frames(first, end):
+                    count += 1
                     yield seconds, self._picture(frame)
         finally:
             self._container.close()
-        if not kept:
+        if not count:
             raise VideoError("no_frames", "none of its packets gave a frame")
 
-    def _shown(self, first: float, end: float) -> Iterator[tuple[float, Any]]:
+    def _held_frames(self, first: float, end: float) -> Iterator[tuple[float, Any]]:
         latest, count = None, 0
-        for time, frame in self._decoded(first):
+        for time, frame in self._decode_from(first):
             while latest is not None and first + count / self._fps < min(time, end) - 1e-6:
                 yield first + count / self._fps, latest
                 count += 1
@@ -111,15 +114,15 @@ class ExcerptDecoder:
         if latest is not None and first + count / self._fps < end - 1e-6:
             yield first + count / self._fps, latest
 
-    def _decoded(self, first: float) -> Iterator[tuple[float, Any]]:
-        """(seconds since the start, frame) from the keyframe before `first` on."""
+    def _decode_from(self, first: float) -> Iterator[tuple[float, Any]]:
+        """Yield (seconds since the start, frame) from the keyframe before `first`."""
         base = self._stream.time_base
         origin = float((self._stream.start_time or 0) * base) if base else 0.0
         if first > 0:
             try:
                 self._container.seek(int((first + origin) * av.time_base))
             except AV_ERRORS:
-                return  # cannot be sought: its beginning is all that is used
+                return  # the file cannot seek: only its start is used
         time = first - self._step
         for packet in self._container.demux(self._stream):
             self._tick()
@@ -128,8 +131,8 @@ class ExcerptDecoder:
             except AV_ERRORS:
                 continue
             for frame in frames:
-                known = frame.pts is not None and base
-                time = float(frame.pts * base) - origin if known else time + self._step
+                has_time = frame.pts is not None and base
+                time = float(frame.pts * base) - origin if has_time else time + self._step
                 yield time, frame
 
     def _picture(self, frame: Any) -> np.ndarray:
@@ -142,4 +145,6 @@ class ExcerptDecoder:
             small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
         except AV_ERRORS as error:
             raise VideoError("unsupported", f"cannot convert: {reason_text(error)}") from error
-        return np.ascontiguousarray(upright(small.to_ndarray(), self._orientation.of(frame)))
+        return np.ascontiguousarray(
+            turn_upright(small.to_ndarray(), self._orientation.matrix(frame))
+        )

@@ -1,4 +1,4 @@
-"""Open a file as a video, or say exactly why it is none; what its container tells about it."""
+"""Opens a file as a video or says exactly why it cannot; describes it by its container."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import av
 
 from ..config import MAX_PIXELS
 from ..errors import VideoError
-from ..inputs import printable
+from ..inputs import printable_path
 from ..records import SourceInfo
 from . import film, formats
 from .encryption import encryption, has_encrypted_track
 from .hwaccel import open_on_device
 
-# PyAV's errors derive from these; a ValueError is its answer to values it does not know.
+# PyAV's errors derive from these; it raises ValueError for values that it does not know.
 AV_ERRORS = (av.FFmpegError, ValueError, OverflowError)
 
-# Titles in unknown encodings are no reason to refuse a video; PyAV 19 never does and has no such
-# argument any more.
+# Titles in unknown encodings are no reason to refuse a video; PyAV 19 accepts them and has no such
+# argument.
 _METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
-# Decoders put edges around a picture, and some count these as well.
+# Decoders add edges to a picture, and some count the pixels of these as well.
 _EDGES = 1 << 16  # pixels
-# How files begin that are videos even if no demuxer can open them.
+# First bytes (offset, text) of video files, even if no demuxer can open them.
 _SIGNATURES = (
     (4, b"ftyp"),
     (4, b"mdat"),
@@ -45,27 +45,27 @@ _SIGNATURES = (
 
 
 def probe(path: str) -> SourceInfo:
-    """What the file system and the container say about a file; decodes nothing that is returned.
+    """Describe a file by the file system and its container.
 
-    Width and height are as coded: only decoded frames tell the rotation.
+    Width and height are as coded, as the rotation is known only after decoding.
 
     Raises:
         VideoError: the file cannot be opened as a video.
     """
     container = open_container(path)
     try:
-        return describe(path, container, video_stream(container, path))
+        return source_info(path, container, video_stream(container, path))
     finally:
         container.close()
 
 
 def file_info(path: str) -> SourceInfo:
-    """Path, size and modification time; -1 and 0 where there is no such file."""
+    """Read path, size and modification time; size -1 and time 0 if there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return SourceInfo(printable(path))
-    return SourceInfo(printable(path), status.st_size, status.st_mtime_ns)
+        return SourceInfo(printable_path(path))
+    return SourceInfo(printable_path(path), status.st_size, status.st_mtime_ns)
 
 
 def open_container(
@@ -74,9 +74,15 @@ def open_container(
     max_pixels: int = MAX_PIXELS,
     end: int | None = None,
 ) -> Any:
-    """An open `av` container; `hwaccel`: see `open_on_device`; `end`: bytes that are shown of it.
+    """Open a file as an `av` container.
 
-    Nothing but this file is opened, and no decoder makes pictures of more than `max_pixels`.
+    No other file is opened, and no decoder makes pictures of more than `max_pixels` pixels.
+
+    Args:
+        path: the file.
+        hwaccel: see `hwaccel.open_on_device`.
+        max_pixels: largest number of pixels of a picture.
+        end: position in bytes where the demuxer sees the end of the file; None for its own end.
 
     Raises:
         VideoError: missing, empty, not_a_video or broken.
@@ -85,15 +91,15 @@ def open_container(
     limit = {"max_pixels": str(min(max_pixels + max_pixels // 8 + _EDGES, (1 << 31) - 1))}
     options = formats.OPTIONS | limit
     try:
-        # With the protocol named, a colon in the path is no protocol.
+        # The protocol is named, so that a colon in the path does not name one.
         url = "file:" + path if end is None else f"subfile,,start,0,end,{end},,:file:{path}"
         opener = partial(av.open, url, options=options, **_METADATA)
         container = open_on_device(hwaccel, opener)
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
-    if formats.is_row(container, path):
+    if formats.is_image_sequence(container, path):
         container.close()
-        raise VideoError("not_a_video", _foreign(path, formats.ROW))
+        raise VideoError("not_a_video", _foreign_format_text(path, formats.IMAGE_SEQUENCE))
     for stream in container.streams.video:
         if stream.codec_context is not None:
             stream.codec_context.options = limit
@@ -101,7 +107,7 @@ def open_container(
 
 
 def video_stream(container: Any, path: str) -> Any:
-    """The stream that is the film, see `film`.
+    """Choose the main video stream, see `film`.
 
     Raises:
         VideoError: no_video_stream, encrypted or unsupported.
@@ -110,36 +116,36 @@ def video_stream(container: Any, path: str) -> Any:
 
 
 def choose_stream(container: Any, path: str, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
-    """The stream that is the film, and a note if there are several; see `film`.
+    """Choose the main video stream, with a note if there are several; see `film`.
 
     Raises:
         VideoError: no_video_stream, encrypted, unsupported or too_large.
     """
-    films = film.films(container, partial(open_container, path))
-    if not films:
-        raise VideoError("no_video_stream", f"{printable(path)}: no video among its streams")
-    stream = films[0]
-    if found := encryption(path, container, stream):
-        raise _encrypted(path, found)
+    film_streams = film.film_streams(container, partial(open_container, path))
+    if not film_streams:
+        raise VideoError("no_video_stream", f"{printable_path(path)}: no video among its streams")
+    stream = film_streams[0]
+    if protection := encryption(path, container, stream):
+        raise _encrypted_error(path, protection)
     if stream.codec_context is None:
         codec = film.codec_name(container, stream)
         detail = f"FFmpeg {av.ffmpeg_version_info} here has no decoder for its codec, {codec}"
-        raise VideoError("unsupported", f"{printable(path)}: {detail}")
+        raise VideoError("unsupported", f"{printable_path(path)}: {detail}")
     context = stream.codec_context
     if context.width * context.height > max_pixels:
-        raise too_large(f"{context.width}x{context.height}", max_pixels)
+        raise too_large_error(f"{context.width}x{context.height}", max_pixels)
     context.thread_count = 1  # many videos at once beat many threads on one
-    return stream, film.note(films)
+    return stream, film.choice_note(film_streams)
 
 
-def too_large(size: str, max_pixels: int) -> VideoError:
-    """The error for pictures of that size, `width x height`."""
+def too_large_error(size: str, max_pixels: int) -> VideoError:
+    """Make the error for pictures of a size, a text `WIDTHxHEIGHT`."""
     detail = f"pictures of {size} pixels, more than {max_pixels} in all (--max_pixels)"
     return VideoError("too_large", detail)
 
 
-def describe(path: str, container: Any, stream: Any) -> SourceInfo:
-    """`SourceInfo` with all fields; width and height as coded."""
+def source_info(path: str, container: Any, stream: Any) -> SourceInfo:
+    """Describe an open file with all fields of `SourceInfo`; width and height are as coded."""
     file, context = file_info(path), stream.codec_context
     return SourceInfo(
         file.path,
@@ -148,18 +154,18 @@ def describe(path: str, container: Any, stream: Any) -> SourceInfo:
         codec=context.name,
         width=context.width,
         height=context.height,
-        fps=number(stream.average_rate) or number(stream.guessed_rate),
+        fps=rate_or_zero(stream.average_rate) or rate_or_zero(stream.guessed_rate),
         duration=_duration(container, stream),
     )
 
 
-def number(rate: Fraction | None) -> float:
-    """0.0 for what a container leaves open."""
+def rate_or_zero(rate: Fraction | None) -> float:
+    """Convert a frame rate; 0.0 if the container does not say."""
     return float(rate) if rate else 0.0
 
 
 def reason_text(error: BaseException) -> str:
-    """One line without the file name, which the caller knows better."""
+    """Describe an error in one line without the file name, which the caller adds."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -170,7 +176,7 @@ def _duration(container: Any, stream: Any) -> float:
 
 
 def _check_file(path: str) -> None:
-    name = printable(path)
+    name = printable_path(path)
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -184,16 +190,16 @@ def _check_file(path: str) -> None:
 
 
 def _cannot_open(path: str, error: BaseException) -> VideoError:
-    name, text = printable(path), reason_text(error)
+    name, text = printable_path(path), reason_text(error)
     try:
-        # FFmpeg has errors of its own with the number of this one, for damaged files.
+        # FFmpeg uses the number of this error for damaged files, too; so try to open the file.
         open(path, "rb").close()
-    except OSError as failed:
-        return VideoError("missing", f"{name}: {reason_text(failed)}")
-    if found := formats.refused(path):
-        return VideoError("not_a_video", _foreign(path, found))
+    except OSError as open_error:
+        return VideoError("missing", f"{name}: {reason_text(open_error)}")
+    if format_name := formats.refused_format(path):
+        return VideoError("not_a_video", _foreign_format_text(path, format_name))
     if has_encrypted_track(path):
-        return _encrypted(path, "Common Encryption")
+        return _encrypted_error(path, "Common Encryption")
     with open(path, "rb") as file:
         head = file.read(16)
     if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
@@ -201,12 +207,14 @@ def _cannot_open(path: str, error: BaseException) -> VideoError:
     return VideoError("not_a_video", f"{name}: {text}")
 
 
-def _encrypted(path: str, how: str) -> VideoError:
-    return VideoError("encrypted", f"{printable(path)}: encrypted ({how}); decrypt it first")
+def _encrypted_error(path: str, method: str) -> VideoError:
+    return VideoError(
+        "encrypted", f"{printable_path(path)}: encrypted ({method}); decrypt it first"
+    )
 
 
-def _foreign(path: str, name: str) -> str:
+def _foreign_format_text(path: str, name: str) -> str:
     return (
-        f"{printable(path)}: its format ({name}) is not read, as it names other files or holds no "
-        "film; list the films themselves"
+        f"{printable_path(path)}: its format ({name}) is not read, as it names other files or "
+        "holds no film; list the films themselves"
     )

@@ -1,4 +1,4 @@
-"""Whether a film's samples are encrypted, by what its container says; nothing here has a key."""
+"""Tells whether a film is encrypted, from its container; nothing here has a key."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-_MOST_BOXES = 10_000
-_PATH = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}  # to the sample descriptions
+_MAX_BOXES = 10_000
+_PATH = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}  # boxes that lead to `stsd`
 _PACKET = (188, 192, 204)  # bytes of a transport packet: plain, of a camera, with a checksum
-_SAMPLE = 1 << 20  # bytes that are looked at
+_SAMPLE = 1 << 20  # bytes that are read
 
 
 def encryption(path: str, container: Any, stream: Any) -> str:
-    """What encrypts a stream, for people; empty if nothing is known to.
+    """Name the encryption of a stream, for messages; empty if none is known.
 
     Args:
-        path: the file; container, stream: as opened.
+        path: the file.
+        container, stream: of `av`, as opened.
     """
     formats = set(container.format.name.split(","))
     if "mov" in formats:
@@ -24,21 +25,22 @@ def encryption(path: str, container: Any, stream: Any) -> str:
     if "matroska" in formats and "enc_key_id" in stream.metadata:
         return "Matroska ContentEncryption"
     if "asf" in formats and any(key.startswith("ASF_") for key in container.metadata):
-        named = {"ASF_Protection_Type", "ASF_Key_ID", "ASF_License_URL"} & set(container.metadata)
-        return "Windows Media DRM" if named else ""
+        keys = {"ASF_Protection_Type", "ASF_Key_ID", "ASF_License_URL"} & set(container.metadata)
+        return "Windows Media DRM" if keys else ""
     return "scrambling" if "mpegts" in formats and _is_scrambled(path, stream.id) else ""
 
 
 def has_encrypted_track(path: str, track: int | None = None) -> bool:
-    """The sample description of a track of an MP4 file, or of one without a number, is `encv`.
+    """Tell whether a track of an MP4 file, or one without a number, is described as `encv`.
 
     Args:
-        path: the file; track: its number, None for any.
+        path: the file.
+        track: number of the track; None for any.
     """
     with open(path, "rb") as file:
         file.seek(0, 2)
         end, number = file.tell(), 0
-        for kind, begin, stop in _boxes(file, 0, end, [_MOST_BOXES]):
+        for kind, begin, stop in _boxes(file, 0, end, [_MAX_BOXES]):
             if kind == b"tkhd":
                 number = _track_number(file, begin)
             elif kind == b"stsd" and (track is None or number in (track, 0)):
@@ -49,7 +51,7 @@ def has_encrypted_track(path: str, track: int | None = None) -> bool:
 
 
 def _boxes(file: BinaryIO, at: int, end: int, left: list[int]) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the content of each box, and of those in what leads to `stsd`."""
+    """Yield kind, begin and end of the content of each box; enters boxes that lead to `stsd`."""
     while at + 8 <= end and left[0] > 0:
         left[0] -= 1
         file.seek(at)
@@ -74,7 +76,7 @@ def _track_number(file: BinaryIO, begin: int) -> int:
 
 
 def _is_scrambled(path: str, pid: int) -> bool:
-    """Most of a stream's packets among the first of a transport stream are scrambled."""
+    """Tell whether most of the first packets of a stream of a transport stream are scrambled."""
     with open(path, "rb") as file:
         head = file.read(_SAMPLE)
     first = max(0, head.find(b"\x47"))

@@ -1,8 +1,8 @@
-"""What packets say about a gap between two pictures: a still, a hole, or a leap of the clock.
+"""Classifies gaps between two pictures by their packets: a still, a hole, or a leap of the clock.
 
-A picture that stays for long is told by something besides the two times: the sound that goes on
-below it, or the length that its own packet names. A hole shows in the file itself, as bytes that no
-packet was read from. Where the sound leaps along with the pictures, it is the clock that leaps.
+A still has other evidence than the two times: sound that continues below it, or the duration in its
+own packet. A hole shows in the file, as bytes that no packet was read from. If the sound leaps
+together with the pictures, the clock leaps.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections import deque
 from enum import Enum
 from typing import Any, NamedTuple
 
-LEAST_GAP = 0.9  # seconds; gaps below are not looked at
-_LEAST_UNREAD = 512  # bytes between two packets; headers of packets and clusters are shorter
-_LEAST_UNREAD_LOOSE = 64 << 10  # where packets span pages and padding
-_LOOKED_AT = 64 << 10  # bytes of the unread ones
-_ZERO_RUN = 4096  # bytes; no padding between packets is so long and zero
-_TIGHT = {"matroska", "flv", "avi"}  # nothing but packets and their headers there
+MIN_GAP = 0.9  # seconds; shorter gaps are not judged
+_MIN_UNREAD = 512  # bytes between two packets; headers of packets and clusters are shorter
+_MIN_UNREAD_LOOSE = 64 << 10  # the same in formats with pages and padding
+_INSPECTED_BYTES = 64 << 10  # of the unread bytes
+_ZERO_RUN = 4096  # bytes; padding between packets has no run of zeros of this length
+_TIGHT = {"matroska", "flv", "avi"}  # formats that hold packets and their headers only
 _SYNC = b"\x47"
 _MULTIPLEX_STEPS = (188, 192, 204)  # bytes of a transport packet
-_LATE = 5.0  # seconds; times behind a hole may be right only so much later
-_SLACK = 2.0  # seconds by which sound and pictures lie apart in a file
-_DISORDER = 48  # pictures behind a gap until which positions and times may be late
-_KEPT = 64  # gaps and breaks that are remembered
-_KEPT_LOST = 4096  # lost pictures
+_LATE_SECONDS = 5.0  # times behind a hole may be wrong for this long
+_SLACK_SECONDS = 2.0  # by which sound and pictures may lie apart in a file
+_DISORDER_PICTURES = 48  # pictures after a gap whose positions and times may be late
+_MAX_REMEMBERED = 64  # gaps and breaks that are remembered
+_MAX_LOST = 4096  # lost pictures
 
 
 class Gap(Enum):
@@ -36,7 +36,7 @@ class Gap(Enum):
 
 
 class _Unread(NamedTuple):
-    """Bytes between two packets that were not read, behind a video time in seconds."""
+    """Bytes between two packets that were not read; they follow a video time in seconds."""
 
     after: float
     begin: int
@@ -44,14 +44,14 @@ class _Unread(NamedTuple):
 
 
 class _Sound:
-    """One sound track: since when it runs without a break, and where its last breaks are."""
+    """One sound track: since when it runs without a break, and its last breaks."""
 
     def __init__(self) -> None:
         self.begin = self.end = float("nan")
-        self.breaks: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        self.breaks: deque[tuple[float, float]] = deque(maxlen=_MAX_REMEMBERED)
 
     def add(self, begin: float, end: float) -> None:
-        if not abs(begin - self.end) <= LEAST_GAP:  # also at the start
+        if not abs(begin - self.end) <= MIN_GAP:  # also at the start
             if begin > self.end:
                 self.breaks.append((self.end, begin))
             self.begin = begin
@@ -59,90 +59,94 @@ class _Sound:
 
 
 class Evidence:
-    """Takes note of all packets of a file and judges gaps between its pictures.
+    """Records all packets of a file and judges gaps between its pictures.
 
     Args:
         path: the file.
         formats: names of its container format.
-        index: of the video stream.
+        index: number of the video stream.
 
     Attributes:
-        read: the byte behind all packets so far.
+        read: position in bytes behind all packets so far.
     """
 
     def __init__(self, path: str, formats: set[str], index: int) -> None:
         self._path, self._formats, self._index = path, formats, index
         self._sounds: dict[int, _Sound] = {}
-        self._lost: deque[float] = deque(maxlen=_KEPT_LOST)  # times of pictures that are lost
+        self._lost_times: deque[float] = deque(maxlen=_MAX_LOST)
         self.read = 0
         self._last: float | None = None  # latest time of a picture
-        self._told: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # lengths named by packets
-        self._unread: deque[_Unread] = deque(maxlen=_KEPT)
+        # Begin and end of pictures whose packets have a long duration.
+        self._packet_spans: deque[tuple[float, float]] = deque(maxlen=_MAX_REMEMBERED)
+        self._unread: deque[_Unread] = deque(maxlen=_MAX_REMEMBERED)
         self._largest: _Unread | None = None  # since the last picture
-        self._back: deque[float] = deque(maxlen=_KEPT_LOST)  # times of pictures after later ones
+        # Times of pictures that follow a later picture in the file.
+        self._backward_times: deque[float] = deque(maxlen=_MAX_LOST)
         self._gap_end = float("-inf")  # of the last gap
-        self._since_gap = _DISORDER  # pictures
+        self._since_gap = _DISORDER_PICTURES  # pictures
 
     def add(self, packet: Any, begin: float | None, end: float | None) -> None:
-        """Take note of the next packet, shown from `begin` to `end` in seconds."""
+        """Record the next packet, shown from `begin` to `end` in seconds."""
         self._note_position(packet)
         if begin is None or end is None:
             return
         if packet.stream_index == self._index:
             self._note_picture(begin, end)
-            self._note_told(packet)
+            self._note_packet_span(packet)
         elif packet.stream.type == "audio":
             self._sounds.setdefault(packet.stream_index, _Sound()).add(begin, end)
 
     def is_late(self) -> bool:
-        """Whether more packets may tell about the last gap: its sound, or those in disorder."""
-        if self._since_gap < _DISORDER:
+        """Tell whether later packets may explain the last gap: sound, or packets out of order."""
+        if self._since_gap < _DISORDER_PICTURES:
             return True
         return any(sound.end < self._gap_end for sound in self._sounds.values())
 
     def unread_before(self, packet: Any) -> int:
-        """Bytes between the next packet and all before it; 0 if they are headers at most."""
+        """Count bytes between the next packet and all before it; 0 if they can be headers."""
         position = packet.pos
         unread = position - self.read if position is not None and self.read else 0
-        return unread if unread > _LEAST_UNREAD else 0
+        return unread if unread > _MIN_UNREAD else 0
 
     def judge(self, begin: float, end: float) -> Gap:
-        """What is known about a gap; times on the stream's own scale, in seconds."""
-        if any(begin < time < end for time in self._lost):
+        """Classify the gap between two times, in seconds on the stream's own scale."""
+        if any(begin < time < end for time in self._lost_times):
             return Gap.HOLE
         for unread in self._unread:
-            near = begin - _LATE <= unread.after <= end + _SLACK
+            near = begin - _LATE_SECONDS <= unread.after <= end + _SLACK_SECONDS
             if near and self._is_damage(unread):
                 return Gap.HOLE
-        if any(b <= begin + LEAST_GAP and e >= end - LEAST_GAP for b, e in self._told):
+        if any(b <= begin + MIN_GAP and e >= end - MIN_GAP for b, e in self._packet_spans):
             return Gap.HELD
         sounds = self._sounds.values()
-        if any(s.begin <= begin + _SLACK and s.end >= end - _SLACK for s in sounds):
+        if any(s.begin <= begin + _SLACK_SECONDS and s.end >= end - _SLACK_SECONDS for s in sounds):
             return Gap.HELD
         leap = any(
-            abs(b - begin) <= _SLACK and abs(e - end) <= _SLACK for s in sounds for b, e in s.breaks
+            abs(b - begin) <= _SLACK_SECONDS and abs(e - end) <= _SLACK_SECONDS
+            for s in sounds
+            for b, e in s.breaks
         )
-        # One wrong time, as the next pictures go on from before it.
-        leap |= any(begin < time < end - LEAST_GAP for time in self._back)
+        # A single wrong time: the next pictures continue from before it.
+        leap |= any(begin < time < end - MIN_GAP for time in self._backward_times)
         return Gap.LEAP if leap else Gap.UNKNOWN
 
-    def _note_told(self, packet: Any) -> None:
-        """The length that a packet names is one in decoding order."""
+    def _note_packet_span(self, packet: Any) -> None:
+        """Record a long duration of a packet; it counts in decoding order."""
         length = float((packet.duration or 0) * packet.time_base)
-        if length > LEAST_GAP:
+        if length > MIN_GAP:
             for ticks in {packet.pts, packet.dts} - {None}:
                 begin = float(ticks * packet.time_base)
-                self._told.append((begin, begin + length))
+                self._packet_spans.append((begin, begin + length))
 
     def add_failure(self) -> None:
-        """Reading failed here, and goes on."""
+        """Record that reading failed here and was resumed."""
         if self._last is not None:
             self._unread.append(_Unread(self._last, self.read, self.read))
 
     def add_lost(self, time: float | None) -> None:
-        """The picture of this time could not be decoded."""
+        """Record that the picture of this time could not be decoded."""
         if time is not None:
-            self._lost.append(time)
+            self._lost_times.append(time)
 
     def _note_position(self, packet: Any) -> None:
         unread, before = self.unread_before(packet), self.read
@@ -154,29 +158,29 @@ class Evidence:
             self._largest = _Unread(self._last, before, before + unread)
 
     def _note_picture(self, begin: float, end: float) -> None:
-        gap = self._last is not None and begin - self._last > LEAST_GAP
-        if self._last is not None and begin < self._last - LEAST_GAP:
-            self._back.append(begin)
+        gap = self._last is not None and begin - self._last > MIN_GAP
+        if self._last is not None and begin < self._last - MIN_GAP:
+            self._backward_times.append(begin)
         self._since_gap += 1
         if gap:
             self._gap_end, self._since_gap = begin, 0
         largest, self._largest = self._largest, None
-        # Some formats tell positions late, so the pictures behind a gap count as well.
-        near = gap or self._since_gap < _DISORDER
-        if largest and (near or largest.end - largest.begin > _LEAST_UNREAD_LOOSE):
+        # Some formats give positions late, so the pictures after a gap count as well.
+        near = gap or self._since_gap < _DISORDER_PICTURES
+        if largest and (near or largest.end - largest.begin > _MIN_UNREAD_LOOSE):
             self._unread.append(largest)
         self._last = begin if self._last is None else max(self._last, begin)
 
     def _is_damage(self, unread: _Unread) -> bool:
-        """Whether these bytes are none that the format has between packets."""
+        """Tell whether the format never has such bytes between packets."""
         if self._formats & _TIGHT or unread.begin == unread.end:
             return True
         middle = (unread.begin + unread.end) // 2
-        begin = max(unread.begin, middle - _LOOKED_AT // 2)
+        begin = max(unread.begin, middle - _INSPECTED_BYTES // 2)
         try:
             with open(self._path, "rb") as file:
                 file.seek(begin)
-                data = file.read(min(unread.end - begin, _LOOKED_AT))
+                data = file.read(min(unread.end - begin, _INSPECTED_BYTES))
         except OSError:  # the file is gone by now, or its disk fails there
             return True
         if bytes(_ZERO_RUN) in data:
@@ -184,12 +188,12 @@ class Evidence:
         if "mpegts" in self._formats:
             return not _is_multiplex(data)
         if "mpeg" in self._formats:
-            return len(data) > _LOOKED_AT // 8 and not _has_start_code(data)
-        return unread.end - unread.begin > _LEAST_UNREAD_LOOSE
+            return len(data) > _INSPECTED_BYTES // 8 and not _has_start_code(data)
+        return unread.end - unread.begin > _MIN_UNREAD_LOOSE
 
 
 def _is_multiplex(data: bytes) -> bool:
-    """Whether most packets of a transport stream begin as they should."""
+    """Tell whether most packets of a transport stream begin with the sync byte."""
     for step in _MULTIPLEX_STEPS:
         rows = len(data) // step
         begins = (data[at : rows * step : step].count(_SYNC) for at in range(step))
@@ -199,7 +203,7 @@ def _is_multiplex(data: bytes) -> bool:
 
 
 def _has_start_code(data: bytes) -> bool:
-    """Whether a pack, a stream or padding of a program stream begins in there."""
+    """Tell whether a pack, a stream or padding of a program stream begins in the bytes."""
     at = data.find(b"\0\0\1")
     while 0 <= at < len(data) - 3:
         if data[at + 3] >= 0xB9:

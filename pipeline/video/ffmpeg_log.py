@@ -1,4 +1,4 @@
-"""What FFmpeg says while something is done; it is silent otherwise."""
+"""Captures the log of FFmpeg, which is silent otherwise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av.logging
 
 @contextmanager
 def ffmpeg_log(level: int = av.logging.ERROR) -> Iterator[list[tuple[int, str, str]]]:
-    """Level, name and text of all that is said in this thread within the block."""
+    """Capture (level, name, text) of all log lines of this thread within the block."""
     before = av.logging.get_level()
     av.logging.set_level(level)
     try:

@@ -1,9 +1,9 @@
-"""Which container formats are read: those that hold their pictures themselves.
+"""Lists the container formats that are read: formats that hold their pictures themselves.
 
-A list of what is allowed, not of what is refused: HLS and DASH playlists, `concat`, IMF, SDP and
-scripts have FFmpeg open other files or addresses, also by absolute path, and show them as the
-film; the next version of FFmpeg may have more of the kind. Devices, texts and subtitles are not
-in it either. MLV opens the further parts of a recording, whose names follow from its own.
+This is a list of allowed formats, not of refused ones. HLS and DASH playlists, `concat`, IMF, SDP
+and scripts make FFmpeg open other files or addresses, also by absolute path, and show them as the
+film; a later FFmpeg may have more such formats. Devices, texts and subtitles are not listed either.
+MLV opens the other parts of a recording, whose names follow from its own.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _SOUNDS = """
 # fmt: on
 READ = frozenset(" ".join((_FILMS, _RAW, _GAMES, _PICTURES, _SOUNDS)).split())
 
-# Without a pattern, `frame%d.gif` is one file and not a row of them.
+# Without patterns, `frame%d.gif` is one file and not a sequence.
 OPTIONS = {
     "format_whitelist": ",".join(sorted(READ)),
     # `subfile` shows a part of the one file that is opened.
     "protocol_whitelist": "file,subfile",
     "pattern_type": "none",
 }
-ROW = "image2, a row of pictures"
-# In the name of a picture; FFmpeg takes it for a row of pictures.
+IMAGE_SEQUENCE = "image2, a row of pictures"
+# FFmpeg takes such a name for an image sequence.
 _PATTERN = re.compile(r"%(\d*d|[%*?\[\]{}])")
 
-# How texts begin that FFmpeg takes for films; it goes by the name for some, this does not.
+# First bytes of text files that FFmpeg takes for films, for some by their file name.
 _TEXTS = {
     b"#EXTM3U": "hls",
     b"ffconcat": "concat",
@@ -71,10 +71,10 @@ _TEXTS = {
 }
 
 
-def refused(path: str) -> str:
-    """The name of a file's format if it is one that is not read, else empty.
+def refused_format(path: str) -> str:
+    """Find the name of a file's format if it is not read, else empty.
 
-    To be asked once `av.open` has failed: it looks again, with a log.
+    Call it after `av.open` failed; it opens the file again, with a log.
     """
     with open(path, "rb") as file:
         head = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -84,13 +84,13 @@ def refused(path: str) -> str:
     return _on_no_list(path)
 
 
-def is_row(container: Any, path: str) -> bool:
-    """FFmpeg takes the name for that of a row of pictures."""
+def is_image_sequence(container: Any, path: str) -> bool:
+    """Tell whether FFmpeg takes the file name for an image sequence."""
     return container.format.name == "image2" and bool(_PATTERN.search(os.path.basename(path)))
 
 
 def _on_no_list(path: str) -> str:
-    """The name of the format that FFmpeg finds, if it is none of those that are read."""
+    """Read the name of the format that FFmpeg finds if it is not in `READ`."""
     with ffmpeg_log() as log, suppress(av.FFmpegError, ValueError, OverflowError):
         av.open("file:" + path, options=dict(OPTIONS)).close()
     return next((name for _, name, text in log if "not on whitelist" in text), "")

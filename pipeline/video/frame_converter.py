@@ -1,8 +1,8 @@
-"""A decoded frame -> the network's square picture.
+"""Converts a decoded frame to the network's square picture.
 
-As in the published loader: colours as FFmpeg converts them by default (matrix and range as tagged
-in the stream), turned upright as the display matrix says, alpha dropped, sample aspect ratio
-ignored. Mirrored display matrices are honoured too, which OpenCV does not.
+As in the published loader, FFmpeg converts colours by default (matrix and range as tagged in the
+stream), the display matrix turns the picture upright, alpha is dropped and the sample aspect ratio
+is ignored. Mirrored display matrices are applied too, which OpenCV does not do.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .hwaccel import PLANAR
 from .orientation import Matrix, Orientation
 
 
-class PictureMaker:
-    """Keeps the converter's tables from one frame of a video to the next.
+class FrameConverter:
+    """Converts the frames of one video and reuses the converter's tables.
 
     Args:
         preprocess: sizes and method of scaling.
-        decoder: that the frames are from, see `side_data.Orientation`.
+        decoder: name of the decoder that gives the frames, see `orientation.Orientation`.
     """
 
     def __init__(self, preprocess: Preprocess, decoder: str) -> None:
@@ -33,15 +33,15 @@ class PictureMaker:
         self._reformatter, self._to_planes = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
-        """uint8 RGB [crop, crop, 3] of an `av.VideoFrame`.
+        """Convert an `av.VideoFrame` to uint8 RGB [crop, crop, 3].
 
         Raises:
-            VideoError: unsupported, a pixel format or size that cannot be converted; too_large, as
+            VideoError: unsupported if the pixel format or size cannot be converted; too_large if
                 memory ran out.
         """
         try:
-            matrix = self._orientation.of(frame)
-            return resize_crop(upright(self._rgb(frame), matrix), self._preprocess)
+            matrix = self._orientation.matrix(frame)
+            return resize_crop(turn_upright(self._rgb(frame), matrix), self._preprocess)
         except (*AV_ERRORS, MemoryError) as error:
             size = f"{frame.width}x{frame.height} {frame.format.name}"
             reason = "too_large" if isinstance(error, MemoryError) else "unsupported"
@@ -50,19 +50,19 @@ class PictureMaker:
             ) from error
 
     def shown_size(self, frame: Any) -> tuple[int, int]:
-        """Width and height in pixels after turning it upright."""
-        a, b, c, d = self._orientation.of(frame)
+        """Compute width and height in pixels of the upright frame."""
+        a, b, c, d = self._orientation.matrix(frame)
         turned = abs(b) + abs(c) > abs(a) + abs(d)
         return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
     def _rgb(self, frame: Any) -> np.ndarray:
-        """uint8 [H, W, 3]; rows may be padded."""
-        if frame.format.name in PLANAR:  # so that the same conversion follows as in software
-            # With more threads FFmpeg gives varying values for 16 bits and odd widths.
+        """Convert to uint8 RGB [H, W, 3]; rows of the array may be padded."""
+        if frame.format.name in PLANAR:  # to get the same conversion as in software
+            # With several threads FFmpeg's values vary for 16 bits and odd widths.
             frame = self._to_planes.reformat(frame, format=PLANAR[frame.format.name], threads=1)
         try:
             rgb = self._convert(frame)
-        except AV_ERRORS:  # a reserved colour space in the tags: the commonest one then
+        except AV_ERRORS:  # the tags name a reserved colour space: take the commonest one
             rgb = self._convert(frame, src_colorspace=Colorspace.ITU601)
         plane = rgb.planes[0]
         rows = np.frombuffer(plane, np.uint8)[: rgb.height * plane.line_size]
@@ -75,13 +75,16 @@ class PictureMaker:
         )
 
 
-def upright(image: np.ndarray, matrix: Matrix) -> np.ndarray:
-    """The image as shown, for turns by whole quarters and mirrors.
+def turn_upright(image: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """Rotate by multiples of 90 degrees and mirror an image, as its display matrix says.
 
     Args:
         image: [H, W, C].
-        matrix: (a, b, c, d) of x' = a x + c y, y' = b x + d y, with y pointing down; the upper
-            left of the container's display matrix. Only signs and which are large count.
+        matrix: (a, b, c, d) of x' = a x + c y, y' = b x + d y, with y pointing down; the upper left
+            of the container's display matrix. Only the signs and the larger pair count.
+
+    Returns:
+        The image, or a view of it.
     """
     a, b, c, d = matrix
     if abs(b) + abs(c) > abs(a) + abs(d):

@@ -1,7 +1,7 @@
-"""Decoding on a device (NVDEC and its kin) where one works, in software where none does.
+"""Decodes on a device (NVDEC and the like) where one works, else in software.
 
-Devices give the same pictures as software, since the standards say what every bit decodes to; they
-come in other layouts, which `picture` undoes. Nothing here is touched unless a device is asked for.
+Devices give the same pictures as software, as the standards define the result for every bit. Their
+pixel layouts differ; `frame_converter` converts them. Nothing here runs unless a device is set.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
 AUTO = ("cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")  # tried in this order
-# How devices lay out what software decoders give in planes -> the same in planes.
+# Pixel layouts of devices -> the planar layout of software decoders.
 PLANAR = {
     "nv12": "yuv420p",
     "nv16": "yuv422p",
@@ -23,23 +23,23 @@ PLANAR = {
     "p016le": "yuv420p16le",
 }
 
-_unusable: set[str] = set()  # what has failed in this process, so that it fails once
+_unusable: set[str] = set()  # devices that failed in this process, so that each fails only once
 
 
-def open_on_device(wanted: str, open_file: Callable[..., Any]) -> Any:
-    """An open container whose decoder uses the device, if that works, else software.
+def open_on_device(device: str, open_file: Callable[..., Any]) -> Any:
+    """Open a container whose decoder uses the device if that works, else software.
 
-    PyAV falls back by itself where a device does not know the codec, not where there is no device.
+    PyAV falls back by itself if a device does not know the codec, but not if there is no device.
 
     Args:
-        wanted: "none", "auto", or a kind of device with or without its number ("cuda:1").
+        device: "none", "auto", or a kind of device with or without its number ("cuda:1").
         open_file: `av.open` with all arguments but `hwaccel`.
 
     Raises:
-        Exception: what `open_file` raises without a device.
+        Exception: the error of `open_file` without a device.
     """
     failed = set()
-    for name in _candidates(wanted):
+    for name in _candidates(device):
         kind, _, number = name.partition(":")
         try:
             return open_file(hwaccel=HWAccel(kind, number or None, allow_software_fallback=True))
@@ -50,9 +50,9 @@ def open_on_device(wanted: str, open_file: Callable[..., Any]) -> Any:
     return container
 
 
-def _candidates(wanted: str) -> list[str]:
-    if wanted == "none":
+def _candidates(device: str) -> list[str]:
+    if device == "none":
         return []
     built = hwdevices_available()
-    names = AUTO if wanted == "auto" else (wanted,)
+    names = AUTO if device == "auto" else (device,)
     return [n for n in names if n not in _unusable and n.partition(":")[0] in built]

@@ -1,13 +1,13 @@
-"""How frames are to be turned, read past two faults of PyAV 18.1 that end processes.
+"""Reads how frames must be rotated, around two faults of PyAV 18.1 that end processes.
 
-It names kinds of side data by a list that falls behind its FFmpeg: Exif (motion JPEG of cameras,
-photographs) and the view that a frame of stereoscopic HEVC shows have no name there, and
-`VideoFrame.side_data` raises ValueError. The list is completed behind 18.1 (change 2392); until
-then, and for what FFmpeg adds next, such kinds are given a name here.
+PyAV names kinds of side data by a list that is behind its FFmpeg. Exif (motion JPEG of cameras,
+photographs) and the view of a frame of stereoscopic HEVC have no name there, and
+`VideoFrame.side_data` raises ValueError. The list is complete after 18.1 (change 2392). Until then,
+and for later additions of FFmpeg, such kinds get a name here.
 
-And a description that side data carries is freed twice, by the frame and by the object that shows
-it: SIGSEGV, often only when the next video is decoded. Of FFmpeg's decoders only those of PNG give
-any, the name of a colour profile; their frames are asked for their rotation alone.
+A description in side data is freed twice, by the frame and by the object that shows it: SIGSEGV,
+often only when the next video is decoded. Only FFmpeg's decoders of PNG give one, the name of a
+colour profile; of their frames only the rotation is read.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _DESCRIBING = {"png", "apng"}  # decoders
 Matrix = tuple[float, float, float, float]
 
 
-def _named(kinds: Any, value: object) -> Any:
-    """As `enum.Enum._missing_`: the member for a number that has none; None is a ValueError."""
+def _add_member(kinds: Any, value: object) -> Any:
+    """Make a member for a number that has none, as `enum.Enum._missing_` does."""
     if not isinstance(value, int):
         return None
     member = object.__new__(kinds)
@@ -31,33 +31,33 @@ def _named(kinds: Any, value: object) -> Any:
     return kinds._value2member_map_.setdefault(value, member)
 
 
-type.__setattr__(Type, "_missing_", classmethod(_named))
+type.__setattr__(Type, "_missing_", classmethod(_add_member))
 
 
 class Orientation:
-    """How the frames of one video are to be turned.
+    """Reads how the frames of one video must be rotated and mirrored.
 
-    A frame whose side data was asked for is kept until the garbage collector comes by, as it and
-    the answer refer to one another: of 4K that was a GiB in 90 frames. So it is asked for with the
-    first frame, and when the rotation changes, which can be had without.
+    A frame whose side data was read stays in memory until the garbage collector runs, as the two
+    refer to each other; of 4K that was 1 GiB in 90 frames. So side data is read for the first frame
+    only, and again when the rotation changes, which is known without it.
 
     Args:
-        decoder: that the frames are from, a name of FFmpeg's. Of PNG, mirrors are not known.
+        decoder: FFmpeg's name of the decoder that gives the frames. Mirrors of PNG are not known.
     """
 
     def __init__(self, decoder: str) -> None:
         self._describing = decoder in _DESCRIBING
-        self._known: dict[int, Matrix] = {}
+        self._matrices: dict[int, Matrix] = {}
 
-    def of(self, frame: Any) -> Matrix:
-        """(a, b, c, d) of `picture.upright` for an `av.VideoFrame`.
+    def matrix(self, frame: Any) -> Matrix:
+        """Return (a, b, c, d) of `frame_converter.turn_upright` for an `av.VideoFrame`.
 
-        The identity where the file tells nothing.
+        It is the identity if the file does not say.
         """
         rotation: int = frame.rotation  # degrees, anticlockwise
-        if rotation not in self._known:
-            self._known[rotation] = self._read(frame, np.radians(rotation))
-        return self._known[rotation]
+        if rotation not in self._matrices:
+            self._matrices[rotation] = self._read(frame, np.radians(rotation))
+        return self._matrices[rotation]
 
     def _read(self, frame: Any, angle: float) -> Matrix:
         if self._describing:

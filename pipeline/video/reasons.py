@@ -1,4 +1,4 @@
-"""A second look at a file that gave no picture: is there a better reason than invalid data?"""
+"""Looks for a better reason than invalid data if a file gave no picture."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from .container import (
     choose_stream,
     open_container,
     reason_text,
-    too_large,
+    too_large_error,
 )
 from .ffmpeg_log import ffmpeg_log
 
-_LOOK = 8  # packets
+_MAX_PACKETS = 8  # packets
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) exceeds")
 _ANIMATED = 0x02  # flag of an extended WebP file
 
 
-def explained(error: VideoError, path: str, max_pixels: int) -> VideoError:
-    """The error that a file without a picture ended with, or one that says more.
+def explain_error(error: VideoError, path: str, max_pixels: int) -> VideoError:
+    """Return the error, or another one that says more.
 
     Args:
-        error: of `VideoDecoder`; path, max_pixels: as given to it.
+        error: raised by `VideoDecoder` for a file without a picture.
+        path, max_pixels: the arguments of `VideoDecoder`.
     """
     if error.reason not in ("no_frames", "unsupported", "broken"):
         return error
@@ -38,7 +39,7 @@ def explained(error: VideoError, path: str, max_pixels: int) -> VideoError:
     except MemoryError as memory:
         return VideoError("too_large", f"{error.detail}: {reason_text(memory)}")
     if size:
-        return too_large(size, max_pixels)
+        return too_large_error(size, max_pixels)
     if _is_animated_webp(path):
         version = av.ffmpeg_version_info
         return VideoError("unsupported", f"animated WebP, which FFmpeg {version} does not decode")
@@ -46,29 +47,29 @@ def explained(error: VideoError, path: str, max_pixels: int) -> VideoError:
 
 
 def _refused_size(path: str, max_pixels: int) -> str:
-    """Width x height of a picture that decoders refuse for its size; empty if they refuse none."""
+    """Find width x height of a picture that decoders refuse for its size; empty if none."""
     with ffmpeg_log() as log:
-        _decode_some(path, max_pixels)
-    found = (_TOO_LARGE.search(text) for _, _, text in log)
-    return next((match[1] for match in found if match), "")
+        _decode_first_packets(path, max_pixels)
+    matches = (_TOO_LARGE.search(text) for _, _, text in log)
+    return next((match[1] for match in matches if match), "")
 
 
-def _decode_some(path: str, max_pixels: int) -> None:
+def _decode_first_packets(path: str, max_pixels: int) -> None:
     with suppress(VideoError), open_container(path, max_pixels=max_pixels) as container:
         stream, _ = choose_stream(container, path, max_pixels)
-        for packet in _first(container.demux(stream)):
+        for packet in _first_packets(container.demux(stream)):
             try:
                 packet.decode()
-            except MemoryError:  # later packets fail for the lack of this one
+            except MemoryError:  # later packets fail because they need this one
                 raise
             except AV_ERRORS:
                 pass
 
 
-def _first(packets: Iterator[Any]) -> Iterator[Any]:
+def _first_packets(packets: Iterator[Any]) -> Iterator[Any]:
     try:
-        yield from islice(packets, _LOOK)
-    except AV_ERRORS:  # the file cannot be read any further
+        yield from islice(packets, _MAX_PACKETS)
+    except AV_ERRORS:  # the rest of the file cannot be read
         return
 
 

@@ -1,4 +1,4 @@
-"""Frames in memory, scaled or sent through a real codec; used to make copies for training."""
+"""Scales frames in memory or encodes and decodes them; makes copies for training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import av
 import numpy as np
 
 
-def scaled(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> [T, height, width, 3]: bicubic, areas where much is to shrink."""
+def resize_frames(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Scale uint8 [T, H, W, 3] to [T, height, width, 3]: bicubic, or by areas to 2/3 and less."""
     if frames.shape[1:3] == (height, width):
         return frames
     method = "AREA" if frames.shape[1] >= 1.5 * height else "BICUBIC"
@@ -22,13 +22,13 @@ def scaled(frames: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-def recoded(frames: np.ndarray, codec: str, quality: int) -> np.ndarray:
-    """Encode and decode again, at constant quality.
+def reencode(frames: np.ndarray, codec: str, quality: int) -> np.ndarray:
+    """Encode and decode frames at constant quality.
 
     Args:
         frames: uint8 [T, H, W, 3], H and W even.
-        codec: "libx264", or "mpeg4", which is also taken where FFmpeg comes without x264.
-        quality: lower is better; CRF 0 to 51 of x264, quantiser 1 to 31 of MPEG-4.
+        codec: "libx264" or "mpeg4"; MPEG-4 is also used if FFmpeg has no x264.
+        quality: lower is better; CRF 0 to 51 for x264, quantiser 1 to 31 for MPEG-4.
 
     Returns:
         uint8 [T, H, W, 3].

@@ -34,8 +34,8 @@ def test_the_threshold_is_the_models_own(tmp_path: Path) -> None:
 def test_right_verdicts() -> None:
     assert wrong_verdicts(GOOD, TRUTH, 0.35) == []
     assert summary(GOOD, TRUTH, 0.35) == (
-        "4 of 4 copies found, 2 of 2 strangers told apart at a threshold of 0.35\n"
-        "copies score 0.500 to 0.900, strangers 0.100 to 0.200"
+        "4 of 4 copies above, 2 of 2 unrelated pairs below a threshold of 0.35\n"
+        "copies score 0.500 to 0.900, unrelated pairs 0.100 to 0.200"
     )
 
 
@@ -51,9 +51,9 @@ def test_table_ranks_and_marks() -> None:
         "query a",
         "  a_crop   0.900  copy",
         "  b_in_a   0.600  copy",
-        "  b_crop   0.100  stranger",
+        "  b_crop   0.100  unrelated",
     ]
-    assert "  b_in_a   0.500  stranger  WRONG" in lines
+    assert "  b_in_a   0.500  unrelated  WRONG" in lines
 
 
 def test_exit_code_tells_wrong_verdicts(tmp_path: Path) -> None:

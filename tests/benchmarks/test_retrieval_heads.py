@@ -59,15 +59,16 @@ def test_a_head_is_trained_as_the_shipped_one_but_for_its_row_and_kept(
     def train_model(refs, held, weights, config, work_dir, force_head, say):
         asked.append((refs, held, config, work_dir))
         assert force_head
-        made = replace(weights, comparator=comparator_layers(), skip=config.skip)
+        made = replace(weights, comparator=comparator_layers())
+        made = replace(made, residual_weight=config.skip)
         return TrainReport(made, True, "keep", 0.1, 0.1, 0.2, len(refs), len(held), work_dir)
 
     monkeypatch.setattr(heads, "train_model", train_model)
     kept = heads.Heads(tmp_path, heads.regions_alone(shipped))
     first, second = kept.trained(False, 0.0), kept.trained(False, 0.5)
-    assert (first.skip, second.skip) == (0.0, 0.5)
+    assert (first.residual_weight, second.residual_weight) == (0.0, 0.5)
     again = heads.Heads(tmp_path, heads.regions_alone(shipped)).trained(False, 0.5)
-    assert again.skip == 0.5 and len(asked) == 2
+    assert again.residual_weight == 0.5 and len(asked) == 2
     refs, held, config, work_dir = asked[1]
     own = load_config(heads.SETTINGS).train
     assert config == replace(own, attention=False, skip=0.5) == own

@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from benchmarks.retrieval.report.metrics_by_kind import figures_by_kind
 from benchmarks.retrieval.studies import ablation, card, hardness
 from benchmarks.retrieval.studies.evaluate import add_options, configs
 from pipeline.metrics import average_precision, figures, recall_at
-from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
 from tests import reference
 from tests.features import region_vectors
 
@@ -103,19 +104,29 @@ def test_chamfer_takes_the_best_frame_of_each_video():
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_ablation_computes_what_stage_two_computes(symmetric):
-    views = View("framed", 0.5, -0.01), View("zoomed", 0.5, parts=2, hubness=0.5)
-    layout = Layout(9, True, 2, 4, -0.02, (0.0, 0.04), views, True, 0.02, True)
-    hubs = region_vectors(12, 9)[:, 0]
+    layout = standard_layout(
+        9, lowpass=True, thumbnail=True, thumbnail_offset=0.02, flip=True, downscale=(2, 3),
+        downscale_offsets=(0.0, 0.04), top_k=4, top_k_offset=-0.02,
+        augmentations=(
+            (QueryAugmentation("pad_black", 0.5), -0.01, 0.0),
+            (QueryAugmentation("crops", 0.5, parts=2), 0.0, 0.5),
+        ),
+    )  # fmt: skip
+    anchors = region_vectors(12, 9)[:, 0]
+    model = SimpleNamespace(layout=layout, anchors=anchors)
     sides = []
     for seed, vectors in ((0, layout.query), (1, layout.shared)):
         parts = [region_vectors(n, [seed, n, k]) for n in (5, 7) for k in range(3)]
         videos = [np.concatenate(parts[i : i + 3], axis=1)[:, :vectors] for i in (0, 3)]
         sides.append(videos)
     joined = [ablation.Side(np.concatenate(s), [len(v) for v in s]) for s in sides]
-    found = ablation.scores(*joined, layout, ablation.Variant("", symmetric=symmetric), hubs)
+    found = ablation.scores(*joined, model, ablation.Variant("", symmetric=symmetric))
     function = "symmetric_chamfer" if symmetric else "chamfer"
     want = [
-        [reference.similarity(q, t, None, function, None, layout, hubs=hubs) for t in sides[1]]
+        [
+            reference.similarity(q, t, None, function, None, layout, anchors=anchors)
+            for t in sides[1]
+        ]
         for q in sides[0]
     ]
     np.testing.assert_allclose(found, want, atol=1e-5)

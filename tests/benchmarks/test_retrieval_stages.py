@@ -30,7 +30,7 @@ def test_rows_are_those_that_the_model_can_have():
     assert "--insets 0" not in {row.name for row in settings.settings(replace(model, insets=0))}
     plain = "queries without --as_queries"
     assert {name for name, row in rows.items() if not row.as_queries} == {plain}
-    alike = replace(model, mirrored=False, views=(), small=(), small_offsets=())
+    alike = replace(model, layout=model.layout.of_database)
     assert plain not in {row.name for row in settings.settings(alike)}
     small = replace(model, comparator=None).with_dims(200)
     rows = {row.name: row for row in settings.settings(small)}
@@ -129,7 +129,7 @@ def test_queries_may_be_stored_as_a_database_is(split, capsys):
     assert row.startswith("| queries without --as_queries | 1.000 |")
     (path,) = (split / "stores").glob("plain_*.h5")
     with open_store(path) as store:
-        assert store.ids == ["query"] and store.spec.query_vectors == 0
+        assert store.ids == ["query"] and store.spec.query_descriptors == 0
 
 
 def test_a_set_that_was_not_built_is_named(tmp_path, capsys):

@@ -47,7 +47,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long videos are those of more than 20 frames, in chunks of about 10."""
-    row = SPEC.regions * SPEC.dims * 2
+    row = SPEC.shared_descriptors * SPEC.dims * 2
     monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 20 * row)
     monkeypatch.setattr("pipeline.store.zarr_store.BUFFER_BYTES", 20 * row)
     monkeypatch.setattr("pipeline.store.zarr_store.CHUNK_BYTES", 10 * row)
@@ -105,7 +105,7 @@ def test_slices_of_short_and_long_videos(path: Path, frames: int, small_buffers:
             for stop in (None, start + 1, start + 12, frames, frames + 5, -1):
                 found = store.read_vectors("v", start, stop)
                 np.testing.assert_array_equal(found, whole[start:stop])
-        out = np.empty((1, SPEC.regions, SPEC.dims), np.float16)
+        out = np.empty((1, SPEC.shared_descriptors, SPEC.dims), np.float16)
         assert store.read_vectors("v", frames - 1, out=out) is out
         np.testing.assert_array_equal(out, whole[-1:])
         assert store.verify() == []
@@ -116,7 +116,7 @@ def test_out_must_fit(path: Path) -> None:
     with create_or_append(path, SPEC) as writer:
         add(writer, "v", seed=3, frames=4)
     with open_store(path) as store:
-        good = np.empty((4, SPEC.regions, SPEC.dims), np.float16)
+        good = np.empty((4, SPEC.shared_descriptors, SPEC.dims), np.float16)
         for out in (good[:3], good.astype(np.float32), np.asfortranarray(good)):
             with pytest.raises(ValueError, match="expected C-contiguous float16"):
                 store.read_vectors("v", out=out)
@@ -139,7 +139,7 @@ def test_plain_libraries_read_the_same(path: Path, small_buffers: None) -> None:
 def test_videos_of_zeros_are_written_too(path: Path) -> None:
     with create_or_append(path, SPEC) as writer:
         video = writer.begin("black", source_of(0))
-        video.append(np.zeros((3, SPEC.regions, SPEC.dims)), np.arange(3))
+        video.append(np.zeros((3, SPEC.shared_descriptors, SPEC.dims)), np.arange(3))
         video.finish()
     with open_store(path) as store:
         assert not store.read("black").vectors.any() and store.verify() == []
@@ -712,7 +712,7 @@ def test_copying_reclaims_space(path: Path, tmp_path: Path) -> None:
             writer.commit()
     target = tmp_path / "small.h5"
     copy_store(path, target)
-    one = 500 * SPEC.regions * SPEC.dims * 2
+    one = 500 * SPEC.shared_descriptors * SPEC.dims * 2
     assert target.stat().st_size < 5 * one
 
 

@@ -52,7 +52,9 @@ def test_round_trip(path: Path, dtype: str) -> None:
     kept = ENCODINGS[dtype]
     with open_store(path) as store:
         assert (store.encoding, store.dtype, store.format_version) == (dtype, kept, 2)
-        assert store.frame_bytes == SPEC.regions * {"int8": SPEC.dims, "binary": 1}[dtype]
+        assert (
+            store.frame_bytes == SPEC.shared_descriptors * {"int8": SPEC.dims, "binary": 1}[dtype]
+        )
         for seed, frames in enumerate((5, 33)):
             stored = encode(vectors_of(seed, frames, "float32"), kept)
             back = decode(stored, SPEC.dims)
@@ -66,7 +68,7 @@ def test_round_trip(path: Path, dtype: str) -> None:
                 np.testing.assert_array_equal(
                     store.read_stored(str(seed), cut.start, cut.stop), stored[cut]
                 )
-        out = np.empty((33, SPEC.regions, SPEC.dims), np.float32)
+        out = np.empty((33, SPEC.shared_descriptors, SPEC.dims), np.float32)
         assert store.read_vectors("1", out=out) is out
         np.testing.assert_array_equal(out, back)
         raw = np.empty((33, *store.read_stored("1").shape[1:]), kept)
@@ -121,9 +123,11 @@ def test_going_on_with_the_stores_own_dtype(path: Path, dtype: str) -> None:
         video = writer.begin("later", source_of(3))
         video.append(vectors_of(3, 2), seconds_of(2))
         with pytest.raises(StoreError, match="not finite"):
-            video.append(np.full((1, SPEC.regions, SPEC.dims), np.nan), seconds_of(3)[2:])
+            video.append(
+                np.full((1, SPEC.shared_descriptors, SPEC.dims), np.nan), seconds_of(3)[2:]
+            )
         with pytest.raises(StoreError, match="expected"):
-            video.append_stored(np.zeros((1, SPEC.regions, 99), writer.dtype), [9])
+            video.append_stored(np.zeros((1, SPEC.shared_descriptors, 99), writer.dtype), [9])
         with pytest.raises(StoreError, match="vectors are float64, expected"):
             video.append_stored(np.zeros((1, *writer.header.row_shape)), [9])
         video.finish()
@@ -204,7 +208,7 @@ def test_the_commands(path: Path, tmp_path: Path) -> None:
 
     assert "2 videos copied" in run("copy", path, target, "--dtype", "binary")
     said = run("info", target)
-    assert f"3 vectors a frame x {SPEC.dims} binary" in said and "format:       2" in said
+    assert f"3 a frame, {SPEC.dims} values each, binary" in said and "format:       2" in said
     assert json.loads(run("info", "--json", target).splitlines()[0])["spec"]["dims"] == SPEC.dims
     assert "2 videos checked, 0 problems" in run("verify", target)
     assert "error: " in run("copy", target, tmp_path / "b.h5", "--dtype", "int8", code=2)

@@ -13,11 +13,12 @@ from pipeline.errors import FingerprintMismatchError, InputError, ModelError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
 from pipeline.nets.model.whitening import Whitening
-from pipeline.search.adapt import MOST_VIDEOS, adapt
+from pipeline.search.adapt import MAX_VIDEOS, adapt, adapt_request
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from pipeline.training.train import train_model
 from tests import features, reference
@@ -76,7 +77,7 @@ def test_strangers_are_told_apart_afterwards(folder):
     for query, vectors in sides[0].items():
         for target, others in sides[1].items():
             want = reference.similarity(
-                vectors, others, layout=Layout(9), adaptation=adapted.adaptation
+                vectors, others, layout=standard_layout(9), adaptation=adapted.adaptation
             )
             assert after[query][target] == pytest.approx(want, abs=1e-5)
     pair = sides[0]["1-1"], sides[1]["2-7"]
@@ -86,17 +87,17 @@ def test_strangers_are_told_apart_afterwards(folder):
 
 def test_what_is_fitted_makes_the_variance_of_the_stored_vectors_equal(folder):
     with open_store(folder / "d.zarr") as store:
-        report = adapt(Collection([store]), load_model(folder / "model"), shrinkage=0.0)
+        report = adapt(VideoSet([store]), load_model(folder / "model"), shrinkage=0.0)
     x = np.concatenate(list(stored(folder / "d.zarr").values()))
     assert (report.videos, report.frames) == (40, len(x))
-    assert report.weights.adaptation is not None
-    pca = report.weights.adaptation["regions"]
+    assert report.model.adaptation is not None
+    pca = report.model.adaptation["regions"]
     white = (x.reshape(-1, features.DIMS) - pca.mean) @ pca.eigenvectors / np.sqrt(pca.eigenvalues)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(np.cov(white.T), np.eye(features.DIMS), atol=2e-2)
     with open_store(folder / "d.zarr") as store:
-        weak = adapt(Collection([store]), load_model(folder / "model"), shrinkage=1.0)
-    values = weak.weights.adaptation["regions"].eigenvalues
+        weak = adapt(VideoSet([store]), load_model(folder / "model"), shrinkage=1.0)
+    values = weak.model.adaptation["regions"].eigenvalues
     np.testing.assert_allclose(values, values[0], rtol=1e-5)
 
 
@@ -113,7 +114,7 @@ def test_blank_regions_do_not_count(folder, tmp_path):
         x[:, 4:] = blank.directions[0]
     path = features.fill(tmp_path / "mixed.h5", features.spec(model.features_digest), mixed)
     with open_store(path) as store:
-        found = adapt(Collection([store]), model).weights.adaptation["regions"]
+        found = adapt(VideoSet([store]), model).model.adaptation["regions"]
     parts = np.concatenate([x[:, :4] for x in half.values()]).reshape(-1, features.DIMS)
     np.testing.assert_allclose(found.mean, parts.mean(axis=0), atol=1e-6)
     everything = np.concatenate(list(mixed.values())).reshape(-1, features.DIMS)
@@ -126,7 +127,8 @@ def test_each_kind_of_vector_is_fitted_for_itself(folder):
     pca = Whitening(np.zeros(1024, "f4"), np.eye(1024, size, dtype="f4"), np.ones(size, "f4"))
     plain = features.model(comparator=False, attention=False)
     model = replace(
-        plain, soft=plain.whitening, pixels=pca, mirrored=True, features_digest=""
+        plain, lowpass=plain.whitening, thumbnail=pca, features_digest="",
+        layout=standard_layout(9, lowpass=True, thumbnail=True, flip=True),
     )  # fmt: skip
     rng = np.random.default_rng(0)
     made = {}
@@ -137,13 +139,16 @@ def test_each_kind_of_vector_is_fitted_for_itself(folder):
         x[:, 11, 2] += 9
         made[f"v{i}"] = x / np.linalg.norm(x, axis=2, keepdims=True)
     made_with = features.spec(
-        model.features_digest, regions=11, query_vectors=1, views=model.views_digest
+        model.features_digest,
+        shared_descriptors=11,
+        query_descriptors=1,
+        augmentation_digest=model.views_digest,
     )
     path = features.fill(folder / "kinds.h5", made_with, made)
     with open_store(path) as store:
-        found = adapt(Collection([store]), model).weights.adaptation
+        found = adapt(VideoSet([store]), model).model.adaptation
     everything = np.concatenate(list(made.values()))
-    spans = {"regions": slice(0, 9), "soft": slice(9, 10), "pixels": slice(10, 11)}
+    spans = {"regions": slice(0, 9), "lowpass": slice(9, 10), "thumbnail": slice(10, 11)}
     assert found.keys() == spans.keys()
     for kind, span in spans.items():
         want = everything[:, span].reshape(-1, size).mean(axis=0)
@@ -155,21 +160,20 @@ def test_a_long_video_is_read_in_parts(folder):
     made_with = features.spec(load_model(folder / "model").features_digest)
     path = features.fill(folder / "long.h5", made_with, long, "int8")
     with open_store(path) as store:
-        report = adapt(Collection([store]), load_model(folder / "model"))
+        report = adapt(VideoSet([store]), load_model(folder / "model"))
     assert report.frames == 8 * 32 + sum(len(x) for name, x in long.items() if name != "long")
 
 
 def test_evenly_many_of_a_large_collection(folder, monkeypatch):
-    monkeypatch.setattr("pipeline.search.adapt.MOST_VIDEOS", 25)
-    assert MOST_VIDEOS > 1000
+    assert MAX_VIDEOS > 1000
     read = []
     with open_store(folder / "d.zarr") as store:
-        videos_of = Collection([store])
+        videos_of = VideoSet([store])
         plain = videos_of.read
         monkeypatch.setattr(
             videos_of, "read", lambda *given: (read.append(given[0]), plain(*given))
         )
-        assert adapt(videos_of, load_model(folder / "model")).videos == 25
+        assert adapt(videos_of, load_model(folder / "model"), max_videos=25).videos == 25
     assert read[0] == 0 and read[-1] == 39 and set(np.diff(read)) == {1, 2}
 
 
@@ -243,14 +247,14 @@ def test_one_damaged_video_does_not_turn_a_whole_collection(folder, value):
     features.fill(folder / "rest.h5", features.spec(model.features_digest), rest)
     features.spoil(path, value)
     with open_store(path) as bad, open_store(folder / "rest.h5") as sound:
-        damaged = Collection([bad])
-        found, want = adapt(damaged, model), adapt(Collection([sound]), model)
+        damaged = VideoSet([bad])
+        found, want = adapt(damaged, model), adapt(VideoSet([sound]), model)
     assert list(damaged.damaged) == ["8-0"]
     assert "bad.h5: video '8-0' is damaged" in damaged.damaged["8-0"]
     assert (found.videos, found.frames) == (24, want.frames)
-    for kind, whitening in want.weights.adaptation.items():
+    for kind, whitening in want.model.adaptation.items():
         np.testing.assert_array_equal(
-            found.weights.adaptation[kind].eigenvectors, whitening.eigenvectors
+            found.model.adaptation[kind].eigenvectors, whitening.eigenvectors
         )
 
 
@@ -306,12 +310,17 @@ def test_a_background_is_compared_by_the_model_adapted_to_the_database(folder):
         folder / "b.h5", features.spec(model.features_digest), videos(5, 7)
     )  # too few to adapt to
     with open_store(folder / "q.h5") as q, open_store(folder / "d.zarr") as d:
-        sides = Collection([q]), Collection([d])
-        fitted = adapt(sides[1], model).weights
+        sides = VideoSet([q]), VideoSet([d])
+        fitted = adapt(sides[1], model).model
         with open_store(others) as b:
-            unrelated = Collection([b])
-            want, _ = score_table(*sides, fitted, CompareConfig(), background=unrelated)
-            found, _ = score_table(*sides, model, CompareConfig(adapt=True), background=unrelated)
+            unrelated = VideoSet([b])
+            want, _ = score_table(
+                SearchRequest(*sides, fitted, CompareConfig(), background=unrelated)
+            )
+            request = SearchRequest(*sides, model, CompareConfig(adapt=True), background=unrelated)
+            with pytest.raises(InputError, match="still to be adapted"):
+                score_table(request)
+            found, _ = score_table(adapt_request(request))
     np.testing.assert_allclose(found, want, atol=1e-6)
 
 
@@ -325,7 +334,7 @@ def test_too_few_listed_videos_are_refused_before_decoding(folder):
 
 def refused(folder, model, path, error, message):
     with open_store(path) as store, pytest.raises(error, match=message):
-        adapt(Collection([store]), model)
+        adapt(VideoSet([store]), model)
 
 
 def test_what_is_refused(folder):
@@ -371,7 +380,7 @@ def test_what_is_refused(folder):
 
 
 def test_the_model_as_one_object_with_all_views(folder):
-    """`ViSiL` on an adapted model with blank space, views and hubs, against plain numpy."""
+    """`ViSiL` on an adapted model with blank space, terms and anchors, against numpy."""
     size, rng = features.DIMS, np.random.default_rng(3)
 
     def pca(seed, values=size):
@@ -379,13 +388,19 @@ def test_the_model_as_one_object_with_all_views(folder):
         mean = np.random.default_rng(seed).normal(0, 0.1, values)
         return Whitening(*(a.astype("f4") for a in (mean, turn, np.linspace(2, 1, size))))
 
-    hubs = features.region_vectors(20, 4)[:, 0].astype(np.float16).astype(np.float32)
+    anchors = features.region_vectors(20, 4)[:, 0].astype(np.float16).astype(np.float32)
     model = replace(
         features.model(attention=False),
-        soft=pca(1), pixels=pca(2, 1024), pixels_offset=0.05, mirrored=True, small=(2,),
-        views=(View("turned", 8, -0.01), View("zoomed", 0.6, 0.03, hubness=0.5, parts=2)),
-        hubs=hubs, skip=0.5, blank=Blank(np.eye(2, size, dtype="f4"), 0.1, 0.5),
-        adaptation={kind: pca(i) for i, kind in enumerate(("regions", "soft", "pixels"), 5)},
+        lowpass=pca(1), thumbnail=pca(2, 1024), anchors=anchors, residual_weight=0.5,
+        layout=standard_layout(
+            9, lowpass=True, thumbnail=True, thumbnail_offset=0.05, flip=True, downscale=(2,),
+            augmentations=(
+                (QueryAugmentation("rotate", 8), -0.01, 0.0),
+                (QueryAugmentation("crops", 0.6, parts=2), 0.03, 0.5),
+            ),
+        ),
+        blank=Blank(np.eye(2, size, dtype="f4"), 0.1, 0.5),
+        adaptation={kind: pca(i) for i, kind in enumerate(("regions", "lowpass", "thumbnail"), 5)},
         features_digest="",
     )  # fmt: skip
     native.write(model, folder / "views")
@@ -398,9 +413,9 @@ def test_the_model_as_one_object_with_all_views(folder):
     target /= np.linalg.norm(target, axis=2, keepdims=True)
     how = (model.comparator, "chamfer", model.blank, layout, 0.5)
     found = ViSiL(folder / "views").calculate_video_similarity(query, target)
-    want = reference.similarity(query, target, *how, model.hubs, model.adaptation)
+    want = reference.similarity(query, target, *how, model.anchors, model.adaptation)
     assert found == pytest.approx(want, abs=1e-5)
-    assert abs(want - reference.similarity(query, target, *how, model.hubs)) > 1e-3
+    assert abs(want - reference.similarity(query, target, *how, model.anchors)) > 1e-3
 
 
 def test_the_benchmark_adapts_with_and_without_the_copies(folder, monkeypatch, capsys):

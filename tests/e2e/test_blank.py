@@ -61,7 +61,7 @@ def scorers(blank):
     made = []
     for part in (None, blank):
         scorer = ViSiL(default_model_dir())
-        scorer.weights = replace(scorer.weights, blank=part)
+        scorer.model = replace(scorer.model, blank=part)
         made.append(scorer.calculate_video_similarity)
     return made
 
@@ -124,8 +124,9 @@ def test_the_space_checks_itself():
 
 def test_both_engines_agree(tmp_path, blank, videos, intros):
     """The batched engine of stage two over stores, and `ViSiL` on one pair."""
+    from pipeline.search.request import SearchRequest
     from pipeline.search.run import score_table
-    from pipeline.search.video_set import Collection
+    from pipeline.search.video_set import VideoSet
     from pipeline.store import open_store
     from tests import features
 
@@ -135,11 +136,11 @@ def test_both_engines_agree(tmp_path, blank, videos, intros):
     path = features.fill(tmp_path / "s.h5", net_spec, mixed)
     for symmetric in ("chamfer", "symmetric_chamfer"):
         single = ViSiL(default_model_dir(), similarity_function=symmetric)
-        single.weights = model
+        single.model = model
         with open_store(path) as store:
-            side = Collection([store], list(mixed))
-            config = CompareConfig(symmetric, precision="float32")
-            table, _ = score_table(side, side, model, config)
+            side = VideoSet([store], list(mixed))
+            config = CompareConfig(similarity_function=symmetric, precision="float32")
+            table, _ = score_table(SearchRequest(side, side, model, config))
         want = [[single.calculate_video_similarity(a, b) for b in mixed.values()]
                 for a in mixed.values()]  # fmt: skip
         np.testing.assert_allclose(table, want, atol=1e-5)

@@ -12,7 +12,8 @@ from pipeline.errors import InputError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
 from pipeline.search.calibrate import check_rate, threshold_for
-from pipeline.search.video_set import Collection
+from pipeline.search.request import SearchRequest
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
@@ -108,7 +109,7 @@ def test_refusals(folder):
     assert "similarity_function: chamfer calibrated, symmetric_chamfer here" in other
     assert not (folder / "r.json").exists()
     with pytest.raises(InputError, match="not both"):
-        compute_similarity("q", "d", threshold=0.1, max_fpr=0.1)
+        compute_similarity("q.h5", "d.h5", threshold=0.1, max_fpr=0.1)
 
 
 def test_other_dims_are_refused(folder):
@@ -140,17 +141,17 @@ def test_a_calibration_of_floats_is_not_for_signs(folder):
 def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
     """By the best of many looks unrelated videos score higher."""
     model = load_model(folder / "model")
-    made_with = features.spec(model.features_digest, query_vectors=15, views="of another test")
+    made_with = features.spec(model.features_digest, query_descriptors=15)
     run("calibrate", *sides(folder))
     (calibration,) = load_model(folder / "model").calibrations
     with_views = features.fill(folder / "views.h5", made_with, {"q": np.ones((4, 24, 16))})
     with open_store(with_views) as q, open_store(folder / "d.h5") as d:
-        pair = Collection([q]), Collection([d])
+        pair = VideoSet([q]), VideoSet([d])
         model = replace(model, calibrations=(calibration,))
-        with pytest.raises(InputError, match="query_vectors: 0 calibrated, 15 here"):
-            threshold_for(0.1, *pair, model, CompareConfig())
-        told_nothing = replace(model, calibrations=(replace(calibration, query_vectors=None),))
-        threshold_for(0.1, *pair, told_nothing, CompareConfig())
+        with pytest.raises(InputError, match="query_descriptors: 0 calibrated, 15 here"):
+            threshold_for(0.1, SearchRequest(*pair, model, CompareConfig()))
+        told_nothing = replace(model, calibrations=(replace(calibration, query_descriptors=None),))
+        threshold_for(0.1, SearchRequest(*pair, told_nothing, CompareConfig()))
 
 
 def test_bad_lists_and_models(folder):
@@ -199,7 +200,10 @@ def test_two_chances_are_allowed_for(folder):
     """Of two scores the better counts: each may reach the threshold half as often."""
     run("calibrate", *sides(folder))
     model = load_model(folder / "model")
-    with open_store(folder / "d.h5") as store:
-        videos = Collection([store])
-        found = threshold_for(0.02, videos, videos, model, CompareConfig(), mirrored=True)
+    made_with = features.spec(model.features_digest, mirrored=True)
+    mirror = features.fill(folder / "m.h5", made_with, {"q1": features.region_vectors(5, [1, 1])})
+    with open_store(folder / "d.h5") as store, open_store(mirror) as other:
+        videos = VideoSet([store])
+        request = SearchRequest(videos, videos, model, mirrored=VideoSet([other]))
+        found = threshold_for(0.02, request)
     assert found == model.calibrations[0].threshold(0.01)

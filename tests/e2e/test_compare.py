@@ -10,8 +10,10 @@ import pytest
 from pipeline import compute_similarity as compute_from_paths
 from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError, InputError, ModelError
+from pipeline.search.limits import Limits
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import compute_similarity, score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features, reference
 
@@ -55,7 +57,7 @@ def stores(tmp_path, query_vectors, database_vectors):
 def opened(stores):
     with ExitStack() as stack:
         q, *d = [stack.enter_context(open_store(p)) for p in stores]
-        yield Collection([q]), Collection(d)
+        yield VideoSet([q]), VideoSet(d)
 
 
 def attended(vectors, model):
@@ -85,8 +87,10 @@ def test_scores_equal_the_plain_network(opened, query_vectors, database_vectors,
     model = features.model(comparator=head, attention=head, symmetric=symmetric)
     larger = replace(FLOAT32, similarity_function="max_chamfer")
     want = expected(query_vectors, database_vectors, model, "max_chamfer")
-    np.testing.assert_allclose(score_table(*opened, model, larger)[0], want, atol=1e-5)
-    table, _ = score_table(*opened, model, FLOAT32)
+    np.testing.assert_allclose(
+        score_table(SearchRequest(*opened, model, larger))[0], want, atol=1e-5
+    )
+    table, _ = score_table(SearchRequest(*opened, model, FLOAT32))
     want = expected(query_vectors, database_vectors, model)
     np.testing.assert_allclose(table, want, atol=1e-5)
     if not head and not symmetric:
@@ -98,15 +102,14 @@ def test_scores_equal_the_plain_network(opened, query_vectors, database_vectors,
     [(1, 1, False), (20, 3, True), (20, 1000, False), (100, 5, True), (9999, 7, False)],
 )
 def test_settings_change_no_score(
-    monkeypatch, opened, query_vectors, database_vectors, frames, batch_size, load
+    opened, query_vectors, database_vectors, frames, batch_size, load
 ):
     """Blocks of few frames: every video lies in its own, long ones in several."""
-    monkeypatch.setattr("pipeline.search.run._frames_in", lambda megabytes, videos: frames)
-    monkeypatch.setattr("pipeline.search.run._QUERY_BLOCK_FRAMES", frames)
-    monkeypatch.setattr("pipeline.search.run._PIECE_FRAMES", 64)
+    limits = Limits(piece_frames=64, query_block_frames=frames, matrix_cells=frames * frames)
+    assert limits.database_block_frames(32, 1) == frames
     config = replace(FLOAT32, batch_size=batch_size, load_queries=load)
     model = features.model()
-    table, _ = score_table(*opened, model, config)
+    table, _ = score_table(SearchRequest(*opened, model, config), limits=limits)
     want = expected(query_vectors, database_vectors, model)
     np.testing.assert_allclose(table, want, atol=1e-5)
 
@@ -114,8 +117,8 @@ def test_settings_change_no_score(
 @pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.03), ("float16", 0.004)])
 def test_low_precision_is_close(opened, precision, tolerance):
     model = features.model()
-    exact, _ = score_table(*opened, model, FLOAT32)
-    table, _ = score_table(*opened, model, CompareConfig(precision=precision))
+    exact, _ = score_table(SearchRequest(*opened, model, FLOAT32))
+    table, _ = score_table(SearchRequest(*opened, model, CompareConfig(precision=precision)))
     difference = np.abs(table - exact).max()
     assert 0 < difference < tolerance
 
@@ -123,29 +126,31 @@ def test_low_precision_is_close(opened, precision, tolerance):
 def test_json_is_complete_ordered_and_repeatable(tmp_path, opened):
     model = features.model()
     for name in ("one.json", "two.json"):
-        report = compute_similarity(*opened, tmp_path / name, model, FLOAT32)
+        report = compute_similarity(SearchRequest(*opened, model, FLOAT32), tmp_path / name)
     assert (report.queries, report.database, report.written) == (4, 6, 24)
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     result = json.loads((tmp_path / "one.json").read_text())
     assert list(result) == list(QUERIES)
     assert all(list(row) == list(DATABASE) for row in result.values())
-    table, _ = score_table(*opened, model, FLOAT32)
+    table, _ = score_table(SearchRequest(*opened, model, FLOAT32))
     np.testing.assert_allclose([list(r.values()) for r in result.values()], table, atol=1e-6)
 
 
 def test_progress_counts_videos(opened):
     seen = []
-    score_table(*opened, features.model(), FLOAT32, progress=lambda *a: seen.append(a))
+    score_table(
+        SearchRequest(*opened, features.model(), FLOAT32), progress=lambda *a: seen.append(a)
+    )
     assert seen[-1] == (6, 6)
 
 
 def test_chosen_ids_in_chosen_order(stores):
     with open_store(stores[1]) as store:
-        videos = Collection([store], ["c", "a"])
+        videos = VideoSet([store], ["c", "a"])
         assert videos.ids == ["c", "a"]
         assert videos.lengths.tolist() == [300, 30]
         with pytest.raises(InputError, match="'nobody' is in none"):
-            Collection([store], ["nobody"])
+            VideoSet([store], ["nobody"])
 
 
 def test_unequal_features_are_refused_by_name(tmp_path, stores, query_vectors):
@@ -155,29 +160,48 @@ def test_unequal_features_are_refused_by_name(tmp_path, stores, query_vectors):
     )
     with open_store(other) as a, open_store(stores[1]) as b:
         with pytest.raises(FingerprintMismatchError, match=r"fps: 2.0 here, 1.0 there"):
-            score_table(Collection([a]), Collection([b]), features.model(), FLOAT32)
+            score_table(SearchRequest(VideoSet([a]), VideoSet([b]), features.model(), FLOAT32))
         with pytest.raises(FingerprintMismatchError, match=r"o\.h5.*a\.h5"):
-            Collection([a, b])
+            VideoSet([a, b])
 
 
 def test_a_model_that_did_not_make_the_features_is_refused(tmp_path, query_vectors):
     path = features.fill(tmp_path / "o.h5", features.spec("f" * 64), query_vectors)
     with open_store(path) as store:
-        videos = Collection([store])
+        videos = VideoSet([store])
         with pytest.raises(FingerprintMismatchError, match="give --model_dir"):
-            score_table(videos, videos, features.model(), FLOAT32)
+            score_table(SearchRequest(videos, videos, features.model(), FLOAT32))
 
 
 def test_queries_with_other_views_than_the_models_are_refused(tmp_path):
     digest = features.model().features_digest
-    made_with = features.spec(digest, query_vectors=1, views="a" * 64)
+    made_with = features.spec(digest, query_descriptors=1, augmentation_digest="a" * 64)
     vectors = features.region_vectors(8, 0).reshape(4, 18, 16)[:, :10]
     queries = features.fill(tmp_path / "q.h5", made_with, {"x": vectors})
     database = features.fill(tmp_path / "d.h5", features.spec(digest), {"x": vectors[:, :9]})
     with open_store(queries) as a, open_store(database) as b:
-        sides = Collection([a]), Collection([b])
+        sides = VideoSet([a]), VideoSet([b])
         with pytest.raises(FingerprintMismatchError, match=r"q\.h5.*extract them again"):
-            score_table(*sides, features.model(), FLOAT32)
+            score_table(SearchRequest(*sides, features.model(), FLOAT32))
+
+
+def test_stores_with_and_without_query_views_on_one_side_are_refused_with_a_remedy(tmp_path):
+    digest = features.model().features_digest
+    vectors = features.region_vectors(8, 0).reshape(4, 18, 16)[:, :10]
+    views = "a" * 64
+    with_views = features.fill(
+        tmp_path / "with.h5",
+        features.spec(digest, query_descriptors=1, augmentation_digest=views),
+        {"x": vectors},
+    )
+    plain = features.fill(tmp_path / "plain.h5", features.spec(digest), {"y": vectors[:, :9]})
+    with open_store(with_views) as a, open_store(plain) as b:
+        for stores in ([a, b], [b, a]):
+            with pytest.raises(FingerprintMismatchError) as raised:
+                VideoSet(stores)
+            text = str(raised.value)
+            assert "with.h5 was made with --as_queries and" in text and "plain.h5 without" in text
+            assert "extract_features.py --as_queries" in text and views[:12] not in text
 
 
 def test_attention_of_other_dims_is_refused(tmp_path):
@@ -185,9 +209,9 @@ def test_attention_of_other_dims_is_refused(tmp_path):
     cut = {"x": features.region_vectors(5, 0, dims=8)}
     path = features.fill(tmp_path / "o.h5", features.spec(digest, dims=8), cut)
     with open_store(path) as store:
-        videos = Collection([store])
+        videos = VideoSet([store])
         with pytest.raises(ModelError, match="learned for 16"):
-            score_table(videos, videos, features.model(), FLOAT32)
+            score_table(SearchRequest(videos, videos, features.model(), FLOAT32))
 
 
 def test_an_id_in_two_stores_is_refused(tmp_path, stores, query_vectors):
@@ -199,7 +223,7 @@ def test_an_id_in_two_stores_is_refused(tmp_path, stores, query_vectors):
         open_store(twin) as b,
         pytest.raises(InputError, match=message),
     ):
-        Collection([a, b])
+        VideoSet([a, b])
 
 
 @pytest.mark.parametrize("choice", [{"top_k": 0}, {"top_k": -1}, {"threshold": float("nan")}])
@@ -216,12 +240,10 @@ def test_a_store_given_twice_is_refused(stores):
 def test_an_empty_store_is_refused(tmp_path):
     path = features.fill(tmp_path / "e.h5", features.spec("0"), {})
     with open_store(path) as store, pytest.raises(InputError, match="holds no video"):
-        Collection([store])
+        VideoSet([store])
 
 
-def test_background_normalisation(
-    tmp_path, monkeypatch, opened, stores, query_vectors, database_vectors
-):
+def test_background_normalisation(tmp_path, opened, stores, query_vectors, database_vectors):
     """Off each query's scores goes a part of the mean of its best ones among unrelated videos."""
     model = features.model(comparator=False, attention=False)
     unrelated = vectors_of({"u1": 9, "u2": 300, "u3": 5, "u4": 20}, 3)
@@ -233,22 +255,19 @@ def test_background_normalisation(
     config = replace(FLOAT32, background_weight=0.7, background_top_k=3)
     want = plain - 0.7 * among[:, -3:].mean(axis=1, keepdims=True)
     with open_store(path) as store:
-        background = Collection([store])
-        table, _ = score_table(*opened, model, config, background=background)
+        background = VideoSet([store])
+        table, _ = score_table(SearchRequest(*opened, model, config, background=background))
         np.testing.assert_allclose(table, want, atol=1e-5)
         with pytest.raises(InputError, match=r"u\.h5: 4 background videos, expected 5 or more"):
-            score_table(*opened, model, FLOAT32, background=background)
+            score_table(SearchRequest(*opened, model, FLOAT32, background=background))
     other = features.spec(features.model().features_digest, fps=2.0)
-    with open_store(features.fill(tmp_path / "fps.h5", other, unrelated)) as store:
-
-        def never(*arguments):
-            raise AssertionError("the long work had begun")
-
-        with monkeypatch.context() as patch, pytest.raises(FingerprintMismatchError, match="fps"):
-            patch.setattr("pipeline.search.run._fill_table", never)
-            score_table(*opened, model, config, background=Collection([store]))
+    with (
+        open_store(features.fill(tmp_path / "fps.h5", other, unrelated)) as store,
+        pytest.raises(FingerprintMismatchError, match=r"fps\.h5.*fps: 1.0 here, 2.0 there"),
+    ):
+        SearchRequest(*opened, model, config, background=VideoSet([store]))
     with pytest.raises(InputError, match="'-q2' is a query; a background holds only"):
-        score_table(*opened, model, replace(config, background_top_k=1), background=opened[0])
+        SearchRequest(*opened, model, replace(config, background_top_k=1), background=opened[0])
     with pytest.raises(InputError, match="without a background"):
         compute_from_paths(*stores[:2], background=path, max_fpr=0.1)
 

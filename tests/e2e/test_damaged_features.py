@@ -12,8 +12,9 @@ import pytest
 from pipeline.config import CompareConfig
 from pipeline.errors import StoreError
 from pipeline.nets.formats import native
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import compute_similarity, score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
@@ -49,8 +50,8 @@ def flip(path, at=-1):
 
 def table(queries, database, model, config=CONFIG):
     with open_store(queries) as q, open_store(database) as d:
-        sides = Collection([q]), Collection([d])
-        found, _ = score_table(*sides, model, config)
+        sides = VideoSet([q]), VideoSet([d])
+        found, _ = score_table(SearchRequest(*sides, model, config))
         return np.array(found), sides[0].damaged, sides[1].damaged
 
 
@@ -69,7 +70,10 @@ def test_a_flipped_bit_is_named_and_the_others_score_as_before(tmp_path, model, 
     assert np.isnan(after[:, column]).all()
     np.testing.assert_array_equal(np.delete(after, column, 1), np.delete(before, column, 1))
     unchecked, _, damaged = table(
-        queries, store, model, CompareConfig("chamfer", "float32", checksums=False)
+        queries,
+        store,
+        model,
+        CompareConfig(similarity_function="chamfer", precision="float32", checksums=False),
     )
     assert not damaged and np.isfinite(unchecked).all()
 
@@ -128,9 +132,9 @@ def test_nothing_sound_is_a_refusal_and_the_old_result_stays(tmp_path, model):
         flip(chunk(store, video))
     (tmp_path / "r.json").write_text("old")
     with open_store(queries) as q, open_store(store) as d:
-        sides = Collection([q]), Collection([d])
+        sides = VideoSet([q]), VideoSet([d])
         with pytest.raises(StoreError, match="all 4 videos are damaged"):
-            compute_similarity(*sides, tmp_path / "r.json", model, CONFIG)
+            compute_similarity(SearchRequest(*sides, model, CONFIG), tmp_path / "r.json")
     assert (tmp_path / "r.json").read_text() == "old"
 
 

@@ -92,14 +92,14 @@ def test_a_pause_of_all_processes_is_no_stall() -> None:
     assert group.communicate()[0] == "'' 3\n"
 
 
-def receive_nothing(begun: process.Child) -> None:
-    with pytest.raises(process.ChildDiedError):
+def receive_nothing(begun: process.DecodeProcess) -> None:
+    with pytest.raises(process.ProcessDiedError):
         begun.receive()
 
 
 def test_a_pause_of_the_pool_alone_counts_a_beat() -> None:
     """The clock goes on while a computer sleeps or a container is frozen."""
-    begun = process.Child()
+    begun = process.DecodeProcess()
     try:
         begun.wait_ready()
         thread = threading.Thread(target=receive_nothing, args=(begun,))
@@ -137,14 +137,14 @@ def kill_first(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The first so many decoding processes are killed at once."""
     left = [count]
 
-    class Killed(process.Child):
+    class Killed(process.DecodeProcess):
         def __init__(self) -> None:
             super().__init__()
             if left[0]:
                 left[0] -= 1
                 self.kill()
 
-    monkeypatch.setattr(pool, "Child", Killed)
+    monkeypatch.setattr(pool, "DecodeProcess", Killed)
 
 
 def gif(path: Path, width: int, height: int, pictures: int = 3) -> Path:

@@ -196,7 +196,7 @@ def test_a_video_begun_while_the_pool_closes_is_not_decoded_to_its_end() -> None
     threads = threading.active_count()
     pool = pool_of("endless:0", workers=1)
     next(pool)
-    pool._outbox.close()  # without killing, as where the process was not yet there to be killed
+    pool._events.close()  # without killing, as where the process was not yet there to be killed
     assert wait_until(lambda: threading.active_count() <= threads)
     pool.close()
 

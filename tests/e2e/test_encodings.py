@@ -9,8 +9,10 @@ from pipeline import compute_similarity
 from pipeline.config import CompareConfig
 from pipeline.nets.formats import native
 from pipeline.quantization import ENCODINGS, decode, encode
-from pipeline.search.run import _frames_in, score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.limits import Limits
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import database_block_frames, score_table
+from pipeline.search.video_set import VideoSet
 from pipeline.store import copy_store, open_store
 from tests import features, reference
 from tests.e2e.test_compare import DATABASE, QUERIES, attended, vectors_of
@@ -41,14 +43,14 @@ def expected(queries, database, model):
     )  # fmt: skip
 
 
-def scores(tmp_path, sides, dtypes, model, config=FLOAT32):
+def scores(tmp_path, sides, dtypes, model, limits=None):
     made_with = features.spec(model.features_digest)
     with ExitStack() as stack:
-        collections = []
+        video_sets = []
         for i, (vectors, dtype) in enumerate(zip(sides, dtypes, strict=True)):
             path = features.fill(tmp_path / f"{i}.h5", made_with, vectors, dtype)
-            collections.append(Collection([stack.enter_context(open_store(path))]))
-        return score_table(*collections, model, config)[0]
+            video_sets.append(VideoSet([stack.enter_context(open_store(path))]))
+        return score_table(SearchRequest(*video_sets, model, FLOAT32), limits=limits)[0]
 
 
 @pytest.mark.parametrize("head", [False, True])
@@ -71,14 +73,14 @@ def test_scores_equal_a_numpy_decode(tmp_path, sides, dtypes, head):
         )
 
 
-def test_blocks_of_few_frames_change_nothing(monkeypatch, tmp_path, sides):
+def test_blocks_of_few_frames_change_nothing(tmp_path, sides):
     model = features.model()
     whole = scores(tmp_path, sides, ("binary", "int8"), model)
-    monkeypatch.setattr("pipeline.search.run._frames_in", lambda megabytes, videos: 20)
-    monkeypatch.setattr("pipeline.search.run._PIECE_FRAMES", 64)
+    limits = Limits(piece_frames=64, matrix_cells=20 * 2048)
+    assert limits.database_block_frames(32, 1) == 20
     other = tmp_path / "again"
     other.mkdir()
-    again = scores(other, sides, ("binary", "int8"), model)
+    again = scores(other, sides, ("binary", "int8"), model, limits)
     np.testing.assert_allclose(again, whole, atol=1e-5)
 
 
@@ -97,10 +99,10 @@ def test_a_side_of_several_encodings(tmp_path, sides):
             path = features.fill(tmp_path / f"{dtype}.zarr", made_with, part, dtype)
             stores.append(stack.enter_context(open_store(path)))
         path = features.fill(tmp_path / "q.h5", made_with, queries)
-        asked = Collection([stack.enter_context(open_store(path))])
-        mixed = Collection(stores)
+        asked = VideoSet([stack.enter_context(open_store(path))])
+        mixed = VideoSet(stores)
         assert mixed.dtype == np.float32 and mixed.binary and not asked.binary
-        table, _ = score_table(asked, mixed, model, FLOAT32)
+        table, _ = score_table(SearchRequest(asked, mixed, model, FLOAT32))
     np.testing.assert_allclose(table, expected(queries, want, model), atol=2e-5)
 
 
@@ -110,7 +112,7 @@ def test_blocks_hold_as_many_frames_as_of_float16(tmp_path, sides):
     for dtype in ENCODINGS:
         path = features.fill(tmp_path / f"{dtype}.h5", made_with, {"q4": sides[0]["q4"]}, dtype)
         with open_store(path) as store:
-            found[dtype] = _frames_in(1, Collection([store]))
+            found[dtype] = database_block_frames(1, VideoSet([store]), Limits())
     assert found["float16"] == found["int8"] == found["binary"] == 2 * found["float32"]
 
 

@@ -10,7 +10,8 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.decode import decode_videos
 from pipeline.errors import FingerprintMismatchError, InputError, StoreLockedError
-from pipeline.extraction.run import extract_features, plan
+from pipeline.extraction.plan import select_videos
+from pipeline.extraction.run import extract_features
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
 from pipeline.video import SAMPLING, sample_frames
@@ -153,6 +154,8 @@ def test_a_failure_that_cannot_change_is_tried_again_only_when_asked(path, truth
     again = extract_features(listed, path, PixelNet(), CONFIG)
     assert again.stored == ["late"] and sorted(again.known_failures) == ["text"]
     assert not again.complete
+    (remark,) = again.remarks()
+    assert remark.startswith("text: ") and __file__ in remark and "retry_failed=True" in remark
 
     report = extract_features(listed, path, PixelNet(), CONFIG, retry_failed=True)
     assert report.stored == [] and list(report.failures) == ["text"]
@@ -208,6 +211,7 @@ def test_a_damaged_video_keeps_its_good_frames_and_says_so(path, truth, tmp_path
     with open_store(path) as store:
         record, vectors = store.record("cut"), store.read("cut").vectors
     assert record.note and record.note == report.notes["cut"]
+    assert report.remarks() == [f"cut: {record.note}"]
     full = truth[f"id/{whole.stem}"][1]
     assert 4 <= len(vectors) < len(full)
     np.testing.assert_array_equal(vectors, full[: len(vectors)])
@@ -277,7 +281,9 @@ def test_planning_a_long_list_reads_the_failures_once():
             return {}
 
     writer = Writer()
-    todo, report = plan([VideoRef(str(i), "x") for i in range(1000)], writer, False, "never")
+    todo, report = select_videos(
+        [VideoRef(str(i), "x") for i in range(1000)], writer, False, "never"
+    )
     assert len(todo) == report.todo == 1000
     assert writer.accesses == 1
 

@@ -12,11 +12,12 @@ from pipeline.decode import Frames, decode_videos
 from pipeline.default_model import default_model_dir
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.nets.formats.loader import load_model
-from pipeline.records import Preprocess, VideoRef
+from pipeline.records import InsetRule, Preprocess, VideoRef
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
-from pipeline.store import copy_store, open_store
-from pipeline.video.pip.detector import RULE, STRETCH, rule_of
+from pipeline.search.video_set import VideoSet
+from pipeline.store import copy_store, create_or_append, open_store
+from pipeline.video.pip.detector import SEGMENT_FRAMES, VERSIONS
 from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
@@ -66,7 +67,7 @@ def stores(videos, tmp_path_factory):
 
 def test_the_store_has_them_behind_each_video(stores):
     with open_store(stores["database"]) as store, open_store(stores["bare"]) as bare:
-        assert store.spec.insets == f"{RULE} 2" and "insets" not in bare.spec.as_json()
+        assert store.spec.insets == f"{VERSIONS[-1]} 2" and "insets" not in bare.spec.as_json()
         counts = {i: store.insets(i) for i in store.ids}
         assert counts["guest"] == counts["host"] == ()
         assert counts["small"][0] == FRAMES and counts["split"][:2] == (FRAMES, FRAMES)
@@ -96,29 +97,28 @@ def test_each_is_compared_as_a_video_of_its_own(stores):
     for function in SIMILARITY_FUNCTIONS:
         config = CompareConfig(similarity_function=function, precision="float32")
         with open_store(stores["database"]) as d, open_store(stores["queries"]) as q:
-            database, queries = Collection([d]), Collection([q])
-            table, _ = score_table(queries, database, model, config)
-            parts, places = database.apart()
-            assert parts.ids == [database.ids[place] for place in places]
+            database, queries = VideoSet([d]), VideoSet([q])
+            table, _ = score_table(SearchRequest(queries, database, model, config))
+            parts, owner = database.split_insets()
+            assert parts.ids == [database.ids[video] for video in owner]
             assert len(parts) == len(database) + sum(len(d.insets(i)) for i in d.ids)
             by_hand = np.full(table.shape, -1.0)
-            for part, place in enumerate(places):
+            for part, video in enumerate(owner):
                 one = _Only(parts, part)
-                score, _ = score_table(queries, one, model, config)
-                by_hand[:, place] = np.maximum(by_hand[:, place], score[:, 0])
+                score, _ = score_table(SearchRequest(queries, one, model, config))
+                by_hand[:, video] = np.maximum(by_hand[:, video], score[:, 0])
             np.testing.assert_allclose(table, by_hand, atol=1e-5)
 
 
-class _Only(Collection):
-    """One part of a collection that was taken apart."""
+class _Only(VideoSet):
+    """One sequence of a set whose insets were split off."""
 
     def __init__(self, parts, number):
         self.__dict__ |= parts.__dict__
-        place = slice(number, number + 1)
-        for name in ("ids", "_own_ids", "_stores", "_checks", "_frames", "_first", "lengths"):
-            setattr(self, name, getattr(parts, name)[place])
+        self.ids = parts.ids[number : number + 1]
+        self._set_sequences(parts._sequences[number : number + 1])
 
-    def apart(self, with_insets=True):
+    def split_insets(self, with_insets=True):
         return self, np.zeros(1, np.intp)
 
 
@@ -143,21 +143,21 @@ def test_a_calibration_knows_what_was_searched_for(stores):
     fewer = replace(model, calibrations=(replace(made, insets=1),))
     plain, asked = CompareConfig(), CompareConfig(query_insets=True)
     with open_store(stores["database"]) as d, open_store(stores["asked"]) as q:
-        sides = Collection([q]), Collection([d])
-        assert threshold_for(0.01, *sides, model, plain) == made.threshold(0.01)
+        sides = VideoSet([q]), VideoSet([d])
+        assert threshold_for(0.01, SearchRequest(*sides, model, plain)) == made.threshold(0.01)
         with pytest.raises(InputError, match=r"\(insets: 0 calibrated, 2 here\)"):
-            threshold_for(0.01, *sides, old, plain)
+            threshold_for(0.01, SearchRequest(*sides, old, plain))
         with pytest.raises(InputError, match=r"\(insets: 1 calibrated, 2 here\)"):
-            threshold_for(0.01, *sides, fewer, plain)
+            threshold_for(0.01, SearchRequest(*sides, fewer, plain))
         with pytest.raises(InputError, match="query_insets: 0 calibrated, 2 here"):
-            threshold_for(0.01, *sides, model, asked)
+            threshold_for(0.01, SearchRequest(*sides, model, asked))
         knows = replace(model, calibrations=(replace(made, query_insets=2),))
         for config in (plain, asked):
-            assert threshold_for(0.01, *sides, knows, config) == made.threshold(0.01)
+            assert threshold_for(0.01, SearchRequest(*sides, knows, config)) == made.threshold(0.01)
     with open_store(stores["bare"]) as d, open_store(stores["queries"]) as q:
-        sides = Collection([q]), Collection([d])
+        sides = VideoSet([q]), VideoSet([d])
         for calibrated in (model, old):
-            assert threshold_for(0.01, *sides, calibrated, plain) > 0
+            assert threshold_for(0.01, SearchRequest(*sides, calibrated, plain)) > 0
     check_rate(0.01, model, plain, False)
     with pytest.raises(InputError, match="query_insets: 0 calibrated, 1 here"):
         check_rate(0.01, model, asked, False)
@@ -180,11 +180,13 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
     assert both["again"] < alone["small"]
 
 
-def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, tmp_path, monkeypatch):
+def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, stores, tmp_path):
     path = tmp_path / "d.h5"
-    with monkeypatch.context() as before:
-        before.setattr("pipeline.video.pip.detector.RULE", "edges/1")
-        extract_features({"small": videos["small"]}, path, config=CONFIG)
+    with open_store(stores["bare"]) as bare:
+        older = replace(bare.spec, insets=str(InsetRule("edges/1", 2)))
+        with create_or_append(path, older, bare.encoding):
+            pass
+    extract_features({"small": videos["small"]}, path, config=CONFIG)
     filmed = clips.write(tmp_path / "filmed.mp4", tilted(texture(1, FRAMES)), rate=1)
     (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")
     for options in ((), ("--insets", 2, "--replace", "all")):
@@ -196,7 +198,7 @@ def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, tmp_path,
     new = tmp_path / "new.h5"
     assert "was begun" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
     with open_store(new) as store:
-        assert store.spec.insets == f"{RULE} 2" and store.insets("filmed") == (FRAMES,)
+        assert store.spec.insets == f"{VERSIONS[-1]} 2" and store.insets("filmed") == (FRAMES,)
 
 
 def test_replaced_videos_and_failures_leave_no_insets(videos, tmp_path):
@@ -241,11 +243,11 @@ def test_mirrored_queries_and_a_background_have_them_too(videos, stores, tmp_pat
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_processes_send_them(tmp_path, workers):
-    frames = STRETCH + 5
+    frames = SEGMENT_FRAMES + 5
     refs = [VideoRef(k, str(path)) for k, path in written(tmp_path, frames).items()]
     size = Preprocess(224, 224, "stretch")
     found: dict[tuple[str, int], list[float]] = {}
-    with decode_videos(refs, size, workers=workers, insets=rule_of(1)) as events:
+    with decode_videos(refs, size, workers=workers, insets=InsetRule(limit=1)) as events:
         for event in events:
             if isinstance(event, Frames):
                 assert event.images.shape == (len(event.seconds), 224, 224, 3)

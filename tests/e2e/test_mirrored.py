@@ -12,8 +12,9 @@ from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.extraction.run import extract_features
 from pipeline.records import VideoRef
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import clips, features
 from tests.pixelnet import PixelNet
@@ -70,16 +71,20 @@ def pixel_model():
 
 def test_the_mirrored_copy_is_found(stores):
     opened = [open_store(path) for path in stores]
-    queries, mirrored, database = (Collection([s]) for s in opened)
-    plain, _ = score_table(queries, database, pixel_model(), CompareConfig())
-    both, _ = score_table(queries, database, pixel_model(), CompareConfig(), mirrored=mirrored)
+    queries, mirrored, database = (VideoSet([s]) for s in opened)
+    plain, _ = score_table(SearchRequest(queries, database, pixel_model(), CompareConfig()))
+    both, _ = score_table(
+        SearchRequest(queries, database, pixel_model(), CompareConfig(), mirrored=mirrored)
+    )
     assert plain.shape == both.shape == (2, 3)
     assert plain[0, 0] < 0.5 and both[0, 0] > 0.95
     assert (both >= plain).all()
     assert both[1, 2] == plain[1, 2] > 0.95  # the plain copy is as good as before
     assert both[0, 1] < 0.5
-    some = Collection(opened[1:2], ["q"])
-    only, _ = score_table(queries, database, pixel_model(), CompareConfig(), mirrored=some)
+    some = VideoSet(opened[1:2], ["q"])
+    only, _ = score_table(
+        SearchRequest(queries, database, pixel_model(), CompareConfig(), mirrored=some)
+    )
     np.testing.assert_allclose(only, [both[0], plain[1]], rtol=1e-6)
     for store in opened:
         store.close()
@@ -87,14 +92,18 @@ def test_the_mirrored_copy_is_found(stores):
 
 def test_what_is_no_mirrored_store_is_refused(stores, tmp_path):
     with open_store(stores[0]) as q, open_store(stores[1]) as m, open_store(stores[2]) as d:
-        sides = Collection([q]), Collection([d])
+        sides = VideoSet([q]), VideoSet([d])
         with pytest.raises(FingerprintMismatchError, match="mirrored: True here, False there"):
-            score_table(*sides, pixel_model(), CompareConfig(), mirrored=Collection([q]))
+            score_table(
+                SearchRequest(*sides, pixel_model(), CompareConfig(), mirrored=VideoSet([q]))
+            )
         with pytest.raises(FingerprintMismatchError, match="mirrored: True here, False there"):
-            score_table(Collection([m]), sides[1], pixel_model(), CompareConfig())
-        few = Collection([q], ["other"])
+            score_table(SearchRequest(VideoSet([m]), sides[1], pixel_model(), CompareConfig()))
+        few = VideoSet([q], ["other"])
         with pytest.raises(InputError, match="'q' is mirrored, but is no query"):
-            score_table(few, sides[1], pixel_model(), CompareConfig(), mirrored=Collection([m]))
+            score_table(
+                SearchRequest(few, sides[1], pixel_model(), CompareConfig(), mirrored=VideoSet([m]))
+            )
 
 
 def test_a_plain_store_is_described_as_before():

@@ -100,7 +100,7 @@ def test_unreadable_is_not_gone(tmp_path, monkeypatch):
 
 
 def test_names_that_are_no_text_are_found_again(tmp_path):
-    from pipeline.inputs import printable
+    from pipeline.inputs import printable_path
 
     name = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     try:
@@ -108,7 +108,7 @@ def test_names_that_are_no_text_are_found_again(tmp_path):
             pass
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    losses = find_losses([("a", printable(os.fsdecode(name)))])
+    losses = find_losses([("a", printable_path(os.fsdecode(name)))])
     assert (losses.present, losses.gone) == (1, {})
 
 

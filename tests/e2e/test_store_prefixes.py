@@ -10,7 +10,7 @@ from pipeline.api import compute_similarity
 from pipeline.cli.common import split_store
 from pipeline.errors import InputError
 from pipeline.nets.formats.native import write
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
@@ -34,22 +34,22 @@ def test_videos_of_both_are_read_from_their_own_store(cards):
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(cards / f"{n}.h5")) for n in (1, 2)]
         with pytest.raises(InputError, match=r"'a' is in .*1\.h5 and in .*2\.h5: give one"):
-            Collection(stores)
-        both = Collection(stores, None, ["", "card2/"])
+            VideoSet(stores)
+        both = VideoSet(stores, None, ["", "card2/"])
         assert both.ids == ["a", "b", "card2/a", "card2/b"]
         for video, seed in enumerate((1, 11, 2, 12)):
-            for videos, at in ((both, video), (both.apart()[0], video)):
+            for videos, at in ((both, video), (both.split_insets()[0], video)):
                 out = np.empty((9, *both.row_shape), np.float32)
                 videos.read(at, 0, 9, out)
                 np.testing.assert_array_equal(out, features.region_vectors(9, seed))
-        some = Collection(stores, ["card2/b", "a"], ["", "card2/"])
-        joined = some.followed_by(both)
+        some = VideoSet(stores, ["card2/b", "a"], ["", "card2/"])
+        joined = some.concat(both)
         out = np.empty((9, *both.row_shape), np.float32)
         joined.read(0, 0, 9, out)
         np.testing.assert_array_equal(out, features.region_vectors(9, 12))
         assert joined.ids == ["card2/b", "a", *both.ids]
         with pytest.raises(InputError, match="given twice"):
-            Collection([stores[0], stores[0]], None, ["x", "y"])
+            VideoSet([stores[0], stores[0]], None, ["x", "y"])
 
 
 def test_ids_in_the_result_carry_the_prefix(cards):

@@ -9,7 +9,7 @@ import pytest
 from pipeline import ViSiL, compute_similarity, extract_features
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.default_model import default_model_dir
-from pipeline.image.homography import warped
+from pipeline.image.homography import warp
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.store import open_store
@@ -28,7 +28,7 @@ def clips():
 def model():
     """The shipped one without its comparator, so that frames alone are compared."""
     plain = ViSiL(default_model_dir())
-    plain.weights = replace(plain.weights, comparator=None)
+    plain.model = replace(plain.model, comparator=None)
     return plain
 
 
@@ -51,29 +51,25 @@ def test_small_views_find_a_picture_in_a_picture(clips, model):
     assert found > model.calculate_video_similarity(stranger, target) + 0.15
 
 
-def test_the_soft_vector_finds_what_has_lost_its_detail(clips, model):
+def test_the_lowpass_descriptor_finds_what_has_lost_its_detail(clips, model):
     frames = clips["tree"]
     rng = np.random.default_rng(0)
     tiny = scale(frames, 40, 30)
     ruined = scale(tiny, frames.shape[2], frames.shape[1]) + rng.normal(0, 35, frames.shape)
     ruined = np.clip(ruined, 0, 255).astype(np.uint8)
     query, target = (model.extract_features(x) for x in (frames, ruined))
-    alone = ViSiL(default_model_dir())
-    alone.weights = replace(model.weights, soft=None, pixels=None, mirrored=False, views=())
-    without = alone.calculate_video_similarity(query[:, :9], target[:, :9])
-    assert model.calculate_video_similarity(query, target) > without + 0.1
+    alone = without(model, "lowpass", "thumbnail").calculate_video_similarity(query, target)
+    assert model.calculate_video_similarity(query, target) > alone + 0.1
 
 
-def test_pixels_find_what_has_few_bits_left_and_mirrored_ones_too(clips, model):
+def test_thumbnails_find_what_has_few_bits_left_and_flipped_ones_too(clips, model):
     frames = clips["hello"]
     crushed = scale(scale(frames, 32, 24), frames.shape[2], frames.shape[1])
     for shown in (crushed, crushed[:, :, ::-1]):
         target = model.extract_features(np.ascontiguousarray(shown))
         query = model.extract_features(frames, as_query=True)
-        alone = ViSiL(default_model_dir())
-        alone.weights = replace(model.weights, pixels_offset=-1.0)
-        without = alone.calculate_video_similarity(query, target)
-        assert model.calculate_video_similarity(query, target) > without + 0.05
+        alone = without(model, "thumbnail", "flip").calculate_video_similarity(query, target)
+        assert model.calculate_video_similarity(query, target) > alone + 0.05
 
 
 def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
@@ -84,7 +80,7 @@ def test_the_framed_view_finds_what_was_filmed_off_a_screen(clips, model):
     filmed[:, 20 : 20 + height, 30 : 30 + width] = scale(frames, width, height)
     filmed = np.clip(filmed + rng.normal(0, 25, frames.shape), 0, 255).astype(np.uint8)
     target = model.extract_features(filmed)
-    assert gain(model, frames, target, "framed", besides="matted") > 0.05
+    assert gain(model, frames, target, "pad_black", "pad_mean") > 0.05
 
 
 def test_the_matted_view_finds_what_was_filmed_in_a_lit_room(clips, model):
@@ -95,7 +91,7 @@ def test_the_matted_view_finds_what_was_filmed_in_a_lit_room(clips, model):
     room[:, 20 : 20 + height, 40 : 40 + width] = scale(frames, width, height)
     filmed = np.clip(room + rng.normal(0, 25, frames.shape), 0, 255).astype(np.uint8)
     target = model.extract_features(filmed)
-    assert gain(model, frames, target, "matted") > 0.05
+    assert gain(model, frames, target, "pad_mean") > 0.05
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -104,27 +100,32 @@ def test_turned_views_find_what_a_turned_telephone_made(clips, model, quarters):
     target = model.extract_features(np.rot90(frames, quarters, axes=(1, 2)))
     score = model.calculate_video_similarity(model.extract_features(frames, as_query=True), target)
     assert score > 0.8
-    assert gain(model, frames, target, "turned") > 0.2
+    assert gain(model, frames, target, "rotate") > 0.2
 
 
-def gain(model, frames, target, kind, besides="none"):
-    """How much more similar frames are to the target by a kind of view, in a model that has no
-    views of another kind."""
-    layout = model.weights.layout
+def without(model, *kinds):
+    """The model without the terms of kinds of augmentation, or of groups by their name."""
+    layout = model.model.layout
+    groups = {group.name: group for group in layout.groups}
+
+    def kind(term):
+        augmentation = groups[term.query].augmentation
+        return term.query if augmentation is None else augmentation.kind
+
+    terms = [term for term in layout.terms if kind(term) not in kinds]
+    assert len(terms) < len(layout.terms) or not kinds
+    alone = ViSiL(default_model_dir())
+    alone.model = replace(model.model, layout=layout.with_terms(terms))
+    return alone
+
+
+def gain(model, frames, target, kind, *besides):
+    """How much more similar frames are to the target by a kind of augmentation, in a model that
+    lacks those besides."""
     query = model.extract_features(frames, as_query=True)
-
-    def similarity(without):
-        keep = [view.kind not in without for view in layout.views]
-        vectors = np.ones(layout.query, bool)
-        first = layout.shared + layout.small
-        of_views = np.repeat(keep, [view.vectors for view in layout.views])
-        vectors[first : first + len(of_views)] = of_views
-        views = tuple(v for v, kept in zip(layout.views, keep, strict=True) if kept)
-        alone = ViSiL(default_model_dir())
-        alone.weights = replace(model.weights, views=views)
-        return alone.calculate_video_similarity(query[:, vectors], target)
-
-    return similarity([besides]) - similarity([besides, kind])
+    parts = without(model, *besides), without(model, *besides, kind)
+    scores = [part.calculate_video_similarity(query, target) for part in parts]
+    return scores[0] - scores[1]
 
 
 def test_the_outlined_view_finds_outlines(clips, model):
@@ -134,7 +135,7 @@ def test_the_outlined_view_finds_outlines(clips, model):
               for a, b in ((0, 2), (4, 2), (2, 0), (2, 4))]  # fmt: skip
     lines = np.clip(1.5 * np.abs(4 * inner - sum(around)), 0, 255)  # another operator than Sobel's
     target = model.extract_features(lines.astype(np.uint8))
-    assert gain(model, clips["cockatoo"], target, "outlined") > 0.05
+    assert gain(model, clips["cockatoo"], target, "edges") > 0.05
 
 
 def test_the_zoomed_view_finds_a_part(clips, model):
@@ -143,7 +144,7 @@ def test_the_zoomed_view_finds_a_part(clips, model):
     part = scale(frames[:, 20 : 20 + height, 30 : 30 + width], frames.shape[2], frames.shape[1])
     blurred = scale(scale(part, 80, 60), frames.shape[2], frames.shape[1])
     target = model.extract_features(blurred)
-    assert gain(model, frames, target, "zoomed") > 0.05
+    assert gain(model, frames, target, "crops") > 0.05
 
 
 def test_the_turned_view_finds_what_is_turned_and_blurred(clips, model):
@@ -151,9 +152,9 @@ def test_the_turned_view_finds_what_is_turned_and_blurred(clips, model):
     angle, (height, width) = np.radians(11), frames.shape[1:3]
     matrix = np.eye(3)
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    turned = scale(scale(warped(frames, matrix, height, width), 60, 44), width, height)
+    turned = scale(scale(warp(frames, matrix, height, width), 60, 44), width, height)
     target = model.extract_features(turned)
-    assert gain(model, frames, target, "turned") > 0.03
+    assert gain(model, frames, target, "rotate") > 0.03
 
 
 def test_views_are_made_of_the_pictures_they_are_said_to_be(clips):
@@ -205,7 +206,7 @@ def test_stores_made_as_queries_are_queries_and_databases(clips, tmp_path):
     with open_store(plain) as a, open_store(queries) as b:
         assert a.read("hello").vectors.shape[1] == 11 and b.read("hello").vectors.shape[1] == 38
         assert not {"query_vectors", "views"} & a.spec.as_json().keys()
-        assert b.spec.views == load_model(default_model_dir()).views_digest
+        assert b.spec.augmentation_digest == load_model(default_model_dir()).views_digest
         assert a.spec.fingerprint == b.spec.as_database.fingerprint
     exact = CompareConfig(precision="float32")
     without = compute_similarity(plain, plain, config=exact)

@@ -23,6 +23,13 @@ features = model.extract_features(frames)
 print(features.shape[0])
 """
 
+TYPED = """
+from visil_index import CompareConfig, InputError, ViSiL, open_store
+reveal_type(open_store("a.h5"))
+reveal_type(ViSiL())
+CompareConfig(topk=3)
+"""
+
 
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -68,6 +75,22 @@ def test_it_runs_beside_a_module_called_pipeline(installed: Path, tmp_path: Path
     where, frames = run(installed / "python", "-c", CODE, cwd=tmp_path).split()
     assert where.startswith(str(installed.parent)) and "visil_index" in where
     assert frames == "4"
+
+
+def test_a_type_checker_knows_the_exported_names(installed: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(TYPED)
+    mypy = ("-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", "--python-executable")
+    done = subprocess.run(
+        [str(word) for word in (sys.executable, *mypy, installed / "python", program)],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stdout + done.stderr
+    assert 'Revealed type is "visil_index.store.base.FeatureStore"' in lines[0]
+    assert 'Revealed type is "visil_index.nets.visil.ViSiL"' in lines[1]
+    assert 'Unexpected keyword argument "topk"' in lines[2]
+    assert lines[3].startswith("Found 1 error")
 
 
 def test_the_list_of_packages_is_whole() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import random
 from copy import deepcopy
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pytest
 
 from pipeline.errors import InputError, ModelError
 from pipeline.nets.formats import native
+from pipeline.nets.formats.description import as_bytes
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
-from tests.unit.test_model_dir import FULL
+from pipeline.nets.model.model import Model
+from tests.unit.test_model_dir import FULL, OLD
 
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -33,7 +35,7 @@ TEXTS = {"licence", "provenance", "description"}
 State = dict[str, Any]
 
 
-def state_of(weights: ModelWeights) -> State:
+def state_of(model: Model) -> State:
     """All that counts, with arrays as bytes."""
 
     def flat(value: Any) -> Any:
@@ -43,9 +45,11 @@ def state_of(weights: ModelWeights) -> State:
             return {key: flat(each) for key, each in value.items()}
         if isinstance(value, (tuple, list)):
             return [flat(each) for each in value]
-        return flat(vars(value)) if hasattr(value, "__dataclass_fields__") else value
+        if is_dataclass(value):
+            return {each.name: flat(getattr(value, each.name)) for each in fields(value)}
+        return value
 
-    return {key: value for key, value in flat(vars(weights)).items() if key not in TEXTS}
+    return {key: value for key, value in flat(model).items() if key not in TEXTS}
 
 
 def places(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -147,7 +151,15 @@ def craft(
     values = json.loads(mutated_json(text, draws) if draws.random() < 0.6 else text)
     damaged = mutated_bytes(content, draws) if draws.random() < 0.6 else content
     weights.write_bytes(damaged)
-    values.pop("values_sha256", None)
     if "weights_sha256" in values:
         values["weights_sha256"] = hashlib.sha256(damaged).hexdigest()
-    description.write_text(json.dumps(values | {"format_version": 1}))
+    if draws.random() < 0.5:
+        description.write_bytes(as_bytes(values))
+        return
+    values.pop("values_sha256", None)  # as the first version wrote it
+    for key in ("descriptors", "similarity_terms", "residual_weight"):
+        values.pop(key, None)
+    old = json.loads(
+        mutated_json(json.dumps(OLD), draws) if draws.random() < 0.8 else json.dumps(OLD)
+    )
+    description.write_text(json.dumps(values | old | {"format_version": 1}))

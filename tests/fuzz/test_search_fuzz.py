@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.config import CompareConfig
 from pipeline.errors import PipelineError
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 
@@ -44,8 +45,8 @@ def compared(queries, path, model):
     """Scores by database id, of the sound ones; None where the store was refused."""
     try:
         with open_store(path) as d:
-            database = Collection([d])
-            table, _ = score_table(queries, database, model, CONFIG)
+            database = VideoSet([d])
+            table, _ = score_table(SearchRequest(queries, database, model, CONFIG))
             sound = database.sound
             return dict(zip(database.sound_ids, table[:, sound].T.tolist(), strict=True))
     except PipelineError:
@@ -74,7 +75,7 @@ def test_no_mutation_changes_a_score(tmp_path, name, dtype):
     path = features.fill(tmp_path / name, spec, vectors, dtype)
     rng, named, refused = np.random.default_rng([SEED, len(name), len(dtype)]), 0, 0
     with open_store(asked) as q:
-        queries = Collection([q])
+        queries = VideoSet([q])
         want = compared(queries, path, model)
         assert list(want) == list(LENGTHS)
         targets = files_of(path)

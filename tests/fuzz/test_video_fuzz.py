@@ -9,7 +9,7 @@ import pytest
 from pipeline.decode import Ended, Frames, Started, decode_videos
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess, SourceInfo, VideoRef
-from pipeline.video.allowance import FREE_COPIES
+from pipeline.video.limits import DEFAULT_LIMITS
 from pipeline.video.sampling import MAX_HOLD, MAX_RATE
 from tests import clips
 from tests.fuzz import mutations
@@ -17,7 +17,7 @@ from tests.fuzz import mutations
 SECONDS = 4
 SMALL = Preprocess(resize=16, crop=16)
 # What a small file may give without a further reason, and its different pictures.
-MOST_FRAMES = FREE_COPIES + 1_000
+MAX_FRAMES = DEFAULT_LIMITS.free_copies + 1_000
 
 SEEDS: dict[str, dict] = {
     "plain.mp4": {"codec": "libx264"},
@@ -85,7 +85,7 @@ def test_mutated_videos_end_with_a_bounded_number_of_frames(
                 sources[event.index] = event.source
             elif isinstance(event, Frames) and not event.inset:
                 frames[event.index] += len(event.seconds)
-                assert frames[event.index] <= MOST_FRAMES, refs[event.index].path
+                assert frames[event.index] <= MAX_FRAMES, refs[event.index].path
             elif isinstance(event, Ended):
                 assert event.index not in ends
                 ends[event.index] = event

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.nets import visil
-from pipeline.nets.visil import ViSiL
+from pipeline.nets.visil import Limits, ViSiL
 from tests.golden import release
 
 Arrays = dict[str, np.ndarray]
@@ -31,7 +30,8 @@ def release_2020(tmp_path_factory: pytest.TempPathFactory, pca_arrays: Arrays) -
 
 @pytest.fixture(scope="session", params=["2019", "2020"])
 def network(request: pytest.FixtureRequest) -> ViSiL:
-    return ViSiL(request.getfixturevalue(f"release_{request.param}"))
+    release_dir = request.getfixturevalue(f"release_{request.param}")
+    return ViSiL(release_dir, limits=Limits(batch_frames=12))
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +48,4 @@ def golden_videos() -> Arrays:
 @pytest.fixture(scope="session")
 def features(network: ViSiL, golden_videos: Arrays) -> Arrays:
     """Features by video; a batch of 12 makes them cross batch borders and wastes few frames."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visil, "BATCH_FRAMES", 12)
-        return {name: network.extract_features(v) for name, v in golden_videos.items()}
+    return {name: network.extract_features(v) for name, v in golden_videos.items()}

@@ -9,7 +9,7 @@ from pipeline.default_model import default_model_dir
 from pipeline.nets.backbones import efficientnet_lite0
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from tests.golden.pictures import PICTURES
 from tests.golden.record_efficientnet_lite0 import STEP
 
@@ -17,12 +17,12 @@ TAPS = ("block_02", "block_04", "block_10", "block_15", "head")
 
 
 @pytest.fixture(scope="module")
-def weights() -> ModelWeights:
+def weights() -> Model:
     return load_model(default_model_dir())
 
 
 @pytest.fixture(scope="module")
-def maps(weights: ModelWeights) -> dict[str, np.ndarray]:
+def maps(weights: Model) -> dict[str, np.ndarray]:
     """Every STEP-th value of the maps, as recorded."""
     network = efficientnet_lite0.build(weights.arrays, TAPS, 224)
     outputs = network((PICTURES.astype(np.float32) - 127) / 128)

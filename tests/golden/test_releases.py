@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import convert, load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from tests.golden import release
 
 Arrays = dict[str, np.ndarray]
@@ -19,7 +19,7 @@ DATA = "model.ckpt.data-00000-of-00001"
 
 
 @pytest.fixture(scope="module")
-def weights(release_2020: Path) -> ModelWeights:
+def weights(release_2020: Path) -> Model:
     return load_model(release_2020)
 
 
@@ -42,7 +42,7 @@ def write_variables(directory: Path, values: Arrays) -> None:
     release.write_checkpoint(directory, values)
 
 
-def same_model(a: ModelWeights, b: ModelWeights) -> bool:
+def same_model(a: Model, b: Model) -> bool:
     assert a.attention is not None and b.attention is not None
     assert a.comparator is not None and b.comparator is not None
     pairs = [*zip(a.comparator, b.comparator, strict=True)]
@@ -57,13 +57,11 @@ def same_model(a: ModelWeights, b: ModelWeights) -> bool:
     )  # fmt: skip
 
 
-def test_generations_agree(release_2019: Path, weights: ModelWeights) -> None:
+def test_generations_agree(release_2019: Path, weights: Model) -> None:
     assert same_model(load_model(release_2019), weights)
 
 
-def test_conversion_keeps_every_bit(
-    release_2020: Path, weights: ModelWeights, tmp_path: Path
-) -> None:
+def test_conversion_keeps_every_bit(release_2020: Path, weights: Model, tmp_path: Path) -> None:
     converted = convert(release_2020, tmp_path / "new")
     assert converted.origin == "own format"
     assert converted.provenance == "published TensorFlow release (2020 names)"
@@ -78,7 +76,7 @@ def test_conversion_needs_a_release(tmp_path: Path) -> None:
         convert(tmp_path, tmp_path / "new")
 
 
-def test_release_wins_over_own_format(copy: Path, weights: ModelWeights) -> None:
+def test_release_wins_over_own_format(copy: Path, weights: Model) -> None:
     (copy / native.DESCRIPTION_FILE).write_text("{}")  # would be refused if it were read
     found = load_model(copy)
     assert found.origin.startswith("published")
@@ -92,13 +90,13 @@ def test_part_of_a_release_never_falls_back(copy: Path) -> None:
         load_model(copy)
 
 
-def test_other_prefix_of_the_checkpoint(copy: Path, weights: ModelWeights) -> None:
+def test_other_prefix_of_the_checkpoint(copy: Path, weights: Model) -> None:
     for path in list(copy.glob("model.ckpt.*")):
         path.rename(copy / path.name.replace("model.ckpt", "model.ckpt-1234"))
     assert load_model(copy).features_digest == weights.features_digest
 
 
-def test_optimiser_variables_are_ignored(copy: Path, weights: ModelWeights) -> None:
+def test_optimiser_variables_are_ignored(copy: Path, weights: Model) -> None:
     extra = {"global_step": np.zeros((), np.int64), "beta1_power": np.ones((), np.float32)}
     write_variables(copy, release.variables("2020") | extra)
     assert load_model(copy).features_digest == weights.features_digest

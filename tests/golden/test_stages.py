@@ -11,17 +11,18 @@ from pipeline.config import MODEL_FUNCTIONS, CompareConfig
 from pipeline.image.resize import resize_crop
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.records import SourceInfo
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import create_or_append, open_store
 
 Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def weights(release_2020: Path) -> ModelWeights:
+def weights(release_2020: Path) -> Model:
     return load_model(release_2020)
 
 
@@ -29,7 +30,7 @@ def weights(release_2020: Path) -> ModelWeights:
 def store(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    weights: ModelWeights,
+    weights: Model,
     region_vectors: Arrays,
 ) -> Path:
     """Float32 features of the golden videos, whitened and before attention, true frames only."""
@@ -44,7 +45,7 @@ def store(
 
 
 @pytest.fixture(scope="module")
-def region_vectors(weights: ModelWeights, golden_videos: Arrays) -> Arrays:
+def region_vectors(weights: Model, golden_videos: Arrays) -> Arrays:
     net = FeatureNet(weights, "float32", 12)
     return {
         name: net(np.stack([resize_crop(f, net.preprocess) for f in frames]))
@@ -54,12 +55,12 @@ def region_vectors(weights: ModelWeights, golden_videos: Arrays) -> Arrays:
 
 @pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 def test_all_similarities_from_a_store(
-    store: Path, weights: ModelWeights, expected: Arrays, function: str
+    store: Path, weights: Model, expected: Arrays, function: str
 ) -> None:
     config = CompareConfig(similarity_function=function, precision="float32", batch_size=3)
     with open_store(store) as opened:
-        videos = Collection([opened])
-        table, _ = score_table(videos, videos, weights, config)
+        videos = VideoSet([opened])
+        table, _ = score_table(SearchRequest(videos, videos, weights, config))
     recorded = [
         [float(expected[f"{function}/{q}/{t}/similarity"]) for t in videos.ids] for q in videos.ids
     ]

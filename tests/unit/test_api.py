@@ -1,13 +1,17 @@
 """What the functions for Python take, and what they refuse before any work."""
 
+import ast
 import math
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline import compute_similarity, extract_features, open_store
+import pipeline
+from pipeline import compute_similarity, errors, extract_features, open_store
 from pipeline.api import _network, _refs
 from pipeline.config import ExtractConfig
 from pipeline.default_model import default_model_dir
@@ -95,4 +99,61 @@ def test_the_result_does_not_replace_a_store(tmp_path):
 def test_an_id_given_twice_is_refused():
     videos = [VideoRef("a", "one.mp4"), VideoRef("b", "two.mp4"), VideoRef("a", "three.mp4")]
     with pytest.raises(InputError, match=r"'a' is used twice, for one\.mp4 and three\.mp4"):
-        _refs(videos, "", (), False, False)
+        _refs(videos, "")
+
+
+def test_every_exported_name_is_there_for_users_and_type_checkers():
+    tree = ast.parse(Path(pipeline.__file__).read_text(encoding="utf-8"))
+    block = next(
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE" in ast.dump(node.test)
+    )
+    typed = {
+        alias.name: f".{node.module}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == pipeline._EXPORTS
+    assert sorted(typed) == sorted(pipeline.__all__)
+    for name in pipeline.__all__:
+        assert getattr(pipeline, name).__name__ == name
+    assert set(pipeline.__all__) <= set(dir(pipeline))
+
+
+def test_every_error_is_exported():
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.PipelineError)
+    }
+    assert kinds <= set(pipeline.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'extract_feature'"):
+        pipeline.extract_feature  # noqa: B018
+
+
+def test_the_import_alone_loads_nothing():
+    code = "import pipeline, sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(run.stdout.split()) & {"numpy", "keras", "tensorflow", "h5py", "av", "msgspec"}
+
+
+def test_objects_say_what_they_are(tmp_path, pixels):
+    clip(tmp_path / "a.mp4", 50)
+    report = extract_features({"a": tmp_path / "a.mp4"}, tmp_path / "s.h5")
+    assert "listed=1, already=0, stored=1, failed=0" in repr(report)
+    with open_store(tmp_path / "s.h5") as store:
+        spec = PixelNet().spec(1, "")
+        size = f"per frame float16 [{spec.descriptors}, {spec.dims}], fps=1"
+        assert repr(store) == f"Hdf5Store({str(tmp_path / 's.h5')!r}, 1 videos, {size})"
+        shape = [store.frames("a"), spec.descriptors, spec.dims]
+        assert repr(store.read("a")) == f"VideoFeatures('a', float16 {shape})"
+
+
+def test_a_model_says_what_it_is():
+    text = repr(load_model(default_model_dir()))
+    assert text.startswith("Model('") and len(text) < 250 and ", 512], " in text
+    visil = pipeline.ViSiL(similarity_function="symmetric_chamfer", precision="float32")
+    assert repr(visil) == f"ViSiL({visil.model.name!r}, symmetric_chamfer, float32)"

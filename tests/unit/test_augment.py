@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pipeline.image.homography import homography, warped
+from pipeline.image.homography import homography, warp
 from pipeline.records import Preprocess
 from pipeline.training.augmentation import compose, geometric, overlay, photometric, temporal
 
@@ -85,18 +85,18 @@ def test_changes_keep_the_size_and_leave_their_input_alone(seed):
 def test_a_warp_by_the_identity_changes_nothing_and_a_mirror_mirrors():
     clip = moving(1, 2)
     rng = np.random.default_rng(0)
-    same = warped(clip, np.eye(3), 72, 96)
+    same = warp(clip, np.eye(3), 72, 96)
     assert np.abs(same.astype(int) - clip).max() <= 1
-    mirrored = warped(clip, geometric.mirror(rng), 72, 96)
+    mirrored = warp(clip, geometric.mirror(rng), 72, 96)
     assert np.abs(mirrored.astype(int) - clip[:, :, ::-1]).max() <= 1
 
 
 def test_a_crop_shows_a_part_and_a_tilt_has_black_around_it():
     white = np.full((1, 72, 96, 3), 255, np.uint8)
     for seed in range(5):
-        cropped = warped(white, geometric.crop(np.random.default_rng(seed)), 72, 96)
+        cropped = warp(white, geometric.crop(np.random.default_rng(seed)), 72, 96)
         assert cropped.min() > 250
-        tilted = warped(white, geometric.tilt(np.random.default_rng(seed)), 72, 96)
+        tilted = warp(white, geometric.tilt(np.random.default_rng(seed)), 72, 96)
         assert tilted[0, 36, 48].min() > 250
         assert 0.02 < (tilted == 0).mean() < 0.7
 

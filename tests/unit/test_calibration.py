@@ -1,18 +1,19 @@
 """Thresholds for false positive rates: where they were fitted, and in collections not seen."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.calibration.curve import Calibration, fit
+from pipeline.calibration.curve import Calibration, CalibrationKey, fit
 from pipeline.errors import InputError
 from pipeline.nets.formats import native
 
-MADE = {"similarity_function": "chamfer", "dims": 512, "fps": 1.0, "sampling": "shown-at/1"}
+USED = {"similarity_function": "chamfer", "dims": 512, "fps": 1.0, "sampling": "shown-at/1"}
+KEY = CalibrationKey(**USED)
 ROWS, COLUMNS = [f"q{i}" for i in range(20)], [f"d{i}" for i in range(100)]
 SCORES = np.random.default_rng(0).permutation(np.linspace(0.0, 0.4, 2000)).reshape(20, 100) ** 2
-FITTED = fit(SCORES, MADE, ROWS, COLUMNS)
+FITTED = fit(SCORES, KEY, ROWS, COLUMNS)
 
 
 def collection(seed):
@@ -51,7 +52,7 @@ def test_other_collections_let_no_more_through(rate):
     for seed in range(12):
         table = collection(seed)
         known = np.sort(table[~np.isnan(table)])[::-1]
-        bar = fit(table, MADE, FILMS, FILMS_OF_COPIES).threshold(rate)
+        bar = fit(table, KEY, FILMS, FILMS_OF_COPIES).threshold(rate)
         for other in range(100, 110):
             unseen = collection(other)
             plain_held.append(reached(unseen, known[round(rate * len(known)) - 1]) <= rate)
@@ -63,7 +64,7 @@ def test_other_collections_let_no_more_through(rate):
 def test_more_confidence_asks_for_more():
     table = collection(0)
     bars = [
-        fit(table, MADE, FILMS, FILMS_OF_COPIES, confidence).scores
+        fit(table, KEY, FILMS, FILMS_OF_COPIES, confidence).scores
         for confidence in (0.5, 0.9, 0.99)
     ]
     assert (np.diff(bars, axis=0) >= 0).all()
@@ -73,15 +74,15 @@ def test_more_confidence_asks_for_more():
 def test_what_belongs_together_counts_as_one():
     """Copies of one film taken for strangers to each other promise too much."""
     table = np.repeat(collection(3), 8, axis=0)
-    together = fit(table, MADE, FILMS_OF_COPIES, FILMS_OF_COPIES)
+    together = fit(table, KEY, FILMS_OF_COPIES, FILMS_OF_COPIES)
     alone = [f"{side}{i}" for side in "qd" for i in range(320)]
-    apart = fit(table, MADE, alone[:320], alone[320:])
+    apart = fit(table, KEY, alone[:320], alone[320:])
     assert (together.groups, apart.groups) == (40, 320)
     assert together.threshold(0.1) > apart.threshold(0.1) + 0.02
 
 
 def test_the_same_scores_give_the_same_calibration():
-    again = fit(SCORES.copy(), MADE, ROWS, COLUMNS)
+    again = fit(SCORES.copy(), KEY, ROWS, COLUMNS)
     assert again == FITTED and (again.groups, again.confidence) == (20, 0.99)
 
 
@@ -113,29 +114,29 @@ def test_of_several_scores_each_may_reach_it_more_seldom():
 
 def test_too_few_pairs():
     with pytest.raises(InputError, match="99 unrelated pairs are too few"):
-        fit(SCORES[:1, :99], MADE, ROWS[:1], COLUMNS[:99])
+        fit(SCORES[:1, :99], KEY, ROWS[:1], COLUMNS[:99])
 
 
 def test_too_few_groups():
     with pytest.raises(InputError, match="9 groups of videos on one side are too few"):
-        fit(SCORES[:9], MADE, ROWS[:9], COLUMNS)
+        fit(SCORES[:9], KEY, ROWS[:9], COLUMNS)
     with pytest.raises(InputError, match="4 groups"):
-        fit(SCORES, MADE, ROWS, [str(i % 4) for i in range(100)])
+        fit(SCORES, KEY, ROWS, [str(i % 4) for i in range(100)])
 
 
 @pytest.mark.parametrize("confidence", [0, 1, float("nan")])
 def test_confidences_that_are_none(confidence):
     with pytest.raises(InputError, match="confidence is"):
-        fit(SCORES, MADE, ROWS, COLUMNS, confidence)
+        fit(SCORES, KEY, ROWS, COLUMNS, confidence)
 
 
 def test_what_differs_is_named():
-    assert FITTED.differences(**MADE) == []
-    assert FITTED.differences(**MADE | {"dims": 256}) == ["dims: 512 calibrated, 256 here"]
+    assert FITTED.differences(**USED) == []
+    assert FITTED.differences(**USED | {"dims": 256}) == ["dims: 512 calibrated, 256 here"]
 
 
 def test_equal_scores_are_allowed():
-    assert fit(np.zeros((20, 100)), MADE, ROWS, COLUMNS).threshold(0.01) == 0
+    assert fit(np.zeros((20, 100)), KEY, ROWS, COLUMNS).threshold(0.01) == 0
 
 
 @pytest.mark.parametrize(
@@ -154,31 +155,33 @@ def test_it_checks_itself(changes, message):
 
 
 def test_lists_as_json_has_them():
-    values = asdict(FITTED)
-    again = Calibration(**values | {"rates": list(FITTED.rates), "scores": list(FITTED.scores)})
+    values = FITTED.as_json()
+    again = Calibration.from_json(
+        values | {"rates": list(FITTED.rates), "scores": list(FITTED.scores)}
+    )
     assert again == FITTED
 
 
 def test_calibrations_of_earlier_versions_are_read():
-    values = asdict(FITTED)
+    values = FITTED.as_json()
     del values["confidence"], values["groups"], values["query_vectors"]
-    old = Calibration(**values)
+    old = Calibration.from_json(values)
     assert old.confidence is None and old.groups is None
-    assert old.differences(**MADE, query_vectors=15) == []
+    assert old.differences(**USED, query_descriptors=15) == []
     assert old.threshold(0.01) == FITTED.threshold(0.01)
 
 
 def test_insets_may_be_fewer_than_calibrated_but_not_more():
     made = replace(FITTED, insets=2)
     for fewer in (0, 1, 2):
-        assert made.differences(**MADE | {"insets": fewer}) == []
-    assert made.differences(**MADE | {"insets": 3}) == ["insets: 2 calibrated, 3 here"]
-    assert not made.is_alike(replace(FITTED, insets=3))
+        assert made.differences(**USED | {"insets": fewer}) == []
+    assert made.differences(**USED | {"insets": 3}) == ["insets: 2 calibrated, 3 here"]
+    assert made.key == replace(KEY, insets=2) != replace(FITTED, insets=3).key
 
 
 def test_earlier_versions_did_not_say_how_many_insets():
     """It was as many as the model asks for; a model that asks for none was given two."""
-    values = {**asdict(FITTED), "insets": True, "query_insets": False}
+    values = {**FITTED.as_json(), "insets": True, "query_insets": False}
     for model, most in (({"insets": 3}, 3), ({}, 2)):
         (made,) = native._calibrations({**model, "calibration": values})
         assert (made.insets, made.query_insets) == (most, 0)
@@ -186,7 +189,9 @@ def test_earlier_versions_did_not_say_how_many_insets():
 
 
 def test_queries_may_have_fewer_looks_than_calibrated_but_not_more():
-    made = replace(FITTED, query_vectors=15)
-    assert made.differences(**MADE, query_vectors=15) == []
-    assert made.differences(**MADE, query_vectors=0) == []
-    assert made.differences(**MADE, query_vectors=16) == ["query_vectors: 15 calibrated, 16 here"]
+    made = replace(FITTED, query_descriptors=15)
+    assert made.differences(**USED, query_descriptors=15) == []
+    assert made.differences(**USED, query_descriptors=0) == []
+    assert made.differences(**USED, query_descriptors=16) == [
+        "query_descriptors: 15 calibrated, 16 here"
+    ]

@@ -79,11 +79,11 @@ def test_conversion_between_encodings():
 @pytest.mark.parametrize("name", list(ENCODINGS))
 def test_the_device_decodes_as_numpy_does(name, dims):
     from pipeline.nets.backend import ops
-    from pipeline.nets.similarity.dequantize import as_floats
+    from pipeline.nets.similarity.dequantize import dequantize
 
     x = unit_vectors(6, 3, dims)
     x[0, 0] = 0
     stored = encode(x, ENCODINGS[name])
-    found = ops.convert_to_numpy(as_floats(ops.convert_to_tensor(stored), dims))
+    found = ops.convert_to_numpy(dequantize(ops.convert_to_tensor(stored), dims))
     assert found.dtype == decoded_dtype(stored.dtype)
     np.testing.assert_allclose(found, decode(stored, dims), atol=1e-7)

@@ -13,7 +13,7 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import VideoDecoder, container, hwaccel
 from pipeline.video.demuxer import PacketReader
-from pipeline.video.frame_converter import PictureMaker
+from pipeline.video.frame_converter import FrameConverter
 from pipeline.video.strategies.full import FullDecode
 from tests import clips
 
@@ -136,5 +136,5 @@ def test_layouts_of_devices_give_the_same_picture(device: str, planar: str) -> N
     frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=planar)
     other = frame.reformat(format=device)
     assert other.format.name == device
-    make = PictureMaker(PREPROCESS, "h264")
+    make = FrameConverter(PREPROCESS, "h264")
     np.testing.assert_array_equal(make(other), make(frame))

@@ -1,14 +1,17 @@
 """Lists and folders to video references."""
 
 import os
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inputs import printable, read_list, scan_folder
+from pipeline.inputs import printable_path, read_list, scan_folder
+from pipeline.records import VideoRef
 
 
 def listing(tmp_path: Path, content: bytes) -> Path:
@@ -99,8 +102,8 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_printable_leaves_text_alone() -> None:
-    assert printable("dir/ü b.mp4") == "dir/ü b.mp4"
-    assert printable("a\nb") == r"a\x0ab"
+    assert printable_path("dir/ü b.mp4") == "dir/ü b.mp4"
+    assert printable_path("a\nb") == r"a\x0ab"
 
 
 def test_a_name_that_the_locale_has_not_is_missing_and_not_the_end_of_the_run() -> None:
@@ -118,3 +121,28 @@ def test_a_name_that_the_locale_has_not_is_missing_and_not_the_end_of_the_run() 
     )
     assert done.returncode == 0, done.stderr
     assert r"path='v/n\xf6.mp4', size=-1" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["city.mp4", "launch.webm"])
+def test_a_video_in_place_of_a_list_is_called_one(name: str) -> None:
+    path = Path(__file__).parents[2] / "examples" / name
+    with pytest.raises(
+        InputError, match=rf"{re.escape(str(path))}: is a video.*`\w+<TAB>"
+    ) as raised:
+        read_list(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("video_id", ["RIFF raff", "car free ride", "OggS"])
+def test_a_list_that_begins_as_a_container_does_is_a_list(tmp_path: Path, video_id: str) -> None:
+    (tmp_path / "list.txt").write_text(f"{video_id}\ta.mp4\n")
+    assert read_list(tmp_path / "list.txt") == [VideoRef(video_id, "a.mp4", 1)]
+
+
+def test_a_list_out_of_a_pipe_is_read_whole(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("a\ta.mp4\nb\tb.mp4\n",))
+    writer.start()
+    assert [ref.id for ref in read_list(pipe)] == ["a", "b"]
+    writer.join(30)

@@ -9,8 +9,8 @@ import pytest
 from pipeline.config import SAMPLINGS
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
-from pipeline.video import RULES, VideoDecoder
-from pipeline.video.strategies.keyframes import KeyframeDecode, Nearest
+from pipeline.video import SAMPLING_RULES, VideoDecoder
+from pipeline.video.strategies.keyframes import KeyframeDecode, NearestKeyframes
 from tests import clips
 
 PREPROCESS = Preprocess()
@@ -21,32 +21,34 @@ X265 = {"preset": "ultrafast", "x265-params": "log-level=none:keyint=20:scenecut
 
 def decode(path: Path, fps: float = 1.0, min_frames: int = 1) -> tuple[list[float], list[int], str]:
     """Seconds, numbers and note."""
-    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames, sampling="keyframes")
+    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames=min_frames, sampling="keyframes")
     samples = [(seconds, clips.read_number(image)) for seconds, image in decoder]
     return [s for s, _ in samples], [n for _, n in samples], decoder.note
 
 
 def tried(path: Path, monkeypatch: pytest.MonkeyPatch, fps: float = 1.0) -> list[bool]:
     """Of each packet that went to the decoder, whether it is marked as a keyframe."""
-    sent, alone = [], KeyframeDecode._alone
+    sent, alone = [], KeyframeDecode._decode_alone
 
     def spy(self: KeyframeDecode, packet: object) -> object:
         sent.append(packet.is_keyframe)  # type: ignore[attr-defined]
         return alone(self, packet)
 
-    monkeypatch.setattr(KeyframeDecode, "_alone", spy)
+    monkeypatch.setattr(KeyframeDecode, "_decode_alone", spy)
     decode(path, fps)
     return sent
 
 
 def nearest(times: Sequence[float], end: float, fps: float = 1.0) -> list[tuple[float, int]]:
-    rule: Nearest[str] = Nearest(fps)
+    rule: NearestKeyframes[str] = NearestKeyframes(fps)
     chosen = [c for time in times for c in rule.push(time, "x")] + rule.finish(end)
     return [(seconds, steps) for seconds, _, steps in chosen]
 
 
 def test_every_setting_has_its_rule_with_a_name_of_its_own() -> None:
-    assert set(RULES) == set(SAMPLINGS) and len(set(RULES.values())) == len(RULES)
+    assert set(SAMPLING_RULES) == set(SAMPLINGS) and len(set(SAMPLING_RULES.values())) == len(
+        SAMPLING_RULES
+    )
 
 
 def test_the_nearest_by_hand() -> None:

@@ -14,11 +14,18 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.nets.backbones.registry import build
 from pipeline.nets.formats import native
-from pipeline.nets.formats.description import SEAL
+from pipeline.nets.formats.description import SEAL, as_bytes
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.descriptors import View
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.descriptors import (
+    DescriptorGroup,
+    DescriptorLayout,
+    QueryAugmentation,
+    SimilarityTerm,
+    make_group,
+    standard_layout,
+)
+from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
 
@@ -35,7 +42,7 @@ def comparator() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     return tuple((f32(*shape), f32(shape[-1])) for shape in shapes)
 
 
-MODEL = ModelWeights(
+MODEL = Model(
     name="tiny",
     origin="made here",
     backbone="resnet50_v1",
@@ -49,18 +56,46 @@ MODEL = ModelWeights(
     description="for tests",
 )
 BLANK = Blank(np.eye(1, 5, dtype=np.float32), 0.2, 0.6)
+AUGMENTATIONS = (
+    (QueryAugmentation("pad_black", 0.75), -0.03, 0.0),
+    (QueryAugmentation("crops", 0.5, parts=3), 0.0, 1.0),
+)
+LAYOUT = standard_layout(
+    9, lowpass=True, thumbnail=True, thumbnail_offset=-0.1, flip=True, downscale=(2, 3),
+    downscale_offsets=(0.0, 0.03), top_k=4, top_k_offset=-0.05, augmentations=AUGMENTATIONS,
+)  # fmt: skip
 FULL = replace(
     MODEL, attention=f32(5), comparator=comparator(), blank=BLANK, similarity_function="chamfer",
-    soft=Whitening(f32(6), f32(6, 5), f32(5)), pixels=Whitening(f32(1024), f32(1024, 5), f32(5)),
-    pixels_offset=-0.1, mirrored=True, hubs=f32(7, 5).astype(np.float16).astype(np.float32),
-    views=(View("framed", 0.75, -0.03), View("zoomed", 0.5, hubness=1.0, parts=3)),
-    skip=0.25, small=(2, 3), small_offsets=(0.0, 0.03), partial=(4, -0.05), features_digest="",
-    insets=2,
+    lowpass=Whitening(f32(6), f32(6, 5), f32(5)),
+    thumbnail=Whitening(f32(1024), f32(1024, 5), f32(5)), layout=LAYOUT,
+    anchors=f32(7, 5).astype(np.float16).astype(np.float32),
+    residual_weight=0.25, features_digest="", insets=2,
 )  # fmt: skip
+# The descriptors of FULL as format versions 1 and 2 describe them.
+OLD = {
+    "soft": True,
+    "small": [2, 3],
+    "small_offsets": [0.0, 0.03],
+    "views": [
+        {"kind": "framed", "amount": 0.75, "offset": -0.03, "hubness": 0.0, "parts": 1},
+        {"kind": "zoomed", "amount": 0.5, "offset": 0.0, "hubness": 1.0, "parts": 3},
+    ],
+    "pixels": {"offset": -0.1, "mirrored": True},
+    "partial": {"regions": 4, "offset": -0.05},
+    "skip": 0.25,
+}
+# A descriptor that no earlier version had: the regions of the mirrored picture.
+FLIPPED = DescriptorLayout(
+    (*LAYOUT.groups, make_group("flip_regions", "regions", 9, QueryAugmentation("flip"))),
+    (*LAYOUT.terms, SimilarityTerm("flip_regions", "regions", "mean", offset=-0.02)),
+)
 
 ADAPTED = replace(
     FULL, attention=None,
-    adaptation={k: Whitening(f32(5), f32(5, 5), f32(5)) for k in ("regions", "soft", "pixels")},
+    adaptation={
+        space: Whitening(f32(5), f32(5, 5), f32(5))
+        for space in ("regions", "lowpass", "thumbnail")
+    },
 )  # fmt: skip
 
 
@@ -71,9 +106,21 @@ def directory(tmp_path: Path) -> Path:
 
 
 def edit(directory: Path, **changes: Any) -> None:
-    """Change keys of model.json, without a seal as earlier versions wrote it; None removes one."""
+    """Change keys of model.json and seal it again; None removes a key."""
     path = directory / "model.json"
-    values = json.loads(path.read_text()) | {"format_version": 1, SEAL: None} | changes
+    values = json.loads(path.read_text()) | changes
+    path.write_bytes(as_bytes({k: v for k, v in values.items() if v is not None}))
+
+
+def edit_old(directory: Path, **changes: Any) -> None:
+    """The same for the description that earlier versions wrote, without a seal."""
+    path = directory / "model.json"
+    values = json.loads(path.read_text())
+    if "descriptors" in values:
+        for key in ("descriptors", "similarity_terms", "residual_weight"):
+            values.pop(key, None)
+        values |= OLD
+    values |= {"format_version": 1, SEAL: None} | changes
     path.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
 
 
@@ -86,15 +133,18 @@ def rewrite_arrays(directory: Path, drop: str) -> None:
     edit(directory, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-@pytest.mark.parametrize("model", [MODEL, FULL, ADAPTED], ids=["plain", "with heads", "adapted"])
-def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [MODEL, FULL, ADAPTED, replace(FULL, layout=FLIPPED)],
+    ids=["plain", "with heads", "adapted", "another descriptor"],
+)
+def test_round_trip(tmp_path: Path, model: Model) -> None:
     native.write(model, tmp_path)
     found = load_model(tmp_path)
     assert found.origin == "own format"
     for name in ("name", "backbone", "input", "taps", "grid", "similarity_function", "licence",
-                 "provenance", "description", "features_digest", "skip", "small",
-                 "small_offsets", "views", "views_digest", "partial", "layout",
-                 "insets"):  # fmt: skip
+                 "provenance", "description", "features_digest", "residual_weight",
+                 "views_digest", "layout", "insets"):  # fmt: skip
         assert getattr(found, name) == getattr(model, name), name
     assert found.arrays.keys() == model.arrays.keys()
     assert all(np.array_equal(found.arrays[k], v) for k, v in model.arrays.items())
@@ -109,8 +159,8 @@ def test_round_trip(tmp_path: Path, model: ModelWeights) -> None:
     for kind, pca in (model.adaptation or {}).items():
         for name, array in vars(pca).items():
             assert np.array_equal(getattr(found.adaptation[kind], name), array)  # type: ignore[index]
-    assert (found.hubs is None) == (model.hubs is None)
-    assert model.hubs is None or np.array_equal(found.hubs, model.hubs)
+    assert (found.anchors is None) == (model.anchors is None)
+    assert model.anchors is None or np.array_equal(found.anchors, model.anchors)
     if model.comparator and found.comparator:
         for (a, b), (c, d) in zip(found.comparator, model.comparator, strict=True):
             assert np.array_equal(a, c) and np.array_equal(b, d)
@@ -135,7 +185,7 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
         return replace(MODEL, **changes, features_digest="").features_digest
 
     heads = {"attention": FULL.attention, "comparator": FULL.comparator, "blank": BLANK}
-    heads |= {"skip": 0.5, "partial": (4, 0.0)}
+    heads |= {"residual_weight": 0.5, "layout": standard_layout(9, top_k=4)}
     adapted = {"adaptation": {"regions": ADAPTED.adaptation["regions"]}}  # type: ignore[index]
     assert digest() == digest(**heads) == digest(name="other", origin="elsewhere")
     assert digest() == digest(**adapted)
@@ -147,71 +197,173 @@ def test_digest_covers_what_changes_features_and_nothing_else() -> None:
         digest(whitening=MODEL.whitening.first(4)),
         digest(input=replace(MODEL.input, crop=31)),
         digest(taps=("block2", "block1")),
-        digest(grid=2),
+        digest(grid=2, layout=standard_layout(4)),
         digest(backbone="efficientnet_lite0"),
         digest(),
     ]
     assert len(set(others)) == len(others)
 
 
-def test_digest_covers_soft_vector_and_pixels() -> None:
-    assert FULL.pixels is not None and FULL.soft is not None
-    mean = FULL.pixels.mean.copy()
+def test_digest_covers_global_descriptors() -> None:
+    assert FULL.thumbnail is not None and FULL.lowpass is not None
+    mean = FULL.thumbnail.mean.copy()
     mean[7] += 1
-    moved = replace(FULL.pixels, mean=mean)
-    found = [
-        replace(
-            FULL, features_digest="", mirrored=False, views=(), small=(), small_offsets=(), **kw
-        )
-        for kw in (
-            {},
-            {"pixels": None},
-            {"pixels": moved},
-            {"soft": None},
-            {"soft": None, "pixels": None},
-        )
-    ]
-    assert len({weights.features_digest for weights in found}) == len(found)
+    moved = replace(FULL.thumbnail, mean=mean)
+    found = []
+    for lowpass in (FULL.lowpass, None):
+        for thumbnail in (FULL.thumbnail, moved, None):
+            layout = standard_layout(
+                9, lowpass=lowpass is not None, thumbnail=thumbnail is not None
+            )
+            given = {"lowpass": lowpass, "thumbnail": thumbnail, "layout": layout}
+            found.append(replace(FULL, features_digest="", anchors=None, **given))
+    assert len({model.features_digest for model in found}) == len(found)
 
 
-def test_views_have_a_digest_of_their_own_so_that_databases_outlive_them() -> None:
-    def digests(
-        *views: View, small: tuple[int, ...] = (), mirrored: bool = False
-    ) -> tuple[str, str]:
-        changed = {"views": views, "small": small, "small_offsets": (), "mirrored": mirrored}
-        found = replace(FULL, features_digest="", **changed)
+def test_query_descriptors_have_a_digest_of_their_own_so_that_databases_outlive_them() -> None:
+    def digests(*augmentations: Any, **changes: Any) -> tuple[str, str]:
+        augmented = [(QueryAugmentation(*a[:2], **a[2]), *a[3:]) for a in augmentations]
+        layout = standard_layout(
+            9, lowpass=True, thumbnail=True, augmentations=augmented, **changes
+        )
+        found = replace(FULL, features_digest="", layout=layout)
         return found.features_digest, found.views_digest
 
-    framed = View("framed", 0.5)
+    padded = ("pad_black", 0.5, {}, 0.0, 0.0)
     others = [
         digests(),
-        digests(framed),
-        digests(View("framed", 0.6)),
-        digests(View("zoomed", 0.5)),
-        digests(View("zoomed", 0.5, parts=2)),
-        digests(framed, small=(2,)),
-        digests(small=(2,)),
-        digests(mirrored=True),
+        digests(padded),
+        digests(("pad_black", 0.6, {}, 0.0, 0.0)),
+        digests(("crops", 0.5, {}, 0.0, 0.0)),
+        digests(("crops", 0.5, {"parts": 2}, 0.0, 0.0)),
+        digests(padded, downscale=(2,)),
+        digests(downscale=(2,)),
+        digests(flip=True),
     ]
     assert len({features for features, _ in others}) == 1
     assert len({views for _, views in others}) == len(others)
-    assert digests()[1] == "", "stores without views are described as ever"
-    assert digests(framed) == digests(View("framed", 0.5, offset=-0.1, hubness=1))
+    assert digests()[1] == "", "stores without query descriptors are described as ever"
+    assert digests(padded) == digests(("pad_black", 0.5, {}, -0.1, 1.0))
+    assert replace(FULL, layout=FLIPPED).views_digest != FULL.views_digest
+    assert replace(FULL, layout=FLIPPED, features_digest="").features_digest == FULL.features_digest
 
 
-def test_hubs_are_cut_with_the_rest(tmp_path: Path) -> None:
-    native.write(replace(FULL, attention=None, comparator=None, skip=0.0), tmp_path)
-    found = load_model(tmp_path, dims=2).hubs
-    assert found is not None and FULL.hubs is not None
-    want = FULL.hubs[:, :2] / np.linalg.norm(FULL.hubs[:, :2], axis=1, keepdims=True)
+def test_the_digests_are_those_of_format_version_1() -> None:
+    """Stores name their model by these: they are written down, not computed again."""
+    zeros = {k: np.zeros_like(v) for k, v in MODEL.arrays.items()}
+    pca = Whitening(np.zeros(6, "f4"), np.eye(6, 5, dtype="f4"), np.ones(5, "f4"))
+    squares = Whitening(np.zeros(1024, "f4"), np.eye(1024, 5, dtype="f4"), np.ones(5, "f4"))
+    model = replace(
+        FULL, arrays=zeros, whitening=pca, lowpass=pca, thumbnail=squares, features_digest=""
+    )
+    assert model.features_digest == (
+        "618d802117276f287592e151392a3e1b5b09d0de3278efde22c2994ffdea2d93"
+    )
+    assert model.views_digest == (
+        "4d6b4a52568d62f9bad8c0a157656d5721e3a8cb02c47a67795d1863b3092ebd"
+    )
+
+
+def test_anchors_are_cut_with_the_rest(tmp_path: Path) -> None:
+    native.write(replace(FULL, attention=None, comparator=None, residual_weight=0.0), tmp_path)
+    found = load_model(tmp_path, dims=2).anchors
+    assert found is not None and FULL.anchors is not None
+    want = FULL.anchors[:, :2] / np.linalg.norm(FULL.anchors[:, :2], axis=1, keepdims=True)
     np.testing.assert_allclose(found, want, rtol=1e-5)
 
 
-def test_hubness_needs_hubs() -> None:
-    with pytest.raises(ValueError, match="no hubs to measure it by"):
-        replace(FULL, hubs=None)
-    with pytest.raises(ValueError, match=r"hubs are \(7, 4\), expected \[M, 5\]"):
-        replace(FULL, hubs=f32(7, 4))
+def test_csls_needs_anchors() -> None:
+    with pytest.raises(ValueError, match="has csls, but there are no anchors"):
+        replace(FULL, anchors=None)
+    with pytest.raises(ValueError, match=r"anchors are \(7, 4\), expected \[M, 5\]"):
+        replace(FULL, anchors=f32(7, 4))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_models_of_earlier_versions_are_the_same_model(directory: Path, version: int) -> None:
+    edit_old(directory, format_version=version)
+    path = directory / "model.json"
+    if version == 2:
+        values = json.loads(path.read_text())
+        texts = ("licence", "origin", "description")
+        counted = {k: v for k, v in values.items() if k not in texts}
+        text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
+        path.write_text(json.dumps(values | {SEAL: hashlib.sha256(text.encode()).hexdigest()}))
+    found = load_model(directory)
+    assert (found.layout, found.residual_weight) == (FULL.layout, FULL.residual_weight)
+    assert found.features_digest == FULL.features_digest
+    native.seal(directory)
+    assert json.loads(path.read_text())["format_version"] == 3
+    assert load_model(directory).layout == FULL.layout
+
+
+def test_a_description_has_the_words_of_its_own_version(directory: Path) -> None:
+    edit_old(directory, residual_weight=0.25)
+    with pytest.raises(ModelError, match="unknown key 'residual_weight'"):
+        load_model(directory)
+    native.write(FULL, directory)
+    edit(directory, skip=0.25)
+    with pytest.raises(ModelError, match="unknown key 'skip'"):
+        load_model(directory)
+
+
+REGIONS = {"name": "regions", "network": "regions"}
+MEAN = {"query": "regions", "reference": "regions", "reduce": "mean"}
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "terms", "message"),
+    [
+        ([], [MEAN], "first descriptor has to be network 'regions'"),
+        ([REGIONS], [], "no similarity term compares descriptors that both sides have"),
+        ([REGIONS], [5], "similarity_terms: 5, expected an object"),
+        (["regions"], [MEAN], "descriptors: 'regions', expected an object"),
+        ([REGIONS | {"network": "sound"}], [MEAN], "network is 'sound', expected one of regions"),
+        ([REGIONS | {"colour": 1}], [MEAN], "descriptors: unknown key 'colour'"),
+        ([{"name": "regions"}], [MEAN], "key 'network' is missing"),
+        ([REGIONS | {"amount": 2}], [MEAN], "amount and parts need an augmentation"),
+        ([REGIONS | {"name": ""}], [MEAN], "name has 1 to 80 characters"),
+        ([REGIONS, REGIONS], [MEAN], "'regions' is there twice"),
+        ([REGIONS, REGIONS | {"name": "b"}], [MEAN], "one descriptor of each network at most"),
+        ([REGIONS], [MEAN, MEAN], "is there twice"),
+        ([REGIONS], [MEAN | {"query": "x"}], "there is no descriptor 'x'"),
+        ([REGIONS], [MEAN | {"reduce": "median"}], "reduce is 'median', expected one of mean"),
+        ([REGIONS], [MEAN | {"top_k": 3}], "top_k is 3 with reduce 'mean'"),
+        ([REGIONS], [MEAN | {"reduce": "top_k", "top_k": 10}], "top_k is 10 of 9"),
+        ([REGIONS], [MEAN | {"offset": 2}], "offset is 2.0, expected -1 to 1"),
+        ([REGIONS], [MEAN | {"csls": 1.0}], "csls is for reduce 'max'"),
+        ([REGIONS], [MEAN | {"reduce": "max", "csls": 1.0}], "csls is for lowpass"),
+        ([REGIONS], [MEAN | {"weight": 1}], "similarity_terms: unknown key 'weight'"),
+        ([REGIONS, {"name": "lowpass", "network": "lowpass"}],
+         [MEAN | {"query": "lowpass"}], "network lowpass cannot be compared with regions"),
+        ([REGIONS, REGIONS | {"name": "flip", "augmentation": "flip"}],
+         [MEAN | {"query": "flip"}], "no similarity term compares descriptors that both"),
+        ([REGIONS, REGIONS | {"name": "flip", "augmentation": "flip"}],
+         [MEAN | {"reference": "flip"}], "the database has no descriptor flip"),
+        ([REGIONS, {"name": "c", "network": "regions", "augmentation": "crops", "amount": 0.5}],
+         [MEAN], "crops of network regions, it is made for lowpass"),
+        ([REGIONS, {"name": "b", "network": "thumbnail", "augmentation": "flip"}], [MEAN],
+         "the database has none of network thumbnail"),
+        ([{"name": "b", "network": "lowpass", "augmentation": "flip"}, REGIONS], [MEAN],
+         "first descriptor has to be"),
+        ([REGIONS, {"name": "b", "network": "regions", "augmentation": "downscale", "amount": 33}],
+         [MEAN], "amount is 33, expected a divisor not above the input's side of 32"),
+    ],
+)  # fmt: skip
+def test_broken_descriptors(
+    directory: Path, descriptors: list[Any], terms: list[Any], message: str
+) -> None:
+    native.write(MODEL, directory)
+    edit(directory, descriptors=descriptors, similarity_terms=terms)
+    with pytest.raises(ModelError, match=rf"model\.json: .*{message}"):
+        load_model(directory)
+
+
+def test_descriptors_of_queries_come_last() -> None:
+    flip = DescriptorGroup("flip", "regions", 9, QueryAugmentation("flip"))
+    lowpass = make_group("lowpass", "lowpass", 9)
+    with pytest.raises(ValueError, match="with an augmentation have to come last"):
+        DescriptorLayout((LAYOUT.groups[0], flip, lowpass), LAYOUT.terms[:1])
 
 
 def test_dims_keep_the_digest_and_cut_the_whitening(tmp_path: Path) -> None:
@@ -242,10 +394,10 @@ def test_no_model(tmp_path: Path) -> None:
         ({"colour": 1}, "unknown key 'colour'"),
         ({"grid": None}, "key 'grid' is missing"),
         ({"grid": "3"}, "grid is '3', expected int"),
-        ({"grid": 0}, r"grid is 0, taps are .* expected 1 or more"),
+        ({"grid": 0}, "grid is 0, expected int from 1 to 32"),
         ({"taps": []}, "expected 1 or more"),
         ({"attention": 1}, "attention is 1, expected bool"),
-        ({"format_version": 3}, "format_version is 3, this program reads 1 and 2"),
+        ({"format_version": 4}, "format_version is 4, this program reads 1 to 3"),
         ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),
         ({"similarity_function": "cosine"}, "similarity_function is 'cosine'"),
         ({"similarity_function": "max_chamfer"}, "similarity_function is 'max_chamfer'"),
@@ -257,23 +409,23 @@ def test_no_model(tmp_path: Path) -> None:
         ({"calibration": 5}, "calibration is 5, expected dict or list"),
         ({"insets": 5}, "insets is 5, expected 0 to 4"),
         ({"insets": True}, "insets is True, expected int"),
-        ({"skip": 1.0}, "skip is 1.0, expected 0 or more and less than 1"),
+        ({"skip": 1.0}, "residual_weight is 1.0, expected 0 or more and less than 1"),
         ({"skip": "half"}, "skip is 'half', expected float"),
-        ({"partial": {"regions": 10, "offset": 0.0}}, "partial asks for 10 regions"),
-        ({"partial": {"regions": 4, "offset": 2}}, "expected -1 to 1"),
+        ({"partial": {"regions": 10, "offset": 0.0}}, "top_k is 10 of 9"),
+        ({"partial": {"regions": 4, "offset": 2}}, "offset is 2.0, expected -1 to 1"),
         ({"partial": {"regions": 4.5, "offset": 0}}, "regions is 4.5, expected int"),
         ({"partial": {"regions": 4}}, "offset"),
-        ({"views": [{"kind": "framed", "amount": 1}]}, "framed view of 1.0, expected share of the"),
+        ({"views": [{"kind": "framed", "amount": 1}]}, "amount is 1.0, expected share of the"),
         ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]}, "expected -1 to 1"),
-        ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "zoomed view of 0.4, expected .* 0.5 to"),
-        ({"views": [{"kind": "turned", "amount": 181}]}, "turned view of 181.0, .* 180 at most"),
-        ({"views": [{"kind": "outlined", "amount": 0}]}, "outlined view of 0.0, .* more than 0"),
+        ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "amount is 0.4, expected .* 0.5 to"),
+        ({"views": [{"kind": "turned", "amount": 181}]}, "rotate: amount is 181.0, .* 180 at most"),
+        ({"views": [{"kind": "outlined", "amount": 0}]}, "edges: amount is 0.0, .* more than 0"),
         ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, "parts is 0, expected int"),
-        ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, "hubness 3.0, expected 0"),
+        ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, "csls is 3.0, expected 0"),
         ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, "NaN is no finite number"),
         ({"partial": {"regions": 4, "offset": NAN}}, "NaN is no finite number"),
-        ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, "only zoomed ones have parts"),
-        ({"views": [{"kind": "blurred", "amount": 5}]}, "kind 'blurred', expected one of framed"),
+        ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, "only crops have parts"),
+        ({"views": [{"kind": "blurred", "amount": 5}]}, "kind is 'blurred', expected one of"),
         ({"views": [{"kind": "turned"}]}, "amount"),
         ({"views": [{"kind": "turned", "amount": "far"}]}, "far"),
         ({"views": ["turned"]}, "views: 'turned', expected an object"),
@@ -285,14 +437,14 @@ def test_no_model(tmp_path: Path) -> None:
         ({"adaptation": 1}, "adaptation is 1, expected bool"),
         ({"adaptation": True}, "adaptation is for models without attention"),
         ({"soft": False}, "views are compared with the soft vector"),
-        ({"small_offsets": [0.1]}, r"small_offsets is \(0.1,\) for small \(2, 3\)"),
+        ({"small_offsets": [0.1]}, r"small_offsets is \[0.1\] for small \[2, 3\]"),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
                     "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),
         ({"weights_sha256": "0" * 64}, r"weights\.npz: SHA-256 is .*copy both files again"),
     ],
 )  # fmt: skip
 def test_broken_description(directory: Path, changes: dict[str, Any], message: str) -> None:
-    edit(directory, **changes)
+    edit_old(directory, **changes)
     with pytest.raises(ModelError, match=message):
         load_model(directory)
 
@@ -362,7 +514,7 @@ def test_adaptation_has_to_fit_the_model(tmp_path: Path) -> None:
         replace(ADAPTED, attention=f32(5))
     pca = ADAPTED.whitening.first(5)
     with pytest.raises(
-        ValueError, match=r"\['regions'\], expected \['pixels', 'regions', 'soft'\]"
+        ValueError, match=r"\['regions'\], expected \['lowpass', 'regions', 'thumbnail'\]"
     ):
         replace(ADAPTED, adaptation={"regions": pca})
     with pytest.raises(ValueError, match=r"adaptation of regions is \(6, 5\), expected \(5, 5\)"):

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.config import SIMILARITY_FUNCTIONS
 from pipeline.nets.backend import keras, ops
 from pipeline.nets.extractor.regions import pooling_for, region_vectors
 from pipeline.nets.formats.visil_tf import fold_batch_norm
 from pipeline.nets.layers import whitening
 from pipeline.nets.layers.whitening import l2_normalize
 from pipeline.nets.model.blank import Blank, content_of
-from pipeline.nets.model.descriptors import Layout
+from pipeline.nets.model.descriptors import (
+    DescriptorLayout,
+    QueryAugmentation,
+    SimilarityTerm,
+    make_group,
+    standard_layout,
+)
 from pipeline.nets.model.whitening import Whitening
-from pipeline.nets.similarity import chamfer, comparator
+from pipeline.nets.similarity import chamfer
 from pipeline.nets.similarity.attention import attend, content
+from pipeline.nets.similarity.pair_scorer import PairScorer
+
+
+def bare_model(
+    layout: Any, dims: int, head: Any = None, residual_weight: float = 0.0, blank: bool = False
+) -> Any:
+    """What the engine needs of a model."""
+    return SimpleNamespace(
+        layout=layout, dims=dims, comparator=head, residual_weight=residual_weight,
+        attention=None, adaptation=None, anchors=None,
+        blank=Blank(np.eye(1, dims, dtype=np.float32), 0.2, 0.7) if blank else None,
+    )  # fmt: skip
 
 
 def numpy(x: Any) -> np.ndarray:
@@ -141,45 +159,63 @@ def test_content_is_the_same_in_numpy() -> None:
     np.testing.assert_allclose(found, ops.convert_to_numpy(content(vectors, blank)), atol=1e-5)
 
 
+def frames(query: Any, target: Any, symmetric: bool = False, layout: Any = None) -> np.ndarray:
+    """The frame matrix of the engine."""
+    layout = layout or standard_layout(query.shape[1])
+    model = bare_model(layout, query.shape[2])
+    scorer = PairScorer(model, "symmetric_chamfer" if symmetric else "chamfer", "float32")
+    placed = scorer.place_queries(query), scorer.place_targets(target)
+    return numpy(scorer.frame_matrix(*placed))[: len(query), : len(target)]
+
+
 def test_frame_chamfer_by_hand() -> None:
-    # frame 0: dots (0.6 1 0; 0.8 0 -1): maxima 1 and 0.8; frame 1: (0 0 0; 1 1 1): 0 and 1
-    assert np.allclose(numpy(chamfer.frame_to_frame(QUERY, TARGET)), [[0.9, 0.5]])
-    # the other way: (0.8 + 1 + 0) / 3 = 0.6 and 1; means with the first are 0.75 and 0.75
-    assert np.allclose(numpy(chamfer.frame_to_frame(QUERY, TARGET, True)), [[0.75, 0.75]])
+    # frame 0: dots (0.6 1; 0.8 0): maxima 1 and 0.8; frame 1: (0 0; 1 1): 0 and 1
+    target = TARGET[:, :2]
+    assert np.allclose(frames(QUERY, target), [[0.9, 0.5]])
+    # the other way: (0.8 + 1) / 2 = 0.9 and 1; means with the first are 0.9 and 0.75
+    assert np.allclose(frames(QUERY, target, True), [[0.9, 0.75]])
 
 
 def test_a_part_of_the_regions_is_enough() -> None:
     # maxima as above: 1 and 0.8 to frame 0, 0 and 1 to frame 1
-    alone = Layout(2, partial=1)
-    assert np.allclose(numpy(chamfer.best_of_views(QUERY, TARGET, alone)), [[1, 1]])
-    layout = Layout(2, partial=1, partial_offset=-0.25)
-    assert np.allclose(numpy(chamfer.best_of_views(QUERY, TARGET[:, :2], layout)), [[0.9, 0.75]])
+    target = TARGET[:, :2]
+    alone = standard_layout(2, top_k=1)
+    assert np.allclose(frames(QUERY, target, layout=alone), [[1, 1]])
+    layout = standard_layout(2, top_k=1, top_k_offset=-0.25)
+    assert np.allclose(frames(QUERY, target, layout=layout), [[0.9, 0.75]])
+
+
+def test_a_new_descriptor_is_compared_by_chamfer_too() -> None:
+    """Both regions of the mirrored picture, which the first frame's target has."""
+    plain = standard_layout(2)
+    flip = make_group("flip", "regions", 2, QueryAugmentation("flip"))
+    term = SimilarityTerm("flip", "regions", "mean", offset=-0.1)
+    layout = DescriptorLayout((*plain.groups, flip), (*plain.terms, term))
+    mirrored = f32([[[0.6, 0.8], [0.8, 0.6]]])
+    query = np.concatenate([QUERY, mirrored], axis=1)
+    # (1 + 0.96) / 2 - 0.1 = 0.88 is less than 0.9; (0.8 + 0.6) / 2 - 0.1 = 0.6 more than 0.5;
+    # dots with frame 0 are (1 0.6; 0.96 0.8), with frame 1 (0.8 0.8; 0.6 0.6)
+    assert np.allclose(frames(query, TARGET[:, :2], layout=layout), [[0.9, 0.6]])
+    # the other way: (1 + 0.8) / 2 and 0.8; means with (0.98, 0.7) less 0.1
+    both = frames(query, TARGET[:, :2], True, layout)
+    assert np.allclose(both, [[0.9, 0.75]])
 
 
 def test_video_chamfer_by_hand() -> None:
     matrix = f32([[0.1, 0.9, 0.2], [0.3, 0.7, 0.4]])
-    assert float(numpy(chamfer.video_to_video(matrix))) == pytest.approx(0.8)
+    assert chamfer.video_to_video(matrix) == pytest.approx(0.8)
     # columns: (0.3 + 0.9 + 0.4) / 3 = 1.6 / 3
     symmetric = (0.8 + 1.6 / 3) / 2
     for either in (matrix, matrix.T):
-        both = numpy(chamfer.video_to_video(either, "symmetric_chamfer"))
-        assert float(both) == pytest.approx(symmetric)
-        assert float(numpy(chamfer.video_to_video(either, "max_chamfer"))) == pytest.approx(0.8)
-    assert float(numpy(chamfer.video_to_video(matrix.T))) == pytest.approx(1.6 / 3)
-
-
-@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
-def test_batches_of_pairs_equal_single_pairs(function: str) -> None:
-    symmetric = function == "symmetric_chamfer"
-    rng = np.random.default_rng(2)
-    queries = f32(rng.standard_normal((3, 5, 4, 8)))
-    targets = f32(rng.standard_normal((3, 6, 4, 8)))
-    matrices = numpy(chamfer.frame_to_frame(queries, targets, symmetric))
-    scores = numpy(chamfer.video_to_video(matrices, function))
-    assert matrices.shape == (3, 5, 6) and scores.shape == (3,)
-    for q, t, matrix, score in zip(queries, targets, matrices, scores, strict=True):
-        assert np.allclose(numpy(chamfer.frame_to_frame(q, t, symmetric)), matrix, atol=1e-5)
-        assert numpy(chamfer.video_to_video(matrix, function)) == pytest.approx(score)
+        both = chamfer.video_to_video(either, "symmetric_chamfer")
+        assert both == pytest.approx(symmetric)
+        assert chamfer.video_to_video(either, "max_chamfer") == pytest.approx(0.8)
+    assert chamfer.video_to_video(matrix.T) == pytest.approx(1.6 / 3)
+    weights = f32([1, 3]), f32([1, 0, 1])
+    assert chamfer.video_to_video(matrix, weights=weights) == pytest.approx((0.9 + 2.1) / 4)
+    back = (0.3 + 0.4) / 2
+    found = chamfer.video_to_video(matrix, "symmetric_chamfer", weights)
+    assert found == pytest.approx((0.75 + back) / 2)
 
 
 def delta(scale: float) -> np.ndarray:
@@ -198,29 +234,63 @@ def layers(last_bias: float) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
+def compared(
+    matrices: np.ndarray,
+    head: Any,
+    residual_weight: float = 0.0,
+    symmetric: bool = False,
+    weights: Any = None,
+) -> np.ndarray:
+    """Outputs of the engine's comparator: float [B, h, w] or [h, w] -> [B, h / 4, w / 4]."""
+    batch = matrices if matrices.ndim == 3 else matrices[None]
+    count, height, width = batch.shape
+    blocks = np.full((count * height, count * width), 9, np.float32)  # what no window may see
+    for i, matrix in enumerate(batch):
+        blocks[i * height : (i + 1) * height, i * width : (i + 1) * width] = matrix
+    windows = np.array(
+        [
+            [i * height, height, 0, height // 4, i * width, width, 0, width // 4]
+            for i in range(count)
+        ],
+        np.int32,
+    )
+    model = bare_model(standard_layout(1), 16, head, residual_weight, weights is not None)
+    scorer = PairScorer(model, "symmetric_chamfer" if symmetric else "chamfer", "float32")
+    sides = None, None
+    if weights is not None:
+        sizes = (count, height), (count, width)
+        sides = tuple(
+            np.broadcast_to(w, size).reshape(-1) for w, size in zip(weights, sizes, strict=True)
+        )
+    padded = (-(-n // 4) * 4 for n in (height, width))
+    outputs = numpy(scorer.outputs(ops.convert_to_tensor(blocks), windows, *padded, sides))
+    outputs = outputs[:, : height // 4, : width // 4]
+    return outputs if matrices.ndim == 3 else outputs[0]
+
+
 def test_comparator_by_hand() -> None:
     """Box sums with mirrored edges, pooled: 1..16 gives 54 69 / 114 129, then 1.29, 0.645."""
     matrix = f32(np.arange(1, 17).reshape(4, 4))
-    assert numpy(comparator.compare(matrix, layers(-0.045))) == pytest.approx(0.6)
-    assert numpy(comparator.compare(matrix, layers(0.5))) == 1.0  # clipped
-    assert numpy(comparator.compare(matrix, layers(-2.0))) == -1.0
+    assert (compared(matrix, layers(-0.045))) == pytest.approx(0.6)
+    assert (compared(matrix, layers(0.5))) == 1.0  # clipped
+    assert (compared(matrix, layers(-2.0))) == -1.0
     # with zeros at the edge the corner would be 54 = 11 + 12 + 15 + 16, not 129
-    assert numpy(comparator.compare(-matrix, layers(0.25))) == 0.25  # ReLU leaves the bias
+    assert (compared(-matrix, layers(0.25))) == 0.25  # ReLU leaves the bias
 
 
 def test_a_share_passes_the_comparator_by() -> None:
     matrix = f32(np.arange(1, 17).reshape(4, 4) / 16)  # row maxima 4, 8, 12, 16: mean 10
     past = 10 / 16
-    assert numpy(comparator.compare(matrix, layers(2.0), 0.25)) == pytest.approx(0.75 + past / 4)
+    assert (compared(matrix, layers(2.0), 0.25)) == pytest.approx(0.75 + past / 4)
     both = (past + 14.5 / 16) / 2  # column maxima 13 to 16
-    found = numpy(comparator.compare(matrix, layers(2.0), 0.25, symmetric=True))
+    found = compared(matrix, layers(2.0), 0.25, symmetric=True)
     assert found == pytest.approx(0.75 + both / 4)
 
 
 def past(matrix: np.ndarray, symmetric: bool = False, weights: Any = None) -> np.ndarray:
     """What passes a comparator by that gives 0 whatever it sees."""
     silent = [*layers(0.0)[:3], (np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))]
-    return numpy(comparator.compare(matrix, silent, 0.5, symmetric, weights)) * 2
+    return (compared(matrix, silent, 0.5, symmetric, weights)) * 2
 
 
 def test_rows_that_count_for_less_take_less_from_their_group() -> None:
@@ -256,7 +326,7 @@ def test_each_pair_of_a_batch_may_have_weights_of_its_own() -> None:
 def test_comparator_shrinks_by_four_and_takes_batches() -> None:
     rng = np.random.default_rng(3)
     matrices = f32(rng.uniform(-1, 1, (2, 11, 9)))
-    outputs = numpy(comparator.compare(matrices, layers(0.0)))
+    outputs = compared(matrices, layers(0.0))
     assert outputs.shape == (2, 2, 2)
     for matrix, output in zip(matrices, outputs, strict=True):
-        assert np.allclose(numpy(comparator.compare(matrix, layers(0.0))), output, atol=1e-6)
+        assert np.allclose((compared(matrix, layers(0.0))), output, atol=1e-6)

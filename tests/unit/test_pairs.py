@@ -7,18 +7,23 @@ import pytest
 
 from pipeline.config import MODEL_FUNCTIONS, SIMILARITY_FUNCTIONS
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.descriptors import DescriptorLayout, QueryAugmentation, standard_layout
 from pipeline.nets.model.whitening import Whitening
 from pipeline.quantization import decode, encode
 from pipeline.search.aggregation import PairScores
-from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_blocks, plan_pieces
-from pipeline.short_videos import padded_length, repeat_to_min
+from pipeline.search.limits import Limits
+from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_pieces
+from pipeline.search.scoring import ScoringLoop
+from pipeline.short_videos import repeat_to_min
 from tests import reference
 from tests.features import DIMS, comparator_layers, region_vectors
 
-PLAIN = Layout(9)
-HUBS = region_vectors(150, 5)[:, 0]
-VIEWS = View("turned", 8, -0.01), View("zoomed", 0.6, 0.03, hubness=0.5, parts=2)
+PLAIN = standard_layout(9)
+ANCHORS = region_vectors(150, 5)[:, 0]
+AUGMENTATIONS = (
+    (QueryAugmentation("rotate", 8), -0.01, 0.0),
+    (QueryAugmentation("crops", 0.6, parts=2), 0.03, 0.5),
+)
 
 
 def videos(lengths: list[int], seed: int, vectors: int = 9) -> list[np.ndarray]:
@@ -31,6 +36,18 @@ def videos(lengths: list[int], seed: int, vectors: int = 9) -> list[np.ndarray]:
         else region_vectors(n, [seed, i])
         for i, n in enumerate(lengths)
     ]
+
+
+class Arrays:
+    """Features of one side in memory, as the product reads them from stores."""
+
+    def __init__(self, arrays):
+        self._videos = [repeat_to_min(video) for video in arrays]
+        self.lengths = np.array([len(video) for video in self._videos])
+        self.dtype, self.row_shape = arrays[0].dtype, arrays[0].shape[1:]
+
+    def read(self, video, start, stop, out, *, checksum):
+        out[:] = self._videos[video][start:stop]
 
 
 def score_all(
@@ -46,50 +63,49 @@ def score_all(
     shapes=None,
     blank=None,
     layout=PLAIN,
-    skip=0.0,
+    residual_weight=0.0,
     adaptation=None,
 ):
     from pipeline.nets.similarity.pair_scorer import PairScorer
 
     weights = SimpleNamespace(
-        layout=layout, dims=DIMS, comparator=comparator, skip=skip, attention=None, blank=blank,
-        hubs=HUBS, adaptation=adaptation,
+        layout=layout, dims=DIMS, comparator=comparator, residual_weight=residual_weight,
+        attention=None, blank=blank, anchors=ANCHORS, adaptation=adaptation,
     )  # fmt: skip
     scorer = PairScorer(weights, function, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
-    geometry = COMPARATOR if comparator else CHAMFER_ONLY
-    sides = []
-    for side in (queries, targets):
-        pieces = plan_pieces([padded_length(len(v)) for v in side], geometry, max_frames)
-        sides.append((side, pieces, plan_blocks(pieces, budget)))
-    (qs, q_pieces, q_blocks), (ts, t_pieces, t_blocks) = sides
-    scores = PairScores(q_pieces, t_pieces, geometry, function)
+    if shapes is not None:
+        record_shapes(scorer, shapes)
+    limits = Limits(piece_frames=max_frames, query_block_frames=budget, batch_cells=cells)
+    loop = ScoringLoop(scorer, function, batch_size=pairs, limits=limits)
     table = np.full((len(queries), len(targets)), -np.inf, np.float32)
-
-    def read(side, block):
-        return np.concatenate([repeat_to_min(side[p.video])[p.start : p.stop] for p in block])
-
-    for t_block in t_blocks:
-        for q_block in q_blocks:
-            placed = (
-                scorer.place_queries(read(qs, q_block)),
-                scorer.place_targets(read(ts, t_block)),
-            )
-            matrix = scorer.frame_matrix(*placed)
-            weights = tuple(scorer.fetched_weights(side) for side in placed)
-            for batch in scores.batches(q_block, t_block, pairs, cells, few_shapes, weights):
-                if shapes is not None:
-                    shapes.add((matrix.shape, batch.windows.shape, batch.rows, batch.columns))
-                maxima = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
-                scores.add(batch, *scorer.fetched(maxima), table)
-    assert not scores._unfinished
+    loop.fill(table, loop.query_reader(Arrays(queries)), loop.reader(Arrays(targets), budget))
+    assert np.isfinite(table).all(), "every pair has its score"
     return table
 
 
+def record_shapes(scorer, shapes):
+    """Add the shapes of each batch to a set."""
+    maxima = scorer.maxima
+
+    def recorded(matrix, windows, rows, columns, weights):
+        shapes.add((matrix.shape, windows.shape, rows, columns))
+        return maxima(matrix, windows, rows, columns, weights)
+
+    scorer.maxima = recorded
+
+
 def expected(
-    queries, targets, comparator, function, blank=None, layout=PLAIN, skip=0.0, adaptation=None
+    queries,
+    targets,
+    comparator,
+    function,
+    blank=None,
+    layout=PLAIN,
+    residual_weight=0.0,
+    adaptation=None,
 ):
-    settings = (comparator, function, blank, layout, skip, HUBS, adaptation)
+    settings = (comparator, function, blank, layout, residual_weight, ANCHORS, adaptation)
     return np.array([[reference.similarity(q, t, *settings) for t in targets] for q in queries])
 
 
@@ -139,9 +155,9 @@ def test_little_is_kept_of_a_long_video_against_many_queries(function):
 def test_a_score_that_is_no_number_stays_though_an_inset_has_one():
     """Damaged features are to be told of, not passed over."""
     sides = [plan_pieces(side, CHAMFER_ONLY, 256) for side in ([8], [8, 8, 8])]
-    places = np.array([0]), np.array([0, 0, 1])  # the second belongs to the first
+    column_index = np.array([0, 0, 1])  # the second belongs to the first
     for values in ([np.nan, 0.1, 0.3], [0.1, np.nan, 0.3]):
-        scores = PairScores(*sides, CHAMFER_ONLY, "chamfer", places)
+        scores = PairScores(*sides, CHAMFER_ONLY, "chamfer", column_index=column_index)
         table = np.full((1, 2), -np.inf, np.float32)
         for batch in scores.batches(*sides, 64, 1 << 20):
             by_row = np.array(values, np.float32)[batch.targets, None]
@@ -229,18 +245,34 @@ def test_weights_of_blank_regions(with_comparator, function, few_shapes):
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout(9, soft=True),
-        Layout(9, small=2),
-        Layout(9, soft=True, small=2),
-        Layout(9, soft=True, small=1),
-        Layout(9, partial=4),
-        Layout(9, pixels=True, pixels_offset=0.05),
-        Layout(9, soft=True, small=1, views=VIEWS, pixels=True, mirrored=True),
-        Layout(9, soft=True, views=(View("framed", 0.75, 0.04),)),
-        Layout(9, soft=True, small=1, partial=2, views=(View("outlined", 2, -0.02), *VIEWS)),
-        Layout(9, soft=True, small=2, partial=3, partial_offset=-0.02, small_offsets=(0.05, -0.1)),
+        standard_layout(9, lowpass=True),
+        standard_layout(9, downscale=(2, 3)),
+        standard_layout(9, lowpass=True, downscale=(2, 3)),
+        standard_layout(9, lowpass=True, downscale=(2,)),
+        standard_layout(9, top_k=4),
+        standard_layout(9, thumbnail=True, thumbnail_offset=0.05),
+        standard_layout(
+            9, lowpass=True, downscale=(2,), augmentations=AUGMENTATIONS, thumbnail=True, flip=True
+        ),
+        standard_layout(
+            9, lowpass=True, augmentations=((QueryAugmentation("pad_black", 0.75), 0.04, 0.0),)
+        ),
+        standard_layout(
+            9,
+            lowpass=True,
+            downscale=(2,),
+            top_k=2,
+            augmentations=((QueryAugmentation("edges", 2), -0.02, 0.0), *AUGMENTATIONS),
+        ),
+        standard_layout(
+            9,
+            lowpass=True,
+            downscale=(2, 3),
+            top_k=3,
+            top_k_offset=-0.02,
+            downscale_offsets=(0.05, -0.1),
+        ),
     ],
-    ids=str,
 )
 def test_views_equal_the_plain_network(layout, with_blank, function):
     queries = videos([5, 30, 70], 11, layout.query)
@@ -259,8 +291,10 @@ def test_views_equal_the_plain_network(layout, with_blank, function):
 def test_what_passes_the_comparator_by(max_frames, function):
     queries, targets = videos([5, 30, 70], 11), videos([9, 66, 4, 43], 12)
     comparator = comparator_layers(2)
-    got = score_all(queries, targets, comparator, function, max_frames=max_frames, skip=0.4)
-    want = expected(queries, targets, comparator, function, skip=0.4)
+    got = score_all(
+        queries, targets, comparator, function, max_frames=max_frames, residual_weight=0.4
+    )
+    want = expected(queries, targets, comparator, function, residual_weight=0.4)
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert np.abs(want - expected(queries, targets, comparator, function)).max() > 0.01
 
@@ -272,14 +306,16 @@ def test_blank_frames_beside_the_comparator(max_frames, function, few_shapes):
     """Weights inside groups of four: whole videos, cut ones, windows within a larger matrix."""
     queries, targets = partly_blank([5, 30, 70], 16), partly_blank([9, 66, 4, 43], 17)
     comparator = comparator_layers(6)
-    want = expected(queries, targets, comparator, function, BLANK, skip=0.6)
+    want = expected(queries, targets, comparator, function, BLANK, residual_weight=0.6)
     settings = {"max_frames": max_frames, "few_shapes": few_shapes}
-    got = score_all(queries, targets, comparator, function, blank=BLANK, skip=0.6, **settings)
+    got = score_all(
+        queries, targets, comparator, function, blank=BLANK, residual_weight=0.6, **settings
+    )
     np.testing.assert_allclose(got, want, atol=1e-5)
     weighing = reference.comparator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "comparator", lambda *given: weighing(*given[:4]))
-        plain = expected(queries, targets, comparator, function, BLANK, skip=0.6)
+        plain = expected(queries, targets, comparator, function, BLANK, residual_weight=0.6)
     assert np.abs(want - plain).max() > 0.01, "the case must tell weights from none"
 
 
@@ -290,9 +326,9 @@ def test_groups_of_blank_frames_alone_give_numbers(function):
         video[:4, :, 2:] = 0
         video[:4] /= np.linalg.norm(video[:4], axis=2, keepdims=True)
     comparator = comparator_layers(7)
-    got = score_all(some, some, comparator, function, blank=BLANK, skip=0.5)
+    got = score_all(some, some, comparator, function, blank=BLANK, residual_weight=0.5)
     assert np.isfinite(got).all()
-    want = expected(some, some, comparator, function, BLANK, skip=0.5)
+    want = expected(some, some, comparator, function, BLANK, residual_weight=0.5)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -304,14 +340,16 @@ def test_a_blank_space_that_holds_nothing_changes_nothing(function):
         video[..., :2] = 0
         video /= np.linalg.norm(video, axis=2, keepdims=True)
     both = [
-        score_all(queries, targets, comparator_layers(8), function, blank=blank, skip=0.5)
+        score_all(
+            queries, targets, comparator_layers(8), function, blank=blank, residual_weight=0.5
+        )
         for blank in (BLANK, None)
     ]
     np.testing.assert_allclose(*both, atol=1e-6)
 
 
 def test_similarity_never_exceeds_1_by_offsets():
-    layout = Layout(9, small=1, small_offsets=(0.5,))
+    layout = standard_layout(9, downscale=(2,), downscale_offsets=(0.5,))
     video = videos([6], 15, 10)
     video[0][:, 9] = video[0][:, 4]
     got = score_all(video, [video[0][:, :9]], None, "chamfer", layout=layout)
@@ -319,14 +357,14 @@ def test_similarity_never_exceeds_1_by_offsets():
 
 
 def test_queries_without_small_views_are_compared_by_what_they_have():
-    layout = Layout(9, soft=True, small=2, small_offsets=(0.1, 0.2))
+    layout = standard_layout(9, lowpass=True, downscale=(2, 3), downscale_offsets=(0.1, 0.2))
     queries, targets = videos([8, 21], 13, 10), videos([12, 40], 14, 10)
     got = score_all(queries, targets, None, "chamfer", layout=layout)
-    want = expected(queries, targets, None, "chamfer", layout=Layout(9, soft=True))
+    want = expected(queries, targets, None, "chamfer", layout=standard_layout(9, lowpass=True))
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-def adaptation_of(layout: Layout) -> dict[str, Whitening]:
+def adaptation_of(layout: DescriptorLayout) -> dict[str, Whitening]:
     """A turn, a shift and a stretch of its own for each kind of vector."""
     made = {}
     for seed, kind in enumerate(dict(layout.of_database.spaces)):
@@ -343,18 +381,38 @@ def adaptation_of(layout: Layout) -> dict[str, Whitening]:
     ("layout", "asked"),
     [
         (PLAIN, 9),
-        (Layout(9, soft=True, small=1, views=VIEWS, pixels=True, mirrored=True), None),
-        (Layout(9, soft=True, small=1, views=VIEWS, pixels=True, mirrored=True), 11),
-        (Layout(9, pixels=True, small=2, mirrored=True), None),
+        (
+            standard_layout(
+                9,
+                lowpass=True,
+                downscale=(2,),
+                augmentations=AUGMENTATIONS,
+                thumbnail=True,
+                flip=True,
+            ),
+            None,
+        ),
+        (
+            standard_layout(
+                9,
+                lowpass=True,
+                downscale=(2,),
+                augmentations=AUGMENTATIONS,
+                thumbnail=True,
+                flip=True,
+            ),
+            11,
+        ),
+        (standard_layout(9, thumbnail=True, downscale=(2, 3), flip=True), None),
     ],
     ids=["regions", "all views", "queries without views", "pixels without soft"],
 )
 def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, function):
-    """What is blank is seen by vectors as they were; hubs are adapted as soft vectors are."""
+    """What is blank is seen by vectors as they were; anchors are adapted as lowpass is."""
     queries = videos([5, 30, 70], 21, asked or layout.query)
     targets = videos([9, 66, 4], 22, layout.shared)
     blank, adaptation = BLANK if with_blank else None, adaptation_of(layout)
-    settings = {"blank": blank, "layout": layout, "skip": 0.5}
+    settings = {"blank": blank, "layout": layout, "residual_weight": 0.5}
     comparator = comparator_layers(2)
     got = score_all(
         queries, targets, comparator, function, **settings, adaptation=adaptation,

@@ -5,17 +5,18 @@ import pytest
 
 from pipeline.errors import InputError, PipelineError
 from pipeline.output.json_writer import write_json
-from pipeline.output.score_table import new_score_table
-from pipeline.output.selection import select
+from pipeline.output.score_table import ScoreTable, new_score_table
+from pipeline.output.selection import Selection
 from pipeline.output.target import check_output_file
 
 SCORES = np.array([[0.5, -0.25, 1.0, 0.5], [0.1234567, -0.0, 1e-9, 0.75]], np.float32)
 QUERIES, DATABASE = ["q/1", "-q 2"], ["a", "b\u00e9", "c", "d"]
+TABLE = ScoreTable(QUERIES, DATABASE, SCORES)
 
 
 def test_json_holds_every_pair_in_listed_order(tmp_path):
     path = tmp_path / "r.json"
-    assert write_json(path, QUERIES, DATABASE, SCORES) == 8
+    assert write_json(path, TABLE) == 8
     read = json.loads(path.read_text())
     assert list(read) == QUERIES
     assert list(read["q/1"]) == DATABASE
@@ -30,7 +31,7 @@ def test_same_scores_same_bytes_and_long_rows(tmp_path):
     scores = rng.uniform(-1, 1, (2, 10_000)).astype(np.float32)
     ids = [str(i) for i in range(10_000)]
     for name in "ab":
-        write_json(tmp_path / name, QUERIES, ids, scores)
+        write_json(tmp_path / name, ScoreTable(QUERIES, ids, scores))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     read = json.loads((tmp_path / "a").read_text())
     np.testing.assert_allclose(list(read["q/1"].values()), scores[0], atol=5.1e-7)
@@ -49,19 +50,19 @@ def test_same_scores_same_bytes_and_long_rows(tmp_path):
     ],
 )
 def test_select(top_k, threshold, expected):
-    assert select(SCORES[0], top_k, threshold).tolist() == expected
+    assert Selection(top_k, threshold).indices(SCORES[0]).tolist() == expected
 
 
 def test_a_query_without_match_is_still_there(tmp_path):
-    write_json(tmp_path / "r.json", QUERIES, DATABASE, SCORES, threshold=0.9)
+    write_json(tmp_path / "r.json", TABLE, Selection(threshold=0.9))
     assert json.loads((tmp_path / "r.json").read_text()) == {"q/1": {"c": 1.0}, "-q 2": {}}
 
 
 def test_a_query_without_features_is_there_without_scores(tmp_path):
-    asked = ["lost", "q/1", "-q 2"]
-    write_json(tmp_path / "r.json", QUERIES, DATABASE, SCORES, listed_queries=asked)
+    listed = ["lost", "q/1", "-q 2"]
+    write_json(tmp_path / "r.json", TABLE, listed_queries=listed)
     read = json.loads((tmp_path / "r.json").read_text())
-    assert list(read) == asked
+    assert list(read) == listed
     assert read["lost"] == {} and len(read["q/1"]) == 4
 
 
@@ -72,15 +73,14 @@ def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     table[0] = 1
     table[1] = np.nan
     with pytest.raises(PipelineError, match="-q 2"):
-        write_json(path, QUERIES, DATABASE, table)
+        write_json(path, ScoreTable(QUERIES, DATABASE, table))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
-def test_a_table_too_large_for_memory_lies_on_disk(monkeypatch, tmp_path):
-    monkeypatch.setattr("pipeline.output.score_table._IN_MEMORY_BYTES", 100)
-    assert not isinstance(new_score_table(10, 10), np.memmap)
-    table = new_score_table(10, 10, tmp_path)
+def test_a_table_too_large_for_memory_lies_on_disk(tmp_path):
+    assert not isinstance(new_score_table(10, 10, None, 100), np.memmap)
+    table = new_score_table(10, 10, tmp_path, 100)
     assert list(tmp_path.iterdir()) == []
     assert isinstance(table, np.memmap)
     assert (table == -np.inf).all()
@@ -114,7 +114,7 @@ def test_behind_a_link_the_file_is_written_and_the_link_stays(tmp_path):
     folder.mkdir()
     link.symlink_to(folder / "today.json")
     check_output_file(link)
-    write_json(link, QUERIES, DATABASE, SCORES)
+    write_json(link, TABLE)
     assert link.is_symlink()
     assert list(json.loads((folder / "today.json").read_text())) == QUERIES
     assert [p.name for p in folder.iterdir()] == ["today.json"]
@@ -124,8 +124,7 @@ def test_no_room_for_the_scores_is_an_error_at_once(monkeypatch, tmp_path):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.output.score_table._IN_MEMORY_BYTES", 100)
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(PipelineError, match="No space left"):
-        new_score_table(10, 10, tmp_path)
+        new_score_table(10, 10, tmp_path, 100)
     assert list(tmp_path.iterdir()) == []

@@ -7,12 +7,12 @@ from fractions import Fraction
 
 import pytest
 
-from pipeline.video.sampling import BestEffort, Clock, Sampler, nominal_rate
+from pipeline.video.sampling import BestEffort, Clock, FrameSampler, nominal_rate
 
 
 def pick(times: list[float], end: float, fps: float = 1.0, rate: float = 25.0) -> list[tuple]:
     """(seconds, frame number) of every sample."""
-    sampler: Sampler[int] = Sampler(fps, rate)
+    sampler: FrameSampler[int] = FrameSampler(fps, rate)
     samples = []
     for number, time in enumerate(times):
         samples += sampler.push(time, number)
@@ -73,7 +73,7 @@ def test_more_samples_than_frames() -> None:
 
 
 def test_a_frame_held_over_damage_counts_for_its_own_sample_only() -> None:
-    sampler: Sampler[str] = Sampler(1.0, 25.0)
+    sampler: FrameSampler[str] = FrameSampler(1.0, 25.0)
     samples = [*sampler.push(0.0, "a"), *sampler.push(7.0, "b", hold=1.0), *sampler.finish(7.04)]
     assert samples == [(0.0, "a"), (7.0, "b")]
 

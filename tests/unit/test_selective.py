@@ -14,8 +14,9 @@ from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import VideoDecoder
 from pipeline.video.bitstream import UnclearError, Unit, inspector
+from pipeline.video.limits import DEFAULT_LIMITS, DecodeLimits
 from pipeline.video.sampling import Clock
-from pipeline.video.strategies.sample_planner import Foresight, Picture
+from pipeline.video.strategies.sample_planner import PlannedPacket, SamplePlanner
 from tests import clips
 
 PREPROCESS = Preprocess(resize=64, crop=56)
@@ -38,9 +39,18 @@ def moving(count: int) -> list[np.ndarray]:
     return images
 
 
-def outcome(path: Path, fps: float, full: bool, min_frames: int = 1) -> tuple:
+def outcome(
+    path: Path,
+    fps: float,
+    full: bool,
+    min_frames: int = 1,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> tuple:
     """Everything a decoder tells, and whether it decoded less than all."""
-    samples, decoder = [], VideoDecoder(str(path), PREPROCESS, fps, min_frames, full=full)
+    samples = []
+    decoder = VideoDecoder(
+        str(path), PREPROCESS, fps, min_frames=min_frames, full=full, limits=limits
+    )
     try:
         samples += [(seconds, image.tobytes()) for seconds, image in decoder]
         verdict = decoder.note
@@ -49,15 +59,22 @@ def outcome(path: Path, fps: float, full: bool, min_frames: int = 1) -> tuple:
     return (samples, verdict, decoder.source), decoder.selective
 
 
-def same(path: Path, fps: float = 1.0, min_frames: int = 1) -> bool:
+def same(
+    path: Path, fps: float = 1.0, min_frames: int = 1, limits: DecodeLimits = DEFAULT_LIMITS
+) -> bool:
     """Compare both ways; returns whether the second one was selective."""
-    expected, _ = outcome(path, fps, True, min_frames)
-    found, selective = outcome(path, fps, False, min_frames)
+    expected, _ = outcome(path, fps, True, min_frames, limits)
+    found, selective = outcome(path, fps, False, min_frames, limits)
     assert found == expected and (len(expected[0]) >= 1 or expected[1])
     return selective
 
 
-def packets_sent(path: Path, fps: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def packets_sent(
+    path: Path,
+    fps: float,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> list[str]:
     """The `skip_frame` with which each packet went to the decoder."""
     from pipeline.video.strategies.selective import SelectiveDecode
 
@@ -68,7 +85,7 @@ def packets_sent(path: Path, fps: float, monkeypatch: pytest.MonkeyPatch) -> lis
         return decode(self, packet)
 
     monkeypatch.setattr(SelectiveDecode, "_decode", spy)
-    assert outcome(path, fps, False)[1]
+    assert outcome(path, fps, False, limits=limits)[1]
     return sent
 
 
@@ -180,10 +197,10 @@ def test_packets_before_an_entry_are_dropped(
 
 def test_low_memory_for_far_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packets are given up to the decoder if too many wait."""
-    monkeypatch.setattr("pipeline.video.strategies.selective.MAX_WAITING", 3000)
+    limits = DecodeLimits(max_undecoded_bytes=3000)
     path = clips.write(tmp_path / "a.mp4", moving(120), options=X264 | {"g": "250"})
-    assert len(packets_sent(path, 0.3, monkeypatch)) > 80
-    assert same(path, 0.3)
+    assert len(packets_sent(path, 0.3, monkeypatch, limits)) > 80
+    assert same(path, 0.3, limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -248,13 +265,13 @@ def foresee(
         seconds=lambda ticks: ticks / 1000,
         allowance=SimpleNamespace(copies=lambda: 10_000),
     )
-    foresight = Foresight(reader, Clock(0.04, 100.0), 25.0, 1.0, depth)  # type: ignore[arg-type]
+    foresight = SamplePlanner(reader, Clock(0.04, 100.0), 25.0, 1.0, depth)  # type: ignore[arg-type]
     needed = []
     for number, time in enumerate(times):
         reader.count += 1
         packet = SimpleNamespace(pts=time, duration=40, is_discard=number < cut)
         shown_early = early[number] if early else None
-        picture = Picture(packet, Unit(number == 0, frozenset(), shown_early))
+        picture = PlannedPacket(packet, Unit(number == 0, frozenset(), shown_early))
         needed += foresight.add(picture)
     return [picture.pts for picture in needed + foresight.finish()]
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline.video.pip.detector import InsetFinder, shown
+from pipeline.records import InsetRule
+from pipeline.video.pip.detector import InsetDetector, cut_out_inset
 from pipeline.video.pip.outline import Outline
-from pipeline.video.pip.quadrilaterals import quadrilaterals, straightened
+from pipeline.video.pip.quadrilaterals import quadrilaterals, straighten
 from pipeline.video.pip.rectangles import rectangles
-from pipeline.video.pip.static_edges import lasting_edges
-from pipeline.video.pip.tracking import lasting
+from pipeline.video.pip.static_edges import static_edges
+from pipeline.video.pip.tracking import static_outlines
 from tests.insets import CORNERS, SIZE, texture, tilted, within
 
 LEANING = (10.0, 20.0), (190.0, 8.0), (214.0, 200.0), (35.0, 214.0)
@@ -21,10 +22,10 @@ SMALL = (60.0, 50.0), (165.0, 58.0), (160.0, 160.0), (52.0, 150.0)
 def test_a_filmed_screen_is_found_to_the_pixel_and_straightened(corners, frames):
     guest = texture(2, frames)
     pictures = tilted(guest, corners)
-    found = lasting(pictures, 1)[0]
+    found = static_outlines(pictures, 1)[0]
     assert found.edges == 4 and found.strength > 0.6 and not found.upright
     np.testing.assert_allclose(found.corners, corners, atol=2)
-    images = shown(pictures, found)
+    images = cut_out_inset(pictures, found)
     assert images.dtype == np.uint8 and images.shape == pictures.shape
     # The texture is fine: two pixels off are 15 levels, another picture 60.
     assert np.abs(images - guest.astype(int)).mean() < 20
@@ -34,11 +35,11 @@ def test_a_filmed_screen_is_found_to_the_pixel_and_straightened(corners, frames)
 def test_straightened_by_its_true_corners_it_is_the_picture():
     guest = texture(2, 2)
     where = Outline(CORNERS, 1.0, 4, 1.0)
-    shrunk = where.shrunk(SIZE, 0.0)
-    np.testing.assert_allclose(shrunk, CORNERS, atol=1e-9)
-    images = straightened(tilted(guest), where)
+    inner_corners = where.inner_corners(SIZE, 0.0)
+    np.testing.assert_allclose(inner_corners, CORNERS, atol=1e-9)
+    images = straighten(tilted(guest), where)
     # Without its edges the picture is 3 pixels smaller: to be compared with its inner part.
-    inner = straightened(guest, Outline(tuple(_inner()), 1.0, 4, 1.0))
+    inner = straighten(guest, Outline(tuple(_inner()), 1.0, 4, 1.0))
     assert np.abs(images.astype(int) - inner).mean() < 3
 
 
@@ -53,7 +54,7 @@ def test_nothing_where_there_is_nothing(frames):
     noise = np.random.default_rng(0).integers(0, 256, (frames, SIZE, SIZE, 3), np.uint8)
     plain = np.full((frames, SIZE, SIZE, 3), 90, np.uint8)
     for pictures in (texture(1, frames), noise, plain):
-        assert list(quadrilaterals(*lasting_edges(pictures))) == []
+        assert list(quadrilaterals(*static_edges(pictures))) == []
 
 
 def test_a_camera_that_shakes_leaves_no_edge():
@@ -63,28 +64,30 @@ def test_a_camera_that_shakes_leaves_no_edge():
     for picture in texture(2):
         moved = np.array(CORNERS) + rng.choice([-8, 8], 2)
         shaken.append(tilted(picture[None], tuple(map(tuple, moved)))[0])
-    assert lasting(np.stack(shaken), 2) == []
+    assert static_outlines(np.stack(shaken), 2) == []
 
 
 def test_three_edges_and_the_border():
     corners = (20.0, 0.0), (208.0, 0.0), (196.0, 205.0), (9.0, 190.0)
-    found = lasting(tilted(texture(2), corners), 1)[0]
+    found = static_outlines(tilted(texture(2), corners), 1)[0]
     assert found.edges == 3
     np.testing.assert_allclose(found.corners, corners, atol=2)
-    shrunk = found.shrunk(SIZE, 1.5)
-    np.testing.assert_allclose(shrunk[:2, 1], 0, atol=1e-9)  # nothing is cut off at the border
+    inner_corners = found.inner_corners(SIZE, 1.5)
+    np.testing.assert_allclose(
+        inner_corners[:2, 1], 0, atol=1e-9
+    )  # nothing is cut off at the border
 
 
 def test_upright_rectangles_are_left_to_the_rectangles():
     pictures = within(texture(1), texture(2, 9, 112, 120), 40, 50)
-    found = lasting(pictures, 1)[0]
-    assert found.upright and lasting(pictures, 1, version=1) == [found]
-    first = next(rectangles(*lasting_edges(pictures)))
+    found = static_outlines(pictures, 1)[0]
+    assert found.upright and static_outlines(pictures, 1, version=1) == [found]
+    first = next(rectangles(*static_edges(pictures)))
     assert first == found
 
 
 def test_ranked_by_strength_and_all_within_the_picture():
-    found = list(quadrilaterals(*lasting_edges(tilted(texture(2)))))
+    found = list(quadrilaterals(*static_edges(tilted(texture(2)))))
     assert found and [o.rank for o in found] == sorted((o.rank for o in found), reverse=True)
     for outline in found:
         assert outline.edges >= 3 and 0.5 <= outline.strength <= 1
@@ -97,37 +100,37 @@ def test_what_two_outlines_share():
     diamond = Outline(((50, -50), (150, 50), (50, 150), (-50, 50)), 1.0, 4, 1.0)
     apart = Outline(((200, 0), (210, 0), (210, 10), (200, 10)), 1.0, 4, 1.0)
     assert square.area == 10_000 and diamond.area == 20_000
-    assert square.shared(half) == half.shared(square) == 0.5 and square.overlaps(half)
-    assert square.shared(diamond) == diamond.shared(square) == 1.0
+    assert square.overlap_ratio(half) == half.overlap_ratio(square) == 0.5 and square.overlaps(half)
+    assert square.overlap_ratio(diamond) == diamond.overlap_ratio(square) == 1.0
     corner = Outline(((0, 0), (50, 0), (50, 50), (0, 50)), 1.0, 4, 1.0)
-    assert corner.shared(half) == 0 and square.shared(corner) == 1.0
+    assert corner.overlap_ratio(half) == 0 and square.overlap_ratio(corner) == 1.0
     cut = Outline(((50, 0), (100, 50), (50, 100), (0, 50)), 1.0, 4, 1.0)
-    assert corner.shared(cut) == 0.5  # a triangle
-    assert square.shared(apart) == 0 and not square.overlaps(apart)
+    assert corner.overlap_ratio(cut) == 0.5  # a triangle
+    assert square.overlap_ratio(apart) == 0 and not square.overlaps(apart)
 
 
 @pytest.mark.parametrize("size", [50, 63, 226])
 def test_pictures_of_any_size(size):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (3, size, size, 3), np.uint8)
-    found = lasting(pictures, 2)
+    found = static_outlines(pictures, 2)
     frame = np.zeros((3, size, size, 3), np.uint8)
     frame[:, size // 8 : -size // 8, size // 8 : -size // 8] = 200
-    found += lasting(frame, 2)
+    found += static_outlines(frame, 2)
     assert found
     for outline in found:
-        assert shown(frame, outline).shape == frame.shape
+        assert cut_out_inset(frame, outline).shape == frame.shape
 
 
 @pytest.mark.parametrize("size", [98, 226, 299])
 def test_a_filmed_screen_in_pictures_of_any_size(size):
     side = np.linspace(0, SIZE - 1, size).round().astype(int)
     pictures = tilted(texture(2))[:, side][:, :, side]
-    finder, insets = InsetFinder("edges/2 2"), []
+    finder, insets = InsetDetector(InsetRule("edges/2", 2)), []
     for second, picture in enumerate(pictures):
         insets += finder.add(float(second), picture)
     (inset,) = insets + finder.flush()
     assert inset.images.shape == pictures.shape
-    found = lasting(pictures, 1)[0]
+    found = static_outlines(pictures, 1)[0]
     assert not found.upright
     np.testing.assert_allclose(found.corners, np.array(CORNERS) * size / SIZE, atol=3)

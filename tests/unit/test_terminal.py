@@ -58,10 +58,10 @@ def test_remaining_time_is_plausible_or_unknown(monkeypatch, capsys, left, shown
 
 
 def test_no_temporary_folder_is_one_line_with_the_remedy(monkeypatch, tmp_path):
-    from pipeline.decode.process import Child
+    from pipeline.decode.process import DecodeProcess
 
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "no")])
-    for make in (scratch_file, Child, lambda: scratch_folder().__enter__()):
+    for make in (scratch_file, DecodeProcess, lambda: scratch_folder().__enter__()):
         with pytest.raises(PipelineError, match="TMPDIR to a folder that can be written to"):
             make()

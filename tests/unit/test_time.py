@@ -12,10 +12,11 @@ import pytest
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess
 from pipeline.video import VideoDecoder
-from pipeline.video.allowance import FREE_COPIES, FREE_OF_SHARED, Allowance
+from pipeline.video.allowance import Allowance
 from pipeline.video.demuxer import PacketReader
 from pipeline.video.evidence import Evidence, Gap
-from pipeline.video.sampling import Clock, Sampler
+from pipeline.video.limits import DEFAULT_LIMITS, DecodeLimits
+from pipeline.video.sampling import Clock, FrameSampler
 from pipeline.video.tail import content_end
 from tests import clips
 
@@ -37,9 +38,14 @@ KINDS = {
 }
 
 
-def decode(path: Path, full: bool = False, sampling: str = "frames") -> tuple[list, list, str]:
+def decode(
+    path: Path,
+    full: bool = False,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+    sampling: str = "frames",
+) -> tuple[list, list, str]:
     """Seconds, numbers and note."""
-    decoder = VideoDecoder(str(path), PREPROCESS, full=full, sampling=sampling)
+    decoder = VideoDecoder(str(path), PREPROCESS, full=full, sampling=sampling, limits=limits)
     seconds, numbers, last, number = [], [], None, 0
     for time, image in decoder:
         if image is not last:  # held pictures come again as they are
@@ -250,7 +256,7 @@ def test_samples_that_share_their_bytes(tmp_path: Path) -> None:
     path.write_bytes(data)
     decoder = VideoDecoder(str(path), PREPROCESS)
     seconds = [s for s, _ in decoder]
-    assert FREE_COPIES < len(seconds) < FREE_COPIES + 200
+    assert 0 < len(seconds) - DEFAULT_LIMITS.free_copies < 200
     assert seconds[-1] == pytest.approx(49 * 3600)  # later pictures keep their times
     assert "copies of held pictures left out" in decoder.note
 
@@ -279,7 +285,7 @@ def test_a_table_that_names_one_picture_again_and_again(tmp_path: Path) -> None:
     path.write_bytes(data)
     decoder = VideoDecoder(str(path), PREPROCESS)
     seconds = [s for s, _ in decoder]
-    assert FREE_OF_SHARED < len(seconds) < 2 * FREE_OF_SHARED
+    assert 1 < len(seconds) / DEFAULT_LIMITS.free_if_reread < 2
     assert "copies of held pictures left out" in decoder.note
 
 
@@ -307,45 +313,41 @@ def test_places_without_end_are_not_remembered() -> None:
 
 
 def test_a_picture_of_ages_takes_no_time() -> None:
-    sampler: Sampler[str] = Sampler(1.0, 25.0, lambda: 20)
+    sampler: FrameSampler[str] = FrameSampler(1.0, 25.0, lambda: 20)
     list(sampler.push(0.0, "a"))
     assert len(list(sampler.push(1e12, "b"))) == 21
     assert sampler.omitted == 1e12 - 21
     assert list(sampler.finish(1e12 + 0.04)) == [(1e12, "b")]
 
 
-def test_more_pictures_than_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_pictures_than_bytes(tmp_path: Path) -> None:
     path = numbered(tmp_path / "a.mkv", 30, rate=1, options=X264)
-    monkeypatch.setattr("pipeline.video.allowance.FREE_PICTURES", 10)
-    monkeypatch.setattr("pipeline.video.allowance.PICTURE_BYTES", 1 << 30)
+    limits = DecodeLimits(free_pictures=10, picture_bytes=1 << 30)
     for full in (False, True):
-        _, found, note = decode(path, full)
+        _, found, note = decode(path, full, limits)
         assert found == list(range(10)) and "10 pictures, too many for its bytes" in note
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "why"),
+    ("limits", "why"),
     [
-        ("MAX_IDLE_PACKETS", 40, "no new sample in 40 packets"),
-        ("MAX_IDLE_SECONDS", -1.0, "no new sample in -1 s of processor time"),
+        (DecodeLimits(max_idle_packets=40), "no new sample in 40 packets"),
+        (DecodeLimits(max_idle_seconds=-1.0), "no new sample in -1 s of processor time"),
     ],
 )
-def test_reading_ends_where_no_sample_comes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, why: str
-) -> None:
+def test_reading_ends_where_no_sample_comes(tmp_path: Path, limits: DecodeLimits, why: str) -> None:
     path = numbered(tmp_path / "a.mkv", 100, options=X264)
-    monkeypatch.setattr(f"pipeline.video.demuxer.{limit}", value)
-    decoder = VideoDecoder(str(path), PREPROCESS, fps=0.1)
+    decoder = VideoDecoder(str(path), PREPROCESS, fps=0.1, limits=limits)
     assert [clips.read_number(image, 64) for _, image in decoder] == [0]
     assert decoder.note.startswith("given up after ") and why in decoder.note
 
 
 def test_empty_packets_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = PacketReader(str(numbered(tmp_path / "a.avi", 5, **KINDS["avi"])))
+    path = str(numbered(tmp_path / "a.avi", 5, **KINDS["avi"]))
+    reader = PacketReader(path, limits=DecodeLimits(max_idle_packets=1000))
     empty = SimpleNamespace(size=0, pos=None, pts=None, dts=None, is_discard=False, stream_index=0)
     endless = SimpleNamespace(demux=lambda: itertools.repeat(empty), close=lambda: None)
     monkeypatch.setattr(reader, "_container", endless)
-    monkeypatch.setattr("pipeline.video.demuxer.MAX_IDLE_PACKETS", 1000)
     assert list(reader.packets()) == []
     assert reader.stopped == "more than 1000 packets without content in a row"
 

@@ -67,7 +67,7 @@ def test_what_is_there_is_not_made_again(whole, refs, tmp_path):
     first = cache(tmp_path)
     first.fill(refs[1:3], workers=1)
     times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-    (tmp_path / "0123.npz.partial").write_bytes(b"left by a kill")
+    (tmp_path / ".0123.tmp").write_bytes(b"left by a kill")
     assert len(first.fill(refs, workers=1)) == 1
     assert {n: (tmp_path / n).stat().st_mtime_ns for n in times} == times
     assert len(content(tmp_path, refs)) == 4

@@ -9,6 +9,7 @@ import pytest
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError, ModelError
 from pipeline.nets.backend import deterministic
+from pipeline.nets.model.descriptors import standard_layout
 from pipeline.nets.model.whitening import Whitening
 from pipeline.training.pair_sampler import Sampler, Views
 from pipeline.training.train import train_model
@@ -146,7 +147,12 @@ def test_what_a_model_with_pixels_cannot_be_is_said_before_the_work(
     def pca(values):
         return Whitening(np.zeros(values, "f4"), np.eye(values, 16, 0, "f4"), np.ones(16, "f4"))
 
-    weights = replace(model(attention=False), whitening=pca(size), pixels=pca(1024))
+    weights = replace(
+        model(attention=False),
+        whitening=pca(size),
+        thumbnail=pca(1024),
+        layout=standard_layout(9, thumbnail=True),
+    )
     with pytest.raises(error, match=message):
         train_model([], [], weights, TrainConfig(dims=dims), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from pipeline.config import TrainConfig
 from pipeline.metrics import mean_average_precision
 from pipeline.nets.backend import BACKEND, ops
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.descriptors import Layout, View
+from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
 from pipeline.training.head_model import HeadModel
 from pipeline.training.initializers import comparator_start
 from pipeline.training.losses import info_nce, triplets
@@ -24,7 +24,7 @@ LENGTHS = [4, 7, 12, 10], [5, 12, 4]
 
 def head(symmetric=False, **changes):
     config = TrainConfig(**changes)
-    return HeadModel(DIMS, Layout(9), symmetric, config, np.random.default_rng(0))
+    return HeadModel(DIMS, standard_layout(9), symmetric, config, np.random.default_rng(0))
 
 
 def inputs():
@@ -52,13 +52,13 @@ def views():
 @pytest.mark.parametrize(("attention", "skip"), [(False, 0.0), (True, 0.3), (False, 0.3)])
 def test_scores_are_those_of_stage_two(symmetric, attention, skip):
     trained = head(symmetric, attention=attention, skip=skip)
-    assert trained.skip == skip * (not attention)
+    assert trained.residual_weight == skip * (not attention)
     for variables, values in zip(trained.layers_of_comparator, comparator_layers(), strict=True):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
     context, layers = trained.head()
     weights = replace(model(symmetric=symmetric), attention=context, comparator=layers)
-    weights = replace(weights, skip=trained.skip)
+    weights = replace(weights, residual_weight=trained.residual_weight)
     expected = Validation(views(), np.eye(4, dtype=bool), symmetric).scores(weights)
     found = ops.convert_to_numpy(trained(inputs())["scores"])
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -75,7 +75,7 @@ def test_validation_weighs_frames_as_stage_two_does(symmetric):
         vectors[..., :2] *= rng.choice([1, 5, 50], size=(len(vectors), 1, 1))
         vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     blank = Blank(np.eye(2, DIMS, dtype=np.float32), 0.2, 0.7)
-    weights = replace(model(attention=False, symmetric=symmetric), blank=blank, skip=0.5)
+    weights = replace(model(attention=False, symmetric=symmetric), blank=blank, residual_weight=0.5)
     found = Validation(some, np.eye(4, dtype=bool), symmetric).scores(weights)
     function = "symmetric_chamfer" if symmetric else "chamfer"
     expected = [
@@ -178,26 +178,45 @@ def test_average_precision_by_hand():
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout(9, soft=True, small=2),
-        Layout(9, small=1),
-        Layout(9, small=1, pixels=True, pixels_offset=0.03, mirrored=True),
-        Layout(9, soft=True, small=1, views=(View("framed", 0.75, -0.02),), pixels=True),
-        Layout(9, soft=True, small=1, views=(View("framed", 0.75, -0.02),)),
-        Layout(9, soft=True, views=(View("zoomed", 0.6, 0.01, hubness=0.7, parts=2),)),
-        Layout(9, soft=True, small=2, partial=5, partial_offset=-0.01, small_offsets=(0.0, 0.1)),
+        standard_layout(9, lowpass=True, downscale=(2, 3)),
+        standard_layout(9, downscale=(2,)),
+        standard_layout(9, downscale=(2,), thumbnail=True, thumbnail_offset=0.03, flip=True),
+        standard_layout(
+            9,
+            lowpass=True,
+            downscale=(2,),
+            augmentations=((QueryAugmentation("pad_black", 0.75), -0.02, 0.0),),
+            thumbnail=True,
+        ),
+        standard_layout(
+            9,
+            lowpass=True,
+            downscale=(2,),
+            augmentations=((QueryAugmentation("pad_black", 0.75), -0.02, 0.0),),
+        ),
+        standard_layout(
+            9, lowpass=True, augmentations=((QueryAugmentation("crops", 0.6, parts=2), 0.01, 0.7),)
+        ),
+        standard_layout(
+            9,
+            lowpass=True,
+            downscale=(2, 3),
+            top_k=5,
+            top_k_offset=-0.01,
+            downscale_offsets=(0.0, 0.1),
+        ),
     ],
-    ids=str,
 )
 def test_views_are_compared_as_in_stage_two(layout):
-    hubs = region_vectors(120, 8)[:, 3]
-    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0), hubs)
+    anchors = region_vectors(120, 8)[:, 3]
+    made = HeadModel(DIMS, layout, False, TrainConfig(), np.random.default_rng(0), anchors=anchors)
     assert made.context is None, "attention was learned for regions alone"
     sides = []
     for seed in (3, 4):
         parts = [region_vectors(12, [seed, k]) for k in range(2)]
         sides.append(np.concatenate(parts, axis=1)[:, : layout.query])
     found = made._frame_matrix(*(s.reshape(2, 6, *s.shape[1:]) for s in sides))
-    want = reference.best_of_views(*sides, False, None, layout, hubs)
+    want = reference.frame_similarity(*sides, False, None, layout, anchors)
     np.testing.assert_allclose(ops.convert_to_numpy(found), want, atol=1e-5)
 
 
@@ -209,7 +228,9 @@ def test_a_comparator_is_scaled_to_strangers_at_0_and_equals_at_1(symmetric, ski
     same = np.eye(12, dtype=bool)
     *hidden, (kernel, bias) = comparator_start("average", 1.0, np.random.default_rng(0))
     layers = (*hidden, (kernel, bias - 0.2))
-    weights = replace(model(attention=False, symmetric=symmetric), comparator=layers, skip=skip)
+    weights = replace(
+        model(attention=False, symmetric=symmetric), comparator=layers, residual_weight=skip
+    )
     found = scaled(weights, clips, same, symmetric)
     again = [Views(v.video, v.clean, [v.clean], [np.arange(12)], [""]) for v in clips]
     table = Validation(again, same, symmetric).scores(found)

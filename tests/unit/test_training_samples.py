@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pipeline.nets.model.descriptors import Layout
+from pipeline.nets.model.descriptors import standard_layout
 from pipeline.nets.model.whitening import Whitening
 from pipeline.training.feature_cache import CachedClip
 from pipeline.training.pair_sampler import Sampler, Views, _overlapping, alike, whitened
 from pipeline.training.whitening_fit import (
-    PIXELS_SHRINKAGE,
+    THUMBNAIL_SHRINKAGE,
     fit,
     fit_paired,
     frames_of,
@@ -112,66 +112,75 @@ def test_paired_whitening_makes_small_what_copies_disturb():
     assert weight[0] < 0.3 * weight[1:].min()
 
 
+def whitened_by(regions, layout=None, **others):
+    """A model of whitenings alone."""
+    return SimpleNamespace(
+        whitening=regions, whitenings={"regions": regions, **others}, layout=layout
+    )
+
+
 def test_whitened_views_are_of_length_one():
     identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
-    (one,) = whitened([cached(0, 1.0)], SimpleNamespace(whitening=identity, soft=None, pixels=None))
+    (one,) = whitened([cached(0, 1.0)], whitened_by(identity))
     lengths = np.linalg.norm(one.clean.astype(np.float32), axis=2)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)
     assert one.copies[0].dtype == np.float16
 
 
-def test_the_soft_vector_has_a_whitening_of_its_own():
+def test_the_lowpass_descriptor_has_a_whitening_of_its_own():
     identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
     turned = Whitening(np.ones(8, "f4"), np.eye(8, dtype="f4")[::-1].copy(), np.ones(8, "f4"))
     clip = cached(0, 1.0)
-    looks = Layout(8, soft=True)
-    model = SimpleNamespace(whitening=identity, soft=turned, pixels=None, layout=looks)
+    layout = standard_layout(8, lowpass=True)
+    model = whitened_by(identity, layout, lowpass=turned)
     (one,) = whitened([clip], model)
-    (plain,) = whitened([clip], SimpleNamespace(whitening=identity, soft=None, pixels=None))
+    (plain,) = whitened([clip], whitened_by(identity))
     np.testing.assert_array_equal(one.clean[:, :8], plain.clean[:, :8])
     want = (clip.clean[:, 8].astype(np.float32) - 1)[:, ::-1]
     want /= np.linalg.norm(want, axis=1, keepdims=True)
     np.testing.assert_allclose(one.clean[:, 8].astype(np.float32), want, atol=2e-3)
 
 
-def test_regions_and_soft_vectors_are_fitted_apart():
+def test_regions_and_lowpass_descriptors_are_fitted_apart():
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((300, 5, 8)).astype(np.float16)
     frames[:, 4] += 3
-    regions, soft, pixels = whitenings(frames, Layout(4, soft=True), 6, 0.0)
-    assert pixels is None
-    assert soft is not None and regions.dims == soft.dims == 6
+    regions, lowpass, thumbnail = whitenings(frames, standard_layout(4, lowpass=True), 6, 0.0)
+    assert thumbnail is None
+    assert lowpass is not None and regions.dims == lowpass.dims == 6
     np.testing.assert_allclose(regions.mean, 0, atol=0.15)
-    np.testing.assert_allclose(soft.mean, 3, atol=0.3)
-    assert whitenings(frames, Layout(5), 6, 0.0)[1] is None
+    np.testing.assert_allclose(lowpass.mean, 3, atol=0.3)
+    assert whitenings(frames, standard_layout(5), 6, 0.0)[1] is None
 
 
-def test_pixels_have_a_whitening_of_their_own():
-    """Soft and pixels behind the regions; of 1,500 values those beyond the squares are nothing."""
+def test_thumbnails_have_a_whitening_of_their_own():
+    """Lowpass and thumbnail behind the regions; values beyond the squares are nothing."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 4, 1500)).astype(np.float32)
     axes = np.eye(1500, 6, dtype="f4")
     of_regions = Whitening(np.zeros(1500, "f4"), axes, np.ones(6, "f4"))
-    of_pixels = Whitening(np.ones(1024, "f4"), np.eye(1024, 6, -9, "f4"), np.full(6, 4, "f4"))
-    looks = Layout(2, soft=True, pixels=True, mirrored=True)
-    model = SimpleNamespace(whitening=of_regions, soft=of_regions, pixels=of_pixels, layout=looks)
+    of_thumbnail = Whitening(np.ones(1024, "f4"), np.eye(1024, 6, -9, "f4"), np.full(6, 4, "f4"))
+    layout = standard_layout(2, lowpass=True, thumbnail=True, flip=True)
+    model = whitened_by(of_regions, layout, lowpass=of_regions, thumbnail=of_thumbnail)
     found = whitened_views(x, model)  # of a database: without the mirrored one
-    plain = whitened_views(x, SimpleNamespace(whitening=of_regions, soft=None, pixels=None))
+    plain = whitened_views(x, whitened_by(of_regions))
     np.testing.assert_array_equal(found[:, :3], plain[:, :3])
     want = (x[:, 3, 9:15] - 1) / 2
     want /= np.linalg.norm(want, axis=1, keepdims=True)
     np.testing.assert_allclose(found[:, 3], want, atol=1e-5)
 
 
-def test_pixels_are_fitted_apart():
+def test_thumbnails_are_fitted_apart():
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((60, 4, 1100)).astype(np.float32)
     frames[:, 3] += 3
-    regions, _, pixels = whitenings(frames, Layout(2, soft=True, pixels=True), 6, 0.5)
-    assert pixels is not None and pixels.eigenvectors.shape == (1024, 6)
+    regions, _, thumbnail = whitenings(
+        frames, standard_layout(2, lowpass=True, thumbnail=True), 6, 0.5
+    )
+    assert thumbnail is not None and thumbnail.eigenvectors.shape == (1024, 6)
     np.testing.assert_array_equal(
-        pixels.mean, frames[:, 3, :1024].mean(axis=0, dtype=np.float64).astype("f4")
+        thumbnail.mean, frames[:, 3, :1024].mean(axis=0, dtype=np.float64).astype("f4")
     )
     np.testing.assert_allclose(regions.mean, 0, atol=0.5)
-    want = fit(frames[:, 3, :1024], 6, PIXELS_SHRINKAGE)
-    np.testing.assert_array_equal(pixels.eigenvalues, want.eigenvalues)
+    want = fit(frames[:, 3, :1024], 6, THUMBNAIL_SHRINKAGE)
+    np.testing.assert_array_equal(thumbnail.eigenvalues, want.eigenvalues)

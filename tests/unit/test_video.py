@@ -46,7 +46,7 @@ def numbers(path: Path, fps: float = 1.0) -> list[int]:
 
 def decode(path: Path, fps: float = 1.0, min_frames: int = 4) -> tuple[list[float], list[int], str]:
     """Seconds, numbers and note."""
-    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames)
+    decoder = VideoDecoder(str(path), PREPROCESS, fps, min_frames=min_frames)
     samples = [(seconds, clips.read_number(image)) for seconds, image in decoder]
     return [s for s, _ in samples], [n for _, n in samples], decoder.note
 
@@ -136,8 +136,8 @@ def test_rotation_is_applied(tmp_path: Path, turn: int) -> None:
     turned = clips.write(tmp_path / "b.mp4", [clips.quadrants()] * 5, turn=turn)
     (_, expected), *_ = sample_frames(str(plain), PREPROCESS)
     (_, image), *_ = sample_frames(str(turned), PREPROCESS)
-    difference = np.abs(image.astype(int) - np.rot90(expected, turn // 90))
-    assert difference.mean() < 2  # the crop of an odd rest is not symmetric
+    describe_difference = np.abs(image.astype(int) - np.rot90(expected, turn // 90))
+    assert describe_difference.mean() < 2  # the crop of an odd rest is not symmetric
     corner = {90: (20, 230, 20), 180: (128, 128, 128), -90: (20, 20, 230)}[turn]
     assert np.abs(image[20, 20].astype(int) - corner).max() < 40
 

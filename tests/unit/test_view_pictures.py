@@ -1,11 +1,16 @@
-"""Pictures of views, on ramps: what becomes of those can be said in a formula."""
+"""Pictures of query augmentations, on ramps: what becomes of a ramp is a formula."""
 
 import numpy as np
 import pytest
 
 from pipeline.nets.backend import ops
-from pipeline.nets.extractor.query_augmentation import low_pass, pictures
-from pipeline.nets.model.descriptors import View
+from pipeline.nets.extractor.query_augmentation import (
+    Colours,
+    full_pictures,
+    low_pass,
+    lowpass_pictures,
+)
+from pipeline.nets.model.descriptors import QueryAugmentation
 
 SIDE = 64
 BLACK, WHITE = np.array([-1.0, -2.0, 0.0]), np.array([1.0, 2.0, 4.0])
@@ -24,16 +29,20 @@ def picture():
     return ramp(y, x)[None].astype(np.float32)
 
 
-def shown(picture, view):
-    found = [ops.convert_to_numpy(p) for p in pictures(picture, [view], BLACK, WHITE)]
-    assert len(found) == view.vectors
+COLOURS = Colours(BLACK, WHITE, np.zeros(3))
+
+
+def shown(picture, *augmentation, **parts):
+    augmentation = QueryAugmentation(*augmentation, **parts)
+    found = [ops.convert_to_numpy(p) for p in lowpass_pictures(picture, augmentation, COLOURS)]
+    assert len(found) == augmentation.pictures
     assert all(p.shape == (1, SIDE // 2, SIDE // 2, 3) for p in found)
     return [p[0] for p in found]
 
 
 @pytest.mark.parametrize(("share", "parts"), [(0.5, 1), (0.5, 3), (0.75, 2), (0.6, 1)])
-def test_zoomed_views_are_parts_from_edge_to_edge(picture, share, parts):
-    found = shown(picture, View("zoomed", share, parts=parts))
+def test_crops_go_from_edge_to_edge(picture, share, parts):
+    found = shown(picture, "crops", share, parts=parts)
     size = round(SIDE * share)
     place = (np.arange(SIDE // 2) + 0.5) * size / (SIDE // 2) - 0.5  # by area
     left = [round((SIDE - size) * i / (parts - 1)) for i in range(parts)] if parts > 1 else None
@@ -46,8 +55,8 @@ def test_zoomed_views_are_parts_from_edge_to_edge(picture, share, parts):
         np.testing.assert_allclose(part[INNER, INNER], want[INNER, INNER], atol=5e-4)
 
 
-def test_turned_views_go_both_ways(picture):
-    one, other = shown(picture, View("turned", 12))
+def test_rotations_go_both_ways(picture):
+    one, other = shown(picture, "rotate", 12)
     y, x = 2 * (np.mgrid[: SIDE // 2, : SIDE // 2] - (SIDE // 2 - 1) / 2)
     inside = (slice(10, -10), slice(10, -10))
     for found, degrees in ((one, -12), (other, 12)):
@@ -62,27 +71,50 @@ def test_quarter_and_half_turns_are_those_of_whole_pixels(picture):
     wide = picture.copy()
     wide[0, :8, :20] = WHITE  # a corner that tells one turn from another
     means = wide[0].reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
-    left, right = shown(wide, View("turned", 90))
-    (half,) = shown(wide, View("turned", 180))
+    left, right = shown(wide, "rotate", 90)
+    (half,) = shown(wide, "rotate", 180)
     for found, turns in ((left, 1), (half, 2), (right, 3)):
         want = ops.convert_to_numpy(low_pass(np.ascontiguousarray(np.rot90(means, turns))[None]))
         np.testing.assert_allclose(found, want[0], atol=1e-5)
 
 
-def test_outlined_views_show_the_gradient_up_to_white(picture):
-    (found,) = shown(picture, View("outlined", 5))
+def test_edges_show_the_gradient_up_to_white(picture):
+    (found,) = shown(picture, "edges", 5)
     steepness = np.hypot(*(2 * SLOPES.T))  # from pixel to pixel at half the size
     np.testing.assert_allclose(
         found[INNER, INNER], np.broadcast_to(BLACK + 5 * steepness, (20, 20, 3)), atol=1e-5
     )
-    (bright,) = shown(picture, View("outlined", 1e4))
+    (bright,) = shown(picture, "edges", 1e4)
     np.testing.assert_allclose(bright[INNER, INNER], np.broadcast_to(WHITE, (20, 20, 3)), atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "colour"), [("framed", BLACK), ("matted", np.zeros(3))])
-def test_framed_and_matted_views_have_one_colour_around(picture, kind, colour):
-    (found,) = shown(picture, View(kind, 0.5))
+@pytest.mark.parametrize(("kind", "colour"), [("pad_black", BLACK), ("pad_mean", np.zeros(3))])
+def test_padded_pictures_have_one_colour_around(picture, kind, colour):
+    (found,) = shown(picture, kind, 0.5)
     np.testing.assert_allclose(found[:4], np.broadcast_to(colour, (4, 32, 3)), atol=1e-5)
     place = 4 * (np.arange(SIDE // 2) - (SIDE // 2 - 1) / 2)
     want = ramp(*np.meshgrid(place, place, indexing="ij"))
     np.testing.assert_allclose(found[13:-13, 13:-13], want[13:-13, 13:-13], atol=1e-5)
+
+
+def test_a_flipped_picture_is_mirrored_left_to_right(picture):
+    (small,) = shown(picture, "flip")
+    (plain,) = shown(picture[:, :, ::-1], "flip")
+    np.testing.assert_allclose(small, plain[:, ::-1], atol=1e-5)
+    (full,) = full_pictures(picture, QueryAugmentation("flip"), COLOURS)
+    np.testing.assert_array_equal(ops.convert_to_numpy(full), picture[:, :, ::-1])
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [("pad_black", 0.5), ("pad_mean", 0.5), ("rotate", 90), ("rotate", 180), ("edges", 5),
+     ("flip",), ("downscale", 2)],
+)  # fmt: skip
+def test_full_pictures_are_as_large_as_the_picture(picture, augmentation):
+    augmentation = QueryAugmentation(*augmentation)
+    found = full_pictures(picture, augmentation, COLOURS)
+    assert len(found) == augmentation.pictures
+    for each in found:
+        each = ops.convert_to_numpy(each)
+        assert each.shape == picture.shape
+        assert np.abs(each - picture).max() > 0.1

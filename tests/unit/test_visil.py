@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,22 @@ from pipeline.nets.backbones import resnet50_spec
 from pipeline.nets.backend import COMPILES_BY_SHAPE
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats import native
+from pipeline.nets.formats.description import as_bytes
+from pipeline.nets.formats.loader import load_model
 from pipeline.nets.layers.whitening import l2_normalize
 from pipeline.nets.model.blank import Blank
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.descriptors import (
+    DescriptorLayout,
+    QueryAugmentation,
+    SimilarityTerm,
+    make_group,
+    standard_layout,
+)
+from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
+from pipeline.nets.similarity.pair_scorer import PairScorer
+from pipeline.nets.visil import Limits
 from pipeline.records import FeatureSpec, Preprocess
 from tests import reference
 from tests.features import comparator_layers, region_vectors
@@ -34,12 +47,12 @@ def random_array(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
 
 
 @pytest.fixture(scope="module")
-def weights() -> ModelWeights:
+def weights() -> Model:
     rng = np.random.default_rng(0)
     shapes = resnet50_spec.array_shapes()
     channels = 256 + 512
     rotation = np.linalg.qr(rng.standard_normal((channels, 32)))[0].astype(np.float32)
-    return ModelWeights(
+    return Model(
         name="random",
         origin="test",
         backbone="resnet50_v1",
@@ -54,7 +67,7 @@ def weights() -> ModelWeights:
 
 
 @pytest.fixture(scope="module")
-def model_dir(weights: ModelWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(weights: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("random_model")
     native.write(weights, directory)
     return directory
@@ -76,7 +89,7 @@ def features(network: ViSiL, frames: np.ndarray) -> np.ndarray:
 
 
 def test_features_are_those_of_the_network_on_resized_frames(
-    weights: ModelWeights, frames: np.ndarray, features: np.ndarray
+    weights: Model, frames: np.ndarray, features: np.ndarray
 ) -> None:
     """37 frames in batches of 32 and of 5: where a frame lies in a batch changes nothing."""
     cropped = np.stack([resize_crop(frame, SIZES) for frame in frames])
@@ -103,7 +116,7 @@ def test_dims(model_dir: Path, frames: np.ndarray, features: np.ndarray) -> None
     assert np.allclose(few, np.asarray(l2_normalize(features[:4, :, :8])), atol=1e-4)
 
 
-def test_channel_order(weights: ModelWeights, frames: np.ndarray, features: np.ndarray) -> None:
+def test_channel_order(weights: Model, frames: np.ndarray, features: np.ndarray) -> None:
     swapped = replace(weights, input=replace(weights.input, channels="BGR"))
     cropped = np.stack([resize_crop(frame, SIZES) for frame in frames[:4]])
     found = FeatureNet(swapped, batch_size=4)(cropped[..., ::-1])
@@ -143,8 +156,8 @@ def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str)
         side /= np.linalg.norm(side, axis=2, keepdims=True)
     network = ViSiL(model_dir, similarity_function=function)
     blank = Blank(np.eye(2, 32, dtype=np.float32), 0.2, 0.7)
-    network.weights = replace(
-        network.weights, comparator=comparator_layers(9), skip=0.5, blank=blank
+    network.model = replace(
+        network.model, comparator=comparator_layers(9), residual_weight=0.5, blank=blank
     )
     symmetric = function == "symmetric_chamfer"
     want = reference.similarity(video, other, comparator_layers(9), function, blank, None, 0.5)
@@ -159,7 +172,7 @@ def test_strips_of_long_videos_with_blank_frames(model_dir: Path, function: str)
     assert np.abs(rows - plain).max() > 0.01
 
 
-def test_spec(weights: ModelWeights) -> None:
+def test_spec(weights: Model) -> None:
     net = FeatureNet(weights.with_dims(8), precision="float32", batch_size=4)
     assert net.spec(2.0, "timestamps/1") == FeatureSpec(
         "random", weights.features_digest, 9, 8, 2.0, 72, 64, "bicubic", "timestamps/1"
@@ -167,17 +180,17 @@ def test_spec(weights: ModelWeights) -> None:
     assert net.preprocess == SIZES
 
 
-def test_whitening_of_other_taps(weights: ModelWeights) -> None:
+def test_whitening_of_other_taps(weights: Model) -> None:
     with pytest.raises(ModelError, match=r"give 256 values a region, its whitening .* for 768"):
         FeatureNet(replace(weights, taps=("block1",)))
 
 
-def test_maps_smaller_than_the_grid(weights: ModelWeights) -> None:
+def test_maps_smaller_than_the_grid(weights: Model) -> None:
     with pytest.raises(ModelError, match="smallest map is 4 wide, too small for a grid of 5"):
-        FeatureNet(replace(weights, grid=5))
+        FeatureNet(replace(weights, grid=5, layout=standard_layout(25)))
 
 
-def test_unknown_tap(weights: ModelWeights) -> None:
+def test_unknown_tap(weights: Model) -> None:
     with pytest.raises(ModelError, match="do not fit the backbone resnet50_v1: 'block9'"):
         FeatureNet(replace(weights, taps=("block9",)))
 
@@ -236,3 +249,90 @@ def test_few_frames_cost_few_and_are_the_same_vectors(weights, monkeypatch):
     for count in (1, 3, 8):
         np.testing.assert_allclose(net(frames[:count]), whole[:count], atol=1e-5)
     assert len(traced) == 1
+
+
+def test_a_new_descriptor_is_a_line_in_the_description(model_dir, tmp_path, frames) -> None:
+    """Regions of the mirrored picture find a mirrored copy; the database stays as it was."""
+    native.write(load_model(model_dir), tmp_path)
+    path = tmp_path / "model.json"
+    values = json.loads(path.read_text())
+    values["descriptors"].append({"name": "mirror", "network": "regions", "augmentation": "flip"})
+    values["similarity_terms"].append(
+        {"query": "mirror", "reference": "regions", "reduce": "mean", "offset": -0.01}
+    )
+    path.write_bytes(as_bytes(values))
+    plain, network = ViSiL(model_dir), ViSiL(tmp_path)
+    assert network.model.features_digest == plain.model.features_digest
+    assert network.model.views_digest and not plain.model.views_digest
+    copy = plain.extract_features(np.ascontiguousarray(frames[:6, :, ::-1]))
+    query = network.extract_features(frames[:6], as_query=True)
+    assert query.shape == (6, 18, 32)
+    np.testing.assert_allclose(query[:, :9], plain.extract_features(frames[:6]), atol=1e-5)
+    np.testing.assert_allclose(query[:, 9:], copy, atol=1e-4)
+    score = network.calculate_video_similarity(query, copy)
+    assert score == pytest.approx(0.99, abs=1e-4)
+    assert plain.calculate_video_similarity(query[:, :9], copy) < score - 0.01
+
+
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+def test_augmented_groups_of_every_network(weights: Model, channels: str) -> None:
+    """Each group is what its network makes of the augmented picture; order is the layout's."""
+    size = len(weights.whitening.mean)
+    squares = Whitening(np.zeros(1024, "f4"), np.eye(1024, 32, dtype="f4"), np.ones(32, "f4"))
+    half_turn, flip = QueryAugmentation("rotate", 180), QueryAugmentation("flip")
+    groups = [make_group(space, space, 9) for space in ("regions", "lowpass", "thumbnail")]
+    groups += [
+        make_group(f"{a.kind} {space}", space, 9, a)
+        for a in (half_turn, flip)
+        for space in ("thumbnail", "lowpass", "regions")
+    ]
+    terms = [SimilarityTerm(g.name, g.space, "mean") for g in groups]
+    model = replace(
+        weights, layout=DescriptorLayout(tuple(groups), tuple(terms)), thumbnail=squares,
+        lowpass=Whitening(np.zeros(size, "f4"), weights.whitening.eigenvectors,
+            weights.whitening.eigenvalues),
+        input=replace(weights.input, channels=channels), features_digest="",
+    )  # fmt: skip
+    frames = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    found = FeatureNet(model, batch_size=3, as_queries=True)(frames)
+    plain = FeatureNet(model, batch_size=3)
+    turned, mirrored = (plain(np.ascontiguousarray(x)) for x in (frames[:, ::-1, ::-1],
+                                                                frames[:, :, ::-1]))  # fmt: skip
+    assert found.shape == (3, model.layout.query, 32) and plain.vectors == 11
+    np.testing.assert_allclose(found[:, :11], plain(frames), atol=1e-5)
+    for kind, want in (("rotate", turned), ("flip", mirrored)):
+        for space in ("regions", "lowpass", "thumbnail"):
+            part = found[:, model.layout.slices[f"{kind} {space}"]]
+            np.testing.assert_allclose(part, want[:, model.layout.slices[space]], atol=1e-3)
+
+
+def test_limits_have_to_be_possible() -> None:
+    for bad in ({"batch_frames": 0}, {"tile_frames": (4, 0)}, {"window_frames": 6}):
+        with pytest.raises(InputError, match="window_frames a multiple of 4"):
+            Limits(**bad)
+
+
+def test_long_videos_come_to_the_device_in_parts(model_dir: Path, monkeypatch) -> None:
+    """However long they are: no more than a tile of frames and a window of the matrix."""
+    sizes: dict[str, set[int]] = {"place_queries": set(), "place_targets": set(), "outputs": set()}
+
+    def record(name: str) -> None:
+        method = getattr(PairScorer, name)
+
+        def recorded(scorer: PairScorer, given: Any, *others: Any) -> Any:
+            sizes[name] |= (
+                {given.shape[0], *given.shape[1:2]} if name == "outputs" else {len(given)}
+            )
+            return method(scorer, given, *others)
+
+        monkeypatch.setattr(PairScorer, name, recorded)
+
+    for name in sizes:
+        record(name)
+    network = ViSiL(model_dir, limits=Limits(tile_frames=(16, 24), window_frames=16))
+    network.model = replace(network.model, comparator=comparator_layers(9), residual_weight=0.5)
+    query, target = (region_vectors(n, n, 32) for n in (70, 90))
+    want = reference.similarity(query, target, comparator_layers(9), residual_weight=0.5)
+    assert network.calculate_video_similarity(query, target) == pytest.approx(want, abs=1e-5)
+    assert max(sizes["place_queries"]) == 16 and max(sizes["place_targets"]) == 24
+    assert max(sizes["outputs"]) == 16 + 2 * 8

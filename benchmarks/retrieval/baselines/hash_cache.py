@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.atomic import atomic_write
+
 HashFile = Callable[[str], np.ndarray]
 Log = Callable[[str], None]
 
@@ -99,8 +101,7 @@ def _stamps(paths: Sequence[str]) -> list[str]:
 def _write(file: Path, paths: Sequence[str], results: list[tuple[np.ndarray, str]]) -> None:
     lengths = [len(values) for values, _ in results]
     full = [values for values, _ in results if len(values)] or [np.empty((0, 0), np.uint8)]
-    unfinished = file.with_suffix(".partial")
-    with open(unfinished, "wb") as stream:
+    with atomic_write(file) as stream:
         np.savez(
             stream,
             stamps=np.array(_stamps(paths)),
@@ -108,7 +109,6 @@ def _write(file: Path, paths: Sequence[str], results: list[tuple[np.ndarray, str
             lengths=np.array(lengths),
             values=np.concatenate(full),
         )
-    unfinished.replace(file)
 
 
 def _read(file: Path, paths: Sequence[str]) -> list[tuple[np.ndarray, str]] | None:

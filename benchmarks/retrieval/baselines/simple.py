@@ -106,7 +106,7 @@ def pooled(path: Path, ids: Sequence[str]) -> np.ndarray:
     """Mean of each video's vectors that both sides have (regions, soft, pixels), of length 1;
     float32 [V, C]."""
     with open_store(path) as store:
-        shared = store.spec.regions  # what only queries have is left out
+        shared = store.spec.shared_descriptors  # what only queries have is left out
         own = [store.read(i).vectors[: store.record(i).own_frames, :shared] for i in ids]
         means = [np.float32(vectors).mean(axis=(0, 1)) for vectors in own]
     return np.stack([mean / max(np.linalg.norm(mean), 1e-6) for mean in means])

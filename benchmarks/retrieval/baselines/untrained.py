@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.cli.common import backbone_dtype
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.nets.model.whitening import Whitening
 
 
@@ -30,7 +30,7 @@ def untrained_dir(model_dir: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def untrained(model: ModelWeights) -> ModelWeights:
+def untrained(model: Model) -> Model:
     """A model of the same backbone, taps and grid, and nothing else of it.
 
     The shorter side is resized to 8/7 of the input (256 for 224) and the middle cut out, as the
@@ -41,7 +41,7 @@ def untrained(model: ModelWeights) -> ModelWeights:
         np.zeros(size, np.float32), np.eye(size, dtype=np.float32), np.ones(size, np.float32)
     )
     crop = model.input.crop
-    return ModelWeights(
+    return Model(
         name="untrained",
         origin=model.origin,
         backbone=model.backbone,

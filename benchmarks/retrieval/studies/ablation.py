@@ -1,9 +1,9 @@
-"""What each part of the shipped model is worth: views, dims, storage, both directions.
+"""What each part of the shipped model is worth: terms, dims, storage, both directions.
 
     python -m benchmarks.retrieval.studies.ablation SET_DIR --split validation [--model_dir model]
 
-Works on the stores that `evaluate` made, in plain numpy, without comparator and without the weights
-of blank regions; `stages` runs the two real stages.
+Works on the stores that `evaluate` made, by stage two's engine, without comparator and without the
+weights of blank regions; `stages` runs the two real stages.
 Bytes are those of the database for an hour of video at one frame a second.
 """
 
@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -24,15 +26,18 @@ from benchmarks.retrieval.studies.evaluate import model_stores, read_lists, to_s
 from pipeline.config import ExtractConfig
 from pipeline.default_model import default_model_dir
 from pipeline.metrics import Figures
+from pipeline.nets.backend import ops
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.descriptors import VIEWS, Layout
-from pipeline.nets.similarity.csls import NEAREST
+from pipeline.nets.model.descriptors import DescriptorLayout, SimilarityTerm
+from pipeline.nets.model.model import Model
+from pipeline.nets.similarity.pair_scorer import PairScorer
 from pipeline.store import open_store
 
 CHUNK = 1024  # database frames at once
 SHOWN = ("pip_25_35", "crushed", "camera", "edges", "chain_3")
 HEADS = ["", "mAP", "uAP", "recall at 0.1 %", "hard mAP", *SHOWN]
-LOOKS = ("partial", "soft", "pixels", "small", *VIEWS)  # beside the regions
+VIEWS = ("pad_black", "pad_mean", "crops", "rotate", "edges")
+TERMS = ("top_k", "lowpass", "thumbnail", "downscale", *VIEWS)  # beside Chamfer over regions
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -46,10 +51,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: looks at a frame that count, what is done to all vectors, bits of a stored value."""
+    """One row: terms that count, what is done to all vectors, bits of a stored value."""
 
     name: str
-    looks: Collection[str] = LOOKS
+    terms: Collection[str] = TERMS
     change: Change = lambda x: x
     dims: float = 1.0
     bits: int = 16
@@ -78,12 +83,12 @@ def one_bit(x: np.ndarray) -> np.ndarray:
 
 VARIANTS = (
     Variant("regions alone (ViSiL_f)", ()),
-    Variant("and the best of them (partial)", ("partial",)),
-    Variant("regions and the soft vector", ("soft",)),
-    Variant("regions and pixels", ("pixels",)),
-    *(Variant(f"regions, soft and {view}", ("soft", view)) for view in VIEWS),
-    Variant("regions and small views", ("small",)),
-    *(Variant(f"all but {look}", set(LOOKS) - {look}) for look in ("partial", "pixels", *VIEWS)),
+    Variant("and the best of them (top k)", ("top_k",)),
+    Variant("regions and lowpass", ("lowpass",)),
+    Variant("regions and thumbnail", ("thumbnail",)),
+    *(Variant(f"regions, lowpass and {view}", ("lowpass", view)) for view in VIEWS),
+    Variant("regions and downscaled queries", ("downscale",)),
+    *(Variant(f"all but {term}", set(TERMS) - {term}) for term in ("top_k", "thumbnail", *VIEWS)),
     Variant("**all**"),
     Variant("half of the dims", change=cut(0.5), dims=0.5),
     Variant("a quarter of the dims", change=cut(0.25), dims=0.25),
@@ -93,78 +98,41 @@ VARIANTS = (
 )
 
 
-def frame_matrix(
-    query: np.ndarray,
-    target: np.ndarray,
-    layout: Layout,
-    v: Variant,
-    offsets: np.ndarray,
-) -> np.ndarray:
-    """As `nets.similarity.chamfer.best_of_views`: [Nq, Q, C], [Nt, R, C] -> float32 [Nq, Nt].
-
-    `offsets` are those of `view_offsets`.
-    """
-    n, dims = layout.regions, query.shape[2]
-    dots = query[:, :n].reshape(-1, dims) @ target[:, :n].reshape(-1, dims).T
-    dots = dots.reshape(len(query), n, len(target), n)
-    each = dots.max(axis=3)
-    best = each.mean(axis=1)
-    if v.symmetric:
-        best = (best + dots.max(axis=1).mean(axis=2)) / 2
-    if "partial" in v.looks and layout.partial:
-        highest = np.sort(each, axis=1)[:, n - layout.partial :]
-        best = np.maximum(best, highest.mean(axis=1) + layout.partial_offset)
-    if "soft" in v.looks and layout.soft:
-        best = np.maximum(best, query[:, n] @ target[:, n].T)
-    if "pixels" in v.looks:
-        for place in layout.pixel_places:
-            both = query[:, place] @ target[:, layout.shared - 1].T
-            best = np.maximum(best, both + np.float32(layout.pixels_offset))
-    kinds = [view.kind for view in layout.views for _ in range(view.vectors)]
-    for i, kind in enumerate(kinds):
-        if kind in v.looks:
-            vectors = query[:, layout.shared + layout.small + i]
-            best = np.maximum(best, vectors @ target[:, n].T + offsets[:, i : i + 1])
-    if "small" in v.looks and layout.small:
-        small = query[:, layout.shared : layout.shared + layout.small].reshape(-1, dims)
-        small = small @ target[:, :n].reshape(-1, dims).T
-        small = small.reshape(len(query), layout.small, len(target), n).max(axis=3)
-        offsets = np.array(layout.small_offsets or (0.0,) * layout.small, np.float32)
-        best = np.maximum(best, (small + offsets[:, None]).max(axis=1))
-    return np.minimum(best, 1)
+def label(term: SimilarityTerm, layout: DescriptorLayout) -> str:
+    """What `TERMS` calls a term; empty for Chamfer over regions, which all rows have."""
+    group = next(group for group in layout.groups if group.name == term.query)
+    if group.augmentation is not None and group.augmentation.kind != "flip":
+        return group.augmentation.kind
+    if group.space != "regions":
+        return group.space
+    return "top_k" if term.reduce == "top_k" else ""
 
 
-def view_offsets(query: np.ndarray, layout: Layout, hubs: np.ndarray | None) -> np.ndarray:
-    """As `csls.view_offsets`, of the views alone: [Nq, Q, C] -> float32 [Nq, views]."""
-    views = [view for view in layout.views for _ in range(view.vectors)]
-    offsets = np.empty((len(query), len(views)), np.float32)
-    for i, view in enumerate(views):
-        offsets[:, i] = view.offset
-        if hubs is not None and view.hubness:
-            dots = np.sort(query[:, layout.shared + layout.small + i] @ hubs.T, axis=1)
-            nearest = dots[:, -max(1, round(NEAREST * len(hubs))) :]
-            offsets[:, i] -= view.hubness * nearest.mean(axis=1)
-    return offsets
-
-
-def scores(
-    queries: Side,
-    database: Side,
-    layout: Layout,
-    variant: Variant,
-    hubs: np.ndarray | None = None,
-) -> np.ndarray:
+def scores(queries: Side, database: Side, model: Model, variant: Variant) -> np.ndarray:
     """float32 [queries, database]: Chamfer over frames."""
-    asked = variant.change(queries.vectors)
-    if hubs is not None and variant.dims < 1:
-        hubs = variant.change(hubs)
-    offsets = view_offsets(asked, layout, hubs)
-    parts = [
-        frame_matrix(
-            asked, variant.change(database.vectors[i : i + CHUNK]), layout, variant, offsets
-        )
-        for i in range(0, len(database.vectors), CHUNK)
-    ]
+    layout = model.layout
+    terms = [t for t in layout.terms if label(t, layout) in {"", *variant.terms}]
+    anchors = model.anchors
+    if anchors is not None and variant.dims < 1:
+        anchors = variant.change(anchors)
+    vectors = variant.change(queries.vectors)
+    bare: Any = SimpleNamespace(
+        layout=layout.with_terms(terms),
+        dims=vectors.shape[2],
+        anchors=anchors,
+        attention=None,
+        adaptation=None,
+        blank=None,
+        comparator=None,
+        residual_weight=0.0,
+    )
+    scorer = PairScorer(bare, "symmetric_chamfer" if variant.symmetric else "chamfer", "float32")
+    placed = scorer.place_queries(vectors)
+    parts = []
+    for start in range(0, len(database.vectors), CHUNK):
+        part = variant.change(database.vectors[start : start + CHUNK])
+        matrix = ops.convert_to_numpy(scorer.frame_matrix(placed, scorer.place_targets(part)))
+        parts.append(matrix[: len(vectors), : len(part)])
     matrix = np.concatenate(parts, axis=1)
     rows, columns = (np.cumsum([0, *side.frames[:-1]]) for side in (queries, database))
     best = np.maximum.reduceat(matrix, columns, axis=1)
@@ -212,13 +180,12 @@ def main() -> int:
     queries, database = (
         read_side(path, list(ids)) for path, ids in zip(stores, sides, strict=True)
     )
-    layout = weights.layout
     print(markdown_row(*HEADS, "bytes an hour"))
     print(markdown_row(*("---" for _ in [*HEADS, ""])))
     for v in VARIANTS:
-        found = figures_by_kind(scores(queries, database, layout, v, weights.hubs), kinds)
-        vectors = layout.regions + (layout.soft and "soft" in v.looks)
-        vectors += layout.pixels and "pixels" in v.looks
+        found = figures_by_kind(scores(queries, database, weights, v), kinds)
+        groups = [group for group in weights.layout.groups if not group.query_only]
+        vectors = sum(g.count for g in groups if g.space in ("regions", *v.terms))
         size = 3600 * vectors * weights.dims * v.dims * v.bits / 8
         print(markdown_row(v.name, *cells_of(found), f"{size / 1e6:.1f} M"), flush=True)
     return 0

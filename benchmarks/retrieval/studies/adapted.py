@@ -21,8 +21,9 @@ from benchmarks.retrieval.report.metrics_by_kind import figures_by_kind
 from benchmarks.retrieval.studies.evaluate import configs, model_stores, read_lists, to_stderr
 from pipeline.nets.formats.loader import load_model
 from pipeline.search.adapt import adapt
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
 HEADS = ["adapted to", "mAP", "uAP", "recall at 1 %", "recall at 0.1 %"]
@@ -40,15 +41,15 @@ def rows_of(options: argparse.Namespace) -> list[list[str]]:
     rows = []
     with ExitStack() as stack:
         asked, searched = (stack.enter_context(open_store(path)) for path in stores)
-        found = Collection([asked], list(queries)), Collection([searched], list(database))
+        found = VideoSet([asked], list(queries)), VideoSet([searched], list(database))
         others = np.array(list(database))[(kinds == "").all(axis=0)].tolist()
         models = {
             "nothing": model,
-            "the database": adapt(found[1], model).weights,
-            "it without the copies": adapt(Collection([searched], others), model).weights,
+            "the database": adapt(found[1], model).model,
+            "it without the copies": adapt(VideoSet([searched], others), model).model,
         }
         for name, used in models.items():
-            scores = np.asarray(score_table(*found, used, compare)[0])
+            scores = np.asarray(score_table(SearchRequest(*found, used, compare))[0])
             one = figures_by_kind(scores, kinds)
             every, hard = one["all"], one["hard"]
             least = min(figures.mean_ap for figures in one.values())

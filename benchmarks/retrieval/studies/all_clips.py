@@ -16,6 +16,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from benchmarks.retrieval.dataset.build import clips_of, write_copies
 from benchmarks.retrieval.dataset.plan import Clip, Copy, further_copies
 from benchmarks.retrieval.studies.evaluate import configs, model_scores, model_store, to_stderr
 from benchmarks.retrieval.studies.unrelated_pairs import Strangers, read_strangers
-from pipeline.config import CompareConfig, ExtractConfig, override
+from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.metrics import Figures, figures
 
 FOLDER = "further"
@@ -69,7 +70,7 @@ def figures_of(
     further = {c.name: str((split_dir / kept / c.name).resolve()) + ".mp4" for c in copies}
     folder = split_dir / "stores"
     asked = model_store(
-        strangers.queries, folder / "strangers", model_dir, override(extract, insets=0), to_stderr,
+        strangers.queries, folder / "strangers", model_dir, replace(extract, insets=0), to_stderr,
         as_queries=True,
     )  # fmt: skip
     searched = [

@@ -25,10 +25,11 @@ from pipeline.default_model import default_model_dir
 from pipeline.metrics import figures
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
 from pipeline.records import SourceInfo
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import create_or_append, open_store
 from pipeline.training.blank_frames import blank_space
 from pipeline.video import sample_frames
@@ -68,7 +69,7 @@ def with_intros(store: Path, target: Path, ids: list[str], fronts: list[np.ndarr
     with open_store(store) as source, create_or_append(target, source.spec, "float16") as writer:
         for video_id in ids:
             front = fronts[rng.integers(len(fronts))]
-            front = front[:, : source.spec.vectors]
+            front = front[:, : source.spec.descriptors]
             vectors = np.concatenate([front, source.read_vectors(video_id)])
             video = writer.begin(video_id, SourceInfo(""))
             video.append(vectors.astype(np.float16), np.arange(len(vectors), dtype=np.float64))
@@ -76,15 +77,15 @@ def with_intros(store: Path, target: Path, ids: list[str], fronts: list[np.ndarr
     return target
 
 
-def row(name: str, stores: list[Path], ids: list[list[str]], kinds: np.ndarray, m: ModelWeights):
+def row(name: str, stores: list[Path], ids: list[list[str]], kinds: np.ndarray, m: Model):
     """One line of the table: figures, self-similarity of queries, scores of unrelated pairs."""
     with ExitStack() as stack:
         queries, database = (
-            Collection([stack.enter_context(open_store(path))], side)
+            VideoSet([stack.enter_context(open_store(path))], side)
             for path, side in zip(stores, ids, strict=True)
         )
-        scores, _ = score_table(queries, database, m, CompareConfig())
-        own = np.diag(score_table(queries, queries, m, CompareConfig())[0])
+        scores, _ = score_table(SearchRequest(queries, database, m, CompareConfig()))
+        own = np.diag(score_table(SearchRequest(queries, queries, m, CompareConfig()))[0])
     copies = kinds != ""
     f = figures(scores, copies, np.ones_like(copies))
     cells = [

@@ -38,8 +38,9 @@ from pipeline.calibration.bootstrap import upper_scores
 from pipeline.calibration.curve import CONFIDENCE
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.nets.formats.loader import load_model
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
 RATES = (0.1, 0.01, 0.001)
@@ -143,10 +144,10 @@ def _among(
     model = load_model(model_dir)
     with ExitStack() as stack:
         queries, database = (stack.enter_context(open_store(path)) for path in stores)
-        asked = Collection([queries], lists[0])
-        searched = (Collection([database], [lists[1][i] for i in draw]) for draw in draws)
+        asked = VideoSet([queries], lists[0])
+        searched = (VideoSet([database], [lists[1][i] for i in draw]) for draw in draws)
         return np.concatenate(
-            [score_table(asked, one, model, config)[0] for one in searched], axis=1
+            [score_table(SearchRequest(asked, one, model, config))[0] for one in searched], axis=1
         )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.retrieval.studies.evaluate import to_stderr
+from pipeline.atomic import atomic_write
 from pipeline.default_model import default_model_dir
 
 # Name -> module, split, further options. In this order each finds the stores of those before it.
@@ -69,13 +70,12 @@ def run(name: str, set_dir: Path, model_dir: Path) -> bool:
     words += ["--split", split, "--model_dir", str(model_dir), *options]
     to_stderr(" ".join(["python", *words[1:]]))
     began = time.monotonic()
-    unfinished = target.with_suffix(".part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        code = subprocess.run(words, stdout=file).returncode
-    if code:
-        to_stderr(f"{name}: exit code {code}")
+    try:
+        with atomic_write(target) as file:
+            subprocess.run(words, stdout=file, check=True)
+    except subprocess.CalledProcessError as error:
+        to_stderr(f"{name}: exit code {error.returncode}")
         return False
-    unfinished.replace(target)
     to_stderr(f"{name}: {time.monotonic() - began:.0f} s, {target}")
     return True
 

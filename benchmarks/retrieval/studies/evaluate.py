@@ -33,11 +33,11 @@ from pipeline.config import (
     ExtractConfig,
 )
 from pipeline.default_model import default_model_dir
+from pipeline.extraction.plan import choose_insets
 from pipeline.extraction.run import ExtractReport
 from pipeline.metrics import Figures
 from pipeline.nets.formats.loader import load_model
 from pipeline.store import copy_store
-from pipeline.video.pip.detector import rule_of
 
 PROGRESS_SECONDS = 10.0
 
@@ -74,16 +74,15 @@ def model_store(
         RuntimeError: a video of the set could not be used.
     """
     model = load_model(model_dir, config.dims)
-    insets = config.insets
-    if insets is None:
-        insets = 0 if as_queries else model.insets
-    config = replace(config, as_queries=as_queries, insets=insets)
+    config = replace(config, as_queries=as_queries)
+    insets = choose_insets(config, model.insets)
+    config = replace(config, insets=insets.limit)
     digest = model.features_digest + (model.views_digest if as_queries else "")
     setting = f"{digest} {config.fps} {config.dims} {config.dtype} {config.precision}"
     if config.sampling != ExtractConfig.sampling:
         setting += f" {config.sampling}"
-    if config.insets:
-        setting += f" {rule_of(config.insets)}"
+    if insets.limit:
+        setting += f" {insets}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
     if config.dtype in ("int8", "binary"):  # as extracting so would give, up to float16's rounding

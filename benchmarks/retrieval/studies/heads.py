@@ -29,7 +29,8 @@ from pipeline.config import CompareConfig, TrainConfig, load_config
 from pipeline.errors import PipelineError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.descriptors import standard_layout
+from pipeline.nets.model.model import Model
 from pipeline.records import VideoRef
 from pipeline.training.train import train_model
 
@@ -42,28 +43,23 @@ class Row:
     """One row: which model, how many dims, how it is compared."""
 
     name: str
-    model: Callable[[], ModelWeights]
+    model: Callable[[], Model]
     dims: int | None = None
     function: str = "chamfer"
 
 
-def regions_alone(model: ModelWeights) -> ModelWeights:
+def regions_alone(model: Model) -> Model:
     """The model as the paper has one: regions, whitening, Chamfer; no head."""
     return replace(
         model,
         name=f"{model.name}-regions",
-        soft=None,
-        small=(),
-        small_offsets=(),
-        views=(),
-        hubs=None,
-        pixels=None,
-        pixels_offset=0.0,
-        mirrored=False,
-        partial=None,
+        lowpass=None,
+        thumbnail=None,
+        layout=standard_layout(model.grid**2),
+        anchors=None,
         attention=None,
         comparator=None,
-        skip=0.0,
+        residual_weight=0.0,
         insets=0,
         similarity_function="chamfer",
         calibrations=(),
@@ -90,11 +86,11 @@ class Heads:
         model: the start.
     """
 
-    def __init__(self, set_dir: Path, model: ModelWeights) -> None:
+    def __init__(self, set_dir: Path, model: Model) -> None:
         self._set_dir, self._model = set_dir, model
         self._folder = set_dir / "heads" / model.features_digest[:16]
 
-    def trained(self, attention: bool, skip: float) -> ModelWeights:
+    def trained(self, attention: bool, skip: float) -> Model:
         """With a comparator, and attention if asked for; `skip` of the output passes it by."""
         config = replace(load_config(SETTINGS).train, attention=attention, skip=skip)
         clips = training_clips(self._set_dir)
@@ -106,7 +102,7 @@ class Heads:
             native.write(weights, target, backbone_dtype(weights))
         return load_model(target)
 
-    def _fit(self, config: TrainConfig, clips: list[VideoRef]) -> ModelWeights:
+    def _fit(self, config: TrainConfig, clips: list[VideoRef]) -> Model:
         queries, *_ = read_lists(self._set_dir / "validation")
         held = [VideoRef(i, p) for i, p in queries.items()]
         work = self._folder / "training"
@@ -116,7 +112,7 @@ class Heads:
         return report.weights
 
 
-def rows(model: ModelWeights, set_dir: Path) -> Iterator[Row]:
+def rows(model: Model, set_dir: Path) -> Iterator[Row]:
     """What is compared, in order; a head is trained when its row is."""
     plain = regions_alone(model)
     heads = Heads(set_dir, plain)

@@ -14,6 +14,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from benchmarks.retrieval import command
 from benchmarks.retrieval.studies.evaluate import configs, model_scores, model_store, to_stderr
 from benchmarks.retrieval.studies.unrelated_pairs import Strangers, read_strangers
-from pipeline.config import CompareConfig, ExtractConfig, override
+from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.metrics import figures
 
 KINDS = ("pip_25_35", "pip_50", "split_screen", "excerpt")
@@ -55,7 +56,7 @@ def rows_of(
     strangers = read_strangers(split_dir)
     copies, clips = asked_of(strangers), strangers.queries
     folder = split_dir / "stores"
-    with_insets = override(extract, insets=INSETS)
+    with_insets = replace(extract, insets=INSETS)
     stores = [
         model_store(copies, folder / "copies", model_dir, with_insets, to_stderr, True),
         model_store(clips, folder / "clips", model_dir, extract, to_stderr, False),
@@ -64,7 +65,9 @@ def rows_of(
     kinds = np.array([kind_of(name) for name in copies])
     rows = []
     for searched, function in itertools.product((False, True), (None, "max_chamfer")):
-        config = override(compare, query_insets=searched, similarity_function=function)
+        config = replace(compare, query_insets=searched)
+        if function:
+            config = replace(config, similarity_function=function)
         name = " ".join(filter(None, ("--query_insets" if searched else "as they are", function)))
         scores = model_scores(stores, (list(copies), list(clips)), model_dir, config)
         whole = figures(scores, relevant, counted)

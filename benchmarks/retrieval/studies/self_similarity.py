@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from benchmarks.retrieval import command
 from benchmarks.retrieval.studies.evaluate import configs, model_scores, model_store, to_stderr
 from benchmarks.retrieval.studies.reverse_search import INSETS, asked_of
 from benchmarks.retrieval.studies.unrelated_pairs import read_strangers
-from pipeline.config import override
 
 ABOVE = (0.88, 0.97, 0.9995)
 HEADS = ["", "videos", "least", "1 %", "5 %", "median", *(f"above {score:g}" for score in ABOVE)]
@@ -45,7 +45,7 @@ def rows_of(options: argparse.Namespace) -> list[list[str]]:
     folder = split_dir / "stores"
 
     def store(name: str, videos: Mapping[str, str], insets: int | None, as_queries: bool):
-        wanted = override(extract, insets=insets)
+        wanted = extract if insets is None else replace(extract, insets=insets)
         return model_store(videos, folder / name, model_dir, wanted, to_stderr, as_queries)
 
     sides = {

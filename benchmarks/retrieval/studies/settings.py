@@ -34,9 +34,11 @@ from pipeline.config import DTYPES, CompareConfig, ExtractConfig
 from pipeline.default_model import default_model_dir
 from pipeline.errors import PipelineError
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.model.model import ModelWeights
+from pipeline.nets.model.model import Model
+from pipeline.search.adapt import adapt_request
+from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
-from pipeline.search.video_set import Collection
+from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
 AGAIN = 4  # so many times the database: what is more than once, is not the start
@@ -58,7 +60,7 @@ class Setting:
     queries: ExtractConfig | None = None
 
 
-def settings(model: ModelWeights) -> list[Setting]:
+def settings(model: Model) -> list[Setting]:
     """The rows that this model can have; the store's types are those that stage one knows."""
     rows = [Setting("**as it is**")]
     if model.comparator is not None:
@@ -96,7 +98,7 @@ def settings(model: ModelWeights) -> list[Setting]:
 def scored(
     stores: Sequence[Path],
     lists: Sequence[list[str]],
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
     times: int = 1,
 ) -> np.ndarray:
@@ -108,15 +110,16 @@ def scored(
     """
     with ExitStack() as stack:
         queries, database = (stack.enter_context(open_store(path)) for path in stores)
-        asked = Collection([queries], lists[0])
-        searched = Collection([database], lists[1] * times)
-        return np.asarray(score_table(asked, searched, model, config)[0])
+        asked = VideoSet([queries], lists[0])
+        searched = VideoSet([database], lists[1] * times)
+        request = SearchRequest(asked, searched, model, config)
+        return np.asarray(score_table(adapt_request(request))[0])
 
 
 def pair_seconds(
     stores: Sequence[Path],
     lists: Sequence[list[str]],
-    model: ModelWeights,
+    model: Model,
     config: CompareConfig,
 ) -> float:
     """Wall time of stage two for one pair; best of two runs, start not counted."""
@@ -132,7 +135,7 @@ def row_of(
     setting: Setting,
     split: Split,
     model_dir: Path,
-    model: ModelWeights,
+    model: Model,
     stage_one: dict[ExtractConfig, float],
 ) -> list[str]:
     """Cells of one row under `COLUMNS`.

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from ...errors import ModelError
 from ..backend import dtype_scope, keras
-from ..model.model import ModelWeights
+from ..model.model import Model
 
 MODULES = {  # kind in a model description -> module with build(arrays, taps, size) -> keras.Model
     "resnet50_v1": ".resnet50",
@@ -18,29 +18,30 @@ MODULES = {  # kind in a model description -> module with build(arrays, taps, si
 CLOSE_IN_BFLOAT16 = {"resnet50_v1"}
 
 
-def build(weights: ModelWeights, precision: str) -> keras.Model:
+def build(model: Model, precision: str, side: int | None = None) -> keras.Model:
     """The model's backbone, from a float image batch to its tapped maps.
 
     Args:
-        weights: names the kind, the taps and the input's size.
+        model: names the kind, the taps and the input's size.
         precision: dtype of weights and activations, "float32", "bfloat16" or "float16".
+        side: of the images in pixels; None takes the input's.
 
     Raises:
         ModelError: unknown kind, or arrays and taps that do not fit it.
     """
-    if weights.backbone not in MODULES:
+    if model.backbone not in MODULES:
         raise ModelError(
-            f"{weights.name}: backbone {weights.backbone!r} is unknown, "
+            f"{model.name}: backbone {model.backbone!r} is unknown, "
             f"expected one of {sorted(MODULES)}"
         )
-    module = import_module(MODULES[weights.backbone], __package__)
+    module = import_module(MODULES[model.backbone], __package__)
     try:
         with dtype_scope(precision):
-            model: keras.Model = module.build(weights.arrays, weights.taps, weights.input.crop)
+            backbone: keras.Model = module.build(model.arrays, model.taps, side or model.input.crop)
     except (LookupError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{weights.name}: its arrays or taps do not fit the backbone {weights.backbone}: "
+            f"{model.name}: its arrays or taps do not fit the backbone {model.backbone}: "
             f"{error}; copy the model again"
         ) from error
-    model.trainable = False
-    return model
+    backbone.trainable = False
+    return backbone

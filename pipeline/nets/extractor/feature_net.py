@@ -1,8 +1,7 @@
-"""The network of stage one: frames -> whitened vectors of regions and views, before attention."""
+"""The network of stage one: frames -> whitened descriptors, before attention."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,22 +20,24 @@ from ..backend import (
     traced_once,
 )
 from ..layers import whitening
-from ..model.model import ModelWeights
+from ..model.descriptors import QueryAugmentation
+from ..model.model import Model
 from ..model.whitening import Whitening
 from . import query_augmentation, thumbnail
+from .query_augmentation import Colours
 from .regions import region_vectors
 
 
 class FeatureNet:
-    """Backbone, regions, views and whitening as one compiled function of a batch of frames.
+    """Backbone, pooling, augmentation and whitening as one compiled function of frames.
 
     Attributes:
-        name, digest: of the model; see `ModelWeights`.
+        name, digest: of the model; see `Model`.
         views_digest: of what only queries have; empty for a database.
         layout: what the vectors of a frame are.
         vectors, dims: R and C of the vectors.
         preprocess: how frames are to be resized and cropped.
-        insets: pictures within the picture that the model asks for; see `ModelWeights`.
+        insets: pictures within the picture that the model asks for; see `Model`.
         precision: the one in use, never "auto".
         batch_size: frames in one run at most. Where each shape is compiled anew (JAX), fewer are
             filled up with black, which is cut off again.
@@ -44,7 +45,7 @@ class FeatureNet:
 
     def __init__(
         self,
-        weights: ModelWeights,
+        model: Model,
         precision: str = "float32",
         batch_size: int = 32,
         gpu_id: int | str | None = None,
@@ -53,48 +54,43 @@ class FeatureNet:
         """Put the weights on the device; compiling waits for the first batch.
 
         Args:
-            weights: a loaded model.
+            model: a loaded model.
             precision: of the backbone; regions and whitening are float32 in every case.
             batch_size: frames in one run of the network.
             gpu_id: see `backend.device_scope`.
-            as_queries: with the vectors that only queries have; see `layout`.
+            as_queries: with the descriptors that only queries have.
 
         Raises:
             ModelError: the arrays do not fit the backbone or the whitening.
             InputError: unknown precision or GPU.
         """
-        self.name = weights.name
-        self.digest = weights.features_digest
-        self.views_digest = weights.views_digest if as_queries else ""
-        layout = weights.layout
-        self.layout = layout if as_queries else layout.of_database
-        self._small = weights.small if as_queries else ()
+        self.name = model.name
+        self.digest = model.features_digest
+        self.views_digest = model.views_digest if as_queries else ""
+        self.layout = model.layout if as_queries else model.layout.of_database
         self.vectors = self.layout.query
-        self.dims = weights.dims
-        self.preprocess = weights.input.preprocess
-        self.insets = weights.insets
-        close = weights.backbone in registry.CLOSE_IN_BFLOAT16
+        self.dims = model.dims
+        self.preprocess = model.input.preprocess
+        self.insets = model.insets
+        close = model.backbone in registry.CLOSE_IN_BFLOAT16
         self.precision = resolve_precision(precision, close, gpu_id)
         self.batch_size = batch_size
         self._gpu_id = gpu_id
-        self._input = weights.input
-        self._grid = weights.grid
+        self._input = model.input
+        self._grid = model.grid
         with device_scope(gpu_id):
-            self._backbone = registry.build(weights, self.precision)
-            self._check_sizes(weights)
-            self._whitening = _constants(weights.whitening)
-            variables = [*self._backbone.variables, *self._whitening]
-            if weights.soft is not None:
+            self._backbone = registry.build(model, self.precision)
+            self._check_sizes(model)
+            whitenings = model.whitenings.items()
+            self._whitenings = {space: _constants(pca) for space, pca in whitenings}
+            variables = list(self._backbone.variables)
+            for constants in self._whitenings.values():
+                variables += constants
+            if model.lowpass is not None:
                 # The same backbone for pictures of half the side.
-                side = self.preprocess.crop // 2
-                half = replace(weights.input, resize=side, crop=side)
-                small = replace(weights, input=half, pixels=None, mirrored=False, adaptation=None)
-                self._half = registry.build(small, self.precision)
-                self._soft = _constants(weights.soft)
-                variables += [*self._half.variables, *self._soft]
-            if weights.pixels is not None:
-                self._pixels = _constants(weights.pixels)
-                variables += self._pixels
+                half = self.preprocess.crop // 2
+                self._half = registry.build(model, self.precision, half)
+                variables += self._half.variables
         self._whole_maps = traced_once(lambda x: _maps(self._backbone, x))
         self._half_maps = traced_once(lambda x: _maps(self._half, x))
         if COMPILES_BY_SHAPE:
@@ -130,15 +126,15 @@ class FeatureNet:
         return FeatureSpec(
             model=self.name,
             digest=self.digest,
-            regions=self.layout.shared,
+            shared_descriptors=self.layout.shared,
             dims=self.dims,
             fps=fps,
             resize=self.preprocess.resize,
             crop=self.preprocess.crop,
             resize_method=self.preprocess.method,
             sampling=sampling,
-            query_vectors=self.layout.query - self.layout.shared,
-            views=self.views_digest,
+            query_descriptors=self.layout.query - self.layout.shared,
+            augmentation_digest=self.views_digest,
         )
 
     def _filled(self, batch: np.ndarray) -> np.ndarray:
@@ -153,57 +149,91 @@ class FeatureNet:
         if self._input.channels == "BGR":
             x = ops.flip(x, axis=-1)
         x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
-        vectors = [self._regions(x)]
-        if self.layout.soft:
-            vectors.append(self._whole([query_augmentation.softened(x)]))
-        if self.layout.pixels:
-            vectors.append(self._thumbnail(rgb))
-        middle = self.layout.regions // 2
-        for divisor in self._small:
-            vectors.append(
-                self._regions(query_augmentation.shrunken(x, divisor))[:, middle : middle + 1]
-            )
-        if self.layout.views:
-            black = -np.array(self._input.mean) * np.array(self._input.scale)
-            white = black + 255 * np.array(self._input.scale)
-            vectors.append(
-                self._whole(query_augmentation.pictures(x, self.layout.views, black, white))
-            )
-        if self.layout.mirrored:
-            vectors.append(self._thumbnail(ops.flip(rgb, axis=2)))
-        return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=1)
+        black = -np.array(self._input.mean) * np.array(self._input.scale)
+        colours = Colours(black, black + 255 * np.array(self._input.scale), np.zeros(3))
+        made = self._lowpass_groups(x, colours)
+        for group in self.layout.groups:
+            if group.space == "regions":
+                made[group.name] = self._region_group(x, group.augmentation, colours)
+            elif group.space == "thumbnail":
+                made[group.name] = self._thumbnail_group(rgb, group.augmentation)
+        parts = [made[group.name] for group in self.layout.groups]
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
 
-    def _whole(self, pictures: list[Any]) -> Any:
+    def _lowpass_groups(self, x: Any, colours: Colours) -> dict[str, Any]:
+        """float32 [B, S, S, 3] -> [B, s, C] for each lowpass group.
+
+        All that only queries have is one run of the backbone, so that a database's descriptors do
+        not depend on it.
+        """
+        groups = [group for group in self.layout.groups if group.space == "lowpass"]
+        made: dict[str, Any] = {}
+        pictures: list[Any] = []
+        for group in groups:
+            if group.augmentation is None:
+                made[group.name] = self._lowpass([query_augmentation.halve_and_lowpass(x)])
+            else:
+                pictures += query_augmentation.lowpass_pictures(x, group.augmentation, colours)
+        found, start = self._lowpass(pictures) if pictures else None, 0
+        for group in groups:
+            if group.augmentation is not None and found is not None:
+                made[group.name] = found[:, start : start + group.count]
+                start += group.count
+        return made
+
+    def _lowpass(self, pictures: list[Any]) -> Any:
         """s of float32 [B, S / 2, S / 2, 3] -> whitened [B, s, C], by one run of the backbone."""
         joined = pictures[0] if len(pictures) == 1 else ops.concatenate(pictures, axis=0)
         found = region_vectors(self._half_maps(joined), 1)
-        whitened = whitening.whiten(found, *self._soft)
+        whitened = whitening.whiten(found, *self._whitenings["lowpass"])
         apart = ops.reshape(whitened, (len(pictures), -1, whitened.shape[-1]))
         return ops.transpose(apart, (1, 0, 2))
 
-    def _thumbnail(self, rgb: Any) -> Any:
-        """float32 [B, S, S, 3] -> whitened [B, 1, C]."""
-        found = thumbnail.thumbnails(rgb, self._pixels[0].shape[0])
-        return whitening.whiten(found, *self._pixels)[:, None]
+    def _thumbnail_group(self, rgb: Any, augmentation: QueryAugmentation | None) -> Any:
+        """float32 [B, S, S, 3] of 0 to 255 -> whitened [B, s, C]."""
+        mean = np.array(self._input.mean[:: -1 if self._input.channels == "BGR" else 1])
+        colours = Colours(np.zeros(3), np.full(3, 255.0), mean)
+        pictures = [rgb]
+        if augmentation is not None:
+            pictures = query_augmentation.full_pictures(rgb, augmentation, colours)
+        size = self._whitenings["thumbnail"][0].shape[0]
+        parts = [
+            whitening.whiten(thumbnail.thumbnails(p, size), *self._whitenings["thumbnail"])[:, None]
+            for p in pictures
+        ]
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+
+    def _region_group(
+        self, x: Any, augmentation: QueryAugmentation | None, colours: Colours
+    ) -> Any:
+        """float32 [B, S, S, 3] -> whitened [B, s * grid * grid, C], or [B, 1, C] downscaled."""
+        if augmentation is None:
+            return self._regions(x)
+        pictures = query_augmentation.full_pictures(x, augmentation, colours)
+        parts = [self._regions(picture) for picture in pictures]
+        if augmentation.kind == "downscale":
+            middle = self.layout.regions // 2
+            return parts[0][:, middle : middle + 1]
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
         found = region_vectors(self._whole_maps(x), self._grid)
-        return whitening.whiten(found, *self._whitening)
+        return whitening.whiten(found, *self._whitenings["regions"])
 
-    def _check_sizes(self, weights: ModelWeights) -> None:
+    def _check_sizes(self, model: Model) -> None:
         shapes = [output.shape for output in self._backbone.outputs]
-        found, expected = sum(shape[-1] for shape in shapes), len(weights.whitening.mean)
+        found, expected = sum(shape[-1] for shape in shapes), len(model.whitening.mean)
         if found != expected:
             raise ModelError(
-                f"{weights.name}: the taps {weights.taps} give {found} values a region, its "
+                f"{model.name}: the taps {model.taps} give {found} values a region, its "
                 f"whitening was fitted for {expected}; the model's files do not belong together"
             )
         smallest = min(shape[1] for shape in shapes)
-        if smallest < weights.grid:
+        if smallest < model.grid:
             raise ModelError(
-                f"{weights.name}: its smallest map is {smallest} wide, too small for a grid of "
-                f"{weights.grid}; correct grid, taps or crop in its description"
+                f"{model.name}: its smallest map is {smallest} wide, too small for a grid of "
+                f"{model.grid}; correct grid, taps or crop in its description"
             )
 
 

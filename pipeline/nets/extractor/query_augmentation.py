@@ -1,47 +1,67 @@
-"""The pictures behind the further vectors of a frame, see `layout`."""
+"""Pictures of query augmentations, see `nets.model.descriptors`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..backend import ops
-from ..model.descriptors import View
+from ..model.descriptors import QueryAugmentation
 
 # 1 4 6 4 1 in both directions: takes away what is finer than about 4 of its pixels.
 _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
-def pictures(x: Any, views: Iterable[View], black: np.ndarray, white: np.ndarray) -> list[Any]:
-    """The pictures of all views, ready for the backbone of half the size.
+@dataclass(frozen=True)
+class Colours:
+    """Colours of the backbone's input, float [3] each; its mean colour is `mean`."""
+
+    black: np.ndarray
+    white: np.ndarray
+    mean: np.ndarray
+
+
+def lowpass_pictures(x: Any, augmentation: QueryAugmentation, colours: Colours) -> list[Any]:
+    """The pictures of an augmentation at half size and low-pass filtered.
 
     Args:
         x: float32 [B, S, S, 3], S a multiple of 4.
-        views: see `layout`.
-        black, white: [3] each, of the same kind as x.
 
     Returns:
-        for each vector of each view float32 [B, S / 2, S / 2, 3].
+        `augmentation.pictures` of float32 [B, S / 2, S / 2, 3].
     """
-    half = halved(x)
-    found: list[Any] = []
-    for view in views:
-        if view.kind == "framed":
-            found.append(softened(framed(x, view.amount, black)))
-        elif view.kind == "matted":
-            found.append(softened(framed(x, view.amount, np.zeros(3))))  # 0 is the mean colour
-        elif view.kind == "zoomed":
-            found += [low_pass(part) for part in _parts(x, view.amount, view.parts)]
-        elif view.kind == "turned":
-            found += [low_pass(turned(half, angle, black)) for angle in view.angles]
-        else:
-            found.append(low_pass(outlined(half, view.amount, black, white)))
-    return found
+    kind, amount = augmentation.kind, augmentation.amount
+    if kind in ("pad_black", "pad_mean"):
+        return [halve_and_lowpass(pad(x, amount, getattr(colours, kind.removeprefix("pad_"))))]
+    if kind == "crops":
+        return [low_pass(part) for part in _crops(x, amount, augmentation.parts)]
+    return [low_pass(picture) for picture in full_pictures(halve(x), augmentation, colours)]
 
 
-def softened(x: Any) -> Any:
+def full_pictures(x: Any, augmentation: QueryAugmentation, colours: Colours) -> list[Any]:
+    """The pictures of an augmentation, as large as the picture itself.
+
+    Args:
+        x: float32 [B, S, S, 3].
+
+    Returns:
+        `augmentation.pictures` of float32 [B, S, S, 3].
+    """
+    kind, amount = augmentation.kind, augmentation.amount
+    if kind in ("pad_black", "pad_mean"):
+        return [pad(x, amount, getattr(colours, kind.removeprefix("pad_")))]
+    if kind == "downscale":
+        return [downscale(x, int(amount))]
+    if kind == "rotate":
+        return [rotate(x, angle, colours.black) for angle in augmentation.angles]
+    if kind == "edges":
+        return [edges(x, amount, colours.black, colours.white)]
+    return [ops.flip(x, axis=2)]
+
+
+def halve_and_lowpass(x: Any) -> Any:
     """Half the size and low-pass filtered.
 
     Args:
@@ -50,10 +70,10 @@ def softened(x: Any) -> Any:
     Returns:
         float32 [B, S / 2, S / 2, 3].
     """
-    return low_pass(halved(x))
+    return low_pass(halve(x))
 
 
-def halved(x: Any) -> Any:
+def halve(x: Any) -> Any:
     """Means of 2 x 2 pixels."""
     return ops.average_pool(x, 2, 2, "valid", data_format="channels_last")
 
@@ -77,7 +97,7 @@ def _mirrored(x: Any, axis: int, width: int) -> Any:
     return ops.pad(x, border, mode="symmetric")
 
 
-def framed(x: Any, share: float, colour: np.ndarray) -> Any:
+def pad(x: Any, share: float, colour: np.ndarray) -> Any:
     """The picture at `share` of its side, in the middle of one colour.
 
     Args:
@@ -97,7 +117,7 @@ def framed(x: Any, share: float, colour: np.ndarray) -> Any:
     return _resampled(ops.convert_to_tensor(x) - colour, shrink, shrink) + colour
 
 
-def _parts(x: Any, share: float, parts: int) -> list[Any]:
+def _crops(x: Any, share: float, parts: int) -> list[Any]:
     """Squares of `share` of the side, parts x parts of them, each at half the picture's size."""
     side = x.shape[1]
     size = round(side * share)
@@ -117,7 +137,7 @@ def _resampled(x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
     return ops.einsum("ux,btxc->btuc", columns, x)
 
 
-def turned(x: Any, degrees: float, colour: np.ndarray) -> Any:
+def rotate(x: Any, degrees: float, colour: np.ndarray) -> Any:
     """Turned about its middle, bilinear; what comes in at the corners is of one colour.
 
     Args:
@@ -146,7 +166,7 @@ def turned(x: Any, degrees: float, colour: np.ndarray) -> Any:
     return ops.reshape(result, (-1, side, side, 3)) + colour
 
 
-def outlined(x: Any, gain: float, black: np.ndarray, white: np.ndarray) -> Any:
+def edges(x: Any, gain: float, black: np.ndarray, white: np.ndarray) -> Any:
     """Strength of each colour's gradient (Sobel, change from pixel to pixel), on black.
 
     Args:
@@ -173,14 +193,14 @@ def outlined(x: Any, gain: float, black: np.ndarray, white: np.ndarray) -> Any:
 
 def _area_weights(old: int, new: int) -> np.ndarray:
     """[new, old]: how much of each old pixel a new one is made of, by the area that they share."""
-    edges = np.arange(new + 1) * old / new
-    first, last = edges[:-1, None], edges[1:, None]
+    borders = np.arange(new + 1) * old / new
+    first, last = borders[:-1, None], borders[1:, None]
     pixels = np.arange(old)
     shared = np.minimum(last, pixels + 1) - np.maximum(first, pixels)
     return (np.maximum(shared, 0) * new / old).astype(np.float32)
 
 
-def shrunken(x: Any, divisor: int) -> Any:
+def downscale(x: Any, divisor: int) -> Any:
     """1 / divisor of the size, in the middle of zeros (the mean colour).
 
     Args:

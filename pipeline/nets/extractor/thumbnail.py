@@ -1,4 +1,4 @@
-"""The vector of pixels: a picture's luminance on 32 x 32 squares, whitened.
+"""The thumbnail descriptor: a picture's luminance on 32 x 32 squares, whitened.
 
 A thumbnail less its mean, of length 1, so that the product of two is their normalised
 cross-correlation. Neighbouring squares say nearly the same; after PCA whitening (see `whitening`)
@@ -21,7 +21,7 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def thumbnails(frames: Any, size: int = SIZE) -> Any:
-    """Vectors of pixels before whitening.
+    """Thumbnail descriptors before whitening.
 
     Args:
         frames: float32 [B, S, S, 3] RGB from 0 to 255, S a multiple of `THUMBNAIL`.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...checks import shown
 from ...errors import ModelError
+from ..model.aliases import ALIASES
 from .archive import read_file
+from .old_versions import OLD_DESCRIPTOR_KEYS, OLD_KEYS, upgrade
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 UNSEALED_VERSION = 1  # of earlier versions of this program, without a digest
+OLD_VERSIONS = (UNSEALED_VERSION, 2)  # read through `old_versions`
 SEAL = "values_sha256"
 MOST_BYTES = 1 << 20
 _MOST_NUMBER = 2**53  # beyond it whole numbers are not exact as floats
@@ -33,18 +35,13 @@ _REQUIRED: dict[str, type] = {
     "similarity_function": str,
     "weights_sha256": str,
 }
+_LAYOUT: dict[str, type | tuple[type, ...]] = {"descriptors": list, "similarity_terms": list}
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "licence": str,
     "origin": str,
     "description": str,
-    "soft": bool,
-    "small": list,
-    "small_offsets": list,
-    "views": list,
-    "pixels": dict,
-    "partial": dict,
     "adaptation": bool,
-    "skip": float,
+    "residual_weight": float,
     "blank": dict,
     "insets": int,
     "calibration": (dict, list),  # earlier versions wrote the only one alone
@@ -55,6 +52,8 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
 def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     """Keys and values of a model's description; keys and their types are checked.
 
+    A description of an earlier version comes back as what version 3 says.
+
     Args:
         sealed: refuse values that do not fit their digest.
 
@@ -63,23 +62,29 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     """
     values = _parsed(path)
     version = values.get("format_version")
-    if version not in (UNSEALED_VERSION, FORMAT_VERSION) or isinstance(version, (bool, float)):
+    known = (*OLD_VERSIONS, FORMAT_VERSION)
+    if version not in known or isinstance(version, (bool, float)):
         raise ModelError(
             f"{path}: format_version is {shown(version)}, this program reads "
-            f"{UNSEALED_VERSION} and {FORMAT_VERSION}; use a release of the program that fits "
-            "the model"
+            f"{known[0]} to {known[-1]}; use a release of the program that fits the model"
         )
-    for key, kind in _REQUIRED.items():
+    old = version in OLD_VERSIONS
+    required = _REQUIRED if old else {**_REQUIRED, **_LAYOUT}
+    optional = {**_OPTIONAL, **OLD_DESCRIPTOR_KEYS, **OLD_KEYS} if old else _OPTIONAL
+    for key, kind in required.items():
         if key not in values:
             raise ModelError(f"{path}: key {key!r} is missing; see docs/MODELS.md")
         _check_kind(path, key, values[key], kind)
-    for key in values.keys() - _REQUIRED.keys():
-        if key not in _OPTIONAL:
+    for key in values.keys() - required.keys():
+        if key not in optional or (old and key in ALIASES.values()):
             raise ModelError(f"{path}: unknown key {key[:80]!r}; see docs/MODELS.md")
-        _check_kind(path, key, values[key], _OPTIONAL[key])
+        _check_kind(path, key, values[key], optional[key])
     if sealed:
         _check_seal(path, values)
-    return values
+    try:
+        return upgrade(values) if old else values
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: {error}; see docs/MODELS.md for the format") from error
 
 
 def as_bytes(values: Mapping[str, Any]) -> bytes:
@@ -87,19 +92,6 @@ def as_bytes(values: Mapping[str, Any]) -> bytes:
     kept = {key: value for key, value in values.items() if key != SEAL}
     kept["format_version"] = FORMAT_VERSION
     return (json.dumps({**kept, SEAL: _digest(kept)}, indent=2) + "\n").encode()
-
-
-def replace_file(path: Path, content: Any) -> None:
-    """Write a file anew; a killed run leaves the old one. A link in its place is not followed.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with partial.open("xb") as file:
-        file.write(content)
-    os.replace(partial, path)
 
 
 def _digest(values: Mapping[str, Any]) -> str:

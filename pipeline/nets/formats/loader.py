@@ -1,4 +1,4 @@
-"""Model directory -> `ModelWeights`, whichever of the two formats it holds."""
+"""Model directory -> `Model`, whichever of the two formats it holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...calibration.curve import Calibration
 from ...errors import ModelError
-from ..model.model import ModelWeights
+from ..model.model import Model
 from . import native, visil_tf
 
 EXPECTED = (
@@ -16,11 +16,11 @@ EXPECTED = (
 )
 
 
-def load_model(model_dir: str | Path, dims: int | None = None) -> ModelWeights:
+def load_model(model_dir: str | Path, dims: int | None = None) -> Model:
     """Read a model directory.
 
     A published release wins over our own format beside it: after unpacking one into the folder
-    of the shipped model, that release is what its user wants. `ModelWeights.origin` tells.
+    of the shipped model, that release is what its user wants. `Model.origin` tells.
 
     Args:
         model_dir: directory with a published release, or with model.json and weights.npz.
@@ -48,7 +48,7 @@ def load_model(model_dir: str | Path, dims: int | None = None) -> ModelWeights:
     return weights.with_dims(dims)
 
 
-def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
+def convert(src_dir: str | Path, dst_dir: str | Path) -> Model:
     """Write a published release in our own format: same features, same digest.
 
     Args:
@@ -71,7 +71,7 @@ def convert(src_dir: str | Path, dst_dir: str | Path) -> ModelWeights:
 
 
 def seal(model_dir: str | Path) -> None:
-    """Accept a model's description as it is, after an edit by hand; see `own_format.seal`.
+    """Accept a model's description as it is, after an edit by hand; see `native.seal`.
 
     Raises:
         ModelError: the folder holds no model in our own format, or one that cannot be used.

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ...atomic import atomic_write
 from ...calibration.curve import Calibration
-from ...checks import number, whole
 from ...errors import ModelError
+from ..model.aliases import ALIASES, old_name
 from ..model.blank import Blank
-from ..model.descriptors import THUMBNAIL, View
-from ..model.model import MOST_GRID, ModelWeights
+from ..model.descriptors import THUMBNAIL
+from ..model.model import Model
 from ..model.preprocessing import InputDescription
 from ..model.whitening import Whitening
 from .archive import MOST_BYTES, read_arrays, read_file
@@ -24,16 +25,18 @@ from .description import (
     FORMAT_VERSION,
     as_bytes,
     read_description,
-    replace_file,
 )
+from .terms import describe_layout, read_layout
 
 DESCRIPTION_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 ORIGIN = "own format"
 COMPARATOR_LAYERS = 4
 _WHITENING = ("mean", "eigenvectors", "eigenvalues")
-_PARTIAL = ("regions", "offset")
-_GROUPS = ("backbone", "whitening", "soft", "pixels", "adaptation", "comparator")
+# Arrays keep the names that they had in format version 1, see `nets.model.aliases`.
+_ANCHORS = old_name("anchors")
+_SPACES = {"lowpass": old_name("lowpass"), "thumbnail": old_name("thumbnail")}
+_GROUPS = ("backbone", "whitening", *_SPACES.values(), "adaptation", "comparator")
 _MOST_AXES = 4
 _MOST_SHOWN = 500  # characters of an error
 _INSETS = 2  # of a model that asks for none, where its calibration is with insets
@@ -53,7 +56,7 @@ def is_adapted(directory: Path) -> bool:
     return bool(read_description(directory / DESCRIPTION_FILE).get("adaptation"))
 
 
-def read(directory: Path) -> ModelWeights:
+def read(directory: Path) -> Model:
     """The model in a directory.
 
     Raises:
@@ -62,7 +65,7 @@ def read(directory: Path) -> ModelWeights:
     return _assembled(directory, read_description(directory / DESCRIPTION_FILE))
 
 
-def _assembled(directory: Path, values: Mapping[str, Any]) -> ModelWeights:
+def _assembled(directory: Path, values: Mapping[str, Any]) -> Model:
     path = directory / DESCRIPTION_FILE
     arrays = _read_arrays(directory / WEIGHTS_FILE, values["weights_sha256"])
     try:
@@ -83,42 +86,47 @@ def _assembled(directory: Path, values: Mapping[str, Any]) -> ModelWeights:
     return weights
 
 
-def write(weights: ModelWeights, directory: Path, backbone_dtype: str = "float32") -> None:
+def write(model: Model, directory: Path, backbone_dtype: str = "float32") -> None:
     """Write the model; the description comes last, so a killed run leaves no model behind.
 
     Args:
-        weights: with full dims.
+        model: with full dims.
         directory: made if needed; files of our format in it are replaced.
         backbone_dtype: "float32", or "float16" for half the size and another digest.
 
     Raises:
         ModelError: the files cannot be written.
     """
-    arrays = {f"backbone/{k}": v.astype(backbone_dtype) for k, v in weights.arrays.items()}
-    arrays |= {f"whitening/{k}": getattr(weights.whitening, k) for k in _WHITENING}
-    for kind, pca in (("soft", weights.soft), ("pixels", weights.pixels)):
-        if pca is not None:
-            arrays |= {f"{kind}/{k}": getattr(pca, k) for k in _WHITENING}
-    if weights.hubs is not None:
-        arrays["hubs"] = weights.hubs.astype(np.float16)
-    if weights.attention is not None:
-        arrays["attention"] = weights.attention
-    for kind, pca in (weights.adaptation or {}).items():
-        arrays |= {f"adaptation/{kind}/{k}": getattr(pca, k) for k in _WHITENING}
-    if weights.blank is not None:
-        arrays["blank"] = weights.blank.directions
-    for layer, (kernel, bias) in enumerate(weights.comparator or ()):
+    arrays = {f"backbone/{k}": v.astype(backbone_dtype) for k, v in model.arrays.items()}
+    for space, pca in model.whitenings.items():
+        prefix = _SPACES.get(space, "whitening")
+        arrays |= {f"{prefix}/{k}": getattr(pca, k) for k in _WHITENING}
+    if model.anchors is not None:
+        arrays[_ANCHORS] = model.anchors.astype(np.float16)
+    if model.attention is not None:
+        arrays["attention"] = model.attention
+    for space, pca in (model.adaptation or {}).items():
+        prefix = f"adaptation/{old_name(space)}"
+        arrays |= {f"{prefix}/{k}": getattr(pca, k) for k in _WHITENING}
+    if model.blank is not None:
+        arrays["blank"] = model.blank.directions
+    for layer, (kernel, bias) in enumerate(model.comparator or ()):
         arrays |= {f"comparator/{layer}/kernel": kernel, f"comparator/{layer}/bias": bias}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     content = buffer.getbuffer()
-    description = _describe(weights, hashlib.sha256(content).hexdigest())
+    description = _describe(model, hashlib.sha256(content).hexdigest())
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        replace_file(directory / WEIGHTS_FILE, content)
-        replace_file(directory / DESCRIPTION_FILE, as_bytes(description))
+        _replace(directory / WEIGHTS_FILE, content)
+        _replace(directory / DESCRIPTION_FILE, as_bytes(description))
     except OSError as error:
         raise ModelError(f"{directory}: the model cannot be written: {error}") from error
+
+
+def _replace(path: Path, content: bytes | memoryview) -> None:
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def write_calibration(calibration: Calibration, directory: Path) -> None:
@@ -135,10 +143,10 @@ def write_calibration(calibration: Calibration, directory: Path) -> None:
         known = _calibrations(values)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: calibration: {error}; delete that key") from error
-    others = [each for each in known if not each.is_alike(calibration)]
-    values["calibration"] = [asdict(each) for each in (*others, calibration)]
+    others = [each for each in known if each.key != calibration.key]
+    values["calibration"] = [each.as_json() for each in (*others, calibration)]
     try:
-        replace_file(path, as_bytes(values))
+        _replace(path, as_bytes(values))
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}") from error
 
@@ -153,50 +161,39 @@ def seal(directory: Path) -> None:
     values = read_description(path, sealed=False)
     _assembled(directory, values)
     try:
-        replace_file(path, as_bytes(values))
+        _replace(path, as_bytes(values))
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}") from error
 
 
-def _describe(weights: ModelWeights, sha256: str) -> dict[str, Any]:
+def _describe(model: Model, sha256: str) -> dict[str, Any]:
     values: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "name": weights.name,
-        "licence": weights.licence,
-        "origin": weights.provenance or weights.origin,
-        "description": weights.description,
-        "backbone": weights.backbone,
-        "input": asdict(weights.input),
-        "taps": list(weights.taps),
-        "grid": weights.grid,
-        "whitening_dims": weights.dims,
-        "attention": weights.attention is not None,
-        "comparator": weights.comparator is not None,
-        "similarity_function": weights.similarity_function,
+        "name": model.name,
+        "licence": model.licence,
+        "origin": model.provenance or model.origin,
+        "description": model.description,
+        "backbone": model.backbone,
+        "input": asdict(model.input),
+        "taps": list(model.taps),
+        "grid": model.grid,
+        "whitening_dims": model.dims,
+        "attention": model.attention is not None,
+        "comparator": model.comparator is not None,
+        "similarity_function": model.similarity_function,
         "weights_sha256": sha256,
+        **describe_layout(model.layout),
     }
-    if weights.soft is not None:
-        values["soft"] = True
-    if weights.small:
-        values["small"] = list(weights.small)
-    if weights.small_offsets:
-        values["small_offsets"] = list(weights.small_offsets)
-    if weights.views:
-        values["views"] = [asdict(view) for view in weights.views]
-    if weights.pixels is not None:
-        values["pixels"] = {"offset": weights.pixels_offset, "mirrored": weights.mirrored}
-    if weights.partial is not None:
-        values["partial"] = dict(zip(_PARTIAL, weights.partial, strict=True))
-    if weights.adaptation is not None:
+    if model.adaptation is not None:
         values["adaptation"] = True
-    if weights.comparator is not None and weights.skip:
-        values["skip"] = weights.skip
-    if weights.blank is not None:
-        values["blank"] = {"low": weights.blank.low, "high": weights.blank.high}
-    if weights.insets:
-        values["insets"] = weights.insets
-    if weights.calibrations:
-        values["calibration"] = [asdict(each) for each in weights.calibrations]
+    if model.comparator is not None and model.residual_weight:
+        values["residual_weight"] = model.residual_weight
+    if model.blank is not None:
+        values["blank"] = {"low": model.blank.low, "high": model.blank.high}
+    if model.insets:
+        values["insets"] = model.insets
+    if model.calibrations:
+        values["calibration"] = [each.as_json() for each in model.calibrations]
     return values
 
 
@@ -221,7 +218,7 @@ def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 
 def _known(name: str, shape: tuple[int, ...]) -> bool:
-    if name not in ("hubs", "attention", "blank") and name.split("/")[0] not in _GROUPS:
+    if name not in (_ANCHORS, "attention", "blank") and name.split("/")[0] not in _GROUPS:
         raise ValueError(f"array {name[:80]!r} is unknown")
     if len(shape) > _MOST_AXES:
         raise ValueError(
@@ -230,13 +227,19 @@ def _known(name: str, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelWeights:
+def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Model:
     prefix = "backbone/"
     layers = [
         (arrays[f"comparator/{layer}/kernel"], arrays[f"comparator/{layer}/bias"])
         for layer in range(COMPARATOR_LAYERS * values["comparator"])
     ]
-    return ModelWeights(
+    layout = read_layout(values)
+    spaces = {group.space for group in layout.groups if not group.query_only}
+    whitenings = {s: _whitening(_SPACES[s], arrays) for s in _SPACES if s in spaces}
+    if "thumbnail" in whitenings and len(whitenings["thumbnail"].mean) != THUMBNAIL**2:
+        size = len(whitenings["thumbnail"].mean)
+        raise ValueError(f"{_SPACES['thumbnail']}/mean has {size} values, not {THUMBNAIL**2}")
+    return Model(
         name=values["name"],
         origin=ORIGIN,
         backbone=values["backbone"],
@@ -245,15 +248,11 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         taps=tuple(values["taps"]),
         grid=values["grid"],
         whitening=_whitening("whitening", arrays),
-        soft=_whitening("soft", arrays) if values.get("soft") else None,
-        pixels=_whitening("pixels", arrays) if "pixels" in values else None,
-        **_pixels(arrays, **values.get("pixels", {})),
-        small=tuple(values.get("small", ())),
-        small_offsets=tuple(number("small_offsets", x) for x in values.get("small_offsets", ())),
-        views=tuple(_view(view) for view in values.get("views", ())),
-        hubs=arrays.get("hubs"),
-        partial=_partial(**values["partial"]) if "partial" in values else None,
-        skip=values.get("skip", 0.0),
+        lowpass=whitenings.get("lowpass"),
+        thumbnail=whitenings.get("thumbnail"),
+        layout=layout,
+        anchors=arrays.get(_ANCHORS),
+        residual_weight=values.get("residual_weight", 0.0),
         attention=arrays["attention"] if values["attention"] else None,
         adaptation=_adaptation(arrays) if values.get("adaptation") else None,
         comparator=tuple(layers) or None,
@@ -274,7 +273,7 @@ def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
     made = [found] if isinstance(found, dict) else found
     if not all(isinstance(each, dict) for each in made):
         raise TypeError("calibration: expected objects of keys and values")
-    return tuple(Calibration(**adapted | _counted(each, values)) for each in made)
+    return tuple(Calibration.from_json(adapted | _counted(each, values)) for each in made)
 
 
 def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,28 +288,5 @@ def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:
 
 
 def _adaptation(arrays: Mapping[str, np.ndarray]) -> dict[str, Whitening]:
-    kinds = dict.fromkeys(k.split("/")[1] for k in arrays if k.startswith("adaptation/"))
-    return {kind: _whitening(f"adaptation/{kind}", arrays) for kind in kinds}
-
-
-def _pixels(
-    arrays: Mapping[str, np.ndarray], offset: float = 0.0, mirrored: bool = False
-) -> dict[str, Any]:
-    if not isinstance(mirrored, bool):
-        raise TypeError(f"pixels: mirrored is {mirrored!r}, expected true or false")
-    if "pixels/mean" in arrays and len(arrays["pixels/mean"]) != THUMBNAIL**2:
-        size = len(arrays["pixels/mean"])
-        raise ValueError(f"pixels/mean has {size} values, expected {THUMBNAIL**2}")
-    return {"pixels_offset": number("pixels: offset", offset), "mirrored": mirrored}
-
-
-def _view(values: Any) -> View:
-    if not isinstance(values, dict):
-        raise TypeError(f"views: {values!r}, expected an object of keys and values")
-    numbers = ("amount", "offset", "hubness")
-    floats = {k: number(f"views: {k}", values[k]) for k in numbers if k in values}
-    return View(**(values | floats))
-
-
-def _partial(regions: int, offset: float) -> tuple[int, float]:
-    return whole("partial: regions", regions, 1, MOST_GRID**2), number("partial: offset", offset)
+    prefixes = dict.fromkeys(k.split("/")[1] for k in arrays if k.startswith("adaptation/"))
+    return {ALIASES.get(p, p): _whitening(f"adaptation/{p}", arrays) for p in prefixes}

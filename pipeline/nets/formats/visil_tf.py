@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ModelError
-from ..backbones import resnet50_spec as layout
-from ..model.model import ModelWeights
+from ..backbones import resnet50_spec
+from ..model.model import Model
 from ..model.preprocessing import InputDescription
 from ..model.whitening import Whitening
 from . import tf_bundle
@@ -47,7 +47,7 @@ def is_published(directory: Path) -> bool:
     return any(directory.glob("model.ckpt*")) or (directory / "pca.npz").exists()
 
 
-def read(directory: Path) -> ModelWeights:
+def read(directory: Path) -> Model:
     """The release in a directory.
 
     Raises:
@@ -59,13 +59,13 @@ def read(directory: Path) -> ModelWeights:
     arrays = folded(variables)
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ModelError(f"{prefix}: batch norm with a variance below 0; {REMEDY}")
-    return ModelWeights(
+    return Model(
         name="visil_resnet50",
         origin=f"published TensorFlow release ({generation} names)",
         backbone="resnet50_v1",
         arrays=arrays,
         input=INPUT,
-        taps=layout.TAPS,
+        taps=resnet50_spec.TAPS,
         grid=3,
         whitening=whitening,
         attention=variables[CONTEXT].reshape(-1),
@@ -79,7 +79,7 @@ def read(directory: Path) -> ModelWeights:
 def folded(variables: Variables) -> dict[str, np.ndarray]:
     """Convolutions with their batch norm folded in, by our layer names."""
     arrays = {}
-    for convolution in layout.convolutions():
+    for convolution in resnet50_spec.convolutions():
         kernel = variables[f"{convolution.scope}/weights"]
         norm = (variables[f"{convolution.scope}/BatchNorm/{name}"] for name in BATCH_NORM)
         layer = convolution.layer
@@ -174,8 +174,8 @@ def _check_shapes(shapes: Shapes, generation: str, prefix: Path) -> None:
 
 
 def _expected_shapes(generation: str) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {CONTEXT: (layout.CHANNELS, 1)}
-    for convolution in layout.convolutions():
+    shapes: dict[str, tuple[int, ...]] = {CONTEXT: (resnet50_spec.CHANNELS, 1)}
+    for convolution in resnet50_spec.convolutions():
         shapes[f"{convolution.scope}/weights"] = convolution.shape
         for name in BATCH_NORM:
             shapes[f"{convolution.scope}/BatchNorm/{name}"] = convolution.shape[-1:]
@@ -186,7 +186,7 @@ def _expected_shapes(generation: str) -> dict[str, tuple[int, ...]]:
 
 
 def _read_pca(path: Path) -> Whitening:
-    size = layout.CHANNELS
+    size = resnet50_spec.CHANNELS
     expected = {"mean": (size,), "V": (size, size), "d": (size,)}
 
     def wanted(name: str, shape: tuple[int, ...]) -> bool:

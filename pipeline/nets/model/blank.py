@@ -1,25 +1,19 @@
-"""Nearly empty frames: made-up ones, and where a feature network puts them.
+"""Nearly empty frames: the space in which their regions lie, and how much a region counts.
 
 Black, white, one colour, a fade, a card with a few words: such frames are alike in videos that
-have nothing to do with each other. Whatever the network, their whitened region vectors lie near a
-space of few dimensions, while those of other frames have hardly more length in it than chance
-gives. A model may hold that space; stage two then counts a region vector for less the more of it
-lies in there (`attention.content`).
-
-The pictures are drawn here, so that the space can be found again for any network, from nothing.
+have nothing to do with each other. Whatever the network, their whitened regions lie near a space
+of few dimensions, while those of other frames have hardly more length in it than chance gives. A
+model may hold that space; stage two then counts a region for less the more of it lies in there
+(`attention.content`). `training.blank_frames` finds the space.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...checks import number
-
-if TYPE_CHECKING:
-    pass
 
 FLOOR = 0.02  # least weight of a frame: what is left of a video of blank frames only
 

@@ -5,61 +5,55 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ...calibration.curve import Calibration
 from ...checks import shown, text
-from ...config import MODEL_FUNCTIONS, MOST_INSETS
+from ...config import MAX_INSETS, MODEL_FUNCTIONS
 from ...errors import ModelError
+from .aliases import old_name
 from .blank import Blank
-from .descriptors import THUMBNAIL, Layout, View
+from .descriptors import MAX_GRID, THUMBNAIL, DescriptorLayout, standard_layout
 from .preprocessing import InputDescription
 from .whitening import Whitening
 
-MOST_GRID, MOST_TAPS = 32, 64
-MOST_VECTORS = 4096  # of a query's frame
+MAX_TAPS = 64
 
 
-@dataclass(frozen=True)
-class ModelWeights:
-    """A model directory's content; arrays are float32.
+@dataclass(frozen=True, repr=False)
+class Model:
+    """A model directory's content: arrays, all float32, and how to use them.
 
     Attributes:
         name: of the model, for people.
         origin: which format it was read from, e.g. "own format".
-        backbone: kind, a key of `backbones.MODULES`.
+        backbone: kind, a key of `backbones.registry.MODULES`.
         arrays: the backbone's arrays by layer name, batch norm folded in.
         input: from frame to backbone.
         taps: backbone outputs that regions are taken of, in this order.
         grid: regions along one side of a map.
-        whitening: PCA of the concatenated regions.
-        soft: PCA of the whole softened picture's vector, or None: there is no such vector.
-        small: divisors of the small views that queries have.
-        small_offsets: added to the similarity of each small view; empty for none.
-        views: further soft vectors that queries have, see `layout`.
-        hubs: soft vectors of other videos [M, dims], of length 1, by which `hubness` is measured;
-            None if no view asks for it.
-        pixels: PCA of the picture's luminance, see `nets.extractor.thumbnail`, or None: there is
-            no such vector.
-        pixels_offset: added to its similarity.
-        mirrored: whether queries have the pixels of the mirrored picture, too.
-        partial: of a query's regions so many are enough, and what is added to the similarity of
-            these; None: all count. See `layout`.
+        whitening: PCA of the concatenated region descriptors.
+        lowpass: PCA of the lowpass descriptor, or None: there is no such descriptor.
+        thumbnail: PCA of the thumbnail descriptor, or None: there is no such descriptor.
+        layout: the descriptors of a frame and the terms of the similarity.
+        anchors: lowpass descriptors of other videos [M, dims], of length 1, for CSLS; None if no
+            term has CSLS taken off.
         attention: context vector [dims], or None.
-        adaptation: a second whitening [dims, dims] of "regions" and, where there are those, "soft"
-            and "pixels", see `nets.similarity.adaptation`, or None.
+        adaptation: a second whitening [dims, dims] for each space of the database's descriptors,
+            see `nets.similarity.adaptation`, or None.
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
-        skip: share of the comparator's output that is the matrix itself; see `comparator.compare`.
-        blank: what nearly empty regions look like, or None: they count as the others do.
+        residual_weight: share of the comparator's output that is the matrix itself, see
+            `comparator.bypass`.
+        blank: the space of nearly empty regions, or None: they count as the others do.
         insets: pictures within the picture that stage one is to look for by default, at most so
             many at a time, see `video.pip.detector`.
         similarity_function: the one the model was made for.
-        features_digest: SHA-256 (hex) of all that changes features, of the full dims.
         calibrations: what its scores mean, one for each way of comparing that was calibrated.
         licence, provenance, description: text, may be empty.
+        features_digest: SHA-256 (hex) of all that changes features, of the full dims.
     """
 
     name: str
@@ -70,19 +64,14 @@ class ModelWeights:
     taps: tuple[str, ...]
     grid: int
     whitening: Whitening
-    soft: Whitening | None = None
-    small: tuple[int, ...] = ()
-    small_offsets: tuple[float, ...] = ()
-    views: tuple[View, ...] = ()
-    hubs: np.ndarray | None = None
-    pixels: Whitening | None = None
-    pixels_offset: float = 0.0
-    mirrored: bool = False
-    partial: tuple[int, float] | None = None
+    lowpass: Whitening | None = None
+    thumbnail: Whitening | None = None
+    layout: DescriptorLayout = field(default_factory=lambda: standard_layout(9))
+    anchors: np.ndarray | None = None
     attention: np.ndarray | None = None
     adaptation: Mapping[str, Whitening] | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
-    skip: float = 0.0
+    residual_weight: float = 0.0
     blank: Blank | None = None
     insets: int = 0
     similarity_function: str = "chamfer"
@@ -98,122 +87,124 @@ class ModelWeights:
                 f"similarity_function is {self.similarity_function!r}, "
                 f"expected one of {MODEL_FUNCTIONS}"
             )
-        if not 1 <= self.grid <= MOST_GRID or not 1 <= len(self.taps) <= MOST_TAPS:
+        if not 1 <= self.grid <= MAX_GRID or not 1 <= len(self.taps) <= MAX_TAPS:
             raise ValueError(
                 f"grid is {self.grid}, taps are {shown(self.taps)}, expected 1 or more each, "
-                f"at most {MOST_GRID} and {MOST_TAPS}"
+                f"at most {MAX_GRID} and {MAX_TAPS}"
             )
         for tap in self.taps:
             text("a tap", tap)
-        if self.attention is not None and self.attention.shape != (self.whitening.dims,):
-            raise ValueError(
-                f"attention vector is {self.attention.shape}, expected ({self.whitening.dims},)"
-            )
-        if self.blank is not None and self.blank.directions.shape[1] != self.whitening.dims:
-            raise ValueError(
-                f"blank directions are {self.blank.directions.shape}, "
-                f"expected [K, {self.whitening.dims}]"
-            )
-        for name, pca in (("soft", self.soft), ("pixels", self.pixels)):
-            if pca is not None and pca.dims != self.whitening.dims:
-                raise ValueError(
-                    f"the {name} vector has {pca.dims} values, regions have {self.whitening.dims}"
-                )
-        if not 0 <= self.insets <= MOST_INSETS:
-            raise ValueError(f"insets is {self.insets}, expected 0 to {MOST_INSETS}")
-        if self.pixels is not None:
-            _check_pixels(len(self.pixels.mean), self.input.crop)
-        elif self.mirrored:
-            raise ValueError("mirrored is of pixels, but there are none")
-        if any(not isinstance(k, int) or not 2 <= k <= self.input.crop for k in self.small):
-            raise ValueError(
-                f"small is {shown(self.small)}, expected whole numbers of 2 or more, not above the "
-                f"input's side of {self.input.crop}"
-            )
-        if self.small and self.grid % 2 == 0:
-            raise ValueError(f"grid is {self.grid}: small views need one with a middle region")
-        if self.small_offsets and len(self.small_offsets) != len(self.small):
-            raise ValueError(f"small_offsets is {self.small_offsets} for small {self.small}")
-        if self.partial is not None and not 0 < self.partial[0] <= self.grid * self.grid:
-            raise ValueError(
-                f"partial asks for {self.partial[0]} regions, expected 1 to {self.grid**2}"
-            )
-        offsets = (*self.small_offsets, (self.partial or (0, 0.0))[1], self.pixels_offset)
-        if not all(-1 <= x <= 1 for x in offsets):
-            raise ValueError(
-                f"partial {self.partial}, small_offsets {self.small_offsets}, pixels_offset "
-                f"{self.pixels_offset}: offsets are of similarities, expected -1 to 1"
-            )
-        if self.views and self.soft is None:
-            raise ValueError("views are compared with the soft vector, but soft is not true")
-        if self.hubs is None and any(view.hubness for view in self.views):
-            raise ValueError("a view has hubness taken off, but there are no hubs to measure it by")
-        if self.hubs is not None and self.hubs.shape[1:] != (self.whitening.dims,):
-            raise ValueError(f"hubs are {self.hubs.shape}, expected [M, {self.whitening.dims}]")
-        if self.hubs is not None and not len(self.hubs):
-            raise ValueError("there are no hubs in the array of hubs")
-        if self.layout.query > MOST_VECTORS:
-            raise ValueError(f"a query's frame has more than {MOST_VECTORS} vectors")
+        if not 0 <= self.insets <= MAX_INSETS:
+            raise ValueError(f"insets is {self.insets}, expected 0 to {MAX_INSETS}")
+        self._check_dims()
+        self._check_descriptors()
+        self._check_anchors()
         if self.adaptation is not None:
             self._check_adaptation(self.adaptation)
-        if not 0 <= self.skip < 1:
-            raise ValueError(f"skip is {self.skip}, expected 0 or more and less than 1")
+        if not 0 <= self.residual_weight < 1:
+            raise ValueError(
+                f"residual_weight is {self.residual_weight}, expected 0 or more and less than 1"
+            )
         if self.comparator is not None:
             _check_comparator(self.comparator)
         if not self.features_digest:
             object.__setattr__(self, "features_digest", features_digest(self))
 
+    def _check_dims(self) -> None:
+        if self.attention is not None and self.attention.shape != (self.dims,):
+            raise ValueError(f"attention vector is {self.attention.shape}, expected ({self.dims},)")
+        if self.blank is not None and self.blank.directions.shape[1] != self.dims:
+            raise ValueError(
+                f"blank directions are {self.blank.directions.shape}, expected [K, {self.dims}]"
+            )
+        for space, pca in self.whitenings.items():
+            if pca.dims != self.dims:
+                raise ValueError(
+                    f"the {space} descriptor has {pca.dims} values, regions have {self.dims}"
+                )
+
+    def _check_descriptors(self) -> None:
+        if self.layout.regions != self.grid**2:
+            raise ValueError(f"there are {self.layout.regions} regions, but grid is {self.grid}")
+        spaces = {group.space for group in self.layout.groups if not group.query_only}
+        for space in ("lowpass", "thumbnail"):
+            if (space in spaces) != (space in self.whitenings):
+                raise ValueError(f"a whitening and a descriptor of network {space} need each other")
+        for group in self.layout.groups:
+            if group.space not in spaces:
+                raise ValueError(
+                    f"descriptor {group.name}: the database has none of network {group.space}"
+                )
+            if group.augmentation is not None and group.augmentation.kind == "downscale":
+                self._check_downscale(group.augmentation.amount)
+        if self.thumbnail is not None:
+            _check_thumbnail(len(self.thumbnail.mean), self.input.crop)
+
+    def _check_downscale(self, divisor: float) -> None:
+        if divisor > self.input.crop:
+            raise ValueError(
+                f"downscale: amount is {divisor:g}, expected a divisor not above the input's side "
+                f"of {self.input.crop}"
+            )
+        if self.grid % 2 == 0:
+            raise ValueError(
+                f"grid is {self.grid}: downscaled queries need one with a middle region"
+            )
+
+    def _check_anchors(self) -> None:
+        if self.anchors is None:
+            if any(term.csls for term in self.layout.terms):
+                raise ValueError("a similarity term has csls, but there are no anchors for it")
+        elif self.anchors.shape[1:] != (self.dims,):
+            raise ValueError(f"anchors are {self.anchors.shape}, expected [M, {self.dims}]")
+        elif not len(self.anchors):
+            raise ValueError("there are no anchors in the array of anchors")
+
     def _check_adaptation(self, adaptation: Mapping[str, Whitening]) -> None:
         if self.attention is not None:
             raise ValueError("adaptation is for models without attention, which it would mislead")
-        kinds = dict(self.layout.of_database.spaces).keys()
-        if adaptation.keys() != kinds:
-            raise ValueError(f"adaptation is of {sorted(adaptation)}, expected {sorted(kinds)}")
-        for kind, pca in adaptation.items():
+        spaces = dict(self.layout.of_database.spaces).keys()
+        if adaptation.keys() != spaces:
+            raise ValueError(f"adaptation is of {sorted(adaptation)}, expected {sorted(spaces)}")
+        for space, pca in adaptation.items():
             if pca.eigenvectors.shape != (self.dims, self.dims):
                 raise ValueError(
-                    f"adaptation of {kind} is {pca.eigenvectors.shape}, expected "
+                    f"adaptation of {space} is {pca.eigenvectors.shape}, expected "
                     f"({self.dims}, {self.dims})"
                 )
 
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.name!r}, {self.backbone}, per frame "
+            f"[{self.regions}, {self.dims}], {self.similarity_function})"
+        )
+
     @property
     def dims(self) -> int:
-        """C, values of a region vector."""
+        """C, values of a descriptor."""
         return self.whitening.dims
 
     @property
     def regions(self) -> int:
-        """R, vectors of a frame in the database."""
+        """R, descriptors of a frame in the database."""
         return self.layout.shared
 
     @property
-    def layout(self) -> Layout:
-        """What a frame's vectors are, with all that queries have."""
-        return Layout(
-            self.grid * self.grid,
-            self.soft is not None,
-            len(self.small),
-            *(self.partial or (0, 0.0)),
-            self.small_offsets,
-            self.views,
-            self.pixels is not None,
-            self.pixels_offset,
-            self.mirrored,
-        )
+    def whitenings(self) -> dict[str, Whitening]:
+        """The whitening of each space that the model has."""
+        found = {"regions": self.whitening, "lowpass": self.lowpass, "thumbnail": self.thumbnail}
+        return {space: pca for space, pca in found.items() if pca is not None}
 
     @property
     def views_digest(self) -> str:
-        """SHA-256 (hex) of the pictures that queries' further vectors are made of; "" for none.
+        """SHA-256 (hex) of the pictures that only queries have descriptors of; "" for none.
 
         A database does not depend on them: its store serves all models that differ in these alone.
         """
-        if not self.small and not self.views and not self.mirrored:
-            return ""
-        shown: list[Any] = [[view.kind, view.amount, view.parts] for view in self.views]
-        shown += ["mirrored pixels"] * self.mirrored
-        return hashlib.sha256(json.dumps([list(self.small), shown]).encode()).hexdigest()
+        described = _augmentations_for_digest(self.layout)
+        return hashlib.sha256(json.dumps(described).encode()).hexdigest() if described else ""
 
-    def differs_in_adaptation_alone(self, other: ModelWeights) -> bool:
+    def differs_in_adaptation_alone(self, other: Model) -> bool:
         """Whether both make the same scores of vectors, but for what they are adapted to."""
 
         def alike(ours: Any, theirs: Any) -> bool:
@@ -225,16 +216,16 @@ class ModelWeights:
         return (
             self.features_digest == other.features_digest
             and self.layout == other.layout
-            and self.skip == other.skip
+            and self.residual_weight == other.residual_weight
             and self.similarity_function == other.similarity_function
             and (self.comparator is None) == (other.comparator is None)
             and all(alike(a, b) for pair in layers for a, b in zip(*pair, strict=True))
-            and alike(self.hubs, other.hubs)
+            and alike(self.anchors, other.anchors)
             and alike(self.attention, other.attention)
             and alike(self.blank and self.blank.directions, other.blank and other.blank.directions)
         )
 
-    def with_dims(self, dims: int | None) -> ModelWeights:
+    def with_dims(self, dims: int | None) -> Model:
         """The model cut to the first `dims` whitened values; None leaves it whole.
 
         Raises:
@@ -251,34 +242,36 @@ class ModelWeights:
                     f"values; leave dims out or give {self.dims}"
                     + (", or take the model it was made of" if name == "adaptation" else "")
                 )
-        blank = self.blank.first(dims) if self.blank else None
-        soft = self.soft.first(dims) if self.soft else None
-        own = self.pixels.first(dims) if self.pixels else None
-        hubs = None if self.hubs is None else _unit(self.hubs[:, :dims])
-        cut = self.whitening.first(dims)
-        return replace(self, whitening=cut, soft=soft, pixels=own, blank=blank, hubs=hubs)
+        first = {space: pca.first(dims) for space, pca in self.whitenings.items()}
+        return replace(
+            self,
+            whitening=first["regions"],
+            lowpass=first.get("lowpass"),
+            thumbnail=first.get("thumbnail"),
+            blank=self.blank.first(dims) if self.blank else None,
+            anchors=None if self.anchors is None else _unit(self.anchors[:, :dims]),
+        )
 
 
-def features_digest(weights: ModelWeights) -> str:
-    """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitening, and the input.
+def features_digest(model: Model) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and bytes of backbone and whitenings, and the input.
 
-    Attention, adaptation, comparator, offsets and blank directions are left out: they act on stored
-    features. So are small and other views, which only queries have, see
-    `ModelWeights.views_digest`. File format and the names inside a file have no part in it: a
-    converted model keeps its digest.
+    Attention, adaptation, comparator, terms and blank directions are left out: they act on stored
+    features. So are descriptors that only queries have, see `Model.views_digest`. File format and
+    the names inside a file have no part in it: a converted model keeps its digest. Whitenings have
+    the names of the first format version, so that stores of earlier versions fit.
     """
     description = {
-        "backbone": weights.backbone,
-        "input": asdict(weights.input),
-        "taps": weights.taps,
-        "grid": weights.grid,
+        "backbone": model.backbone,
+        "input": asdict(model.input),
+        "taps": model.taps,
+        "grid": model.grid,
     }
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-    arrays = {f"backbone/{name}": array for name, array in weights.arrays.items()}
-    arrays |= {f"whitening/{name}": array for name, array in vars(weights.whitening).items()}
-    for kind, pca in (("soft", weights.soft), ("pixels", weights.pixels)):
-        if pca is not None:
-            arrays |= {f"{kind}/{name}": array for name, array in vars(pca).items()}
+    arrays = {f"backbone/{name}": array for name, array in model.arrays.items()}
+    for space, pca in model.whitenings.items():
+        prefix = "whitening" if space == "regions" else old_name(space)
+        arrays |= {f"{prefix}/{name}": array for name, array in vars(pca).items()}
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], dtype="<f4")
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
@@ -286,16 +279,38 @@ def features_digest(weights: ModelWeights) -> str:
     return digest.hexdigest()
 
 
+def _augmentations_for_digest(layout: DescriptorLayout) -> list[Any]:
+    """What `Model.views_digest` is of; empty where queries have nothing that a database lacks.
+
+    The descriptors of format versions 1 and 2 are written as these versions wrote them, in their
+    order: downscaled regions, augmented lowpass descriptors, one mirrored thumbnail. Stores of
+    queries that earlier versions made fit therefore. Others are written as they are.
+    """
+    groups = [(g.space, g.augmentation) for g in layout.groups if g.augmentation is not None]
+    small = [int(a.amount) for _, a in groups if a.kind == "downscale"]
+    shown: list[Any] = [
+        [old_name(a.kind), a.amount, a.parts]
+        for space, a in groups
+        if space == "lowpass" and a.kind != "flip"
+    ]
+    flips = [1 for space, a in groups if (space, a.kind) == ("thumbnail", "flip")]
+    order = [(space, a.kind == "flip") for space, a in groups]
+    old_order = [("regions", False)] * len(small) + [("lowpass", False)] * len(shown)
+    if order == old_order + [("thumbnail", True)] * len(flips[:1]):
+        return [small, shown + ["mirrored pixels"] * len(flips)] if groups else []
+    return [[space, a.kind, a.amount, a.parts] for space, a in groups]
+
+
 def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
 
 
-def _check_pixels(size: int, crop: int) -> None:
+def _check_thumbnail(size: int, crop: int) -> None:
     if size < THUMBNAIL**2:
-        raise ValueError(f"the whitening of pixels is for {size} values, expected {THUMBNAIL**2}")
+        raise ValueError(f"the thumbnail's whitening is for {size} values, not {THUMBNAIL**2}")
     if crop % THUMBNAIL:
         raise ValueError(
-            f"pixels need an input whose side is a multiple of {THUMBNAIL}, not {crop}"
+            f"thumbnails need an input whose side is a multiple of {THUMBNAIL}, not {crop}"
         )
 
 

@@ -7,7 +7,9 @@ import numpy as np
 from .whitening import Whitening
 
 
-def of_moments(mean: np.ndarray, covariance: np.ndarray, dims: int, shrinkage: float) -> Whitening:
+def pca_from_moments(
+    mean: np.ndarray, covariance: np.ndarray, dims: int, shrinkage: float
+) -> Whitening:
     """PCA of vectors by their mean [D] and covariance [D, D].
 
     Args:
@@ -18,12 +20,12 @@ def of_moments(mean: np.ndarray, covariance: np.ndarray, dims: int, shrinkage: f
         mean [D], eigenvectors [D, n], eigenvalues [n], descending; every eigenvector's largest
         entry is positive, so that the signs do not depend on the linear algebra library.
     """
-    values, columns = axes(covariance, dims)
-    values = shrunk(values, shrinkage)[:dims]
+    values, columns = principal_axes(covariance, dims)
+    values = shrink(values, shrinkage)[:dims]
     return Whitening(*(a.astype(np.float32) for a in (mean, columns, values)))
 
 
-def axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
+def principal_axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
     """All eigenvalues, descending, and the first eigenvectors [D, dims] with fixed signs."""
     values, columns = np.linalg.eigh(covariance)
     values, columns = np.maximum(values[::-1], 0), columns[:, ::-1][:, :dims]
@@ -31,6 +33,6 @@ def axes(covariance: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
     return values, columns * np.sign(largest)
 
 
-def shrunk(values: np.ndarray, shrinkage: float) -> np.ndarray:
+def shrink(values: np.ndarray, shrinkage: float) -> np.ndarray:
     """Eigenvalues moved towards their mean, by a share of 0 to 1."""
     return (1 - shrinkage) * values + shrinkage * values.mean()

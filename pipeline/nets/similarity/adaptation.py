@@ -1,9 +1,10 @@
-"""A second whitening, fitted on the collection that is searched, of vectors as stores hold them.
+"""A second whitening, fitted on the collection that is searched, of descriptors in stores.
 
 What the model's own whitening was fitted on is not what one's collection looks like: there other
-directions are common to all and tell nothing. Whitening once more, each kind of vector for itself,
-takes their weight away. It acts after the store, as attention does, so stores stay as they are.
-Ours; whitening without labels on the vectors that are searched: Jegou and Chum (ECCV 2012).
+directions are common to all and tell nothing. Whitening once more, each space for itself, takes
+their weight away. It acts after the store, as attention does, so stores stay as they are. After
+Jegou and Chum (ECCV 2012), who whiten without labels; that it is fitted on the searched
+descriptors is ours.
 """
 
 from __future__ import annotations
@@ -15,46 +16,43 @@ import numpy as np
 
 from ..backend import ops
 from ..layers.whitening import projection, whiten
-from ..model.descriptors import Layout
-from ..model.model import ModelWeights
+from ..model.descriptors import DescriptorLayout
+from ..model.model import Model
 from ..model.whitening import Whitening
 
-# Of "regions" and, where a model has those, "soft" and "pixels": mean [C] and matrix [C, C].
-Matrices = dict[str, tuple[Any, Any]]
+Matrices = dict[str, tuple[Any, Any]]  # by space: mean [C] and matrix [C, C]
 
 
-def matrices_of(adaptation: Mapping[str, Whitening]) -> Matrices:
-    """The adaptation of a model on the device, for `adapted`."""
+def adaptation_matrices(adaptation: Mapping[str, Whitening]) -> Matrices:
+    """The adaptation of a model on the device, for `adapt_descriptors`."""
     return {
-        kind: (ops.convert_to_tensor(pca.mean), ops.convert_to_tensor(projection(pca)))
-        for kind, pca in adaptation.items()
+        space: (ops.convert_to_tensor(pca.mean), ops.convert_to_tensor(projection(pca)))
+        for space, pca in adaptation.items()
     }
 
 
-def adapted(x: Any, layout: Layout, matrices: Matrices, axis: int = 1) -> Any:
-    """Vectors of frames, whitened once more.
+def adapt_descriptors(x: Any, layout: DescriptorLayout, matrices: Matrices) -> Any:
+    """Descriptors of frames, whitened once more.
 
     Args:
-        x: float32, of length 1 along the last axis; along `axis` (0 or 1) laid out as `layout`
-            says, or the first of these.
-        matrices: of `matrices_of`.
+        x: float32 [R, n, C], of length 1, R in the order of the layout, or the first of these.
 
     Returns:
         float32 of the same shape, of length 1.
     """
-    parts, start, size = [], 0, x.shape[axis]
-    for kind, count in layout.spaces:
+    parts, start, size = [], 0, x.shape[0]
+    for space, count in layout.spaces:
         stop = min(start + count, size)
         if start < stop:
-            parts.append(whiten(x[:, start:stop] if axis else x[start:stop], *matrices[kind]))
+            parts.append(whiten(x[start:stop], *matrices[space]))
         start = stop
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
 
 
-def hubs_of(weights: ModelWeights) -> np.ndarray | None:
-    """The model's hubs where its soft vectors lie: float32 [M, C] of length 1, or None."""
-    if weights.hubs is None or not weights.adaptation or "soft" not in weights.adaptation:
-        return weights.hubs
-    pca = weights.adaptation["soft"]
-    found = (weights.hubs - pca.mean) @ projection(pca)
-    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6))
+def adapted_anchors(model: Model) -> np.ndarray | None:
+    """The model's anchors where its lowpass descriptors lie: float32 [M, C], or None."""
+    if model.anchors is None or not model.adaptation or "lowpass" not in model.adaptation:
+        return model.anchors
+    pca = model.adaptation["lowpass"]
+    moved = (model.anchors - pca.mean) @ projection(pca)
+    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6))

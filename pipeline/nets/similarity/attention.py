@@ -1,4 +1,4 @@
-"""How much a region vector counts.
+"""How much a descriptor counts.
 
 Attention: ViSiL, ICCV 2019, section 3.1; context vector as in Yang et al. 2016. Content: ours, so
 that frames with next to nothing in them do not make unrelated videos alike.
@@ -10,11 +10,11 @@ from typing import Any
 
 from ..backend import ops
 from ..model.blank import FLOOR, Blank
-from ..model.descriptors import Layout
+from ..model.descriptors import DescriptorLayout
 
 
 def attend(x: Any, context: Any) -> Any:
-    """Scale every region vector by how well it fits the learned context: x (x . u / 2 + 1/2).
+    """Scale every descriptor by how well it fits the learned context: x (x . u / 2 + 1/2).
 
     Args:
         x: float32 [..., C], of length 1.
@@ -23,10 +23,10 @@ def attend(x: Any, context: Any) -> Any:
     Returns:
         float32 [..., C], no longer of length 1: a dull region counts for less.
     """
-    return x * weight_of(x, context)
+    return x * attention_weights(x, context)
 
 
-def weight_of(x: Any, context: Any) -> Any:
+def attention_weights(x: Any, context: Any) -> Any:
     """The weights alone, float32 [..., 1]; arguments as in `attend`."""
     return ops.sum(x * context, axis=-1, keepdims=True) / 2 + 0.5
 
@@ -48,26 +48,27 @@ def content(x: Any, blank: Blank) -> Any:
     return 1 - t * t * (3 - 2 * t)
 
 
-def content_of_views(x: Any, layout: Layout, blank: Blank, of_queries: bool) -> tuple[Any, Any]:
-    """`content` of all vectors of frames, and the frames' weights.
+def descriptor_weights(
+    x: Any, layout: DescriptorLayout, blank: Blank, queries: bool
+) -> tuple[Any, Any]:
+    """Weights of all descriptors of frames by the `content` of their regions, and of the frames.
 
-    Soft vector and pixels lie in spaces of their own: those of a target count as much as the frame.
-    A query's other vectors keep their length, since its frames are weighted afterwards.
+    Global descriptors lie in spaces of their own: those of a database frame count as much as the
+    frame. Those of a query keep their length, since its frames are weighted afterwards.
 
     Args:
-        x: float32 [N, R, C], laid out as `layout` says; of targets the shared vectors only.
+        x: float32 [R, n, C], R as many as the layout has for this side.
+        queries: whether they are of queries.
 
     Returns:
-        float32 [N, R] and [N].
+        float32 [R, n] and [n].
     """
-    regions = content(x[:, : layout.regions], blank)
-    weights = frame_weights(regions)
-    parts = [regions]
-    own = layout.soft + layout.pixels
-    parts += [ops.ones_like(weights)[:, None] if of_queries else weights[:, None]] * own
-    if of_queries and layout.query > layout.shared:
-        parts.append(ops.ones_like(x[:, layout.shared : layout.query, 0]))
-    return (parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)), weights
+    regions = content(x[: layout.regions], blank)
+    weights = frame_weights(ops.transpose(regions))
+    if x.shape[0] == layout.regions:
+        return regions, weights
+    others = ops.ones_like(x[layout.regions :, :, 0])
+    return ops.concatenate([regions, others if queries else others * weights], axis=0), weights
 
 
 def frame_weights(regions: Any) -> Any:

@@ -1,9 +1,9 @@
-"""How near a query's vector lies to everything: what is taken off its similarities.
+"""CSLS: how near a query's descriptor lies to everything, which is taken off its similarities.
 
-A part of a picture may be a wall or the sky, and that is like many pictures. By the best of many
-looks such a part would make unrelated videos alike. Its hubness is the mean similarity to its
-nearest neighbours among vectors of other videos: r of CSLS, for the side of queries (Conneau et
-al., "Word translation without parallel data", ICLR 2018, section 2.3; hubs: Radovanovic et al.,
+A crop may be a wall or the sky, which are like many pictures. By the maximum over many terms such
+a descriptor would make unrelated videos alike. Its r is the mean similarity to its nearest
+neighbours among anchors, descriptors of other videos: r of CSLS, for the side of queries (Conneau
+et al., "Word translation without parallel data", ICLR 2018, section 2.3; hubs: Radovanovic et al.,
 JMLR 11, 2010).
 """
 
@@ -14,38 +14,42 @@ from typing import Any
 import numpy as np
 
 from ..backend import ops
-from ..model.descriptors import Layout
+from ..model.descriptors import Comparison
 
-NEAREST = 0.01  # share of the hubs that are neighbours
+NEAREST = 0.01  # share of the anchors that are neighbours
 
 
-def hubness(x: Any, hubs: np.ndarray) -> Any:
-    """Mean similarity to the nearest hubs.
+def mean_nearest(x: Any, anchors: np.ndarray) -> Any:
+    """r of CSLS: the mean similarity to the nearest anchors.
 
     Args:
         x: float32 [..., C], of length 1.
-        hubs: float32 [M, C], of length 1, soft vectors of other videos.
+        anchors: float32 [M, C], of length 1, lowpass descriptors of other videos.
 
     Returns:
         float32 [...].
     """
-    dots = ops.matmul(x, np.ascontiguousarray(hubs.T))
-    nearest, _ = ops.top_k(dots, max(1, round(NEAREST * len(hubs))))
+    dots = ops.matmul(x, np.ascontiguousarray(anchors.T))
+    nearest, _ = ops.top_k(dots, max(1, round(NEAREST * len(anchors))))
     return ops.mean(nearest, axis=-1)
 
 
-def view_offsets(whole: Any, layout: Layout, hubs: np.ndarray | None) -> Any:
-    """What is added to the similarities of soft vectors, views and pixels.
+def term_offsets(x: Any, comparison: Comparison, anchors: np.ndarray | None) -> Any:
+    """What is added to the similarities of descriptors with a term of reduce max.
 
     Args:
-        whole: float32 [..., w, C], the vectors at `layout.whole_places`.
-        hubs: of the model; None if none of the views has hubness taken off.
+        x: float32 [F, n, C], the last F rows of the comparison for n frames.
+        anchors: of the model; None if none of the terms has CSLS taken off.
 
     Returns:
-        float32 [..., w].
+        float32 [F, n].
     """
-    shares = np.array(layout.whole_hubness, np.float32)
-    offsets = np.array(layout.whole_offsets, np.float32)
-    if hubs is None or not shares.any():
-        return offsets + ops.zeros_like(whole[..., 0])
-    return offsets - shares * hubness(whole, hubs)
+    parts, start = [], 0
+    fused = comparison.groups[len(comparison.groups) - len(comparison.maxima) :]
+    for group, term in zip(fused, comparison.maxima, strict=True):
+        rows, start = x[start : start + group.count], start + group.count
+        offsets = ops.zeros_like(rows[..., 0]) + np.float32(term.offset)
+        if term.csls and anchors is not None:
+            offsets = offsets - np.float32(term.csls) * mean_nearest(rows, anchors)
+        parts.append(offsets)
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)

@@ -10,7 +10,7 @@ from ...quantization import SIGNS
 from ..backend import keras, ops
 
 
-def as_floats(x: Any, dims: int) -> Any:
+def dequantize(x: Any, dims: int) -> Any:
     """`quantization.decode` for tensors.
 
     Signs are looked up, eight at a time: on a CPU faster than bit operations, which Keras 3.6

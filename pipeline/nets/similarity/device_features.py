@@ -1,116 +1,121 @@
-"""Vectors on the device: adapted, weighted by attention and content, in tiles, for products."""
+"""Descriptors on the device: adapted, weighted by attention and content, in tiles, for products."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..backend import ops
-from ..model.descriptors import Layout
-from ..model.model import ModelWeights
-from .adaptation import adapted, hubs_of, matrices_of
-from .attention import attend, content_of_views
-from .csls import view_offsets
-from .dequantize import as_floats
+from ..model.descriptors import Comparison, DescriptorLayout
+from ..model.model import Model
+from .adaptation import adapt_descriptors, adaptation_matrices, adapted_anchors
+from .attention import attend, descriptor_weights
+from .csls import term_offsets
+from .dequantize import dequantize
 
 Tensor = Any
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Vectors of one side on the device.
+class DeviceFeatures:
+    """Descriptors of one side on the device.
 
     Attributes:
-        tiles: in the scorer's precision, weighted; of queries each [n * (Q - s), C], of targets
-            [R * n, C]: Q and R vectors of a frame, s of them soft, views or pixels.
-        whole: per tile [s * n, C], these of queries; empty where there are none.
-        offsets: per tile float32 [s * n], what is added to their similarities.
-        weights: per tile float32 [n], how much each frame counts; None where all count alike.
+        tiles: for each tile of n frames a dict by the name of the reference group, of tensors in
+            the scorer's precision, weighted: of queries [P * n, C], the P descriptors that are
+            compared with the group; of targets the group itself, [R * n, C].
+        offsets: for each tile of queries a dict of float32 [F, n], what is added to the
+            similarities of the last F descriptors; without the groups that have none.
+        weights: for each tile float32 [n], how much each frame counts; None where all count alike.
+        layout: of the frames.
     """
 
-    tiles: list[Tensor]
+    tiles: list[dict[str, Tensor]]
+    offsets: list[dict[str, Tensor]]
     weights: list[Tensor] | None
-    whole: list[Tensor]
-    offsets: list[Tensor]
-    layout: Layout
+    layout: DescriptorLayout
 
 
-class Placer:
-    """Moves vectors of stores to the device.
+class FeatureLoader:
+    """Moves descriptors of stores to the device.
 
     Args:
-        weights: attention, adaptation, blank space and hubs are used.
+        model: attention, adaptation, blank space and anchors are used.
         precision: of the products that follow.
     """
 
-    def __init__(self, weights: ModelWeights, precision: str) -> None:
-        self._layout, self._dims, self._precision = weights.layout, weights.dims, precision
-        self._attention, self._blank = weights.attention, weights.blank
-        self._hubs = hubs_of(weights)
-        self._adaptation = matrices_of(weights.adaptation) if weights.adaptation else None
+    def __init__(self, model: Model, precision: str) -> None:
+        self._layout, self._dims, self._precision = model.layout, model.dims, precision
+        self._attention, self._blank = model.attention, model.blank
+        self._anchors = adapted_anchors(model)
+        self._adaptation = adaptation_matrices(model.adaptation) if model.adaptation else None
 
-    def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Placed:
-        """Query vectors, adapted, weighted by attention and content.
+    def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> DeviceFeatures:
+        """Query descriptors, adapted, weighted by attention and content.
 
         Args:
-            vectors: [N, R, C] as stored, see `encoding`.
+            vectors: [N, Q, C] as stored, see `quantization`.
             size: frames of a tile.
             whole_tiles: round N up by zeros.
         """
         layout = self._layout.of_query(vectors.shape[1])
-        if whole_tiles:
-            vectors = _whole_tiles(vectors, size)
-        tiles, weights, whole, offsets = [], [], [], []
-        for start in range(0, len(vectors), size):
-            x = ops.convert_to_tensor(vectors[start : start + size])
-            x, weight = self._weighted(x, layout, regions_axis=1)
-            if layout.whole_places:
-                asked = [x[:, place] for place in layout.whole_places]
-                whole.append(joined(asked, axis=0))
-                apart = ops.cast(ops.stack(asked, axis=0), "float32")
-                each = view_offsets(ops.transpose(apart, (1, 0, 2)), layout, self._hubs)
-                offsets.append(ops.reshape(ops.transpose(each), (-1,)))
-                rest = x[:, : layout.regions], x[:, layout.shared : layout.shared + layout.small]
-                x = joined([part for part in rest if part.shape[1]], axis=1)
-            tiles.append(ops.reshape(x, (-1, self._dims)))
-            weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, whole, offsets, layout)
+        loaded = DeviceFeatures([], [], None if self._blank is None else [], layout)
+        for x in self._tiles(vectors, size, whole_tiles):
+            x, weight = self._weighted(x, layout, queries=True)
+            tile, offsets = {}, {}
+            for comparison in layout.comparisons:
+                rows = _gathered(x, layout, comparison)
+                tile[comparison.reference.name] = ops.reshape(rows, (-1, self._dims))
+                if comparison.maxima:
+                    fused = ops.cast(rows[comparison.rows - comparison.fused_rows :], "float32")
+                    found = term_offsets(fused, comparison, self._anchors)
+                    offsets[comparison.reference.name] = found
+            loaded.tiles.append(tile)
+            loaded.offsets.append(offsets)
+            if loaded.weights is not None:
+                loaded.weights.append(weight)
+        return loaded
 
-    def targets(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Placed:
-        """Database vectors, adapted and weighted as well; arguments as of `queries`.
+    def targets(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> DeviceFeatures:
+        """Database descriptors, adapted and weighted as well; arguments as of `queries`."""
+        layout = self._layout
+        loaded = DeviceFeatures([], [], None if self._blank is None else [], layout)
+        for x in self._tiles(vectors, size, whole_tiles):
+            x, weight = self._weighted(x, layout, queries=False)
+            names = [comparison.reference.name for comparison in layout.comparisons]
+            parts = {name: x[layout.slices[name]] if len(names) > 1 else x for name in names}
+            loaded.tiles.append({n: ops.reshape(p, (-1, self._dims)) for n, p in parts.items()})
+            if loaded.weights is not None:
+                loaded.weights.append(weight)
+        return loaded
 
-        Regions lie outside of frames, so that the maximum over them runs along whole rows of
-        memory.
+    def _tiles(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> Iterator[Tensor]:
+        """[N, R, C] -> parts of [R, n, C].
+
+        Descriptors lie outside of frames, so that maxima over them run along whole rows of memory.
         """
-        tiles, weights = [], []
         if whole_tiles:
-            vectors = _whole_tiles(vectors, size)
+            missing = -len(vectors) % size
+            zeros = np.zeros((missing, *vectors.shape[1:]), vectors.dtype)
+            vectors = np.concatenate([vectors, zeros])
         for start in range(0, len(vectors), size):
-            x = ops.convert_to_tensor(vectors[start : start + size])
-            x = ops.transpose(x, (1, 0, 2))
-            x, weight = self._weighted(x, self._layout, regions_axis=0)
-            tiles.append(ops.reshape(x, (-1, self._dims)))
-            weights.append(weight)
-        return Placed(tiles, None if self._blank is None else weights, [], [], self._layout)
+            yield ops.transpose(ops.convert_to_tensor(vectors[start : start + size]), (1, 0, 2))
 
     def _weighted(
-        self, x: Tensor, layout: Layout, regions_axis: int
+        self, x: Tensor, layout: DescriptorLayout, queries: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """[..., C] in the precision of products, weighted, and the weights of the frames."""
-        x = as_floats(x, self._dims)
+        """[R, n, C] in the precision of products, weighted, and the weights of the frames."""
+        x = dequantize(x, self._dims)
         if self._attention is None and self._blank is None and self._adaptation is None:
             return ops.cast(x, self._precision), None
         x, scale, weights = ops.cast(x, "float32"), None, None
         if self._blank is not None:
-            of_queries = regions_axis == 1
-            scale, weights = content_of_views(
-                x if of_queries else ops.transpose(x, (1, 0, 2)), layout, self._blank, of_queries
-            )
-            scale = scale if of_queries else ops.transpose(scale)
+            scale, weights = descriptor_weights(x, layout, self._blank, queries)
         if self._adaptation is not None:
-            x = adapted(x, layout, self._adaptation, regions_axis)
+            x = adapt_descriptors(x, layout, self._adaptation)
         if self._attention is not None:
             x = attend(x, ops.convert_to_tensor(self._attention))
         if scale is not None:
@@ -118,11 +123,18 @@ class Placer:
         return ops.cast(x, self._precision), weights
 
 
-def joined(parts: list[Tensor], axis: int) -> Tensor:
+def _gathered(x: Tensor, layout: DescriptorLayout, comparison: Comparison) -> Tensor:
+    """The rows of a comparison out of all descriptors: [Q, n, C] -> [P, n, C]."""
+    spans: list[list[int]] = []
+    for group in comparison.groups:
+        place = layout.slices[group.name]
+        if spans and spans[-1][1] == place.start:
+            spans[-1][1] = place.stop
+        else:
+            spans.append([place.start, place.stop])
+    return join([x[first:stop] for first, stop in spans], axis=0)
+
+
+def join(parts: list[Tensor], axis: int) -> Tensor:
+    """The parts along an axis; a single one as it is."""
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
-
-
-def _whole_tiles(vectors: np.ndarray, size: int) -> np.ndarray:
-    """[N, R, C] with N rounded up to a multiple of `size` by zeros."""
-    missing = -len(vectors) % size
-    return np.concatenate([vectors, np.zeros((missing, *vectors.shape[1:]), vectors.dtype)])

@@ -12,10 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from ...image.homography import warped
+from ...image.homography import warp
 from ...image.resize import resize_crop
 from ...records import Preprocess
-from ...video.reencode import scaled
+from ...video.reencode import resize_frames
 from . import geometric, overlay, photometric, temporal
 
 VERSION = 2  # of everything that changes a copy; part of the cache's names
@@ -116,8 +116,8 @@ def _shaped(
     size = max(side, int(side / aspect)), max(side, int(side * aspect))
     rows, columns = (min(2 * side, length // 2 * 2) for length in size)
     if np.array_equal(matrix, np.eye(3)):
-        return scaled(frames, rows, columns), screen
-    return warped(frames, matrix, rows, columns), screen
+        return resize_frames(frames, rows, columns), screen
+    return warp(frames, matrix, rows, columns), screen
 
 
 def _excerpt(picks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -133,7 +133,7 @@ def _surrounded(
     """With 2 to 8 s of the host before and after."""
     ends = [int(rng.integers(2, 9)) for _ in range(2)]
     start = int(rng.integers(len(host)))
-    around = scaled(host[(start + np.arange(sum(ends))) % len(host)], *frames.shape[1:3])
+    around = resize_frames(host[(start + np.arange(sum(ends))) % len(host)], *frames.shape[1:3])
     nothing = [np.full(n, np.nan, np.float32) for n in ends]
     return (
         np.concatenate([around[: ends[0]], frames, around[ends[0] :]]),
@@ -146,7 +146,7 @@ def _cropped(frames: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     height, width = frames.shape[1:3]
     factor = preprocess.resize / min(height, width)
     size = (max(preprocess.resize, round(length * factor)) for length in (height, width))
-    return np.stack([resize_crop(frame, preprocess) for frame in scaled(frames, *size)])
+    return np.stack([resize_crop(frame, preprocess) for frame in resize_frames(frames, *size)])
 
 
 def _drawn(chances: dict, count: int, rng: np.random.Generator) -> list:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...video.reencode import scaled
+from ...video.reencode import resize_frames
 
 
 def bars(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -18,10 +18,10 @@ def bars(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.n
     canvas[:] = rng.integers(0, 30, 3) if rng.random() < 0.4 else 0
     if rng.random() < 0.6:
         edge = int(height * share)
-        canvas[:, edge : height - edge] = scaled(frames, height - 2 * edge, width)
+        canvas[:, edge : height - edge] = resize_frames(frames, height - 2 * edge, width)
     else:
         edge = int(width * share)
-        canvas[:, :, edge : width - edge] = scaled(frames, height, width - 2 * edge)
+        canvas[:, :, edge : width - edge] = resize_frames(frames, height, width - 2 * edge)
     return canvas
 
 
@@ -59,7 +59,7 @@ def covered(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> n
     box = np.empty((rows, columns, 3), np.uint8)
     box[:] = rng.integers(0, 256, 3)
     if rng.random() < 0.4:
-        box = scaled(host[:1], rows, columns)[0]
+        box = resize_frames(host[:1], rows, columns)[0]
     elif rng.random() < 0.7:
         size = int(rng.integers(1, 4))
         for line in range(2 * size, rows - 8 * size, 12 * size):
@@ -75,8 +75,8 @@ def inset(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.
     share = rng.uniform(0.25, 0.55)
     rows, columns = int(height * share), int(width * share * np.exp(rng.uniform(-0.1, 0.1)))
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-    canvas = scaled(_as_long(host, frames), height, width).copy()
-    canvas[:, top : top + rows, left : left + columns] = scaled(frames, rows, columns)
+    canvas = resize_frames(_as_long(host, frames), height, width).copy()
+    canvas[:, top : top + rows, left : left + columns] = resize_frames(frames, rows, columns)
     return canvas
 
 
@@ -93,7 +93,7 @@ def beside(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np
         pair.reverse()
     cut = rng.random() < 0.5
     shapes = zip(pair, (first, second), strict=True)
-    parts = [scaled(_shaped(p, *s) if cut else p, *s) for p, s in shapes]
+    parts = [resize_frames(_shaped(p, *s) if cut else p, *s) for p, s in shapes]
     return np.concatenate(parts, axis=2 if across else 1)
 
 

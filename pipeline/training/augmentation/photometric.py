@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...video.reencode import recoded, scaled
+from ...video.reencode import reencode, resize_frames
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -54,8 +54,8 @@ def blurred(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = frames.shape[1:3]
     factor = float(np.exp(rng.uniform(np.log(40), np.log(130)))) / min(height, width)
     if factor < 1:
-        small = scaled(frames, *(max(4, int(side * factor)) for side in (height, width)))
-        frames = scaled(small, height, width)
+        small = resize_frames(frames, *(max(4, int(side * factor)) for side in (height, width)))
+        frames = resize_frames(small, height, width)
     return noisy(frames, int(rng.integers(3, 30)), rng) if rng.random() < 0.7 else frames
 
 
@@ -82,16 +82,18 @@ def compressed(frames: np.ndarray, rng: np.random.Generator, hard: bool) -> np.n
     height, width = frames.shape[1:3]
     lines = rng.uniform(60, 160) if hard else rng.uniform(110, 256)
     factor = min(1.0, lines / min(height, width))
-    small = scaled(frames, *(max(16, int(side * factor) // 2 * 2) for side in (height, width)))
+    small = resize_frames(
+        frames, *(max(16, int(side * factor) // 2 * 2) for side in (height, width))
+    )
     if rng.random() < 0.6:
-        decoded = recoded(
+        decoded = reencode(
             small, "libx264", int(rng.integers(34, 46) if hard else rng.integers(26, 38))
         )
     else:
-        decoded = recoded(
+        decoded = reencode(
             small, "mpeg4", int(rng.integers(16, 32) if hard else rng.integers(5, 16))
         )
-    return scaled(decoded, height, width)
+    return resize_frames(decoded, height, width)
 
 
 def filmed(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,51 +1,51 @@
-"""Pictures within the picture: where an outline with straight, lasting edges shows another video.
+"""Detects embedded pictures ("insets"): picture-in-picture, split screens, filmed screens.
 
-Picture in picture, split screens, players, bars and films of a screen all put one picture into
-another along straight edges that stay where they are, while what is within and around them moves.
-So steps of brightness that are there in most of a stretch of frames are these edges and little
-else. What they enclose is cut out and stretched to the network's square as a picture of its own.
+They put one picture into another along straight edges. The edges stay in place while the content
+inside and around them moves, so steps of brightness that persist over a segment of frames are
+mostly such edges. What they enclose is cut out and resized to the network's square.
 
-Of a stretch of frames, for upright edges (those across are the same of the transposed pictures):
+For upright edges of a segment of frames (edges across are upright ones of the transposed pictures):
 
-    E(y, x) = what |L(y, x + 1) - L(y, x - 1)| is in 65 % of the frames or more,
-              L luminance in levels of 0 to 255
-    S(y, x) = (E - max(E at x +- 3 and x +- 4) - 1) / (0.4 E + 3), held within 0 and 1
+    E(y, x) = the value that |L(y, x + 1) - L(y, x - 1)| reaches in at least 65 % of the frames,
+              L: luminance, 0 to 255
+    S(y, x) = (E - max(E at x +- 3 and x +- 4) - 1) / (0.4 E + 3), clipped to 0 and 1
 
-S is near 1 where a step stands out from its surroundings. An edge's strength is the mean of S along
-it. A rectangle is enclosed by such edges and the border of the frame (`rectangles`); a
-quadrilateral's edges may be slanted by up to 12 degrees, and at most one of them is the border
-(`slanted`). The strength of either is that of its weakest edge; of those strong enough the ones
-with the strongest edges are taken, where the border counts as an edge of `BORDER`. Where a stretch
-has none, outlines that wander from picture to picture are looked for (`tracks`). The constants
-were chosen on the training and validation splits of benchmarks/retrieval, see benchmarks/NOTES.md.
+S is near 1 where a step stands out from its surroundings. The strength of an edge is the mean of S
+along it. A rectangle is enclosed by such edges and the border of the frame (`rectangles`). The
+edges of a quadrilateral may be slanted by up to 12 degrees, and at most one side is the border
+(`quadrilaterals`). An outline is as strong as its weakest edge. Of the outlines that are strong
+enough, those with the strongest edges are taken; the border counts as an edge of `BORDER`. If a
+segment has no static outline, outlines that move from picture to picture are detected
+(`tracking`). The constants were chosen on the training and validation splits of
+benchmarks/retrieval, see benchmarks/NOTES.md.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...config import MOST_INSETS
+from ...config import MAX_INSETS
 from ...errors import InputError
+from ...records import InsetRule
 from .outline import Outline
-from .quadrilaterals import straightened
-from .rectangles import cut
-from .tracking import lasting, wandering
+from .quadrilaterals import straighten
+from .rectangles import crop_rectangle
+from .tracking import moving_outlines, static_outlines
 
-# Another one whenever other insets would be found in the same pictures. Of stores that were begun
-# before: edges/1, upright edges alone, outlines as each stretch has them, and still pictures as
-# often as they are there; edges/2, sharp corners alone, and nothing that wanders.
-RULES = "edges/1", "edges/2", "edges/3"
-RULE = RULES[-1]
-STRETCH = 16  # frames that are judged together
-_BLOCK, _STILL = 8, 4  # pixels; mean levels by which no block of still pictures differs
-_STEADY = 2  # pixels by which finding an outline may err
+# A new version is due whenever the same pictures would give other insets. Older stores have edges/1
+# (axis-parallel edges only, outlines of each segment for itself, still pictures repeated) or
+# edges/2 (sharp corners only, no moving outlines).
+VERSIONS = "edges/1", "edges/2", "edges/3"
+SEGMENT_FRAMES = 16  # samples in which edges must persist
+_BLOCK, _STILL_LEVELS = 8, 4  # side in pixels; blocks of still pictures differ by fewer levels
+_TOLERANCE = 2  # pixels by which a detected corner may be wrong
 
 
-def shown(pictures: np.ndarray, where: Outline) -> np.ndarray:
-    """What an outline shows, without the pixels of its edges, as the network's square.
+def cut_out_inset(pictures: np.ndarray, outline: Outline) -> np.ndarray:
+    """Cut out what an outline shows, without its edges, and scale it to the network's square.
 
     Args:
         pictures: uint8 RGB [T, S, S, 3].
@@ -53,171 +53,160 @@ def shown(pictures: np.ndarray, where: Outline) -> np.ndarray:
     Returns:
         uint8 RGB [T, S, S, 3].
     """
-    if where.upright:
-        return np.stack([cut(picture, where) for picture in pictures])
-    return straightened(pictures, where)
+    if outline.upright:
+        return np.stack([crop_rectangle(picture, outline) for picture in pictures])
+    return straighten(pictures, outline)
 
 
-class InsetFinder:
-    """Goes along with the samples of one video.
+class InsetDetector:
+    """Detects the insets of one video, sample by sample.
 
-    An outline keeps its number from stretch to stretch, so that an inset is one picture for as
-    long as it is there; what comes after it may take its number.
+    An outline keeps its number from segment to segment, so one number is one inset while it is
+    shown. A later inset may take the number again.
 
     Args:
-        rule: see `rule_of`; empty looks for none.
+        rule: version and limit; a limit of 0 detects none.
 
     Raises:
         InputError: a rule that this version does not know.
     """
 
-    def __init__(self, rule: str) -> None:
-        self._most = most_of(rule)
-        name = rule.partition(" ")[0]
-        self._version = RULES.index(name) + 1 if self._most else 0
-        self._recent: deque[np.ndarray] = deque(maxlen=STRETCH)
-        self._seconds: list[float] = []  # of those not judged yet
-        self._last: dict[int, Outline] = {}  # of each number
-        self._before: set[int] = set()  # numbers of the stretch before
-        self._kept: dict[int, np.ndarray] = {}  # the last picture of each number
+    def __init__(self, rule: InsetRule) -> None:
+        require_supported(rule)
+        self._limit = rule.limit
+        self._version = VERSIONS.index(rule.version) + 1
+        self._pictures: deque[np.ndarray] = deque(maxlen=SEGMENT_FRAMES)
+        self._seconds: list[float] = []  # of samples since the last segment
+        self._outlines: dict[int, Outline] = {}  # the last outline of each number
+        self._last_numbers: set[int] = set()  # numbers in the segment before
+        self._last_images: dict[int, np.ndarray] = {}  # the last picture of each number
 
     def add(self, seconds: float, picture: np.ndarray) -> list[Inset]:
-        """Take the next sample; what was found if it completes a stretch."""
-        if not self._most:
+        """Take the next sample; returns the insets if it completes a segment, else none."""
+        if not self._limit:
             return []
-        self._recent.append(picture)
+        self._pictures.append(picture)
         self._seconds.append(seconds)
-        return self.flush() if len(self._seconds) == STRETCH else []
+        return self.flush() if len(self._seconds) == SEGMENT_FRAMES else []
 
     def flush(self) -> list[Inset]:
-        """Judge what is left, together with what came right before it, up to a stretch in all."""
+        """Detect insets in the samples since the last segment.
+
+        Samples right before them are used, too, up to a segment in all.
+        """
         if not self._seconds:
             return []
-        pictures, seconds = np.stack(self._recent), np.array(self._seconds)
-        fresh = pictures[-len(seconds) :]
+        pictures, seconds = np.stack(self._pictures), np.array(self._seconds)
+        new_pictures = pictures[-len(seconds) :]
         self._seconds = []
-        found = lasting(pictures, self._most, self._version)
-        numbered = {n: self._steady(n, where) for n, where in self._numbered(found).items()}
-        self._last |= numbered
-        self._before = set(numbered)
+        outlines = static_outlines(pictures, self._limit, self._version)
+        outlines_by_number = {
+            n: self._settle(n, outline) for n, outline in self._assign_numbers(outlines).items()
+        }
+        self._outlines |= outlines_by_number
+        self._last_numbers = set(outlines_by_number)
         insets = [
-            self._moving(number, seconds, shown(fresh, where))
-            for number, where in sorted(numbered.items())
+            self._without_repeats(number, seconds, cut_out_inset(new_pictures, outline))
+            for number, outline in sorted(outlines_by_number.items())
         ]
-        if not numbered and self._version >= 3:
-            each = wandering(pictures)[-len(fresh) :]
-            insets = self._wandering(seconds, fresh, each)
+        if not outlines_by_number and self._version >= 3:
+            moving = moving_outlines(pictures)[-len(new_pictures) :]
+            insets = self._moving_inset(seconds, new_pictures, moving)
         return [inset for inset in insets if len(inset.seconds)]
 
-    def _wandering(
-        self, seconds: np.ndarray, pictures: np.ndarray, each: list[Outline | None]
+    def _moving_inset(
+        self, seconds: np.ndarray, pictures: np.ndarray, outlines: list[Outline | None]
     ) -> list[Inset]:
-        """What the outline of each picture that has one shows, as one inset."""
-        places = [(i, where) for i, where in enumerate(each) if where is not None]
-        if not places:
+        """Cut out the outline of each picture that has one, as one inset."""
+        present = [(i, outline) for i, outline in enumerate(outlines) if outline is not None]
+        if not present:
             return []
-        images = np.concatenate([shown(pictures[i : i + 1], where) for i, where in places])
-        return [self._moving(1, seconds[[i for i, _ in places]], images)]
+        images = np.concatenate(
+            [cut_out_inset(pictures[i : i + 1], outline) for i, outline in present]
+        )
+        return [self._without_repeats(1, seconds[[i for i, _ in present]], images)]
 
-    def _steady(self, number: int, where: Outline) -> Outline:
-        """The outline as it was in the stretch before, if it moved by what finding it may err."""
-        if number not in self._before or self._version == 1:
-            return where
-        last = self._last[number]
-        same = last.upright == where.upright and last.distance(where) <= _STEADY
-        return last if same else where
+    def _settle(self, number: int, outline: Outline) -> Outline:
+        """Return the outline of the segment before if this one is equal up to `_TOLERANCE`."""
+        if number not in self._last_numbers or self._version == 1:
+            return outline
+        last = self._outlines[number]
+        same = last.upright == outline.upright and last.corner_distance(outline) <= _TOLERANCE
+        return last if same else outline
 
-    def _moving(self, number: int, seconds: np.ndarray, images: np.ndarray) -> Inset:
-        """Without the pictures that show what the one before them showed.
+    def _without_repeats(self, number: int, seconds: np.ndarray, images: np.ndarray) -> Inset:
+        """Leave out pictures that repeat the one before.
 
-        A still window of a recorded screen is then one picture, and what is like it finds it as
-        well, as scores take the best match. In noise of more than some levels none is still.
+        A still window of a recorded screen becomes one picture. Scores take the best match, so it
+        is found as well. Pictures with noise of a few levels count as changed.
         """
         if self._version == 1:
             return Inset(number, seconds, images)
-        kept = []
+        changed = []
         for i, image in enumerate(images):
-            if number not in self._kept or _differ(image, self._kept[number]):
-                self._kept[number] = image
-                kept.append(i)
-        return Inset(number, seconds[kept], images[kept])
+            if number not in self._last_images or pictures_differ(image, self._last_images[number]):
+                self._last_images[number] = image
+                changed.append(i)
+        return Inset(number, seconds[changed], images[changed])
 
-    def _numbered(self, found: list[Outline]) -> dict[int, Outline]:
-        """The numbers of those that cover most of the same as before, then the lowest free ones."""
+    def _assign_numbers(self, outlines: list[Outline]) -> dict[int, Outline]:
+        """Give each outline the number of an earlier one that it overlaps most, else a free one."""
         pairs = [
-            (where.shared(last), i, number)
-            for i, where in enumerate(found)
-            for number, last in self._last.items()
-            if where.overlaps(last)
+            (outline.overlap_ratio(last), i, number)
+            for i, outline in enumerate(outlines)
+            for number, last in self._outlines.items()
+            if outline.overlaps(last)
         ]
-        numbers: dict[int, int] = {}  # of each in `found`
+        numbers: dict[int, int] = {}  # index in `outlines` -> number
         for _, i, number in sorted(pairs, key=lambda pair: -pair[0]):
             if i not in numbers and number not in numbers.values():
                 numbers[i] = number
-        for i in range(len(found)):
+        for i in range(len(outlines)):
             if i not in numbers:
-                numbers[i] = self._free(set(numbers.values()))
-        return {numbers[i]: where for i, where in enumerate(found)}
+                numbers[i] = self._free_number(set(numbers.values()))
+        return {numbers[i]: outline for i, outline in enumerate(outlines)}
 
-    def _free(self, taken: set[int]) -> int:
-        """A number that nothing has had so far, if there is one."""
-        all_numbers = range(1, self._most + 1)
-        left = [n for n in all_numbers if n not in taken]
-        return min(left, key=lambda n: (n in self._last, n))
+    def _free_number(self, used: set[int]) -> int:
+        """Choose the lowest number that was never used, else the lowest one that is free now."""
+        all_numbers = range(1, self._limit + 1)
+        free = [n for n in all_numbers if n not in used]
+        return min(free, key=lambda n: (n in self._outlines, n))
 
 
 @dataclass(frozen=True)
 class Inset:
-    """A picture within the picture over a stretch of samples.
+    """An embedded picture over a segment of samples.
 
     Attributes:
-        number: from 1 on.
+        number: 1 or more; tells the insets of a video apart.
         seconds: [n] float64, times of the samples.
         images: uint8 RGB [n, S, S, 3].
     """
 
     number: int
     seconds: np.ndarray
-    images: np.ndarray
+    images: np.ndarray = field(repr=False)
 
 
-def _differ(picture: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two pictures [S, S, 3] differ by more than `_STILL` levels on average anywhere."""
+def pictures_differ(picture: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether some block of two pictures [S, S, 3] differs by more than `_STILL_LEVELS`."""
     low, high = np.minimum(picture, other), np.maximum(picture, other)
     change = (high - low).sum(axis=2, dtype=np.uint16)
     if rest := -len(picture) % _BLOCK:
         change = np.pad(change, (0, rest), mode="edge")
     side = len(change) // _BLOCK
     blocks = change.reshape(side, _BLOCK, side, _BLOCK).sum(axis=(1, 3), dtype=np.uint32)
-    return bool(blocks.max() > _STILL * 3 * _BLOCK * _BLOCK)
+    return bool(blocks.max() > _STILL_LEVELS * 3 * _BLOCK * _BLOCK)
 
 
-def rule_of(most: int, begun: str = "") -> str:
-    """What a store's spec says of so many insets, empty for none.
-
-    Args:
-        begun: the rule of a store that is there, which goes on as it was begun.
+def require_supported(rule: InsetRule) -> None:
+    """Refuse a rule that this program cannot apply; a rule without insets is always supported.
 
     Raises:
-        InputError: that rule is one that this version does not know.
+        InputError: another version, or more insets than can be detected at a time.
     """
-    if begun and most_of(begun) == most:
-        return begun
-    return f"{RULE} {most}" if most else ""
-
-
-def most_of(rule: str) -> int:
-    """How many insets a store's spec asks for.
-
-    Raises:
-        InputError: a rule that this version does not know.
-    """
-    name, _, number = rule.partition(" ")
-    if not rule:
-        return 0
-    if name not in RULES or number not in map(str, range(1, MOST_INSETS + 1)):
+    if rule.limit and (rule.version not in VERSIONS or rule.limit > MAX_INSETS):
         raise InputError(
-            f"insets found by the rule {rule!r}, which this version does not know; use the version "
-            "that made the store, or make a new store"
+            f"insets found by the rule {str(rule)!r}, which this version does not know; use the "
+            "version that made the store, or make a new store"
         )
-    return int(number)

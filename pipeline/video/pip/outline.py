@@ -1,4 +1,4 @@
-"""The outline of a picture within the picture: four corners, how sure it is, what it shares."""
+"""The outline of an embedded picture: corners, strength, overlap with another outline."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BORDER = 0.45  # what the border of the frame counts for, as an edge
-_OVERLAP = 0.5  # of the smaller one's area, that two insets may share
+BORDER = 0.45  # strength of the border of the frame when it counts as an edge
+_MAX_OVERLAP = 0.5  # part of the smaller area that two insets may share
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Outline:
     Attributes:
         corners: (x, y) in pixels of the picture, clockwise from top left; the border of a picture
             of S pixels lies at 0 and at S.
-        strength: of its weakest edge, 0 to 1.
-        edges: sides that do not lie on the picture's border, 1 to 4.
-        rank: by which the best are chosen: mean strength of all four sides, the border counting
-            `BORDER`, less what is taken off for a slant.
+        strength: of the weakest edge, 0 to 1.
+        edges: number of sides that do not lie on the picture's border, 1 to 4.
+        rank: order of choice: mean strength of the four sides, where the border counts `BORDER`,
+            minus a penalty for a slant.
     """
 
     corners: tuple[tuple[float, float], ...]
@@ -30,32 +30,38 @@ class Outline:
 
     @property
     def upright(self) -> bool:
-        """Whether it is a rectangle whose sides lie across and upright."""
+        """Whether this is an axis-parallel rectangle."""
         return all(x0 == x1 or y0 == y1 for (x0, y0), (x1, y1) in _sides(list(self.corners)))
 
     @property
     def area(self) -> float:
-        """In pixels."""
+        """Area in pixels."""
         return _area(list(self.corners))
 
-    def shared(self, other: Outline) -> float:
-        """Part of the smaller one's area that both cover, 0 to 1."""
-        part = list(self.corners)
+    def overlap_ratio(self, other: Outline) -> float:
+        """Compute the common area as a part of the smaller area, 0 to 1."""
+        polygon = list(self.corners)
         for start, end in _sides(list(other.corners)):
-            part = _clipped(part, start, end)
-        return round(_area(part) / min(self.area, other.area), 9)  # halves are halves
+            polygon = _clip(polygon, start, end)
+        return round(_area(polygon) / min(self.area, other.area), 9)  # halves are halves
 
-    def distance(self, other: Outline) -> float:
-        """The most that a corner of one lies across or down from the other's, in pixels."""
+    def corner_distance(self, other: Outline) -> float:
+        """Compute the largest horizontal or vertical distance of two corners, in pixels."""
         return float(np.abs(np.subtract(self.corners, other.corners)).max())
 
     def overlaps(self, other: Outline) -> bool:
-        """Whether they share so much that one of them shows nothing new."""
-        return self.shared(other) >= _OVERLAP
+        """Tell whether the outlines share so much that one of them shows nothing new."""
+        return self.overlap_ratio(other) >= _MAX_OVERLAP
 
-    def shrunk(self, size: int, width: float) -> np.ndarray:
-        """Its corners without so many pixels along every edge that is not the border of a picture
-        of `size`: float64 [4, 2].
+    def inner_corners(self, size: int, width: float) -> np.ndarray:
+        """Compute the corners after every edge moved inwards; sides on the border stay.
+
+        Args:
+            size: side of the picture in pixels.
+            width: pixels that an edge moves.
+
+        Returns:
+            float64 [4, 2] of (x, y).
         """
         lines = []
         for start, end in _sides(list(self.corners)):
@@ -77,23 +83,23 @@ def _sides(corners: list[Point]) -> list[tuple[Point, Point]]:
 
 
 def _area(corners: list[Point]) -> float:
-    """Shoelace formula."""
+    """Compute the area of a polygon by the shoelace formula."""
     return 0.5 * abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in _sides(corners)))
 
 
-def _clipped(corners: list[Point], start: Point, end: Point) -> list[Point]:
-    """What of a polygon lies to the right of a line, y downwards (Sutherland and Hodgman, 1974)."""
+def _clip(corners: list[Point], start: Point, end: Point) -> list[Point]:
+    """Clip a polygon to the right side of a line, y downwards (Sutherland and Hodgman, 1974)."""
     across, down = end[0] - start[0], end[1] - start[1]
-    kept: list[Point] = []
+    clipped: list[Point] = []
     for here, there in _sides(corners):
         inside, next_inside = (
             across * (y - start[1]) - down * (x - start[0]) for x, y in (here, there)
         )
         if inside >= 0:
-            kept.append(here)
+            clipped.append(here)
         if inside * next_inside < 0:
             share = inside / (inside - next_inside)
-            kept.append(
+            clipped.append(
                 (here[0] + share * (there[0] - here[0]), here[1] + share * (there[1] - here[1]))
             )
-    return kept
+    return clipped

@@ -1,8 +1,8 @@
-"""Quadrilaterals with lasting edges at a slant: films of a screen, see `insets`.
+"""Quadrilaterals with slanted static edges, as in videos of a filmed screen; see `detector`.
 
-An upright line is x = a + m (y - c), c the middle row; lines across are upright ones of the
-transposed picture. Those with most of S along them are looked for in a coarse picture over all
-slants (a Radon transform), refined in the fine one, and joined to quadrilaterals.
+An upright line is x = a + m (y - c), where c is the middle row; a line across is an upright one of
+the transposed picture. The lines with the largest sum of S along them are found in a coarse picture
+over all slants (a Radon transform), refined in the full one, and combined to quadrilaterals.
 """
 
 from __future__ import annotations
@@ -11,51 +11,61 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...image.homography import CORNERS, homography, warped
+from ...image.homography import CORNERS, homography, warp
 from .outline import BORDER, Outline
 
 _STEP = 0.0125  # between slants: 1.4 pixels at the ends of a line of 224
 _SLANTS = _STEP * np.arange(-16, 17)  # up to 11 degrees, refined up to 12
 _COARSE = 4, 2  # rows and columns of a coarse pixel
-_LINES = 6  # that are tried in each direction
-_APART = 4  # pixels between them in their middle
-_ALIKE = 0.1  # slants by which lines must differ to cross
-_FAINT = 0.35  # no edge
-_LONG = 0.5  # of the frame's side: a line's strength is that of its best part so long
-_LEAST = 0.5  # strength of a quadrilateral
-_LEAST_SIDE = 0.4  # of the frame's side
-_MOST_AREA = 0.95  # of the frame's
-_UPRIGHT = 0.01  # slant of the most slanted side, below which it is no business of this module
-_BEYOND = 3  # pixels that a corner may lie outside of the frame
+_MAX_LINES = 6  # lines that are tried in each direction
+_MIN_DISTANCE = 4  # pixels between the middles of two lines
+_MIN_SLANT_DIFFERENCE = 0.1  # lines that differ by less must not cross
+_MIN_EDGE = 0.35  # mean of S along a line, below which it is no edge
+_MIN_LENGTH = 0.5  # part of the frame's side; a line is as strong as its best part of this length
+_MIN_STRENGTH = 0.5  # of a quadrilateral
+_MIN_SIDE = 0.4  # of the frame's side
+_MAX_AREA = 0.95  # of the frame's area
+_MIN_SLANT = 0.01  # of the most slanted side; less slanted ones are left to `rectangles`
+_MAX_OUTSIDE = 3  # pixels that a corner may lie outside of the frame
 
 
 def quadrilaterals(upright: np.ndarray, across: np.ndarray) -> Iterator[Outline]:
-    """All that are strong enough, by falling rank; they may overlap.
+    """Yield all quadrilaterals that are strong enough, highest rank first; they may overlap.
 
-    Three sides at least are edges; the fourth may be the border.
+    At least three sides are edges; the fourth may be the border.
 
     Args:
-        upright, across: see `edges.lasting_edges`.
+        upright, across: float32 [S, S], see `static_edges.static_edges`.
     """
     size = len(upright)
     lines = [_coarse_lines(strength) for strength in (upright, across)]
     if not all(map(len, lines)) or not np.concatenate(lines)[:, 1].any():
         return
-    lines = [_refined(s, some) for s, some in zip((upright, across), lines, strict=True)]
+    lines = [_refine(s, group) for s, group in zip((upright, across), lines, strict=True)]
     if sum(map(len, lines)) < 3:
         return
-    sums = [_sums(s, some) for s, some in zip((upright, across), lines, strict=True)]
+    sums = [_sums(s, group) for s, group in zip((upright, across), lines, strict=True)]
     borders = np.array([[0.0, 0.0], [size, 0.0]])
-    lines = [np.concatenate([some, borders]) for some in lines]
+    yield from _combine([np.concatenate([group, borders]) for group in lines], sums, size)
+
+
+def _combine(lines: list[np.ndarray], sums: list[np.ndarray], size: int) -> Iterator[Outline]:
+    """Yield the quadrilaterals of two upright lines and two across, highest rank first.
+
+    Args:
+        lines: upright ones and ones across, float64 [n, 2] of a and m; the borders come last.
+        sums: of S along the lines other than borders, see `_sums`.
+        size: S, side of the frame in pixels.
+    """
     x, y = _crossings(lines, size)  # [upright, across]
-    of_upright, of_across = _strengths(sums[0], y), _strengths(sums[1], x.T)
+    upright_strengths, across_strengths = _strengths(sums[0], y), _strengths(sums[1], x.T)
     # Left, right, top, bottom.
     left, right, top, bottom = np.ix_(*(np.arange(len(lines[k])) for k in (0, 0, 1, 1)))
     sides = _stack(
-        of_upright[left, top, bottom],
-        of_upright[right, top, bottom],
-        of_across[top, left, right],
-        of_across[bottom, left, right],
+        upright_strengths[left, top, bottom],
+        upright_strengths[right, top, bottom],
+        across_strengths[top, left, right],
+        across_strengths[bottom, left, right],
     )
     border = np.isnan(sides)
     weakest = np.where(border, 1.0, sides).min(axis=0)
@@ -69,46 +79,49 @@ def quadrilaterals(upright: np.ndarray, across: np.ndarray) -> Iterator[Outline]
         (corner_x * np.roll(corner_y, -1, axis=0)).sum(axis=0)
         - (corner_y * np.roll(corner_x, -1, axis=0)).sum(axis=0)
     )
-    slants = [np.abs(some[:, 1]) for some in lines]
+    slants = [np.abs(group[:, 1]) for group in lines]
     slant = _stack(slants[0][left], slants[0][right], slants[1][top], slants[1][bottom])
-    within = [(p >= -_BEYOND).all(axis=0) & (p <= size + _BEYOND).all(axis=0) for p in
+    within = [(p >= -_MAX_OUTSIDE).all(axis=0) & (p <= size + _MAX_OUTSIDE).all(axis=0) for p in
               (corner_x, corner_y)]  # fmt: skip
     good = (
-        (np.minimum(widths, heights) >= _LEAST_SIDE * size)
-        & (area <= _MOST_AREA * size * size)
+        (np.minimum(widths, heights) >= _MIN_SIDE * size)
+        & (area <= _MAX_AREA * size * size)
         & (border.sum(axis=0) <= 1)
-        & (weakest >= _LEAST)
-        & (slant.max(axis=0) >= _UPRIGHT)
+        & (weakest >= _MIN_STRENGTH)
+        & (slant.max(axis=0) >= _MIN_SLANT)
         & within[0]
         & within[1]
     )
-    places = np.argwhere(good)
-    for place in places[np.argsort(-rank[good], kind="stable")]:
-        at = tuple(place)
-        corners = np.stack([corner_x[(slice(None), *at)], corner_y[(slice(None), *at)]], axis=1)
+    indexes = np.argwhere(good)
+    for row in indexes[np.argsort(-rank[good], kind="stable")]:
+        index = tuple(row)
+        corners = np.stack(
+            [corner_x[(slice(None), *index)], corner_y[(slice(None), *index)]], axis=1
+        )
         yield Outline(
             tuple((float(u), float(v)) for u, v in corners.round(2)),
-            float(weakest[at]),
-            4 - int(border[(slice(None), *at)].sum()),
-            float(rank[at]),
+            float(weakest[index]),
+            4 - int(border[(slice(None), *index)].sum()),
+            float(rank[index]),
         )
 
 
-def straightened(pictures: np.ndarray, where: Outline) -> np.ndarray:
-    """What a quadrilateral shows, without the pixels of its edges, as the network's square.
+def straighten(pictures: np.ndarray, outline: Outline) -> np.ndarray:
+    """Straighten the content of a quadrilateral to the network's square, without its edges.
 
-    The map is the perspective one of the square to the corners (P. Heckbert, "Fundamentals of
-    Texture Mapping and Image Warping", 1989), values between pixels are bilinear.
+    A perspective map takes the square to the corners (P. Heckbert, "Fundamentals of Texture Mapping
+    and Image Warping", 1989); interpolation is bilinear.
 
     Args:
         pictures: uint8 RGB [T, S, S, 3].
+        outline: corners of the quadrilateral.
 
     Returns:
         uint8 RGB [T, S, S, 3].
     """
     size = pictures.shape[1]
-    corners = where.shrunk(size, width=1.5) / size * 2 - 1
-    return warped(pictures, homography(CORNERS, corners), size, size, repeat_edge=True)
+    corners = outline.inner_corners(size, width=1.5) / size * 2 - 1
+    return warp(pictures, homography(CORNERS, corners), size, size, repeat_edge=True)
 
 
 def _stack(*parts: np.ndarray) -> np.ndarray:
@@ -116,7 +129,7 @@ def _stack(*parts: np.ndarray) -> np.ndarray:
 
 
 def _coarse_lines(strength: np.ndarray) -> np.ndarray:
-    """The lines with most of S along them: float64 [n, 2] of a and m, the strongest first."""
+    """Find the lines with the largest sum of S: float64 [n, 2] of a and m, strongest first."""
     size = len(strength)
     rows, columns = _COARSE
     wide = np.pad(strength, ((0, 0), (1, 1)))
@@ -131,25 +144,25 @@ def _coarse_lines(strength: np.ndarray) -> np.ndarray:
     shifts = np.rint(_SLANTS[:, None] * offsets / columns).astype(int) + reach
     starts = np.arange(height) * wide.shape[1] + shifts  # [slant, y]
     sums = wide.ravel()[starts[:, :, None] + np.arange(width)].cumsum(axis=1, dtype=np.float32)
-    length = int(_LONG * height)
+    length = int(_MIN_LENGTH * height)
     best = sums[:, length - 1 :].copy()
     best[:, 1:] -= sums[:, :-length]
-    # Over a part so long neighbouring slants are as good; over all of it the right one is best.
-    total = np.where(best.max(axis=1) >= _FAINT * length, sums[:, -1], 0)
+    # On a short part neighbouring slants are as good; on the whole line the right slant is best.
+    total = np.where(best.max(axis=1) >= _MIN_EDGE * length, sums[:, -1], 0)
     total[:, :2] = total[:, -2:] = 0
     at = np.arange(width) * columns
-    found: list[tuple[float, float]] = []
-    while len(found) < _LINES and total.max() > 0:
+    best_lines: list[tuple[float, float]] = []
+    while len(best_lines) < _MAX_LINES and total.max() > 0:
         slant, column = np.unravel_index(total.argmax(), total.shape)
-        found.append((float(at[column]), float(_SLANTS[slant])))
-        turned = np.abs(_SLANTS - _SLANTS[slant])[:, None]
-        near = np.abs(at - at[column])[None] <= _APART + turned * middle
-        total[near & (turned < _ALIKE)] = 0
-    return np.array(found).reshape(-1, 2)
+        best_lines.append((float(at[column]), float(_SLANTS[slant])))
+        slant_difference = np.abs(_SLANTS - _SLANTS[slant])[:, None]
+        near = np.abs(at - at[column])[None] <= _MIN_DISTANCE + slant_difference * middle
+        total[near & (slant_difference < _MIN_SLANT_DIFFERENCE)] = 0
+    return np.array(best_lines).reshape(-1, 2)
 
 
-def _along(strength: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """S along lines [..., 2] of a and m: float32 [..., S], 0 outside of the picture."""
+def _sample_along(strength: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Sample S along lines [..., 2] of a and m: float32 [..., S], 0 outside of the picture."""
     size = len(strength)
     rows = np.arange(size)
     x = np.rint(lines[..., :1] + lines[..., 1:] * (rows - (size - 1) / 2)).astype(int)
@@ -157,48 +170,48 @@ def _along(strength: np.ndarray, lines: np.ndarray) -> np.ndarray:
     return np.where(inside, strength[rows, np.clip(x, 0, size - 1)], np.float32(0))
 
 
-def _refined(strength: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Lines moved to where there is most of S along them; those that are faint are left out.
+def _refine(strength: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Move each line to where the sum of S along it is largest; drop faint lines.
 
     Returns:
-        float64 [n, 2], a counted from the border of the picture as corners are.
+        float64 [n, 2]; a is counted from the border of the picture, as corners are.
     """
-    length = int(_LONG * len(strength))
+    length = int(_MIN_LENGTH * len(strength))
     shifts = np.stack(
         np.meshgrid(np.arange(-3, 4), np.arange(-4, 5) * _STEP / 4, indexing="ij"), axis=-1
     )
-    found = []
+    best_lines = []
     for line in lines:
-        sums = _along(strength, line + shifts).cumsum(axis=-1, dtype=np.float64)
+        sums = _sample_along(strength, line + shifts).cumsum(axis=-1, dtype=np.float64)
         best = sums[..., length - 1 :].copy()
         best[..., 1:] -= sums[..., :-length]
-        if best.max() < _FAINT * length:
+        if best.max() < _MIN_EDGE * length:
             continue
-        # An edge is two pixels wide: the middle of all that are as good.
+        # An edge is two pixels wide: take the middle of all positions that are as good.
         good = np.argwhere(sums[..., -1] >= sums[..., -1].max() - 0.5)
         nearest = good[np.abs(good - good.mean(axis=0)).sum(axis=1).argmin()]
-        found.append(line + shifts[tuple(nearest)] + [0.5, 0])
-    return np.array(found).reshape(-1, 2)
+        best_lines.append(line + shifts[tuple(nearest)] + [0.5, 0])
+    return np.array(best_lines).reshape(-1, 2)
 
 
 def _sums(strength: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Sums of S along each line up to each row: float64 [n, S + 1]."""
-    along = _along(strength, lines - [0.5, 0])
+    """Compute sums of S along each line up to each row: float64 [n, S + 1]."""
+    along = _sample_along(strength, lines - [0.5, 0])
     return np.concatenate([np.zeros((len(lines), 1)), along.cumsum(axis=1, dtype=np.float64)], 1)
 
 
 def _crossings(lines: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where upright and other lines meet: x and y [upright, across]."""
+    """Compute where upright lines and lines across meet: x and y [upright, across]."""
     middle = size / 2
-    (a, m), (b, n) = (some.T for some in lines)
+    (a, m), (b, n) = (group.T for group in lines)
     x = ((a - middle)[:, None] + m[:, None] * (b - middle)) / (1 - m[:, None] * n)
     return x + middle, b + n * x
 
 
 def _strengths(sums: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Mean of S along lines between two crossings [line, end]: [line, end, end].
+    """Compute means of S along lines between two crossings [line, end]: [line, end, end].
 
-    NaN for the borders, of which there are no sums, the last two lines.
+    The last two lines are the borders, which have no sums; their means are NaN.
     """
     at = np.clip(np.rint(ends[: len(sums)]).astype(int), 0, sums.shape[1] - 1)
     values = np.take_along_axis(sums, at, axis=1)

@@ -1,34 +1,37 @@
-"""Where steps of brightness are that last: what insets are found by, see `insets`."""
+"""Static edges: steps of brightness that stay in place; see `detector`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_LASTING = 0.35  # quantile over the frames: an edge is there in the rest of them
+_QUANTILE = 0.35  # over the frames; an edge is present in the other 65 %
 
 
-def lasting_edges(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much each pixel stands out as part of an edge, S of `insets`.
+def static_edges(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute how much each pixel stands out as part of a static edge, S of `detector`.
 
     Args:
         pictures: uint8 RGB [T, S, S, 3], consecutive samples of one video; T of 1 or more.
 
     Returns:
-        of upright edges float32 [y, x], and of those across [x, y], 0 to 1.
+        S of upright edges, float32 [y, x], and of edges across, float32 [x, y]; 0 to 1.
     """
     luminance = _luminance(pictures)
-    return _upright(luminance), _upright(luminance.transpose(0, 2, 1))
+    return _upright_edges(luminance), _upright_edges(luminance.transpose(0, 2, 1))
 
 
 def _luminance(pictures: np.ndarray) -> np.ndarray:
-    """uint8 [T, S, S, 3] -> uint8 [T, S, S], by whole numbers: the same on every machine."""
+    """Compute luminance in integers, so that it is equal on every machine.
+
+    uint8 [T, S, S, 3] -> uint8 [T, S, S].
+    """
     shares = enumerate((77, 150, 29))
     r, g, b = (np.multiply(pictures[..., i], k, dtype=np.uint16) for i, k in shares)
     return ((r + g + b + 128) >> 8).astype(np.uint8)
 
 
-def _upright(luminance: np.ndarray) -> np.ndarray:
-    """uint8 [T, y, x] -> float32 [y, x]."""
+def _upright_edges(luminance: np.ndarray) -> np.ndarray:
+    """Compute S of upright edges: uint8 [T, y, x] -> float32 [y, x]."""
     size = luminance.shape[2]
     right, left = luminance[:, :, 2:], luminance[:, :, :-2]
     steps = np.zeros((size, size), np.float32)
@@ -39,14 +42,14 @@ def _upright(luminance: np.ndarray) -> np.ndarray:
 
 
 def _quantile(values: np.ndarray) -> np.ndarray:
-    """The `_LASTING` quantile, the lower value of two: uint8 [T, ...] -> [...].
+    """Take the `_QUANTILE` quantile, the lower of two values: uint8 [T, ...] -> [...].
 
-    Odd-even transposition sort: for so few frames its whole-picture minima and maxima of bytes take
-    a tenth of the time of `np.partition`.
+    This is an odd-even transposition sort. For few frames its minima and maxima of whole pictures
+    take a tenth of the time of `np.partition`.
     """
     frames = list(values)
     for turn in range(len(frames)):
         for i in range(turn % 2, len(frames) - 1, 2):
             pair = frames[i], frames[i + 1]
             frames[i], frames[i + 1] = np.minimum(*pair), np.maximum(*pair)
-    return frames[int(_LASTING * (len(frames) - 1))]
+    return frames[int(_QUANTILE * (len(frames) - 1))]

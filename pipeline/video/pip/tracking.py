@@ -1,4 +1,4 @@
-"""Outlines of a stretch of pictures: those that last, or one that wanders; see `insets`."""
+"""Outlines in a segment of pictures: static ones, or one that moves; see `detector`."""
 
 from __future__ import annotations
 
@@ -12,72 +12,75 @@ import numpy as np
 from .outline import Outline
 from .quadrilaterals import quadrilaterals
 from .rectangles import rectangles
-from .static_edges import lasting_edges
+from .static_edges import static_edges
 
-_SLANTED_LESS = 0.03  # of rank: what is nearly a rectangle is one
-_PROBED = 3  # pictures that are looked at first
-_SHARED, _AREAS = 0.8, 4 / 3  # what outlines of one thing in consecutive pictures have in common
-_LEAST_PART = 0.5  # of a stretch
-_LEAST_EDGES = 3
+_SLANT_PENALTY = 0.03  # taken off the rank, so that a rectangle wins over a similar quadrilateral
+_PROBE_PICTURES = 3  # pictures that are inspected first
+# Limits for outlines of one object in consecutive pictures.
+_MIN_OVERLAP, _MAX_AREA_RATIO = 0.8, 4 / 3
+_MIN_PART = 0.5  # of a segment
+_MIN_EDGES = 3
 
 
-def lasting(pictures: np.ndarray, most: int, version: int = 3) -> list[Outline]:
-    """The outlines with lasting edges, those with the strongest first.
+def static_outlines(pictures: np.ndarray, limit: int, version: int = 3) -> list[Outline]:
+    """Find outlines with static edges, strongest edges first.
 
     Args:
         pictures: uint8 RGB [T, S, S, 3], consecutive samples of one video; T of 1 or more.
-        most: outlines at most.
-        version: of the rule: edges may be slanted from 2 on, corners round from 3 on.
+        limit: largest number of outlines.
+        version: of the rule; edges may be slanted since 2, corners may be round since 3.
     """
-    edges = lasting_edges(pictures)
-    found: Iterator[Outline] = rectangles(*edges, round_corners=version >= 3)
+    edges = static_edges(pictures)
+    candidates: Iterator[Outline] = rectangles(*edges, round_corners=version >= 3)
     if version >= 2:
-        others = (replace(o, rank=o.rank - _SLANTED_LESS) for o in quadrilaterals(*edges))
-        found = heapq.merge(found, others, key=lambda outline: -outline.rank)
-    taken: list[Outline] = []
-    for outline in found:
-        if len(taken) == most:
+        slanted = (replace(o, rank=o.rank - _SLANT_PENALTY) for o in quadrilaterals(*edges))
+        candidates = heapq.merge(candidates, slanted, key=lambda outline: -outline.rank)
+    chosen: list[Outline] = []
+    for outline in candidates:
+        if len(chosen) == limit:
             break
-        if not any(outline.overlaps(other) for other in taken):
-            taken.append(outline)
-    return taken
+        if not any(outline.overlaps(other) for other in chosen):
+            chosen.append(outline)
+    return chosen
 
 
-def wandering(pictures: np.ndarray) -> list[Outline | None]:
-    """The strongest outline of each picture alone, if it goes along with a neighbour's.
+def moving_outlines(pictures: np.ndarray) -> list[Outline | None]:
+    """Find the strongest outline of each picture that fits an outline of a neighbouring picture.
 
-    So a screen filmed by hand is found, whose edges are straight in every picture and in another
-    place in the next. A single picture has other straight lines, too; they rarely go along, but for
-    horizons and walls, so it has to have three edges at least. Three pictures in the middle are
-    looked at first, as a look takes a third of the network's time.
+    This finds a screen filmed with a hand-held camera: its edges are straight in every picture, but
+    their position changes. A single picture has other straight lines, too. Except for horizons and
+    walls they rarely move along, so at least three sides must be edges. Three pictures in the
+    middle are inspected first, as inspecting one takes a third of the network's time.
 
     Args:
-        pictures: as of `lasting`.
+        pictures: see `static_outlines`.
 
     Returns:
-        one for each picture; None for all if less than half of them have one.
+        An outline or None for each picture; all None if fewer than half have an outline.
     """
     count = len(pictures)
     none: list[Outline | None] = [None] * count
 
     @cache
     def outline(i: int) -> Outline | None:
-        return next(iter(lasting(pictures[i : i + 1], 1)), None)
+        return next(iter(static_outlines(pictures[i : i + 1], 1)), None)
 
-    def goes_on(i: int) -> bool:
-        return 0 <= i < count - 1 and _alike(outline(i), outline(i + 1))
+    def continues(i: int) -> bool:
+        return 0 <= i < count - 1 and _is_same_object(outline(i), outline(i + 1))
 
-    middle = (count - _PROBED) // 2
-    if count < _PROBED or not all(goes_on(middle + i) for i in range(_PROBED - 1)):
+    middle = (count - _PROBE_PICTURES) // 2
+    if count < _PROBE_PICTURES or not all(
+        continues(middle + i) for i in range(_PROBE_PICTURES - 1)
+    ):
         return none
-    found = [outline(i) if goes_on(i - 1) or goes_on(i) else None for i in range(count)]
-    return found if sum(o is not None for o in found) >= _LEAST_PART * count else none
+    candidates = [outline(i) if continues(i - 1) or continues(i) else None for i in range(count)]
+    return candidates if sum(o is not None for o in candidates) >= _MIN_PART * count else none
 
 
-def _alike(one: Outline | None, other: Outline | None) -> bool:
-    """Whether two outlines may be of one thing that moved a little."""
-    if one is None or other is None or min(one.edges, other.edges) < _LEAST_EDGES:
+def _is_same_object(one: Outline | None, other: Outline | None) -> bool:
+    """Tell whether two outlines may show one object that moved a little."""
+    if one is None or other is None or min(one.edges, other.edges) < _MIN_EDGES:
         return False
-    if one.shared(other) < _SHARED:
+    if one.overlap_ratio(other) < _MIN_OVERLAP:
         return False
-    return 1 / _AREAS < one.area / other.area < _AREAS
+    return 1 / _MAX_AREA_RATIO < one.area / other.area < _MAX_AREA_RATIO

@@ -1,7 +1,7 @@
-"""Decodes every packet and samples what comes out: the reference, good for whatever can be read.
+"""Decodes every packet and samples the frames: the reference, for every readable file.
 
-A packet that cannot be decoded is counted and passed over, as players do; the video ends only where
-nothing is left.
+A packet that cannot be decoded is counted and skipped, as players do. The video ends only at the
+end of the file.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ import av
 
 from ..container import AV_ERRORS, reason_text
 from ..demuxer import PacketReader
-from ..sampling import BestEffort, Clock, Sampler
+from ..sampling import BestEffort, Clock, FrameSampler
 
-# Decoders that pass zeros over in silence; no packet of these codecs begins with so many.
+# Decoders that skip zeros silently; no packet of these codecs begins with 16 zeros.
 _SILENT = {"mpeg1video", "mpeg2video", "av1", "libdav1d", "libaom-av1"}
 _ZEROS = 16
-_ROUND_DAMAGE = 4  # frames more than the decoder's own depth that damage may put out of order
+_ROUND_DAMAGE = 4  # frames beyond the decoder's reorder depth that damage may put out of order
 
 
 class FullDecode:
-    """One pass over a file.
+    """Decodes a file once.
 
     Attributes:
-        bad: packets that could not be decoded; error: what the decoder said of the last one;
-            unsupported: it said of one that nobody has written this yet.
-        packets: those tried so far.
+        bad: number of packets that could not be decoded.
+        error: the decoder's text for the last of these.
+        unsupported: whether the decoder called one of these not implemented.
+        packets: number of packets tried so far.
     """
 
     def __init__(self, reader: PacketReader, clock: Clock, rate: float, fps: float) -> None:
@@ -36,7 +37,7 @@ class FullDecode:
         self.unsupported = False
         self._reader, self._clock, self._fps = reader, clock, fps
         self._context = reader.stream.codec_context
-        self._sampler: Sampler[Any] = Sampler(fps, rate, reader.allowance.copies)
+        self._sampler: FrameSampler[Any] = FrameSampler(fps, rate, reader.allowance.copies)
 
     @property
     def packets(self) -> int:
@@ -44,23 +45,23 @@ class FullDecode:
 
     @property
     def omitted(self) -> int:
-        """Steps k / fps without a sample, as the file is too small for so many."""
+        """Number of steps k / fps without a sample, because the file is too small for more."""
         return self._sampler.omitted
 
     def samples(self) -> Iterator[tuple[float, Any]]:
-        """Seconds and frame of each sample; a frame held on screen comes more than once."""
+        """Yield seconds and frame of each sample; a frame held on screen is repeated."""
         best, bad = BestEffort(), 0
         time = duration = None
         seconds, clock = self._reader.seconds, self._clock
         for frame in self._in_order():
             time = seconds(best.choose(frame.pts, frame.dts))
             now = clock.tick(time)
-            # Over a stretch that could not be decoded, the picture before it was not on screen.
+            # During a segment that could not be decoded, the picture before it was not on screen.
             hold = 1.0 / self._fps if self.bad > bad else clock.hold
             bad = self.bad
             yield from self._sampler.push(now, frame, hold)
             duration = seconds(frame.duration)
-        # Where the clock leaped, the latest time of all may be a wrong one.
+        # If the clock leaped, the latest time may be wrong.
         leaped = any(not jump.hole for jump in clock.jumps)
         if time is not None and self._reader.end > time and self.bad == bad and not leaped:
             duration = self._reader.end - time
@@ -68,24 +69,24 @@ class FullDecode:
             yield from self._sampler.finish(clock.end(duration))
 
     def _in_order(self) -> Iterator[Any]:
-        """The frames; round damage some decoders give a late one before those that wait."""
+        """Yield frames in order; near damage some decoders give a late frame too early."""
         bad, window = 0, self._context.reorder_depth + _ROUND_DAMAGE
         waiting: list[Any] = []
         for frame in self._frames():
             damage, bad = self.bad > bad, self.bad
             if not (damage or waiting) or frame.pts is None:
-                yield from _sorted(waiting)
+                yield from _by_time(waiting)
                 waiting = []
                 yield frame
                 continue
             waiting.append(frame)
             if len(waiting) == window:
-                yield from _sorted(waiting)
+                yield from _by_time(waiting)
                 waiting = []
-        yield from _sorted(waiting)
+        yield from _by_time(waiting)
 
     def _frames(self) -> Iterator[Any]:
-        """All decoded frames as the decoder gives them; it is flushed at the end."""
+        """Yield all frames as the decoder gives them; flushes it at the end."""
         for packet in self._reader.packets():
             yield from self._decode(packet)
         yield from self._decode(None)
@@ -114,9 +115,9 @@ class FullDecode:
 
 
 def is_blank(packet: Any) -> bool:
-    """Whether it begins with zeros as no coded picture does; raw ones may."""
+    """Tell whether a packet begins with 16 zeros; no coded picture does, an uncoded one may."""
     return not any(memoryview(packet)[:_ZEROS])
 
 
-def _sorted(frames: list[Any]) -> list[Any]:
+def _by_time(frames: list[Any]) -> list[Any]:
     return sorted(frames, key=lambda frame: frame.pts)

@@ -1,11 +1,11 @@
-"""Keyframes alone, for those in a hurry: a tenth of the work and less where they are far apart.
+"""Samples keyframes only: a tenth of the work, or less where keyframes are far apart.
 
 The rule, `KEYFRAME_SAMPLING`: for k = 0, 1, 2, ... the keyframe nearest to k / fps seconds after
-the first frame, the earlier of two equally near. A keyframe that is nearest to several k is a
-sample once, at its own time: repeated it would cost bytes and arithmetic in stage two and tell
-nothing new. What is a keyframe the container says; the decoder sees no other packet, and of those
-only the nearest. One that gives no picture on its own is passed over, like one that is damaged. All
-packets are read nevertheless: seeking from one keyframe to the next saves little (benchmarks).
+the first frame; of two equally near ones the earlier. A keyframe that is nearest to several k is
+sampled once, at its own time: copies would cost space and time and add no information. The
+container says what is a keyframe, and the decoder gets only the chosen ones. A keyframe that gives
+no picture on its own is skipped, like a damaged one. All packets are read nevertheless, as seeking
+from one keyframe to the next saves little (see benchmarks/NOTES.md).
 """
 
 from __future__ import annotations
@@ -16,72 +16,73 @@ from typing import Any, Generic, TypeVar
 
 from ..container import AV_ERRORS, reason_text
 from ..demuxer import RAW, PacketReader
-from ..evidence import LEAST_GAP
+from ..evidence import MIN_GAP
 from ..sampling import JITTER, Clock, Jump
 from .full import FullDecode, is_blank
 
 KEYFRAME_SAMPLING = "nearest-keyframe/1"
-REORDERED = 16  # frames by which a packet may be early; more is a new beginning
+REORDERED = 16  # frames by which a packet may be early; more is a new start
 
 T = TypeVar("T")
-Chosen = tuple[float, T, int]  # seconds, item, for how many k it is the nearest
+Chosen = tuple[float, T, int]  # seconds, item, number of k that it is nearest to
 
 
-class Nearest(Generic[T]):
-    """Times of keyframes in, the chosen ones out, each as soon as its successor is known.
+class NearestKeyframes(Generic[T]):
+    """Takes the times of keyframes and returns the chosen ones, when the next one is known.
 
     Args:
-        fps: steps k a second.
+        fps: steps k per second.
     """
 
     def __init__(self, fps: float) -> None:
         self._fps = fps
         self._k = 0
-        self._held: tuple[float, T] | None = None
+        self._pending: tuple[float, T] | None = None
 
     def push(self, time: float, item: T) -> list[Chosen[T]]:
-        """A keyframe appears at `time`, never less than before."""
-        held, self._held = self._held, (time, item)
-        if held is None:
+        """Take a keyframe that appears at `time`, never less than before."""
+        pending, self._pending = self._pending, (time, item)
+        if pending is None:
             return []
-        return self._take(held, math.floor((held[0] + time) / 2 * self._fps + 1e-6))
+        return self._choose(pending, math.floor((pending[0] + time) / 2 * self._fps + 1e-6))
 
     def finish(self, time: float) -> list[Chosen[T]]:
-        """The video ends at `time`."""
-        held, self._held = self._held, None
-        if held is None:
+        """Take the end of the video at `time`."""
+        pending, self._pending = self._pending, None
+        if pending is None:
             return []
-        return self._take(held, math.ceil(time * self._fps - 1e-6) - 1)
+        return self._choose(pending, math.ceil(time * self._fps - 1e-6) - 1)
 
-    def _take(self, held: tuple[float, T], last: int) -> list[Chosen[T]]:
+    def _choose(self, pending: tuple[float, T], last: int) -> list[Chosen[T]]:
         steps, self._k = last + 1 - self._k, max(self._k, last + 1)
-        return [(*held, steps)] if steps > 0 else []
+        return [(*pending, steps)] if steps > 0 else []
 
 
-class _Stretch:
-    """Tells a clock of stretches without good pictures."""
+class _BadSegment:
+    """Records segments without good pictures in a clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: float | None = None
 
     def begin(self, seconds: float) -> None:
-        """A bad one; only the first of a stretch counts."""
+        """Begin a segment at the first bad picture; later ones change nothing."""
         self._since = seconds if self._since is None else self._since
 
     def end(self, seconds: float) -> None:
-        """A good one."""
+        """End the segment at a good picture."""
         since, self._since = self._since, None
-        if since is not None and seconds - since > LEAST_GAP:
+        if since is not None and seconds - since > MIN_GAP:
             self._clock.jumps.append(Jump(since, seconds - since, True))
 
 
 class KeyframeDecode:
-    """One pass over a file; every chosen keyframe is decoded by itself.
+    """Decodes a file once; every chosen keyframe is decoded by itself.
 
     Attributes:
-        packets: keyframes tried; bad, error, unsupported: as of `FullDecode`.
-        covered: steps k that the samples so far stand for.
+        packets: number of keyframes tried.
+        bad, error, unsupported: see `FullDecode`.
+        covered: number of steps k that the samples so far stand for.
     """
 
     def __init__(self, reader: PacketReader, clock: Clock, rate: float, fps: float) -> None:
@@ -89,23 +90,26 @@ class KeyframeDecode:
         self.error, self.unsupported = "", False
         self._reader, self._clock = reader, clock
         self._disorder = max(JITTER, REORDERED / rate)
-        self._shown = -math.inf  # the latest time so far, on the container's scale
+        self._latest = -math.inf  # the latest time so far, on the container's scale
         self._context = reader.stream.codec_context
-        self._nearest: Nearest[Any] = Nearest(fps)
-        self._blank, self._bad = _Stretch(clock), _Stretch(clock)  # of packets, of keyframes
+        self._nearest: NearestKeyframes[Any] = NearestKeyframes(fps)
+        self._blank_packets, self._bad_keyframes = (
+            _BadSegment(clock),
+            _BadSegment(clock),
+        )  # of packets, of keyframes
 
     def samples(self) -> Iterator[tuple[float, Any]]:
-        """Seconds and frame of each sample."""
-        # A container may know more keyframes than there are.
+        """Yield seconds and frame of each sample."""
+        # A container may mark more keyframes than there are.
         self._context.skip_frame = "NONKEY"
         for time, packet in self._keyframes():
-            yield from self._decoded(self._nearest.push(time, packet))
+            yield from self._decode_chosen(self._nearest.push(time, packet))
         if self._clock.now >= 0:
-            end = self._reader.end - self._shown if self._reader.end > self._shown else None
-            yield from self._decoded(self._nearest.finish(self._clock.end(end)))
+            end = self._reader.end - self._latest if self._reader.end > self._latest else None
+            yield from self._decode_chosen(self._nearest.finish(self._clock.end(end)))
 
     def _keyframes(self) -> Iterator[tuple[float, Any]]:
-        """Every keyframe and its time; the clock runs on all packets that are shown in order."""
+        """Yield every keyframe and its time; all packets that are shown in order move the clock."""
         reader = self._reader
         for packet in reader.packets():
             if packet.is_discard:  # cut off by an edit list
@@ -114,31 +118,35 @@ class KeyframeDecode:
             if is_blank(packet) and self._context.name not in RAW:
                 self.bad += 1
                 self.error = "nothing but zeros"
-                self._blank.begin(self._clock.now)
+                self._blank_packets.begin(self._clock.now)
                 continue
-            self._blank.end(self._clock.now)
+            self._blank_packets.end(self._clock.now)
             if packet.is_keyframe:
                 yield self._clock.now, packet
 
-    def _tick(self, raw: float | None) -> None:
-        if raw is None or raw > self._shown or raw < self._shown - self._disorder:
-            self._clock.tick(raw)
-            self._shown = self._shown if raw is None else raw
+    def _tick(self, timestamp: float | None) -> None:
+        if (
+            timestamp is None
+            or timestamp > self._latest
+            or timestamp < self._latest - self._disorder
+        ):
+            self._clock.tick(timestamp)
+            self._latest = self._latest if timestamp is None else timestamp
 
-    def _decoded(self, chosen: list[Chosen[Any]]) -> Iterator[tuple[float, Any]]:
+    def _decode_chosen(self, chosen: list[Chosen[Any]]) -> Iterator[tuple[float, Any]]:
         for seconds, packet, steps in chosen:
             self.packets += 1
             bad = self.bad
-            frame = self._alone(packet)
+            frame = self._decode_alone(packet)
             if self.bad > bad:
-                self._bad.begin(seconds)
+                self._bad_keyframes.begin(seconds)
             if frame is not None:
-                self._bad.end(seconds)
+                self._bad_keyframes.end(seconds)
                 self.covered += steps
                 yield seconds, frame
 
-    def _alone(self, packet: Any) -> Any:
-        """The packet's frame; None if it gives none without others."""
+    def _decode_alone(self, packet: Any) -> Any:
+        """Decode a packet without others; None if it gives no frame."""
         try:
             frames = [*self._context.decode(packet), *self._context.decode(None)]
         except AV_ERRORS as error:
@@ -149,26 +157,31 @@ class KeyframeDecode:
         return frames[0] if frames else None
 
 
-class KeyframesOfAll(FullDecode):
-    """The same rule where no packet gave a keyframe: all is decoded, and the decoder says which
-    frames are keyframes. The first frame is taken for one in any case."""
+class FullKeyframeDecode(FullDecode):
+    """Applies the same rule if no packet gave a keyframe: decodes everything.
+
+    The decoder says which frames are keyframes. The first frame always counts as one.
+
+    Attributes:
+        covered: number of steps k that the samples so far stand for.
+    """
 
     covered = 0
 
     def samples(self) -> Iterator[tuple[float, Any]]:
-        """Seconds and frame of each sample."""
-        nearest: Nearest[Any] = Nearest(self._fps)
-        for number, (time, frame) in enumerate(self._timed()):
+        """Yield seconds and frame of each sample."""
+        nearest: NearestKeyframes[Any] = NearestKeyframes(self._fps)
+        for number, (time, frame) in enumerate(self._timed_frames()):
             if frame.key_frame or not number:
-                yield from self._counted(nearest.push(time, frame))
+                yield from self._count_steps(nearest.push(time, frame))
         if self._clock.now >= 0:
-            yield from self._counted(nearest.finish(self._clock.end(None)))
+            yield from self._count_steps(nearest.finish(self._clock.end(None)))
 
-    def _timed(self) -> Iterator[tuple[float, Any]]:
+    def _timed_frames(self) -> Iterator[tuple[float, Any]]:
         for frame in self._in_order():
             yield self._clock.tick(self._reader.seconds(frame.pts)), frame
 
-    def _counted(self, chosen: list[Chosen[Any]]) -> Iterator[tuple[float, Any]]:
+    def _count_steps(self, chosen: list[Chosen[Any]]) -> Iterator[tuple[float, Any]]:
         for seconds, frame, steps in chosen:
             self.covered += steps
             yield seconds, frame

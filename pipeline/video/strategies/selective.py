@@ -1,18 +1,17 @@
-"""Decodes only what the sampled frames need, and says so when it cannot be sure.
+"""Decodes only the packets that the sampled frames need, and stops when that is uncertain.
 
-Packets carry the times of their frames. So the sampler chooses, on all times, before anything is
-decoded; of the packets between two chosen ones
+Packets have the times of their frames, so the frames are chosen before anything is decoded. Of the
+packets between two chosen ones
 
-* those before an entry (`bitstream`) are not decoded at all,
-* of the others the decoder leaves out pictures that no other refers to (`skip_frame`),
+* packets before an entry (`bitstream`) are not decoded at all,
+* of the rest, the decoder skips pictures that no other picture refers to (`skip_frame`).
 
-and neither changes a bit of the chosen pictures. What the decoder hands out is checked against what
-was foretold. `UnclearError` is raised at the first sign that a file is not plain and sound:
-timestamps missing or out of order, something unreadable, an error of the decoder (which is told to
-be strict here), a chosen frame that does not come. The caller then does it again the full way. All
-samples until then are right.
+Neither changes a bit of the chosen pictures. The decoder's frames are checked against the plan.
+`UnclearError` is raised at the first sign of trouble: timestamps missing or out of order, a place
+that cannot be read, an error of the decoder (which runs in strict mode), a chosen frame that does
+not come. The caller then decodes the file in full. All samples up to then are right.
 
-The one thing that goes unseen: damage inside a packet that no sample needs.
+Damage inside a packet that no sample needs is not noticed.
 """
 
 from __future__ import annotations
@@ -25,12 +24,11 @@ from ..bitstream import UnclearError, inspector
 from ..container import AV_ERRORS
 from ..demuxer import PacketReader
 from ..sampling import Clock
-from .sample_planner import Foresight, Picture
+from .sample_planner import PlannedPacket, SamplePlanner
 
-MAX_WAITING = 32 << 20  # bytes of packets kept to see whether they are needed
-# Codecs with a gain, in containers known to give each picture its packet and its time. The others
-# (VP8, VP9, AV1, Theora, H.263 and its kin, GIF, ...) have hardly a picture that no other needs;
-# FFV1's decoder patches damage over with old pictures and calls it no error.
+# Codecs with a gain, in containers that give each picture its own packet and time. In other codecs
+# (VP8, VP9, AV1, Theora, H.263, GIF, ...) nearly every picture is needed by another one. FFV1's
+# decoder hides damage with old pictures and reports no error.
 _CONTAINERS = {
     "h264": {"mov", "matroska", "mpegts"},
     "hevc": {"mov", "matroska", "mpegts"},
@@ -42,15 +40,15 @@ _CONTAINERS = {
 }
 
 
-def applicable(reader: PacketReader) -> bool:
-    """Whether `SelectiveDecode` is for this kind of file."""
+def is_applicable(reader: PacketReader) -> bool:
+    """Tell whether `SelectiveDecode` supports this kind of file."""
     context = reader.stream.codec_context
-    known = inspector(context.name, bytes(context.extradata or b""))
-    return known is not None and bool(_CONTAINERS.get(context.name, set()) & reader.formats)
+    inspect = inspector(context.name, bytes(context.extradata or b""))
+    return inspect is not None and bool(_CONTAINERS.get(context.name, set()) & reader.formats)
 
 
 class SelectiveDecode:
-    """One pass over a file; the same samples as of `FullDecode`."""
+    """Decodes a file once; gives the same samples as `FullDecode`."""
 
     bad, error, unsupported = 0, "", False
 
@@ -61,82 +59,84 @@ class SelectiveDecode:
         if inspect is None:
             raise UnclearError("a codec not known here")
         self._inspect = inspect
-        self._foresight = Foresight(reader, clock, rate, fps, self._context.reorder_depth)
-        self._waiting: deque[Picture] = deque()  # in decoding order
-        self._idle = 0  # so many at its front are known not to be samples
+        self._planner = SamplePlanner(reader, clock, rate, fps, self._context.reorder_depth)
+        self._waiting: deque[PlannedPacket] = deque()  # in decoding order
+        self._idle = 0  # packets at the front that are no samples
         self._bytes = 0
-        self._expected: deque[Picture] = deque()  # chosen, not out yet; in display order
+        self._expected: deque[PlannedPacket] = deque()  # chosen, not yielded yet; in display order
         self._last: int | None = None
 
     def samples(self) -> Iterator[tuple[float, Any]]:
-        """Seconds and frame of each sample; a frame held on screen comes more than once.
+        """Yield seconds and frame of each sample; a frame held on screen is repeated.
 
         Raises:
-            UnclearError: see above.
+            UnclearError: the file must be decoded in full.
         """
         for packet in self._reader.packets():
-            picture = self._look(packet)
-            self._waiting.append(picture)
+            candidate = self._inspect_packet(packet)
+            self._waiting.append(candidate)
             self._bytes += packet.size
-            self._expected += self._foresight.add(picture)
+            self._expected += self._planner.add(candidate)
             yield from self._advance()
-        self._expected += self._foresight.finish()
+        self._expected += self._planner.finish()
         yield from self._advance()
         yield from self._decode(None)
         if self._expected or self._reader.failures:
             raise UnclearError("a frame did not come, or the file could not be read")
 
-    def _look(self, packet: Any) -> Picture:
+    def _inspect_packet(self, packet: Any) -> PlannedPacket:
         changed = packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change")
         if changed or packet.is_corrupt or self._reader.failures or packet.pts is None:
             raise UnclearError("damage, or settings beside the stream")
         unit = self._inspect(memoryview(packet))
         if self._reader.count == 1 and not unit.entry:
             raise UnclearError("does not begin where decoding can begin")
-        return Picture(packet, unit)
+        return PlannedPacket(packet, unit)
 
     def _advance(self) -> Iterator[tuple[float, Any]]:
-        """Decode or drop what is certain by now at the front of the waiting packets."""
+        """Decode or drop packets at the front of the queue whose plan is final."""
         while self._idle < len(self._waiting) and self._waiting[self._idle].decided:
-            picture = self._waiting[self._idle]
-            if self._idle and picture.unit.entry and self._droppable():
+            candidate = self._waiting[self._idle]
+            if self._idle and candidate.unit.entry and self._droppable():
                 self._drop()
-            if picture.needed:
+            if candidate.needed:
                 yield from self._feed(self._idle + 1)
             else:
                 self._idle += 1
-        if self._bytes > MAX_WAITING:
+        if self._bytes > self._reader.limits.max_undecoded_bytes:
             yield from self._feed(self._idle)
 
     def _droppable(self) -> bool:
-        """Nothing before the entry at `_idle` is needed from there on.
+        """Tell whether the packets before the entry at `_idle` are needed no more.
 
-        Pictures behind the entry that are shown before it (of an open group) are known by now, as
-        the picture shown after the entry is.
+        Pictures that are decoded after the entry and shown before it (an open group) are planned by
+        now, as the picture shown after the entry is.
         """
         waiting, entry = self._waiting, self._waiting[self._idle]
-        for n, other in enumerate(waiting):
-            leading = n > self._idle and other.pts < entry.pts
-            if leading and (other.needed or not other.decided):
+        for n, another in enumerate(waiting):
+            leading = n > self._idle and another.pts < entry.pts
+            if leading and (another.needed or not another.decided):
                 return False
-            if (n < self._idle or leading) and not other.unit.parameters <= entry.unit.parameters:
+            if (n < self._idle or leading) and not another.unit.parameters <= entry.unit.parameters:
                 return False
-        return self._foresight.is_order_proven(entry)
+        return self._planner.is_order_proven(entry)
 
     def _drop(self) -> None:
         entry = self._waiting[self._idle]
-        kept = [p for n, p in enumerate(self._waiting) if n >= self._idle and p.pts >= entry.pts]
-        self._waiting, self._idle = deque(kept), 0
-        self._bytes = sum(picture.packet.size for picture in kept)
+        remaining = [
+            p for n, p in enumerate(self._waiting) if n >= self._idle and p.pts >= entry.pts
+        ]
+        self._waiting, self._idle = deque(remaining), 0
+        self._bytes = sum(candidate.packet.size for candidate in remaining)
 
     def _feed(self, count: int) -> Iterator[tuple[float, Any]]:
         self._idle = 0
-        thin = "NONREF" if self._foresight.has_reordering else "DEFAULT"
+        skip = "NONREF" if self._planner.has_reordering else "DEFAULT"
         for _ in range(count):
-            picture = self._waiting.popleft()
-            self._bytes -= picture.packet.size
-            self._context.skip_frame = "DEFAULT" if picture.needed else thin
-            yield from self._decode(picture.packet)
+            candidate = self._waiting.popleft()
+            self._bytes -= candidate.packet.size
+            self._context.skip_frame = "DEFAULT" if candidate.needed else skip
+            yield from self._decode(candidate.packet)
 
     def _decode(self, packet: Any) -> Iterator[tuple[float, Any]]:
         try:

@@ -1,0 +1,189 @@
+"""Where the videos of single pairs match: frame matrices and segments from stored features.
+
+For the pairs that are shown or written, never for all: a pair costs some milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..alignment import DEFAULT_METHOD, align, fold_insets
+from ..alignment.segment import Segment
+from .request import SearchRequest
+from .video_set import VideoSet
+
+if TYPE_CHECKING:
+    from ..nets.similarity.pair_scorer import PairScorer
+
+# Frames of a database video on the device at a time; the matrix itself is on the host.
+_PART_FRAMES = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class PairMatrix:
+    """Similarities of the frames of two videos, insets folded into the frames that they are in.
+
+    Attributes:
+        values: float32 [Q, D] within [-1, 1], before the comparator.
+        query_seconds, database_seconds: float64 [Q] and [D], ascending.
+        query_duration, database_duration: seconds of the videos; None where the file did not say.
+        mirrored: these are the mirrored query's similarities, which are the higher ones.
+    """
+
+    values: np.ndarray
+    query_seconds: np.ndarray
+    database_seconds: np.ndarray
+    query_duration: float | None
+    database_duration: float | None
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class PairAlignment:
+    """Where two videos match.
+
+    Attributes:
+        segments: the most certain first; none where nothing matches.
+        mirrored: the mirrored query matches better.
+    """
+
+    segments: tuple[Segment, ...]
+    mirrored: bool = False
+
+
+class PairAligner:
+    """Frame matrices and segments of pairs of a request's videos.
+
+    Args:
+        request: as for `search.run.search`; its model is adapted already.
+        method: of `alignment.METHODS`.
+    """
+
+    def __init__(self, request: SearchRequest, *, method: str = DEFAULT_METHOD) -> None:
+        from ..nets.backend import device_scope, resolve_similarity_precision
+        from ..nets.similarity.pair_scorer import PairScorer
+
+        self._request, self._method = request, method
+        precision = resolve_similarity_precision(request.config.precision, request.gpu_id)
+        with device_scope(request.gpu_id):
+            self._scorer: PairScorer = PairScorer(
+                request.model, request.similarity_function, precision, gpu_id=request.gpu_id
+            )
+        # Pairs come query by query: the last query stays on the device, plain and mirrored.
+        self._loaded_query = lru_cache(maxsize=2)(self._load_query)
+        mirrored = request.mirrored.ids if request.mirrored else ()
+        self._mirrored_index = {video_id: i for i, video_id in enumerate(mirrored)}
+
+    def align(self, query: int, database: int) -> PairAlignment:
+        """Find the segments of a pair.
+
+        Args:
+            query, database: indices into the request's queries and database.
+
+        Raises:
+            StoreError: a video is damaged.
+        """
+        alignments = []
+        for mirrored in self._directions(query):
+            matrix = self._matrix(query, database, mirrored)
+            alignments.append(PairAlignment(tuple(self.segments(matrix)), mirrored))
+        return max(alignments, key=_matched)
+
+    def matrix(self, query: int, database: int) -> PairMatrix:
+        """The frame matrix of a pair; of a mirrored query the one with more that matches.
+
+        Args:
+            query, database: indices into the request's queries and database.
+
+        Raises:
+            StoreError: a video is damaged.
+        """
+        matrices = [self._matrix(query, database, m) for m in self._directions(query)]
+        if len(matrices) == 1:
+            return matrices[0]
+        return max(
+            matrices, key=lambda m: _matched(PairAlignment(tuple(self.segments(m)), m.mirrored))
+        )
+
+    def segments(self, matrix: PairMatrix) -> list[Segment]:
+        """The segments of a frame matrix, the most certain first."""
+        return align(
+            matrix.values,
+            matrix.query_seconds,
+            matrix.database_seconds,
+            query_duration=matrix.query_duration,
+            database_duration=matrix.database_duration,
+            method=self._method,
+        )
+
+    def _directions(self, query: int) -> tuple[bool, ...]:
+        mirrored = self._request.queries.ids[query] in self._mirrored_index
+        return (False, True) if mirrored else (False,)
+
+    def _matrix(self, query: int, database: int, mirrored: bool) -> PairMatrix:
+        from ..nets.backend import device_scope
+
+        queries, index = self._query(query, mirrored)
+        videos = self._request.database
+        frames = len(videos.frame_seconds(database)[0])
+        with device_scope(self._request.gpu_id):
+            features = self._loaded_query(query, mirrored)
+            columns = [
+                self._columns(features, videos, database, slice(start, start + _PART_FRAMES))
+                for start in range(0, frames, _PART_FRAMES)
+            ]
+        query_seconds, own_rows = queries.frame_seconds(index)
+        database_seconds, own_columns = videos.frame_seconds(database)
+        values = np.concatenate(columns, axis=1)[: len(query_seconds)]
+        if not self._request.config.query_insets:
+            values, query_seconds = values[:own_rows], query_seconds[:own_rows]
+        values, query_seconds, database_seconds = fold_insets(
+            values, (query_seconds, own_rows), (database_seconds, own_columns)
+        )
+        return PairMatrix(
+            values,
+            query_seconds,
+            database_seconds,
+            queries.source(index).duration or None,
+            videos.source(database).duration or None,
+            mirrored,
+        )
+
+    def _query(self, query: int, mirrored: bool) -> tuple[VideoSet, int]:
+        """The set that a query's features are in, and its index there."""
+        if not mirrored:
+            return self._request.queries, query
+        assert self._request.mirrored is not None
+        return self._request.mirrored, self._mirrored_index[self._request.queries.ids[query]]
+
+    def _load_query(self, query: int, mirrored: bool) -> Any:
+        queries, index = self._query(query, mirrored)
+        frames = len(queries.frame_seconds(index)[0])
+        return self._scorer.place_queries(self._read(queries, index, slice(0, frames)))
+
+    def _columns(self, query: Any, videos: VideoSet, video: int, part: slice) -> np.ndarray:
+        """Similarities of a query's frames to a part of a database video's."""
+        from ..nets.backend import ops
+
+        vectors = self._read(videos, video, part)
+        frames = len(vectors)
+        targets = self._scorer.place_targets(vectors[:, : videos.spec.shared_descriptors])
+        matrix = ops.convert_to_numpy(self._scorer.frame_matrix(query, targets))
+        return np.asarray(matrix[:, :frames], np.float32)
+
+    def _read(self, videos: VideoSet, video: int, part: slice) -> np.ndarray:
+        stop = min(part.stop, len(videos.frame_seconds(video)[0]))
+        vectors = np.empty((stop - part.start, *videos.row_shape), videos.dtype)
+        videos.read(
+            video, part.start, stop, vectors, checksum=self._request.config.checksums
+        )
+        return vectors
+
+
+def _matched(alignment: PairAlignment) -> float:
+    """Seconds that match, each weighted by its similarity."""
+    return sum((s.query_end - s.query_start) * s.score for s in alignment.segments)

@@ -1,0 +1,423 @@
+"""Both stages as one piece of work, for the command line and for Python alike.
+
+A comparison names where the videos of each side come from. Stores are opened, listed videos go
+through stage one first, the model is adapted or a threshold looked up if that was asked for, and
+stage two runs. Whoever calls gives a `Host`, which loads the model, runs stage one and passes on
+notes in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from .config import Config, ExtractConfig
+from .errors import InputError
+from .output.selection import Selection
+from .output.target import check_output_file
+from .program import command
+from .records import VideoRef
+from .scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from .extraction.report import ExtractReport
+    from .nets.model.model import Model
+    from .search.request import SearchRequest
+    from .search.run import CompareReport
+    from .search.video_set import VideoSet
+
+QUERY_INSETS = 2  # looked for in queries where neither settings nor model say how many
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """Where the videos of one side come from.
+
+    Attributes:
+        stores: (id prefix, path) of each store. With listed videos: the one that their features
+            are kept in, or none.
+        videos: listed videos, which go through stage one; None: all that the stores hold.
+        origin: the list or folder of `videos`, for messages.
+
+    Raises:
+        InputError: neither videos nor a store, or listed videos and several stores.
+    """
+
+    stores: Sequence[tuple[str, str | Path]] = ()
+    videos: Sequence[VideoRef] | None = None
+    origin: str = "the list"
+
+    def __post_init__(self) -> None:
+        if self.videos is None and not self.stores:
+            raise InputError("no store given")
+        if self.videos is not None and len(self.stores) > 1:
+            raise InputError(
+                f"{self.origin}: features of listed videos are kept in one store, but "
+                f"{len(self.stores)} are given; give at most one store with a list of videos"
+            )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared with what, and how. Making it checks what needs neither model nor features.
+
+    Attributes:
+        queries, database: the two sides.
+        config: settings of both stages.
+        mirror_queries: score listed queries mirrored as well; stored ones need `mirrored`.
+        mirrored: stores of mirrored features of the queries; with listed queries the store that
+            these are kept in.
+        background: stores of videos that are unrelated to all queries.
+        selection: which scores are written.
+        max_fpr: in place of a threshold, see `search.calibrate.threshold_for`.
+        output_file: where the result will be written; None for a result in memory.
+        other_inputs: files that the result must not replace, as lists and settings.
+        gpu_id: see `nets.backend.device_scope`.
+
+    Raises:
+        InputError: two of these exclude each other, or the result cannot be written.
+    """
+
+    queries: VideoSource
+    database: VideoSource
+    config: Config = field(default_factory=Config)
+    _: KW_ONLY
+    mirror_queries: bool = False
+    mirrored: Sequence[tuple[str, str | Path]] = ()
+    background: Sequence[tuple[str, str | Path]] = ()
+    selection: Selection = field(default_factory=Selection)
+    max_fpr: float | None = None
+    output_file: str | Path | None = None
+    other_inputs: Sequence[str | Path] = ()
+    gpu_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.output_file is not None:
+            named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
+            inputs = (*self.other_inputs, *(path for _, path in named))
+            check_output_file(self.output_file, inputs)
+        if self.max_fpr is not None and self.selection.threshold is not None:
+            raise InputError("give threshold or max_fpr, not both")
+        if self.max_fpr is not None and self.background:
+            raise InputError(
+                "max_fpr is for scores without a background, as the model was calibrated: give a "
+                "threshold"
+            )
+        if self.queries.videos is not None and len(self.mirrored) > 1:
+            raise InputError(
+                "mirrored features of listed queries are kept in one store, but "
+                f"{len(self.mirrored)} are given"
+            )
+        if self.mirror_queries and self.queries.videos is None and not self.mirrored:
+            raise InputError(
+                "stored queries can be mirrored only with their mirrored features: make these with "
+                f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
+            )
+
+    @property
+    def mirrors(self) -> bool:
+        """Queries are scored mirrored as well."""
+        return self.mirror_queries or bool(self.mirrored)
+
+
+class Host(Protocol):
+    """What the command line and Python do in ways of their own."""
+
+    def load_model(self) -> Model:
+        """The model, loaded once."""
+
+    def extract(
+        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
+    ) -> ExtractReport:
+        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
+
+    def note(self, text: str) -> None:
+        """Pass on what a person should know."""
+
+    def say(self, text: str) -> None:
+        """Pass on what is being done."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Database videos compared so far, and all."""
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """A request that can be run.
+
+    Attributes:
+        request: checked, its model adapted and its threshold looked up if asked for.
+        complete: stage one stored every listed video.
+    """
+
+    request: SearchRequest
+    complete: bool
+
+
+def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
+    """Do all of a comparison and write its result.
+
+    Returns:
+        What stage two did, and whether stage one stored every listed video.
+
+    Raises:
+        PipelineError: of lists, stores, model or output; see `errors`.
+    """
+    from .search.run import compute_similarity
+
+    if comparison.output_file is None:
+        raise InputError("no output_file given")
+    with prepared_search(comparison, host) as prepared:
+        report = compute_similarity(
+            prepared.request, comparison.output_file, progress=host.progress
+        )
+    return report, prepared.complete
+
+
+@contextmanager
+def prepared_search(comparison: Comparison, host: Host) -> Iterator[PreparedSearch]:
+    """Open stores, run stage one for listed videos, and build the request of stage two.
+
+    Its stores stay open inside the block; temporary ones are removed at its end. What can fail
+    without features fails before a video is decoded.
+    """
+    with ExitStack() as stack:
+        preparation = _Preparation(comparison, host, stack)
+        request = preparation.request()
+        yield PreparedSearch(request, preparation.complete)
+
+
+def open_video_set(
+    stack: ExitStack, stores: Sequence[tuple[str, str | Path]], ids: Iterable[str] | None = None
+) -> VideoSet:
+    """The videos of stores, which stay open as long as `stack`.
+
+    Args:
+        stores: (id prefix, path) of each.
+        ids: take those of these ids that the stores hold, if they hold any; None takes all.
+    """
+    from .search.video_set import VideoSet
+    from .store import open_store
+
+    opened = [stack.enter_context(open_store(path)) for _, path in stores]
+    prefixes = [prefix for prefix, _ in stores]
+    if ids is not None:
+        stored = {p + i for p, store in zip(prefixes, opened, strict=True) for i in store}
+        ids = [video_id for video_id in ids if video_id in stored] or None
+    return VideoSet(opened, ids, prefixes)
+
+
+class _Preparation:
+    """The steps from a comparison to a request."""
+
+    def __init__(self, comparison: Comparison, host: Host, stack: ExitStack) -> None:
+        self.comparison, self.config = comparison, comparison.config
+        self.host, self.stack = host, stack
+        self.complete = True
+
+    def request(self) -> SearchRequest:
+        from .search.adapt import adapt_request
+        from .search.request import SearchRequest
+
+        self._check_lists()
+        queries, database, mirrored, background = self._stored_sets()
+        # What is stored already sets fps, dims and sampling of what is not; of two lists the
+        # queries come first, since they are few and their errors show at once.
+        queries = queries or self._extracted("queries", self.comparison.queries, database)
+        database = database or self._extracted("database", self.comparison.database, queries)
+        if self.comparison.mirrors and mirrored is None:
+            mirrored = self._extracted_mirrored(queries)
+        listed = self.comparison.queries.videos
+        request = SearchRequest(
+            queries,
+            database,
+            self.host.load_model(),
+            self.config.compare,
+            mirrored=mirrored,
+            background=background,
+            selection=self.comparison.selection,
+            listed_queries=None if listed is None else [video.id for video in listed],
+            gpu_id=self.comparison.gpu_id,
+        )
+        self._give_notes(request)
+        request = self._with_threshold(request)
+        if request.config.adapt:
+            self.host.say(f"adapting the model to the {len(database)} videos of the database")
+        return adapt_request(request)
+
+    def _check_lists(self) -> None:
+        """Check what needs the model, but no features."""
+        from .search.calibrate import check_rate
+        from .search.compatibility import check_adaptable
+
+        comparison, compare = self.comparison, self.config.compare
+        if comparison.max_fpr is not None:
+            check_rate(comparison.max_fpr, self.host.load_model(), compare, comparison.mirrors)
+        database = comparison.database
+        if compare.adapt and database.videos is not None:
+            check_adaptable(self.host.load_model(), len(database.videos), database.origin)
+
+    def _stored_sets(self) -> tuple[VideoSet | None, ...]:
+        """Queries, database, mirrored queries, background: what is stored already, checked."""
+        from .search.compatibility import require_background
+        from .search.request import check_sets
+
+        sides = self.comparison.queries, self.comparison.database
+        queries, database = (
+            self._opened(side.stores) if side.videos is None else None for side in sides
+        )
+        mirrored = background = None
+        if queries and self.comparison.mirrored:
+            mirrored = open_video_set(self.stack, self.comparison.mirrored, queries.ids)
+            self._note_unmirrored(queries, mirrored)
+        if self.comparison.background:
+            background = self._opened(self.comparison.background)
+            listed = {video.id for video in self.comparison.queries.videos or ()}
+            require_background(background, listed, self.config.compare.background_top_k)
+        if queries or database or background:
+            check_sets(
+                self.host.load_model(),
+                self.config.compare,
+                queries=queries,
+                database=database,
+                mirrored=mirrored,
+                background=background,
+            )
+        return queries, database, mirrored, background
+
+    def _opened(self, stores: Sequence[tuple[str, str | Path]]) -> VideoSet:
+        videos = open_video_set(self.stack, stores)
+        for store in videos.stores:
+            if store.failures:
+                self.host.note(
+                    f"{len(store.failures)} videos failed when {store.path} was made and "
+                    "are not compared (visil-index info --failures)"
+                )
+        if len({store.encoding == "binary" for store in videos.stores}) > 1:
+            self.host.note(
+                "some stores are binary and some are not: scores of the binary ones are lower"
+            )
+        return videos
+
+    def _extracted(
+        self, side: str, source: VideoSource, like: VideoSet | None, mirrored: bool = False
+    ) -> VideoSet:
+        """Features of listed videos, made with the settings of `like` where that is given."""
+        from .search.video_set import VideoSet
+        from .store import open_store
+
+        assert source.videos is not None
+        config = self._extract_config(side, like, mirrored)
+        if source.stores:
+            path = source.stores[0][1]
+            config = _as_begun(path, config)
+        else:
+            if side == "database":
+                self.host.note("features are kept only with --database_store PATH")
+            path = Path(self.stack.enter_context(scratch_folder())) / "features.h5"
+        label = "" if source.stores else side
+        report = self.host.extract(source.videos, path, config, label)
+        self.complete &= report.complete
+        store = self.stack.enter_context(open_store(path))
+        # What is stored under a refused id is another film.
+        usable = [v.id for v in source.videos if v.id in store and v.id not in report.refused]
+        if not usable:
+            raise InputError(
+                f"none of the {len(source.videos)} listed videos ({side}) could be used"
+            )
+        return VideoSet([store], usable)
+
+    def _extract_config(self, side: str, like: VideoSet | None, mirrored: bool) -> ExtractConfig:
+        """Settings of stage one for one side."""
+        as_queries = side != "database"
+        if mirrored and like is not None:  # as the queries that they are the mirror of
+            as_queries = like.spec.query_descriptors > 0
+        config = replace(self.config.extract, as_queries=as_queries, mirrored=mirrored)
+        if side != "database":
+            config = replace(config, insets=self._query_insets())
+        return config if like is None else self._as_in(config, like, side)
+
+    def _query_insets(self) -> int | None:
+        """Insets to look for in queries: only where they are searched for as well."""
+        if not self.config.compare.query_insets:
+            return None
+        return self.config.extract.insets or self.host.load_model().insets or QUERY_INSETS
+
+    def _as_in(self, config: ExtractConfig, like: VideoSet, side: str) -> ExtractConfig:
+        """The settings with what the other side was made with: only that can be compared."""
+        from .video import SAMPLING_RULES
+
+        spec, default = like.spec, ExtractConfig()
+        sampling = next(
+            (name for name, rule in SAMPLING_RULES.items() if rule == spec.sampling), None
+        )
+        if sampling is None:
+            raise InputError(
+                f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
+                "does not know; compare it with a store made the same way"
+            )
+        needed = (spec.fps, spec.dims, sampling)
+        given = (config.fps, config.dims or spec.dims, config.sampling)
+        if given != needed and given != (default.fps, spec.dims, default.sampling):
+            self.host.note(
+                f"{side} made as {like.path}: fps {spec.fps:g}, dims {spec.dims}, {sampling}"
+            )
+        return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+
+    def _extracted_mirrored(self, queries: VideoSet) -> VideoSet:
+        """Mirrored features of listed queries, of those that could be used."""
+        usable = set(queries.ids)
+        source = self.comparison.queries
+        again = [video for video in source.videos or () if video.id in usable]
+        mirrored = self._extracted(
+            "mirrored queries",
+            VideoSource(self.comparison.mirrored, again, source.origin),
+            queries,
+            mirrored=True,
+        )
+        self._note_unmirrored(queries, mirrored)
+        return mirrored
+
+    def _note_unmirrored(self, queries: VideoSet, mirrored: VideoSet) -> None:
+        missing = len(queries) - len(mirrored)
+        if missing > 0:
+            self.host.note(f"{missing} queries have no mirrored features, scored as they are")
+
+    def _give_notes(self, request: SearchRequest) -> None:
+        model, queries = request.model, request.queries
+        if model.layout.query > model.regions and not queries.spec.query_descriptors:
+            self.host.note(
+                f"the queries in {queries.path} were stored without --as_queries, so without "
+                "further views of their pictures: crops and outlines, for instance, are missed "
+                "more often"
+            )
+
+    def _with_threshold(self, request: SearchRequest) -> SearchRequest:
+        """The request with the threshold of `max_fpr`, as the model was calibrated."""
+        from .search.calibrate import calibration_for, threshold_for
+
+        rate = self.comparison.max_fpr
+        if rate is None:
+            return request
+        calibration = calibration_for(request)
+        threshold = threshold_for(rate, request)
+        sure = ""
+        if calibration.confidence is not None:
+            sure = f" with confidence {calibration.confidence:g}"
+        self.host.say(
+            f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+            f"{calibration.pairs} unrelated pairs{sure}"
+        )
+        return replace(request, selection=replace(request.selection, threshold=threshold))
+
+
+def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
+    """The settings, with query views and insets only if a store there has them."""
+    from .store import read_spec
+
+    if not Path(path).exists():
+        return config
+    return replace(config, as_queries=read_spec(path).query_descriptors > 0, insets=None)
