@@ -15,7 +15,8 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.store import create_or_append, hdf5_guard, open_store, open_writer, read_spec
 from pipeline.store.hdf5_guard import require_sound
-from pipeline.store.hdf5_layout import Hdf5Layout, end_of
+from pipeline.store.hdf5_layout import Hdf5Layout, file_end
+from pipeline.store.limits import Limits
 from pipeline.store.lookup3 import lookup3
 from tests.store_helpers import SPEC, add, assert_holds
 
@@ -142,15 +143,12 @@ def test_every_zeroed_sector_is_named_or_harmless(store: Path) -> None:
             assert str(store) in str(error)
 
 
-def test_verify_ends_where_the_library_does_not(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hdf5_guard, "CPU_SECONDS", 1.0)
+def test_verify_ends_where_the_library_does_not(store: Path) -> None:
     data = bytearray(store.read_bytes())
     at = data.rfind(b"GCOL") + 16 + 24  # the list of ids: behind the first, lengths of 0 for ever
     data[at : at + 512] = bytes(512)
     store.write_bytes(data)
-    with open_store(store) as opened:
+    with open_store(store, Limits(check_seconds=1.0)) as opened:
         assert len(opened) == 12
         assert_holds(opened, "v3", seed=3)
         problems = opened.verify()
@@ -205,7 +203,7 @@ def test_how_the_process_may_end(
     monkeypatch.setattr(hdf5_guard, "_START", start)
     monkeypatch.setattr(hdf5_guard, "_checked", {})
     with store.open("rb") as file, pytest.raises(StoreError, match=f"{store}: .*{message}"):
-        require_sound(store, file.fileno(), 12)
+        require_sound(store, file.fileno(), 12, cpu_seconds=20.0)
 
 
 def test_a_store_that_this_process_left_is_not_asked_again(
@@ -250,7 +248,7 @@ def test_what_is_read_is_what_the_library_reads(store: Path) -> None:
             if seed % 50 == 0:
                 writer.commit()
     data = store.read_bytes()
-    layout = Hdf5Layout(lambda at, size: data[at : at + size], end_of(data[:64]))
+    layout = Hdf5Layout(lambda at, size: data[at : at + size], file_end(data[:64]))
     with h5py.File(store) as file:
         manifest = np.asarray(file["manifest"]).tobytes()
         assert len(manifest) > 32768 and layout.manifest() == manifest

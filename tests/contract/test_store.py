@@ -19,6 +19,7 @@ from pipeline.errors import (
 )
 from pipeline.records import Failure
 from pipeline.store import copy_store, create_or_append, open_store, open_writer, read_spec
+from pipeline.store.limits import LIMITS, Limits
 from tests.store_helpers import (
     SPEC,
     add,
@@ -44,14 +45,9 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / f"store.{request.param}"
 
 
-@pytest.fixture
-def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long videos are those of more than 20 frames, in chunks of about 10."""
-    row = SPEC.shared_descriptors * SPEC.dims * 2
-    monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 20 * row)
-    monkeypatch.setattr("pipeline.store.zarr_store.BUFFER_BYTES", 20 * row)
-    monkeypatch.setattr("pipeline.store.zarr_store.CHUNK_BYTES", 10 * row)
-    monkeypatch.setattr("pipeline.store.header.SLAB_BYTES", 7 * row)
+ROW = SPEC.shared_descriptors * SPEC.dims * 2
+# Long videos are those of more than 20 frames, in chunks of about 10.
+SMALL = Limits(buffer_bytes=20 * ROW, chunk_bytes=10 * ROW, slab_bytes=7 * ROW)
 
 
 def failure(video_id: str, detail: str = "no such file") -> Failure:
@@ -96,8 +92,8 @@ def test_an_empty_store(path: Path) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 19, 20, 21, 30, 31, 47])
-def test_slices_of_short_and_long_videos(path: Path, frames: int, small_buffers: None) -> None:
-    with create_or_append(path, SPEC) as writer:
+def test_slices_of_short_and_long_videos(path: Path, frames: int) -> None:
+    with create_or_append(path, SPEC, limits=SMALL) as writer:
         add(writer, "v", seed=3, frames=frames, piece=8)
     whole = vectors_of(3, frames)
     with open_store(path) as store:
@@ -122,8 +118,8 @@ def test_out_must_fit(path: Path) -> None:
                 store.read_vectors("v", out=out)
 
 
-def test_plain_libraries_read_the_same(path: Path, small_buffers: None) -> None:
-    with create_or_append(path, SPEC) as writer:
+def test_plain_libraries_read_the_same(path: Path) -> None:
+    with create_or_append(path, SPEC, limits=SMALL) as writer:
         for seed, frames in enumerate((1, 5, 33)):
             add(writer, f"dir/{seed}", seed, frames)
     found = plain(path)
@@ -157,8 +153,8 @@ def test_any_text_is_an_id(path: Path) -> None:
     assert len(plain(path)) == len(IDS)
 
 
-def test_several_videos_open_at_once(path: Path, small_buffers: None) -> None:
-    with create_or_append(path, SPEC) as writer:
+def test_several_videos_open_at_once(path: Path) -> None:
+    with create_or_append(path, SPEC, limits=SMALL) as writer:
         videos = {seed: writer.begin(f"v{seed}", source_of(seed)) for seed in range(4)}
         for start in range(0, 40, 8):
             for seed, video in videos.items():
@@ -378,24 +374,23 @@ def test_readers_beside_a_busy_writer(path: Path) -> None:
 
 
 def test_a_plain_hdf5_reader_does_not_stop_a_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """HDF5 locks what it has open; commits then wait in the journal."""
     import h5py
 
-    monkeypatch.setattr("pipeline.store.transaction._PATIENCE", 0.01)
-    monkeypatch.setattr("pipeline.store.transaction._LAST_PATIENCE", 0.01)
+    limits = Limits(patience=0.01, last_patience=0.01)
     path = tmp_path / "store.h5"
     with create_or_append(path, SPEC) as writer:
         add(writer, "a", seed=1)
     with h5py.File(path, "r", locking=True) as file:
-        with create_or_append(path, SPEC) as writer:
+        with create_or_append(path, SPEC, limits=limits) as writer:
             for seed in range(2, 30):
                 add(writer, str(seed), seed)
                 writer.commit()
                 with open_store(path) as store:
                     assert_holds(store, str(seed), seed)
-        with create_or_append(path, SPEC) as writer:
+        with create_or_append(path, SPEC, limits=limits) as writer:
             add(writer, "a", seed=50)
         assert list(file["features"]) == ["a"]
         np.testing.assert_array_equal(file["features"]["a"], vectors_of(1, 5))
@@ -420,8 +415,8 @@ def test_the_superblock_tells_the_end_after_every_commit(tmp_path: Path) -> None
             assert int.from_bytes(path.read_bytes()[28:36], "little") == path.stat().st_size
 
 
-def test_many_threads_read_one_store(path: Path, small_buffers: None) -> None:
-    with create_or_append(path, SPEC) as writer:
+def test_many_threads_read_one_store(path: Path) -> None:
+    with create_or_append(path, SPEC, limits=SMALL) as writer:
         for seed in range(8):
             add(writer, str(seed), seed, frames=5 + 9 * seed)
     errors: list[BaseException] = []
@@ -663,17 +658,15 @@ def test_a_truncated_store_is_refused_or_found_by_verify(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_copying_between_back_ends(
-    path: Path, kind: str, tmp_path: Path, small_buffers: None
-) -> None:
-    with create_or_append(path, SPEC, "float32", {"by": "test"}) as writer:
+def test_copying_between_back_ends(path: Path, kind: str, tmp_path: Path) -> None:
+    with create_or_append(path, SPEC, "float32", {"by": "test"}, limits=SMALL) as writer:
         for seed in range(4):
             add(writer, f"v/{seed}", seed, frames=3 + 20 * seed, note=f"note {seed}")
         add(writer, "v/1", seed=9, frames=70)
         writer.remove("v/2")
         writer.fail(failure("gone"))
     target = tmp_path / f"copy.{kind}"
-    assert copy_store(path, target) == 3
+    assert copy_store(path, target, limits=SMALL) == 3
     with open_store(path) as old, open_store(target) as new:
         assert new.ids == old.ids == ["v/0", "v/1", "v/3"]
         assert (new.spec, new.dtype, new.provenance) == (SPEC, np.float32, {"by": "test"})
@@ -731,10 +724,12 @@ def test_a_damaged_video_is_not_copied(path: Path, tmp_path: Path) -> None:
 # Insets
 
 
-def add_with_insets(path: Path, dtype: str = "float16", frames: int = 30) -> dict[int, np.ndarray]:
+def add_with_insets(
+    path: Path, limits: Limits = LIMITS, dtype: str = "float16", frames: int = 30
+) -> dict[int, np.ndarray]:
     """A video whose insets come in between its frames; inset (0: the video) -> its vectors."""
     parts = {0: vectors_of(1, frames), 1: vectors_of(2, 20), 2: vectors_of(3, 3)}
-    with create_or_append(path, SPEC, dtype) as writer:
+    with create_or_append(path, SPEC, dtype, limits=limits) as writer:
         video = writer.begin("v", source_of(1))
         for start in range(0, frames, 10):
             for inset in (2, 1, 0):
@@ -746,12 +741,8 @@ def add_with_insets(path: Path, dtype: str = "float16", frames: int = 30) -> dic
 
 
 @pytest.mark.parametrize("small", [False, True])
-def test_insets_lie_behind_the_video(
-    path: Path, small: bool, request: pytest.FixtureRequest
-) -> None:
-    if small:
-        request.getfixturevalue("small_buffers")
-    parts = add_with_insets(path)
+def test_insets_lie_behind_the_video(path: Path, small: bool) -> None:
+    parts = add_with_insets(path, SMALL if small else LIMITS)
     with open_store(path) as store:
         found = store.read("v")
         np.testing.assert_array_equal(found.vectors, np.concatenate(list(parts.values())))
@@ -768,12 +759,10 @@ def test_insets_lie_behind_the_video(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [None, "int8"])
-def test_a_copy_keeps_insets(
-    path: Path, kind: str, dtype: str | None, tmp_path: Path, small_buffers: None
-) -> None:
-    parts = add_with_insets(path)
+def test_a_copy_keeps_insets(path: Path, kind: str, dtype: str | None, tmp_path: Path) -> None:
+    parts = add_with_insets(path, SMALL)
     target = tmp_path / f"copy.{kind}"
-    assert copy_store(path, target, dtype=dtype) == 2
+    assert copy_store(path, target, dtype=dtype, limits=SMALL) == 2
     with open_store(path) as old, open_store(target) as new:
         assert new.record("v") == old.record("v") and new.verify() == []
         a, b = old.read("v"), new.read("v")

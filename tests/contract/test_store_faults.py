@@ -16,9 +16,10 @@ from pipeline.records import Failure
 from pipeline.store import StoreWriter, create_or_append, open_store
 from pipeline.store.disk import Disk
 from pipeline.store.hdf5_child import ScratchFile, append_problems, layout_problems
-from pipeline.store.hdf5_guard import Wanted
-from pipeline.store.hdf5_layout import end_of
+from pipeline.store.hdf5_guard import ExpectedVideo
+from pipeline.store.hdf5_layout import file_end
 from pipeline.store.journal import pending_pages
+from pipeline.store.limits import Limits
 from pipeline.store.transaction import OverlayFile
 from tests.faulty_disk import Crash, FaultyDisk
 from tests.store_helpers import SPEC, add, assert_holds, plain, source_of, vectors_of
@@ -30,12 +31,12 @@ KINDS = ("h5", "zarr")
 def asked_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of copies are opened here: HDF5 is asked without a process for each."""
 
-    def layout(path: Path, fd: int, wanted: list[Wanted]) -> list[str]:
-        pages, end = pending_pages(path, fd, end_of)
-        return layout_problems(OverlayFile(fd, end, pages), wanted)
+    def layout(path: Path, fd: int, expected: list[ExpectedVideo], cpu_seconds: float) -> list[str]:
+        pages, end = pending_pages(path, fd, file_end)
+        return layout_problems(OverlayFile(fd, end, pages), expected)
 
-    def sound(path: Path, fd: int, datasets: int) -> None:
-        pages, end = pending_pages(path, fd, end_of)
+    def sound(path: Path, fd: int, datasets: int, cpu_seconds: float) -> None:
+        pages, end = pending_pages(path, fd, file_end)
         assert append_problems(ScratchFile(fd, end, pages)) == []
 
     monkeypatch.setattr("pipeline.store.hdf5.check_layout", layout)
@@ -215,10 +216,10 @@ def test_a_disk_that_fills_up_within_a_commit(tmp_path: Path, kind: str) -> None
 
 
 def test_a_full_disk_keeps_little_of_a_long_video_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("pipeline.store.header.SLAB_BYTES", 10_000)
-    writer, disk = create_or_append(tmp_path / "s.h5", SPEC), FullDisk()
+    limits = Limits(slab_bytes=10_000)
+    writer, disk = create_or_append(tmp_path / "s.h5", SPEC, limits=limits), FullDisk()
     writer._transaction.disk = disk  # type: ignore[attr-defined]
     disk.left = 1
     with pytest.raises(StoreError, match="No space left on device"):
@@ -244,10 +245,9 @@ def test_no_room_for_a_new_store(tmp_path: Path, kind: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_no_room_for_the_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 10_000)
+def test_no_room_for_the_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "store.h5"
-    with create_or_append(path, SPEC) as writer:
+    with create_or_append(path, SPEC, limits=Limits(buffer_bytes=10_000)) as writer:
         video = writer.begin("big", source_of(1))
         with files_up_to(20_000), pytest.raises(StoreError, match="no room for the temporary"):
             for start in range(0, 4000, 100):

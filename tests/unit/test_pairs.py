@@ -9,7 +9,7 @@ from pipeline.config import MODEL_FUNCTIONS, SIMILARITY_FUNCTIONS
 from pipeline.nets.model.blank import Blank
 from pipeline.nets.model.descriptors import DescriptorLayout, QueryAugmentation, standard_layout
 from pipeline.nets.model.whitening import Whitening
-from pipeline.quantization import decode, encode
+from pipeline.quantization import dequantize, quantize
 from pipeline.search.aggregation import PairScores
 from pipeline.search.limits import Limits
 from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_pieces
@@ -427,8 +427,8 @@ def test_adapted_vectors_equal_the_plain_network(layout, asked, with_blank, func
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_adapted_vectors_of_coarse_stores(dtype):
     queries, targets = videos([5, 9], 23), videos([8, 12], 24)
-    stored = [[encode(v, np.dtype(dtype)) for v in side] for side in (queries, targets)]
-    floats = [[decode(v, DIMS) for v in side] for side in stored]
+    stored = [[quantize(v, np.dtype(dtype)) for v in side] for side in (queries, targets)]
+    floats = [[dequantize(v, DIMS) for v in side] for side in stored]
     adaptation, comparator = adaptation_of(PLAIN), comparator_layers(2)
     got = score_all(*stored, comparator, "chamfer", blank=BLANK, adaptation=adaptation)
     want = expected(*floats, comparator, "chamfer", BLANK, adaptation=adaptation)

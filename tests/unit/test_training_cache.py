@@ -130,7 +130,7 @@ def test_each_thread_has_a_job_and_few_wait(clips):
             yield video, [lambda: together.wait(timeout=20)] * clips
 
     seen = []
-    for video, made in cache_module._ahead(jobs(), 4):
+    for video, made in cache_module._run_ahead(jobs(), 4):
         seen.append(video)
         assert len(made) == clips
         assert (len(begun) - len(seen)) * clips < 4 + clips
