@@ -1,4 +1,4 @@
-"""Values out of files, of the kind that they should be. This module imports nothing of ours."""
+"""Checks of values that come from files. This module imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ import math
 from typing import Any
 
 
-def whole(what: str, value: Any, least: int, most: int) -> int:
-    """The value, a whole number within both ends.
+def whole(what: str, value: Any, minimum: int, maximum: int) -> int:
+    """Return the value, a whole number from `minimum` to `maximum`.
 
     Raises:
-        ValueError: it is none; the message starts with `what`.
+        ValueError: it is not; the message starts with `what`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"{what} is {shown(value)}, expected int from {least} to {most}")
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+        raise ValueError(f"{what} is {short_repr(value)}, expected int from {minimum} to {maximum}")
     return value
 
 
 def number(what: str, value: Any) -> float:
-    """The value as a float.
+    """Return the value as a float.
 
     Raises:
-        ValueError: no finite number; the message starts with `what`.
+        ValueError: it is no finite number; the message starts with `what`.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise ValueError(f"{what} is {shown(value)}, expected a number")
+        raise ValueError(f"{what} is {short_repr(value)}, expected a number")
     try:
-        found = float(value)
+        result = float(value)
     except OverflowError:
-        found = math.inf
-    if not math.isfinite(found):
-        raise ValueError(f"{what} is {shown(value)}, expected a finite number")
-    return found
+        result = math.inf
+    if not math.isfinite(result):
+        raise ValueError(f"{what} is {short_repr(value)}, expected a finite number")
+    return result
 
 
 def text(what: str, value: Any) -> str:
-    """The value, a text.
+    """Return the value, a text.
 
     Raises:
-        ValueError: it is none; the message starts with `what`.
+        ValueError: it is no text; the message starts with `what`.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{what} is {shown(value)}, expected text")
+        raise ValueError(f"{what} is {short_repr(value)}, expected text")
     return value
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """The value for a message: `repr`, of 80 characters at most."""
     try:
-        found = repr(value)
+        text = repr(value)
     except ValueError:  # of a whole number with thousands of digits
         return "a huge number"
-    return found if len(found) <= 80 else f"{found[:80]}..."
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -14,11 +14,11 @@ class Figures:
 
     Attributes:
         mean_ap: mean over queries of the average precision, as FIVR-200K has it
-            (Kordopatis-Zilos et al., IEEE Trans. Multimedia 2019); queries without a relevant
-            video do not count.
+            (Kordopatis-Zilos et al., IEEE Trans. Multimedia 2019); without queries that have no
+            relevant video.
         micro_ap: average precision of all pairs in one ranking.
-        recall_1, recall_01: part of the relevant pairs above the score that 1 % and 0.1 % of
-            the other pairs exceed.
+        recall_1, recall_01: share of the relevant pairs above the score that 1 % and 0.1 % of
+            the unrelated pairs exceed.
         pairs: number of relevant pairs.
     """
 
@@ -37,7 +37,7 @@ def average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
 
 
 def recall_at(scores: np.ndarray, relevant: np.ndarray, rate: float) -> float:
-    """Part of the relevant scores above the threshold that at most `rate` of the others exceed.
+    """Share of the relevant scores above the threshold that `rate` of the unrelated exceed.
 
     Args:
         scores, relevant: [N]; rate: false positives allowed, 0 to 1.
@@ -45,12 +45,12 @@ def recall_at(scores: np.ndarray, relevant: np.ndarray, rate: float) -> float:
     Returns:
         NaN if there is nothing relevant or nothing else.
     """
-    others = np.sort(scores[~relevant])[::-1]
-    if not len(others) or not relevant.any():
+    unrelated = np.sort(scores[~relevant])[::-1]
+    if not len(unrelated) or not relevant.any():
         return float("nan")
-    allowed = int(rate * len(others))  # so many may lie above; the next one is the threshold
-    bar = others[allowed] if allowed < len(others) else -np.inf
-    return float((scores[relevant] > bar).mean())
+    allowed = int(rate * len(unrelated))  # scores above the threshold; the next one is it
+    threshold = unrelated[allowed] if allowed < len(unrelated) else -np.inf
+    return float((scores[relevant] > threshold).mean())
 
 
 def figures(scores: np.ndarray, relevant: np.ndarray, counted: np.ndarray) -> Figures:

@@ -1,13 +1,13 @@
-"""How a store keeps region vectors: as floats, as int8, or as signs. Pure numpy.
+"""Storage of descriptors as floats, as int8 or as signs. Pure numpy.
 
     float32, float16   the values themselves
     int8               rint(127 x / max |x|): the largest value of each vector becomes 127
     binary             signs, 1 where x >= 0, packed along C: uint8 [..., ceil(C / 8)], first
                        values in the highest bits, zeros behind the last (numpy's packbits)
 
-Region vectors have length 1, so no scale is kept: what is read is brought to length 1 again. A
-vector of zeros comes back as zeros, but for binary, which knows no zero: there every value
-becomes 1 / sqrt(C).
+Descriptors have length 1, so no scale is stored: dequantised vectors are scaled to length 1. A
+vector of zeros comes back as zeros from int8. Binary has no zero: there every value becomes
+1 / sqrt(C).
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ _NAMES = {dtype: name for name, dtype in ENCODINGS.items()}
 SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * np.float32(2) - 1
 
 
-def encoding_of(dtype: np.dtype) -> str:
-    """The name of what is stored as arrays of this dtype."""
+def encoding_name(dtype: np.dtype) -> str:
+    """The name in `ENCODINGS` of a stored array's dtype."""
     return _NAMES[np.dtype(dtype)]
 
 
 def is_coarser(encoding: str, than: str) -> bool:
-    """Whether `encoding` keeps less of a vector than `than`."""
+    """Whether `encoding` has less precision than `than`."""
     order = list(ENCODINGS)
     return order.index(encoding) > order.index(than)
 
 
 def stored_values(dtype: np.dtype, dims: int) -> int:
-    """Values of the stored array for a vector of `dims` values."""
+    """Number of stored values for a vector of `dims` values."""
     return -(-dims // 8) if dtype == np.uint8 else dims
 
 
-def decoded_dtype(dtype: np.dtype) -> np.dtype:
+def dequantized_dtype(dtype: np.dtype) -> np.dtype:
     """What `decode` gives: float16 for float16, else float32."""
     return dtype if dtype.kind == "f" else ENCODINGS["float32"]
 
 
-def encode(vectors: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Vectors as they are stored.
+def quantize(vectors: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Quantise vectors for storage.
 
     Args:
         vectors: finite floats [..., C].
@@ -67,16 +67,15 @@ def encode(vectors: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.rint(x / largest * 127).astype(np.int8)
 
 
-def decode(stored: np.ndarray, dims: int) -> np.ndarray:
-    """Stored vectors as floats again; `nets.similarity.dequantize.as_floats` does the same on the
-    device.
+def dequantize(stored: np.ndarray, dims: int) -> np.ndarray:
+    """Turn stored vectors into floats; on the device `nets.similarity.dequantize.as_floats` does.
 
     Args:
         stored: [..., `stored_values`] of one of `ENCODINGS`.
         dims: C.
 
     Returns:
-        [..., C] of `decoded_dtype`: floats as they are, others of length 1.
+        [..., C] of `dequantized_dtype`: floats as they are, int8 and signs scaled to length 1.
     """
     if stored.dtype.kind == "f":
         return stored
@@ -89,5 +88,5 @@ def decode(stored: np.ndarray, dims: int) -> np.ndarray:
 
 
 def convert(stored: np.ndarray, dims: int, dtype: np.dtype) -> np.ndarray:
-    """Stored vectors in another encoding, or in the same without a change."""
-    return stored if stored.dtype == dtype else encode(decode(stored, dims), dtype)
+    """Turn stored vectors into another encoding; the same encoding is not copied."""
+    return stored if stored.dtype == dtype else quantize(dequantize(stored, dims), dtype)

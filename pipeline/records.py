@@ -180,7 +180,7 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What stage one saw of the file; provenance only, nothing after it opens the path again.
+    """Provenance of a video: the file as stage one read it. No later step opens the path.
 
     Attributes:
         path: in full; in stores of earlier versions as listed.
@@ -203,14 +203,13 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """A stored video, as the manifest of a store tells it.
+    """A stored video, as recorded in the manifest of a store.
 
     Attributes:
         id: the user's name for it.
-        frames: T, sampled frames stored (true frames: short videos are not padded here), those
-            of insets included.
+        frames: T, stored frames with those of insets; short videos are not repeated here.
         source: where it came from.
-        note: empty, or what a person should know ("damaged after 12.0 s, 13 frames kept").
+        note: empty, or a remark for the user ("damaged after 12.0 s, 13 frames kept").
         insets: frames of each inset, the last of `frames`, see `video.pip.detector`; often none.
     """
 

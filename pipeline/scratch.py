@@ -1,4 +1,4 @@
-"""Temporary files, and what is said where there is no place for them."""
+"""Temporary files, and the error where there is no room for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import PipelineError
 
 
 def scratch_file() -> IO[bytes]:
-    """A file without a name that is gone once it is closed.
+    """Open a file without a name, which is deleted when it is closed.
 
     Raises:
         PipelineError: no temporary folder can be written to.
@@ -22,7 +22,7 @@ def scratch_file() -> IO[bytes]:
 
 @contextmanager
 def scratch_folder() -> Iterator[str]:
-    """A new folder that is removed with all in it at the end of the block.
+    """Make a folder that is removed with its content at the end of the block.
 
     Raises:
         PipelineError: no temporary folder can be written to.

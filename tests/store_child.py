@@ -13,7 +13,8 @@ import h5py  # noqa: F401  before "ready", so that kills hit work rather than im
 import zarr  # noqa: F401
 
 from pipeline.records import Failure
-from pipeline.store import StoreWriter, create_or_append, video_writer, zarr_store
+from pipeline.store import StoreWriter, create_or_append
+from pipeline.store.limits import Limits
 from tests.store_helpers import SPEC, add, source_of
 
 ROW = SPEC.shared_descriptors * SPEC.dims * 2
@@ -70,10 +71,9 @@ def run(writer: StoreWriter, operation: int) -> None:
 
 
 def main(path: Path, operations: int) -> None:
-    video_writer.BUFFER_BYTES = zarr_store.BUFFER_BYTES = 60 * ROW
-    zarr_store.CHUNK_BYTES = 30 * ROW
+    limits = Limits(buffer_bytes=60 * ROW, chunk_bytes=30 * ROW)
     print("ready", flush=True)
-    with create_or_append(path, SPEC) as writer:
+    with create_or_append(path, SPEC, limits=limits) as writer:
         for operation in range(next_operation(writer), operations):
             run(writer, operation)
             if operation % 3 == 0:

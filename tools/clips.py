@@ -59,7 +59,7 @@ def read_clip(
     Raises:
         ValueError: no frame in the part asked for.
     """
-    shown: list[np.ndarray] = []
+    frames_out: list[np.ndarray] = []
     latest: np.ndarray | None = None
     due = start
     with av.open(str(path)) as container:
@@ -68,17 +68,17 @@ def read_clip(
         for frame in _decoded(container, stream):
             time = float(frame.time or 0.0)
             while latest is not None and due < min(time, start + duration) - 1e-6:
-                shown.append(latest)
+                frames_out.append(latest)
                 due += 1 / fps
             if time >= start + duration - 1e-6:
                 break
             if time + 1 / fps >= due:  # no need to convert what no output frame shows
                 latest = frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
         if latest is not None and due < min(time + 1e-6, start + duration - 1e-6):
-            shown.append(latest)
-    if not shown:
+            frames_out.append(latest)
+    if not frames_out:
         raise ValueError(f"{path}: no frames between {start} s and {start + duration} s")
-    return Clip(np.stack(shown), fps)
+    return Clip(np.stack(frames_out), fps)
 
 
 def _decoded(

@@ -65,11 +65,11 @@ def summary(results: Results, truth: Truth, threshold: float) -> str:
     pairs = [(s, query in truth[c]) for query, row in results.items() for c, s in row.items()]
     copies = [score for score, same in pairs if same]
     unrelated = [score for score, same in pairs if not same]
-    found = sum(score >= threshold for score in copies)
-    apart = sum(score < threshold for score in unrelated)
+    true_hits = sum(score >= threshold for score in copies)
+    true_rejections = sum(score < threshold for score in unrelated)
     return (
-        f"{found} of {len(copies)} copies above, {apart} of {len(unrelated)} unrelated pairs below "
-        f"a threshold of {threshold}\n"
+        f"{true_hits} of {len(copies)} copies above, {true_rejections} of {len(unrelated)} "
+        f"unrelated pairs below a threshold of {threshold}\n"
         f"copies score {min(copies):.3f} to {max(copies):.3f}, "
         f"unrelated pairs {min(unrelated):.3f} to {max(unrelated):.3f}"
     )

@@ -118,7 +118,7 @@ def read_lists(split: Path) -> list[str]:
     return paths
 
 
-def vectors_of(net: FeatureNet, paths: Iterable[str]) -> np.ndarray:
+def unwhitened_vectors(net: FeatureNet, paths: Iterable[str]) -> np.ndarray:
     """Unwhitened vectors of one frame a second of every video, float16 [N, R, D]."""
     frames = (image for path in paths for _, image in sample_frames(path, net.preprocess, 1.0))
     parts = []
@@ -137,7 +137,7 @@ def main() -> None:
     options = parser.parse_args()
     weights = unfitted_model()
     net = FeatureNet(weights)
-    vectors = vectors_of(net, read_lists(options.set_dir / "train"))
+    vectors = unwhitened_vectors(net, read_lists(options.set_dir / "train"))
     whitening, lowpass, thumbnail = whitenings(vectors, net.layout, options.dims, options.shrinkage)
     anchors = None if lowpass is None else anchors_of(vectors[:, net.layout.regions], lowpass)
     fitted = replace(

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
-from pipeline.nets.model.whitening import Whitening
+from pipeline.nets.model.whitening import Whitening, unit_vectors
 from pipeline.video import sample_frames
 from tools.clips import Clip, fit, read_clip, scale, write_clip
 from tools.make_copies import EXAMPLES, FPS, SUFFIXES, crop, letterbox, mirror, same
@@ -190,7 +190,7 @@ def whiten(videos: list[np.ndarray], whitening: Whitening | None) -> list[np.nda
         return videos
     matrix = whitening.eigenvectors / np.sqrt(whitening.eigenvalues)
     white = [(video - whitening.mean) @ matrix for video in videos]
-    return [v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-6) for v in white]
+    return [unit_vectors(v) for v in white]
 
 
 def score_matrix(queries: list[np.ndarray], database: list[np.ndarray]) -> np.ndarray:

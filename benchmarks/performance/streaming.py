@@ -33,7 +33,7 @@ from pipeline.default_model import default_model_dir
 from pipeline.nets.backend import ops
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.similarity.pair_scorer import PairScorer
-from pipeline.quantization import ENCODINGS, decode
+from pipeline.quantization import ENCODINGS, dequantize
 from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import database_block_frames, score_table
@@ -75,7 +75,7 @@ def parts(
     def place(on_host: bool = False) -> None:
         for i in range(len(blocks)):
             block = vectors[i % len(vectors)]
-            side = scorer.place_targets(decode(block, database.spec.dims) if on_host else block)
+            side = scorer.place_targets(dequantize(block, database.spec.dims) if on_host else block)
             ops.convert_to_numpy(ops.cast(side.tiles[-1]["regions"][0, 0], "float32"))
 
     def work() -> None:

@@ -9,7 +9,7 @@ from .segment import Segment
 from .timeline import Timeline
 
 _SHIFT = 2.0  # steps of the query by which another stretch has to be shifted to count as another
-_AS_GOOD = 0.90  # of the contrast on the line that another stretch reaches if it fits as well
+_AS_GOOD = 0.85  # of the contrast on the line that another stretch reaches if it fits as well
 _MOST_COLUMNS = 200  # of a segment that are looked at, evenly spread
 _LEAST_SHARE = 0.80  # of the segment that has to lie within the query on the other stretch
 

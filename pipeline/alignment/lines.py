@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from .decidable import is_query_decidable
 from .ends import Stretch, stretch_on
 from .evidence import UNRELATED, Evidence, Levels
 from .offset import fitted
-from .search import Line, best_line, corner_line, votes_of
+from .search import Line, Votes, best_line, corner_line, votes_of
 from .segment import Segment
 from .timeline import Timeline
 
@@ -18,6 +19,9 @@ _LEAST_SCORE = 0.60  # seconds of full evidence, less prices, that a line needs
 _LEAST_SECONDS = 1.0  # of the longer side of a segment
 _LEAST_QUERY_SECONDS = 0.4
 _MARGIN = 0.30  # steps around a segment that belong to it when the next one is searched
+_CORNER_SHARE = 0.5  # of the best line's score that the line from corner to corner needs
+_CORNER_GAIN = 0.003  # of similarity, that it needs besides
+_REAL_TIME_SHARE = 0.5  # of the best line's score that one without change of speed needs
 _LEAST_CONTRAST = 0.5  # of a segment's similarity to that of the pair's best segment
 
 
@@ -34,14 +38,14 @@ def align_by_lines(
     found: list[Segment] = []
     for _ in range(most):
         line = best_line(evidence.cells, votes, query, database, _LEAST_SCORE)
+        place = None if line is None else _place(evidence, query, database, line)
+        if place is not None and place.line.slope != 1:
+            place = _real_time_if_as_good(evidence, votes, query, database, place)
         if not found:
-            line = _better(line, corner_line(evidence.cells, query, database))
-        if line is None:
+            place = _corner_if_better(evidence, query, database, place)
+        if place is None:
             break
-        slope, offset = line.slope, line.offset
-        if not line.whole:
-            slope, offset = fitted(evidence, query, database, line)
-        stretch = _stretch(evidence, query, database, slope, offset)
+        line, slope, offset, stretch = place
         if stretch is not None:
             segment = _segment(matrix, query, database, slope, offset, stretch)
             if segment is not None:
@@ -52,26 +56,69 @@ def align_by_lines(
     return [s for s in found if s.score - UNRELATED >= _LEAST_CONTRAST * (best - UNRELATED)]
 
 
-def _stretch(
-    evidence: Evidence, query: Timeline, database: Timeline, slope: float, offset: float
-) -> Stretch | None:
-    """Where on a line the match lies.
+class _Place(NamedTuple):
+    """A line, its exact slope and offset, and where on it the match lies."""
 
-    Once by the levels of the whole pair, and again by what the frames on this line have: one pair
-    may hold an untouched piece and a heavily edited one.
+    line: Line
+    slope: float
+    offset: float
+    stretch: Stretch | None
+
+
+def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) -> _Place:
+    """The exact place of a line.
+
+    Its ends are found once by the levels of the whole pair, and again by what the frames on this
+    line have: one pair may hold an untouched piece and a heavily edited one.
     """
-    rough = stretch_on(evidence, evidence.levels, query, database, slope, offset)
-    if rough is None:
-        return None
-    levels = Levels.from_match(rough.level)
-    return stretch_on(evidence, levels, query, database, slope, offset)
+    slope, offset = line.slope, line.offset
+    if not line.whole:
+        slope, offset = fitted(evidence, query, database, line)
+    stretch = stretch_on(evidence, evidence.levels, query, database, slope, offset)
+    if stretch is not None:
+        levels = Levels.from_match(stretch.level)
+        stretch = stretch_on(evidence, levels, query, database, slope, offset)
+    return _Place(line, slope, offset, stretch)
 
 
-def _better(line: Line | None, other: Line | None) -> Line | None:
-    """The line with the higher score; the other one has to reach the least score as well."""
-    if other is None or other.score < _LEAST_SCORE:
-        return line
-    return other if line is None or other.score > line.score else line
+def _real_time_if_as_good(
+    evidence: Evidence, votes: Votes, query: Timeline, database: Timeline, best: _Place
+) -> _Place:
+    """The best line without change of speed, if its frames resemble each other as much.
+
+    Where a video hardly moves, lines of any slope have evidence, and a slope that leads to the
+    ends of a video saves the price of cuts.
+    """
+    least = max(_LEAST_SCORE, _REAL_TIME_SHARE * best.line.score)
+    line = best_line(evidence.cells, votes, query, database, least, slopes=(1.0,))
+    if line is None:
+        return best
+    place = _place(evidence, query, database, line)
+    if best.stretch is None or place.stretch is None:
+        return best
+    return place if place.stretch.score >= best.stretch.score else best
+
+
+def _corner_if_better(
+    evidence: Evidence, query: Timeline, database: Timeline, best: _Place | None
+) -> _Place | None:
+    """The line from corner to corner where it fits better than the best line.
+
+    A whole video that was sped up explains all of the longer side, for which a run gets nothing:
+    it counts seconds of the shorter side. So the corner line wins as well with less evidence if
+    its frames resemble each other more. Where a video stands still neither is better, and a
+    trimmed copy is the likelier of the two.
+    """
+    line = corner_line(evidence.cells, query, database)
+    if line is None or line.score < _LEAST_SCORE:
+        return best
+    corner = _place(evidence, query, database, line)
+    if best is None or best.stretch is None or line.score > best.line.score:
+        return corner
+    if corner.stretch is None or line.score < _CORNER_SHARE * best.line.score:
+        return best
+    closer = corner.stretch.score - best.stretch.score >= _CORNER_GAIN
+    return corner if closer else best
 
 
 def _segment(

@@ -8,6 +8,7 @@ query of a minute in a video of an hour takes milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from .runs import best_runs
 from .timeline import Timeline
 
 SLOPES = tuple(2.0 ** (k / 4) for k in (0, -1, 1, -2, 2, -3, 3, -4, 4))
-CUT_PRICE = 0.40  # seconds of full evidence that a cut inside of a video costs
+CUT_PRICE = 0.30  # seconds of full evidence that a cut inside of a video costs
 _SLOPE_PRICE = 1.20  # seconds for a slope of 2 or 1/2, in proportion to the logarithm for others
 _CORNER_PRICE = 0.20  # the same for the line from corner to corner: a whole video sped up or down
 _LEAST_SLOPE = 0.12  # |log2| of a slope below which the line from corner to corner is no other one
@@ -66,11 +67,16 @@ def votes_of(evidence: np.ndarray, matrix: np.ndarray) -> Votes:
 
 
 def best_line(
-    evidence: np.ndarray, votes: Votes, query: Timeline, database: Timeline, least: float
+    evidence: np.ndarray,
+    votes: Votes,
+    query: Timeline,
+    database: Timeline,
+    least: float,
+    slopes: Sequence[float] = SLOPES,
 ) -> Line | None:
     """The line with the best run, over all slopes; None if none reaches `least`."""
     best: Line | None = None
-    for slope in SLOPES:
+    for slope in slopes:
         price = _SLOPE_PRICE * abs(np.log2(slope))
         floor = price + (least if best is None else best.score)
         if slope <= 1:

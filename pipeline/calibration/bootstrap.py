@@ -57,8 +57,8 @@ def upper_scores(
     rng = np.random.default_rng(_SEED)
     resampled = []
     for _ in range(RESAMPLES):
-        drawn = np.concatenate([rng.choice(side, max(1, len(side) // 2)) for side in sides])
-        times = np.bincount(drawn, minlength=len(names))
+        sample = np.concatenate([rng.choice(side, max(1, len(side) // 2)) for side in sides])
+        times = np.bincount(sample, minlength=len(names))
         weights = times[left] * times[right]
         weights[same] = times[left[same]]
         reached = np.cumsum(weights)

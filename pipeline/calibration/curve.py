@@ -80,17 +80,17 @@ class CalibrationKey:
         Args:
             used: fields of the way in use; what is left out is not compared.
         """
-        own = asdict(self)
-        recorded = own["query_descriptors"]
+        values = asdict(self)
+        recorded = values["query_descriptors"]
         if recorded is None or used.get("query_descriptors", 0) < recorded:
             used.pop("query_descriptors", None)
         for key in ("insets", "query_insets"):
-            if used.get(key, 0) <= own[key]:
+            if used.get(key, 0) <= values[key]:
                 used.pop(key, None)
         return [
-            f"{key}: {own[key]} calibrated, {value} here"
+            f"{key}: {values[key]} calibrated, {value} here"
             for key, value in used.items()
-            if own[key] != value
+            if values[key] != value
         ]
 
 

@@ -68,9 +68,9 @@ def train(
         start,
         config.train,
         Path(work_dir or f"{target}.training"),  # a Path drops a slash at the end
-        force_head,
-        common.say,
-        progress,
+        force_head=force_head,
+        say=common.say,
+        progress=progress,
     )
     native.write(
         described(report, start, config.train), target, common.backbone_dtype(report.weights)

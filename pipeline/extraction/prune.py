@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 _GONE = (errno.ENOENT, errno.ENOTDIR)
+_ADDRESS = re.compile(r"(^|/)[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # also as a path in full
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")  # see `inputs.printable_path`
 
 
@@ -61,7 +62,9 @@ def find_losses(entries: Iterable[tuple[str, str]], gone_folders: Iterable[str] 
         except (OSError, ValueError) as error:
             losses.unknown[video_id] = f"{path}: {getattr(error, 'strerror', None) or error}"
             continue
-        if status is None:
+        if status is None and _ADDRESS.search(path):
+            losses.unknown[video_id] = f"{path}: an address, not a path of a file"
+        elif status is None:
             absent.append((video_id, os.path.abspath(path)))
         else:
             losses.present += 1

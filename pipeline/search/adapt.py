@@ -16,7 +16,7 @@ from ..errors import InputError, StoreError
 from ..nets.model.blank import FLOOR, content_of
 from ..nets.model.pca import pca_from_moments
 from ..nets.model.whitening import Whitening
-from ..quantization import decode
+from ..quantization import dequantize
 from .compatibility import check_adaptable, require_adaptable
 from .video_set import VideoSet
 
@@ -145,7 +145,7 @@ def _sound_segments(
     try:
         database.check_video(video, checksums)
         for stored in _segments(database, video):
-            vectors = decode(stored, database.spec.dims)[:, : model.regions].astype(np.float32)
+            vectors = dequantize(stored, database.spec.dims)[:, : model.regions].astype(np.float32)
             longest = float(np.einsum("nrc,nrc->nr", vectors, vectors).max(initial=0.0)) ** 0.5
             if longest > _MAX_LENGTH:
                 what = f"it has a vector of length {longest:g}, expected 1"

@@ -178,9 +178,7 @@ class PairAligner:
     def _read(self, videos: VideoSet, video: int, part: slice) -> np.ndarray:
         stop = min(part.stop, len(videos.frame_seconds(video)[0]))
         vectors = np.empty((stop - part.start, *videos.row_shape), videos.dtype)
-        videos.read(
-            video, part.start, stop, vectors, checksum=self._request.config.checksums
-        )
+        videos.read(video, part.start, stop, vectors, checksum=self._request.config.checksums)
         return vectors
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..program import command
-from ..quantization import decode, decoded_dtype, stored_values
+from ..quantization import dequantize, dequantized_dtype, stored_values
 from ..records import FeatureSpec, SourceInfo
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
@@ -251,7 +251,7 @@ class VideoSet:
             raise check.note(error) from error
         check.part(first + start, stored, checksum)
         if into is None:
-            vectors = stored if same else decode(stored, store.spec.dims)
+            vectors = stored if same else dequantize(stored, store.spec.dims)
             out[:] = repeat_to_min(vectors)[rows] if short else vectors
 
 
@@ -299,4 +299,4 @@ def _common_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
     different = set(dtypes)
     if len(different) == 1:
         return different.pop()
-    return np.result_type(*[decoded_dtype(dtype) for dtype in different])
+    return np.result_type(*[dequantized_dtype(dtype) for dtype in different])

@@ -12,21 +12,22 @@ import google_crc32c
 import numpy as np
 
 from ..errors import StoreError
-from ..quantization import decode, decoded_dtype
+from ..quantization import dequantize, dequantized_dtype
 from ..records import Failure, FeatureSpec, VideoFeatures, VideoRecord
 from .header import Header
+from .limits import LIMITS, Limits
 from .manifest import Entry, Index
 
 
 class FeatureStore(ABC):
-    """A store as it was when it was opened; what a writer commits later is not seen.
+    """A store as it was when it was opened, without what a writer commits later.
 
     Reading is safe from many threads at once. Nothing is ever written, so read-only media do.
 
     Attributes:
         path: of the store.
         spec: everything that changes the numbers.
-        encoding: how vectors are kept: float16, float32, int8 or binary, see
+        encoding: how descriptors are stored: float16, float32, int8 or binary, see
             `pipeline.quantization`.
         dtype: of the stored array: `<f2`, `<f4`, int8 or uint8.
         frame_bytes: of one frame's vectors, as stored.
@@ -34,7 +35,7 @@ class FeatureStore(ABC):
         provenance: what the store's maker recorded, any JSON.
     """
 
-    def __init__(self, path: Path, header: Header, index: Index) -> None:
+    def __init__(self, path: Path, header: Header, index: Index, limits: Limits = LIMITS) -> None:
         self.path = path
         self.spec: FeatureSpec = header.spec
         self.dtype: np.dtype = header.dtype
@@ -43,6 +44,7 @@ class FeatureStore(ABC):
         self.format_version: int = header.format_version
         self.provenance: dict[str, Any] = header.provenance
         self._header = header
+        self._limits = limits
         self._index = index
         self._frame_shape = header.row_shape
 
@@ -78,7 +80,7 @@ class FeatureStore(ABC):
         return iter(self._index.videos)
 
     def record(self, video_id: str) -> VideoRecord:
-        """What the manifest says of one video. Raises StoreError if it is not there."""
+        """The manifest's record of one video. Raises StoreError if it is not there."""
         self._entry(video_id)
         return self._index.record(video_id)
 
@@ -102,7 +104,7 @@ class FeatureStore(ABC):
         """One whole video with its times, checked against its checksum.
 
         Returns:
-            Its vectors are floats, as those of `read_vectors`.
+            The video's features; the vectors are floats, as `read_vectors` returns them.
 
         Raises:
             StoreError: not there, or damaged.
@@ -112,32 +114,32 @@ class FeatureStore(ABC):
         seconds = self._seconds(video_id, entry)
         if crc32c(seconds, crc32c(stored)) != int(entry.crc32c, 16):
             raise self._damaged(video_id, "its checksum does not fit")
-        return VideoFeatures(video_id, decode(stored, self.spec.dims), seconds)
+        return VideoFeatures(video_id, dequantize(stored, self.spec.dims), seconds)
 
     def read_vectors(
         self, video_id: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Region vectors of frames start..stop of one video as floats, whatever the store keeps.
+        """Read descriptors of frames start..stop of one video as floats, whatever the encoding.
 
         Arguments and errors are those of `read_stored`, but `out` is of the dtype returned.
 
         Returns:
-            [t, R, C] float16 from a float16 store, else float32; from int8 and binary stores of
-            length 1. `out` where that was given.
+            [t, R, C] float16 from a float16 store, else float32. Vectors from int8 and binary
+            stores have length 1. This is `out` where that was given.
         """
         if self.dtype.kind == "f":
             return self.read_stored(video_id, start, stop, out)
-        vectors = decode(self.read_stored(video_id, start, stop), self.spec.dims)
+        vectors = dequantize(self.read_stored(video_id, start, stop), self.spec.dims)
         if out is None:
             return vectors
-        _require_fit(out, vectors.shape, decoded_dtype(self.dtype))
+        _require_fit(out, vectors.shape, dequantized_dtype(self.dtype))
         out[:] = vectors
         return out
 
     def read_stored(
         self, video_id: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """What the store keeps of frames start..stop of one video, straight from the file.
+        """Read frames start..stop of one video as stored, straight from the file.
 
         Checksums are left to `verify`, `read` and `checks.VideoCheck`: they cover whole videos.
 
@@ -166,22 +168,22 @@ class FeatureStore(ABC):
         if out.size:
             buffer = memoryview(out.data).cast("B")
             try:
-                got = self._read_rows(entry, first, buffer)
+                done = self._read_rows(entry, first, buffer)
             except FileNotFoundError as error:
                 raise self._damaged(video_id, f"{error.filename} is gone") from error
             except OSError as error:
                 raise self._damaged(video_id, str(error)) from error
-            if got != len(buffer):
+            if done != len(buffer):
                 raise self._damaged(video_id, "the file ends too early")
         return out
 
     def slabs(self, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
-        """All of one video as stored, a few MiB at a time: (first frame, frames from there).
+        """Read one video as stored, a few MiB at a time: (first frame, frames from there).
 
         Raises:
             StoreError: as `read_stored`.
         """
-        rows = self._header.slab_rows
+        rows = self._limits.slab_rows(self.frame_bytes)
         for start in range(0, self.frames(video_id), rows):
             yield start, self.read_stored(video_id, start, start + rows)
 
@@ -215,7 +217,7 @@ class FeatureStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file. The store cannot be read after that."""
+        """Close the file. The store cannot be read after that."""
 
     def __enter__(self) -> Self:
         return self
@@ -238,7 +240,7 @@ class FeatureStore(ABC):
 
     @abstractmethod
     def _check_layout(self) -> list[str]:
-        """What a plain HDF5 or Zarr reader would find wrong, one line each."""
+        """List what a plain HDF5 or Zarr reader would find wrong, one line each."""
 
     def _entry(self, video_id: str) -> Entry:
         try:

@@ -1,7 +1,7 @@
-"""What a manifest may say: a store may be damaged, or made by somebody who means harm.
+"""Checks of a manifest: a store may be damaged, or made to do harm.
 
 Numbers and names of all videos are checked in bulk when a store is opened, which takes a small part
-of the time that reading them takes; where a video came from, when somebody asks for it.
+of the time of reading them. The source of a video is checked when it is read.
 """
 
 from __future__ import annotations
@@ -51,31 +51,33 @@ def check_checksums(sums: Collection[str]) -> None:
         raise ValueError("a checksum is not of eight hexadecimal digits")
 
 
-def check_whole(values: Collection[int], least: int, most: int = _MAX_NUMBER) -> None:
-    """Raises ValueError if one is no integer (True is none), or outside `least`..`most`."""
-    if values and (set(map(type, values)) != {int} or min(values) < least or max(values) > most):
-        raise ValueError(f"a number is no whole number from {least} to {most}")
+def check_whole(values: Collection[int], minimum: int, maximum: int = _MAX_NUMBER) -> None:
+    """Raises ValueError if one is no integer (True is none), or outside `minimum`..`maximum`."""
+    if not values:
+        return
+    if set(map(type, values)) != {int} or min(values) < minimum or max(values) > maximum:
+        raise ValueError(f"a number is no whole number from {minimum} to {maximum}")
 
 
 def check_insets(insets: Iterable[tuple[int, ...]], frames: Iterable[int]) -> None:
     """Raises ValueError if insets are no frame counts, or leave none for the video itself."""
-    some = [(i, f) for i, f in zip(insets, frames, strict=True) if i]
-    check_whole(list(chain.from_iterable(i for i, _ in some)), 0, MAX_FRAMES)
-    if any(sum(i) >= f for i, f in some):
+    present = [(i, f) for i, f in zip(insets, frames, strict=True) if i]
+    check_whole(list(chain.from_iterable(i for i, _ in present)), 0, MAX_FRAMES)
+    if any(sum(i) >= f for i, f in present):
         raise ValueError("a video has insets only")
 
 
 def source_from(value: dict[str, Any]) -> SourceInfo:
-    """Where a video came from, out of its JSON form; fields of later versions are ignored.
+    """Parse the source of a video from its JSON form; fields of later versions are ignored.
 
     Raises:
         ValueError, TypeError: a field is of another type, or one is missing.
     """
-    known = {f.name: f.type for f in fields(SourceInfo)}
-    found = {k: v for k, v in value.items() if k in known}
-    for name, item in found.items():
-        _check_field(item, str(known[name]))
-    return SourceInfo(**found)
+    types = {f.name: f.type for f in fields(SourceInfo)}
+    present = {k: v for k, v in value.items() if k in types}
+    for name, item in present.items():
+        _check_field(item, str(types[name]))
+    return SourceInfo(**present)
 
 
 def text_from(value: Any) -> str:

@@ -57,10 +57,10 @@ def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
     """
     done = 0
     while done < len(buffer):
-        got = _preadv(fd, buffer[done:], offset + done)
-        if not got:
+        count = _preadv(fd, buffer[done:], offset + done)
+        if not count:
             break
-        done += got
+        done += count
     return done
 
 

@@ -1,4 +1,4 @@
-"""From a path to a store; the extension of the name tells the back end."""
+"""Opens stores by path; the extension of the name determines the back end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from ..records import FeatureSpec
 from .base import FeatureStore
 from .disk import Disk
 from .header import Header, make_header
+from .limits import LIMITS, Limits
 from .locks import WriterLock
 from .writer import StoreWriter
 
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
 
 
-def open_store(path: str | Path) -> FeatureStore:
+def open_store(path: str | Path, limits: Limits = LIMITS) -> FeatureStore:
     """Open a store for reading; a context manager. Works on read-only media.
 
     Raises:
@@ -26,23 +27,23 @@ def open_store(path: str | Path) -> FeatureStore:
     """
     path, reader, _, _ = _backend(path)
     _require_there(path)
-    store: FeatureStore = reader(path)
+    store: FeatureStore = reader(path, limits)
     return store
 
 
 def read_spec(path: str | Path) -> FeatureSpec:
-    """What the features of a store were made with, without reading which videos it has.
+    """Read the spec of a store's features, without its manifest.
 
     Raises:
         InputError, StoreError: as `open_store`.
     """
-    path, _, _, header_of = _backend(path)
+    path, _, _, read_header = _backend(path)
     _require_there(path)
-    header: Header = header_of(path)
+    header: Header = read_header(path)
     return header.spec
 
 
-def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
+def open_writer(path: str | Path, disk: Disk | None = None, limits: Limits = LIMITS) -> StoreWriter:
     """Open an existing store for writing, to remove from it; a context manager.
 
     Raises:
@@ -54,7 +55,7 @@ def open_writer(path: str | Path, disk: Disk | None = None) -> StoreWriter:
     path = _without_link(path)
     lock = WriterLock(path)
     try:
-        opened: StoreWriter = writer(path, lock, disk or Disk())
+        opened: StoreWriter = writer(path, lock, disk or Disk(), limits)
     except BaseException:
         lock.release()
         raise
@@ -66,17 +67,20 @@ def create_or_append(
     spec: FeatureSpec,
     dtype: str | None = "float16",
     provenance: dict[str, Any] | None = None,
+    *,
     disk: Disk | None = None,
+    limits: Limits = LIMITS,
 ) -> StoreWriter:
     """Open a store for writing, and make it if it is not there; a context manager.
 
     Args:
         path: .h5, .hdf5 or .zarr.
-        spec: what the features to be added are made with.
+        spec: settings of the features to be added.
         dtype: float16, float32, int8 or binary, see `pipeline.quantization`; None takes an existing
             store's, and float16 for a new one.
-        provenance: kept with a new store; an existing one keeps its own.
+        provenance: recorded in a new store; an existing one keeps its own.
         disk: the file operations; tests pass one that fails.
+        limits: of memory and time.
 
     Raises:
         FingerprintMismatchError: the store holds features of another spec.
@@ -88,12 +92,9 @@ def create_or_append(
     path = _without_link(path)
     lock = WriterLock(path)
     try:
-        make = (
-            (lambda: writer(path, lock, disk or Disk()))
-            if path.exists()
-            else (lambda: writer.create(path, lock, header, disk or Disk()))
-        )
-        opened: StoreWriter = make()
+        if not path.exists():
+            writer.create(path, header, disk or Disk())
+        opened: StoreWriter = writer(path, lock, disk or Disk(), limits)
     except BaseException:
         lock.release()
         raise
@@ -128,7 +129,7 @@ def _require_there(path: Path) -> None:
 
 
 def _without_link(path: Path) -> Path:
-    """Where a store is that is named by a link: all writers lock and write in that one place."""
+    """Follow a link to a store: all writers lock and write in that one place."""
     if not path.is_symlink():
         return path
     if not path.exists():

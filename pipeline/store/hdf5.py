@@ -18,19 +18,19 @@ import json
 import os
 from dataclasses import astuple
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from ..errors import StoreError
 from .base import FeatureStore
 from .disk import Disk, pread_into
-from .hdf5_guard import check_layout, note_sound, require_sound
-from .hdf5_layout import SIGNATURE, Hdf5Layout, end_of
+from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
+from .hdf5_layout import SIGNATURE, Hdf5Layout, file_end
 from .header import Header, named_errors, not_a_store, read_header
 from .interrupts import interrupts_held
 from .journal import clear_journal, pending_pages
 from .keys import printable
+from .limits import LIMITS, Limits
 from .locks import WriterLock, lock_shared, unlock
 from .manifest import Entry, Index, damaged, parse
 from .plain_files import in_the_way, linked, open_regular
@@ -48,7 +48,7 @@ _LIBVER = ("v108", "latest")
 class Hdf5Store(FeatureStore):
     """See `FeatureStore`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         with named_errors(path):
             self._fd = open_regular(path, os.O_RDONLY)
             try:
@@ -58,7 +58,7 @@ class Hdf5Store(FeatureStore):
             except BaseException:
                 os.close(self._fd)
                 raise
-        super().__init__(path, header, index)
+        super().__init__(path, header, index, limits)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -70,17 +70,17 @@ class Hdf5Store(FeatureStore):
 
     def _read_seconds(self, entry: Entry) -> np.ndarray:
         seconds = np.empty(entry.frames, "<f8")
-        got = pread_into(self._fd, memoryview(seconds.data).cast("B"), entry.at[1])
-        return seconds[: got // seconds.itemsize]
+        size = pread_into(self._fd, memoryview(seconds.data).cast("B"), entry.at[1])
+        return seconds[: size // seconds.itemsize]
 
     def _check_layout(self) -> list[str]:
         tail = self._frame_shape
-        wanted = [(i, e.key, (e.frames, *tail), e.at) for i, e in self._index.videos.items()]
-        return check_layout(self.path, self._fd, wanted)
+        expected = [(i, e.key, (e.frames, *tail), e.at) for i, e in self._index.videos.items()]
+        return check_layout(self.path, self._fd, expected, self._limits.check_seconds)
 
 
 def hdf5_header(path: Path) -> Header:
-    """What the store says of itself; its manifest, which may be long, is not read."""
+    """Read the header alone; the manifest may be long."""
     with named_errors(path):
         fd = open_regular(path, os.O_RDONLY)
         try:
@@ -91,48 +91,43 @@ def hdf5_header(path: Path) -> Header:
 
 
 class Hdf5Writer(StoreWriter):
-    """See `StoreWriter`; `lock` is held already.
+    """See `StoreWriter`; `lock` is held already."""
 
-    Args:
-        made: the file was made just now, by this process.
-    """
-
-    def __init__(self, path: Path, lock: WriterLock, disk: Disk, made: bool = False) -> None:
+    def __init__(self, path: Path, lock: WriterLock, disk: Disk, limits: Limits = LIMITS) -> None:
         import h5py  # late: readers do without
 
         with named_errors(path):
             self._fd = open_regular(path, os.O_RDWR)
             try:
-                # What this program cannot read is told before anything is changed.
+                # A store that this program cannot read is refused before anything is changed.
                 header, index, size = _load(path, self._fd)
-                if not made:
-                    require_sound(path, self._fd, len(index.videos))
-                self._transaction = TransactionalFile(path, self._fd, end_of, disk)
+                require_sound(path, self._fd, len(index.videos), limits.check_seconds)
+                self._transaction = TransactionalFile(path, self._fd, file_end, disk, limits)
                 with interrupts_held():
                     self._file = h5py.File(self._transaction, "r+", libver=_LIBVER)
             except BaseException:
                 os.close(self._fd)
                 raise
         self._log_size = size
-        super().__init__(path, lock, header, index)
+        super().__init__(path, lock, header, index, limits)
 
-    @classmethod
-    def create(cls, path: Path, lock: WriterLock, header: Header, disk: Disk) -> Self:
-        """Make an empty store, visible only when it is whole, and open it."""
+    @staticmethod
+    def create(path: Path, header: Header, disk: Disk) -> None:
+        """Make an empty store, visible only when it is whole; the caller holds its lock."""
         temporary = path.with_name(path.name + ".new")
         with named_errors(path):
             _create_file(temporary, header)
             disk.sync_path(temporary)
             clear_journal(path, disk)  # of a store that was here before
             disk.install(temporary, path)
-        return cls(path, lock, disk, made=True)
+            note_sound_file(path)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
         shape = (video.frames, *self.header.row_shape)
         with interrupts_held():
             vectors = self._file["features"].create_dataset(key, shape, self.dtype)
             vectors.attrs["id"] = printable(video.id)
-        for start, slab in video.slabs(self.header.slab_rows):
+        for start, slab in video.slabs(self._limits.slab_rows(self.header.row_bytes)):
             with interrupts_held():
                 vectors[start : start + len(slab)] = slab
             self._transaction.check()  # else a full disk's rest of a long video goes to memory
@@ -205,7 +200,7 @@ def _clear_attempt(path: Path) -> None:
 
 def _layout(path: Path, fd: int) -> tuple[Hdf5Layout, int]:
     """The file's own parts, with a commit that waits in the journal laid over it; and its end."""
-    pages, end = pending_pages(path, fd, end_of)
+    pages, end = pending_pages(path, fd, file_end)
     size = os.fstat(fd).st_size
     if size < end:
         raise StoreError(
@@ -235,7 +230,7 @@ def _load(path: Path, fd: int) -> tuple[Header, Index, int]:
 
 
 def _seal(layout: Hdf5Layout, header: Header, path: Path) -> Seal | None:
-    """What the manifest held at least; None: a store from before seals."""
+    """Read the seal; None for a store of a version without seals."""
     values = layout.seal()
     if values is not None:
         return Seal(*values)
@@ -247,8 +242,8 @@ def _seal(layout: Hdf5Layout, header: Header, path: Path) -> Seal | None:
 def _require_inside(path: Path, video_id: str, entry: Entry, row_bytes: int, end: int) -> None:
     """Raises StoreError if the manifest names bytes that the file does not have."""
     sizes = entry.frames * row_bytes, entry.frames * 8
-    places = zip(entry.at, sizes, strict=True)
-    if entry.frames < 1 or not all(0 <= at <= end - size for at, size in places):
+    ranges = zip(entry.at, sizes, strict=True)
+    if entry.frames < 1 or not all(0 <= at <= end - size for at, size in ranges):
         raise StoreError(
             f"{path}: the manifest places video {video_id!r} outside of the file; copy the store "
             "again from where it came from, or extract the features again"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .disk import pread_into
-from .hdf5_layout import Hdf5Layout, end_of
+from .hdf5_layout import Hdf5Layout, file_end
 from .journal import PAGE, pending_pages
 from .keys import printable
 from .manifest import parse
@@ -44,8 +44,8 @@ class ScratchFile(OverlayFile):
         if len(self.pages.get(number, b"")) < PAGE:
             page = bytearray(PAGE)
             pread_into(self.fd, memoryview(page), number * PAGE)
-            known = self.pages.get(number, b"")
-            page[: len(known)] = known
+            content = self.pages.get(number, b"")
+            page[: len(content)] = content
             self.pages[number] = page
         return self.pages[number]
 
@@ -60,10 +60,10 @@ def main() -> None:
     _limit(job["cpu"], job["memory"])
     path = Path(job["path"])
     fd = open_regular(path, os.O_RDONLY)
-    found = os.fstat(fd)
-    if [found.st_dev, found.st_ino] != job["name"]:
+    status = os.fstat(fd)
+    if [status.st_dev, status.st_ino] != job["name"]:
         raise RuntimeError("it was replaced meanwhile: open it again")
-    pages, end = pending_pages(path, fd, end_of)
+    pages, end = pending_pages(path, fd, file_end)
     if job["task"] == "layout":
         answer = layout_problems(OverlayFile(fd, end, pages), job["videos"])
     else:
@@ -85,13 +85,13 @@ def _limit(cpu: float, memory: int) -> None:
 
 
 def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
-    """What the library finds wrong: a line for each video that has something."""
+    """List what the library finds wrong: one line for each damaged video."""
     import h5py
 
     with h5py.File(opened, "r") as file:
-        found = [(video[0], _problem(file, *video)) for video in videos]
+        results = [(video[0], _problem(file, *video)) for video in videos]
         stored = set(file["features"])
-    problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
+    problems = [f"{video_id}: {problem}" for video_id, problem in results if problem]
     # Of the file as it is now: a writer may have added to it since the store was opened.
     log = Hdf5Layout(opened.read_at, opened.end).manifest() or b""
     unknown = stored - set(parse(log, "the manifest")[0].keys)
@@ -99,20 +99,20 @@ def layout_problems(opened: OverlayFile, videos: Sequence[Any]) -> list[str]:
 
 
 def _problem(file: Any, video_id: str, key: str, shape: list[int], at: list[int]) -> str:
-    for name, wanted, offset in zip(("features", "seconds"), (shape, shape[:1]), at, strict=True):
-        place = _place(file, name, key)
-        if not place:
+    for name, expected, offset in zip(("features", "seconds"), (shape, shape[:1]), at, strict=True):
+        name_in_file = _dataset_name(file, name, key)
+        if not name_in_file:
             return f"there is no dataset /{name}/{key}"
-        dataset = file[place]
-        if dataset.shape != tuple(wanted) or dataset.id.get_offset() != offset:
+        dataset = file[name_in_file]
+        if dataset.shape != tuple(expected) or dataset.id.get_offset() != offset:
             return f"dataset /{name}/{key} is not where or what the manifest says"
     # It lies elsewhere, and a plain reader asks for it.
-    label = file[_place(file, "features", key)].attrs.get("id")
+    label = file[_dataset_name(file, "features", key)].attrs.get("id")
     return "" if label == printable(video_id) else f"attribute id of /features/{key} is damaged"
 
 
-def _place(file: Any, name: str, key: str) -> str:
-    """Where the dataset is; a writer may have replaced it since this store was opened."""
+def _dataset_name(file: Any, name: str, key: str) -> str:
+    """Find the name of a dataset; a writer may have moved it since this store was opened."""
     import h5py
 
     for place in (f"{name}/{key}", f"removed/{name}/{key}"):

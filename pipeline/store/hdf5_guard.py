@@ -1,4 +1,4 @@
-"""What only the HDF5 library can tell of a file, asked in a process of its own.
+"""Checks of a file that only the HDF5 library can make, in a separate process.
 
 The library may crash on a damaged or crafted file, run for ever or fill the memory. In a process
 with a limit of processor time and memory that costs a message, not the run.
@@ -19,26 +19,29 @@ from ..child_python import child_command
 from ..errors import StoreError
 from .locks import lock_shared, unlock
 
-CPU_SECONDS = 20.0  # and for each dataset looked at:
-CPU_SECONDS_EACH = 0.02  # ten times what it takes
+CPU_SECONDS_EACH = 0.02  # for each dataset, ten times what it takes; see `Limits.check_seconds`
 MEMORY = 1 << 30  # bytes of address space, and for each dataset:
 MEMORY_EACH = 2048
 _START = f"from {__package__}.hdf5_child import main; main()"
 _checked: dict[tuple[int, int], tuple[int, int, int]] = {}
 
-Wanted = tuple[str, str, tuple[int, ...], tuple[int, ...]]  # id, key, shape of vectors, offsets
+# Id, key, shape of the vectors, offsets of vectors and seconds.
+ExpectedVideo = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 
 
-def check_layout(path: Path, fd: int, wanted: Sequence[Wanted]) -> list[str]:
-    """What the library would find wrong in a store's datasets, one line each.
+def check_layout(
+    path: Path, fd: int, expected: Sequence[ExpectedVideo], cpu_seconds: float
+) -> list[str]:
+    """List what the HDF5 library finds wrong in a store's datasets, one line each.
 
     Args:
         path, fd: the file, open.
-        wanted: of every video.
+        expected: what the manifest says of every video.
+        cpu_seconds: see `Limits.check_seconds`.
     """
     lock_shared(fd)
     try:
-        answer = _ask(path, fd, {"task": "layout", "videos": wanted})
+        answer = _ask(path, fd, {"task": "layout", "videos": expected}, cpu_seconds)
     except StoreError as error:
         return [str(error)]
     finally:
@@ -46,36 +49,44 @@ def check_layout(path: Path, fd: int, wanted: Sequence[Wanted]) -> list[str]:
     return [str(line) for line in answer]
 
 
-def require_sound(path: Path, fd: int, datasets: int) -> None:
+def require_sound(path: Path, fd: int, datasets: int, cpu_seconds: float) -> None:
     """Let the library change a copy of the file's metadata in memory, as a writer does.
 
-    A file that this process has left, or looked at, and that nobody has changed since is not looked
-    at again.
+    A file that this process has written or checked, and that has not changed since, is not checked
+    again.
 
     Args:
         path, fd: the file, open; the caller holds the lock for writing.
         datasets: about so many are in it.
+        cpu_seconds: see `Limits.check_seconds`.
 
     Raises:
         StoreError: it cannot be changed by the library without harm.
     """
     if _checked.get(_name(fd)) != _state(fd):
-        for problem in _ask(path, fd, {"task": "append", "videos": [], "datasets": datasets}):
+        job = {"task": "append", "videos": [], "datasets": datasets}
+        for problem in _ask(path, fd, job, cpu_seconds):
             raise _unsound(path, str(problem))
         note_sound(fd)
 
 
 def note_sound(fd: int) -> None:
-    """Remember the state of an open file as one that this process has made or looked at."""
+    """Remember the state of an open file that this process has written or checked."""
     _checked[_name(fd)] = _state(fd)
 
 
-def _ask(path: Path, fd: int, job: dict[str, Any]) -> list[Any]:
+def note_sound_file(path: Path) -> None:
+    """The same for a file that this process has made."""
+    with path.open("rb") as file:
+        note_sound(file.fileno())
+
+
+def _ask(path: Path, fd: int, job: dict[str, Any], cpu_seconds: float) -> list[Any]:
     count = 2 * max(len(job["videos"]), job.get("datasets", 0))
     job |= {
         "path": os.fspath(path.absolute()),
         "name": _name(fd),
-        "cpu": CPU_SECONDS + count * CPU_SECONDS_EACH,
+        "cpu": cpu_seconds + count * CPU_SECONDS_EACH,
         "memory": MEMORY + count * MEMORY_EACH,
     }
     # One thread of the linear algebra library that NumPy loads: each takes address space.
@@ -114,10 +125,10 @@ def _unsound(path: Path, what: str) -> StoreError:
 
 
 def _name(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _state(fd: int) -> tuple[int, int, int]:
-    found = os.fstat(fd)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    status = os.fstat(fd)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -23,10 +23,10 @@ from .lookup3 import lookup3
 
 Read = Callable[[int, int], bytes]  # offset, size -> that many bytes
 
-MOST_HEADER = 16 << 20  # bytes of the attribute "store"
-_MOST_BLOCK = 1 << 20  # bytes of one block of an object header
-_MOST_BLOCKS = 64
-_LEAST_CHUNK, _MOST_CHUNK = 1 << 12, 16 << 20
+MAX_HEADER = 16 << 20  # bytes of the attribute "store"
+_MAX_BLOCK = 1 << 20  # bytes of one block of an object header
+_MAX_BLOCKS = 64
+_MIN_CHUNK, _MAX_CHUNK = 1 << 12, 16 << 20
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = (1 << 64) - 1
 _SPACE, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION = (
@@ -34,7 +34,7 @@ _SPACE, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION = 
 )  # fmt: skip
 
 
-def end_of(head: bytes) -> int:
+def file_end(head: bytes) -> int:
     """The end of a file in bytes as the superblock in its first bytes tells it.
 
     Raises:
@@ -101,20 +101,20 @@ class Hdf5Layout:
         start = 6 + 16 * bool(flags & 0x20) + 4 * bool(flags & 0x10)
         width = 1 << (flags & 3)
         size = int.from_bytes(self._read(address + start, width), "little")
-        todo, seen = [(address, start + width, start + width + size + 4)], 0
+        todo, blocks = [(address, start + width, start + width + size + 4)], 0
         while todo:
             block = self._checked(*todo.pop(0))
-            seen += 1
+            blocks += 1
             for kind, body in _split(block, 6 if flags & 4 else 4):
                 if kind == _CONTINUATION:
                     todo.append((_u64(body, 0), 4, _u64(body, 8)))
                 yield kind, body
-            if seen + len(todo) > _MOST_BLOCKS:
+            if blocks + len(todo) > _MAX_BLOCKS:
                 raise ValueError(f"the object header at {address} has too many blocks")
 
     def _checked(self, address: int, start: int, size: int) -> bytes:
         """A block of an object header without what precedes `start`, and without its checksum."""
-        if not start + 4 <= size <= _MOST_BLOCK:
+        if not start + 4 <= size <= _MAX_BLOCK:
             raise ValueError(f"an object header of {size} bytes at {address}")
         block = self._read(address, size)
         if start == 4 and block[:4] != b"OCHK":
@@ -131,7 +131,7 @@ class Hdf5Layout:
         if body[0] != 3 or body[1] or body[at] & 15 != 9 or body[at + 1] & 15 != 1 or not scalar:
             raise ValueError('the attribute "store" is no string')
         size, heap, index = struct.unpack_from("<IQI", body, at + kind + space)
-        if size > MOST_HEADER:
+        if size > MAX_HEADER:
             raise ValueError(f'the attribute "store" has {size} bytes')
         return self._heap_object(heap, index, size)
 
@@ -142,40 +142,40 @@ class Hdf5Layout:
             raise ValueError(f"no global heap at {heap}")
         at = heap + 16
         while at + 16 <= stop:  # each step goes forward by 16 bytes at least
-            found, _, _, length = struct.unpack("<HHIQ", self._read(at, 16))
-            if found == index:
+            number, _, _, length = struct.unpack("<HHIQ", self._read(at, 16))
+            if number == index:
                 if not size <= length <= stop - at - 16:
                     break
                 return self._read(at + 16, size)
-            if found == 0:  # the free space at the end
+            if number == 0:  # the free space at the end
                 break
             at += 16 + (length + 7) // 8 * 8
         raise ValueError(f"the global heap at {heap} is damaged")
 
     def _dataset(self, messages: list[tuple[int, bytes]]) -> bytes:
-        found = dict(messages)
-        space, layout = found.get(_SPACE, b""), found.get(_LAYOUT, b"")
-        if _FILTERS in found or _EXTERNAL in found:
+        contents = dict(messages)
+        space, layout = contents.get(_SPACE, b""), contents.get(_LAYOUT, b"")
+        if _FILTERS in contents or _EXTERNAL in contents:
             raise ValueError("/manifest has filters or lies in another file")
-        if found.get(_TYPE, b"")[:8] != b"\x10\x00\x00\x00\x01\x00\x00\x00":
+        if contents.get(_TYPE, b"")[:8] != b"\x10\x00\x00\x00\x01\x00\x00\x00":
             raise ValueError("/manifest is no array of bytes")
         if len(space) < 12 or space[:2] != b"\x02\x01" or layout[:3] != b"\x03\x02\x02":
             raise ValueError("/manifest is not stored in chunks of one dimension")
         size, (tree, chunk, width) = _u64(space, 4), struct.unpack_from("<QII", layout, 3)
-        if size > self._end or not _LEAST_CHUNK <= chunk <= _MOST_CHUNK or width != 1:
+        if size > self._end or not _MIN_CHUNK <= chunk <= _MAX_CHUNK or width != 1:
             raise ValueError(f"/manifest has {size} bytes in chunks of {chunk}")
         return self._chunks(tree, chunk, size)
 
     def _chunks(self, tree: int, chunk: int, size: int) -> bytes:
-        wanted, addresses = -(-size // chunk), list[int]()
-        for offset, address in self._leaves(tree, chunk) if wanted and tree != _NOWHERE else ():
-            if len(addresses) == wanted or offset != len(addresses) * chunk:
+        chunks, addresses = -(-size // chunk), list[int]()
+        for offset, address in self._leaves(tree, chunk) if chunks and tree != _NOWHERE else ():
+            if len(addresses) == chunks or offset != len(addresses) * chunk:
                 break
             addresses.append(address)
         # No byte counts twice: a small file cannot stand for a large manifest.
-        apart = all(b - a >= chunk for a, b in pairwise(sorted(addresses)))
-        if len(addresses) != wanted or not apart:
-            raise ValueError(f"/manifest has not the {wanted} chunks that its size asks for")
+        disjoint = all(b - a >= chunk for a, b in pairwise(sorted(addresses)))
+        if len(addresses) != chunks or not disjoint:
+            raise ValueError(f"/manifest has not the {chunks} chunks that its size asks for")
         parts = []
         for start, address in zip(range(0, size, chunk), addresses, strict=True):
             parts.append(self._read(address, chunk)[: size - start])

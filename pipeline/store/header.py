@@ -1,4 +1,4 @@
-"""What a store says about itself as a whole, in the same words in both back ends."""
+"""The header of a store: the description of all its features, equal in both back ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ import numpy as np
 
 from ..errors import FingerprintMismatchError, StoreError
 from ..program import command
-from ..quantization import ENCODINGS, encoding_of, stored_values
+from ..quantization import ENCODINGS, encoding_name, stored_values
 from ..records import FORMAT_VERSION, STORED_NAMES, FeatureSpec
 
 FORMAT = "visil-index feature store"
-SLAB_BYTES = 8 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FIRST_FIELDS = {"format", "format_version", "dtype", "spec", "fingerprint", "provenance"}
 _MAX_NUMBER = 1 << 20  # of a number in a description; the largest in use is some thousand
@@ -32,12 +31,12 @@ class Header:
     """Written when a store is made, never changed.
 
     Attributes:
-        spec: all that changes the numbers.
-        dtype: of the stored region vectors; `encoding` names what it means.
-        format_version: of this layout, the oldest that knows the encoding and insets.
-        provenance: what else its maker wanted to be known; any JSON.
-        sealed: it has a checksum, and its manifest a seal (`seal.py`) from the start; False of
-            stores from before both.
+        spec: everything that changes the numbers.
+        dtype: of the stored descriptors; `encoding` is its name.
+        format_version: the oldest version that has this encoding, and insets where there are any.
+        provenance: further notes of the program that made the store; any JSON.
+        sealed: the header has a checksum, and the manifest a seal (`seal.py`) from the start;
+            False for stores of versions without them.
     """
 
     spec: FeatureSpec
@@ -48,24 +47,19 @@ class Header:
 
     @property
     def encoding(self) -> str:
-        """How vectors are kept, see `pipeline.quantization`."""
-        return encoding_of(self.dtype)
+        """How descriptors are stored, see `pipeline.quantization`."""
+        return encoding_name(self.dtype)
 
     @property
     def row_shape(self) -> tuple[int, int]:
-        """Of one frame's vectors, as stored."""
+        """Shape of one frame's descriptors, as stored."""
         return self.spec.descriptors, stored_values(self.dtype, self.spec.dims)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one frame's vectors."""
+        """Bytes of one frame's descriptors, as stored."""
         vectors, values = self.row_shape
         return vectors * values * self.dtype.itemsize
-
-    @property
-    def slab_rows(self) -> int:
-        """Frames in one piece while a long video is checked or copied."""
-        return max(1, SLAB_BYTES // self.row_bytes)
 
     def as_json(self) -> dict[str, Any]:
         value = {
@@ -79,7 +73,13 @@ class Header:
         return value | {"checksum": _checksum(value)}
 
     def require_same(self, other: Header, path: str, any_dtype: bool = False) -> None:
-        """Refuse to mix: `self` is wanted, `other` is what the store at `path` holds.
+        """Refuse to add features to a store with another header.
+
+        Args:
+            other: the header of the store.
+            path: of the store.
+            any_dtype: the dtypes may differ.
+
 
         Raises:
             FingerprintMismatchError: naming every field that differs.
@@ -110,15 +110,15 @@ def make_header(spec: FeatureSpec, dtype: str, provenance: dict[str, Any] | None
         clean = json.loads(json.dumps(provenance or {}, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise StoreError(f"the provenance of a store must be plain JSON: {error}") from error
-    kept = ENCODINGS[str(dtype)]
+    stored_dtype = ENCODINGS[str(dtype)]
     # Programs of before int8 and binary read version 1, of before insets 2; they refuse later ones
     # by name, where they would take insets for frames of the video itself.
-    version = 3 if spec.insets else 1 if kept.kind == "f" else 2
-    return Header(spec, kept, version, clean)
+    version = 3 if spec.insets else 1 if stored_dtype.kind == "f" else 2
+    return Header(spec, stored_dtype, version, clean)
 
 
 def read_header(value: Any, path: str) -> Header:
-    """The header out of its JSON form.
+    """Parse a header from its JSON form.
 
     Raises:
         StoreError: `path` is no feature store, or one of a newer version.
@@ -154,7 +154,7 @@ def read_header(value: Any, path: str) -> Header:
 
 
 def _check_whole(value: dict[str, Any]) -> None:
-    """Compare the checksum; a description from before it has the first fields and no others."""
+    """Compare the checksum; a header without one has the fields of the first version alone."""
     rest = {k: v for k, v in value.items() if k != "checksum"}
     if "checksum" in value and value["checksum"] != _checksum(rest):
         raise ValueError("its checksum does not fit")
@@ -197,7 +197,7 @@ def not_a_store(path: str) -> StoreError:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """What a library or the system says of a path that is no good becomes a StoreError."""
+    """Turn errors of a library or of the system about a path into StoreErrors."""
     try:
         yield
     except StoreError:

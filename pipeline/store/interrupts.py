@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait while a library calls back into Python.
+"""Ctrl-C and SIGTERM are delayed while a library calls back into Python.
 
 Python raises KeyboardInterrupt wherever its code runs, also in a function that HDF5 called. There
 the exception is lost or becomes an error of the library's, and what the library has in memory is
@@ -18,23 +18,23 @@ _SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasat
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Signals that Python handles are handled when the block ends, however it ends.
+    """Delay the signals that Python handles until the block ends, however it ends.
 
     Only in the main thread, where Python handles them; elsewhere it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
+    received: list[tuple[int, FrameType | None]] = []
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    held = {number: handler for number, handler in before.items() if callable(handler)}
+    handlers = {number: handler for number, handler in before.items() if callable(handler)}
     # `default_int_handler` is a plain function; SIG_DFL and SIG_IGN act without Python.
-    for number in held:
-        signal.signal(number, lambda *call: came.append(call))
+    for number in handlers:
+        signal.signal(number, lambda *call: received.append(call))
     try:
         yield
     finally:
-        for number, handler in held.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        for call in came[:1]:
-            held[call[0]](*call)
+        for call in received[:1]:
+            handlers[call[0]](*call)

@@ -31,18 +31,18 @@ _HEAD = struct.Struct("<8sQQI")  # magic, end before, end after, number of pages
 _PAGE_HEAD = struct.Struct("<QI")  # offset, length
 _TAIL = struct.Struct("<I")  # CRC-32 of everything before
 _SAMPLES = 64
-_MOST = 1 << 30  # bytes of a journal; thousands of videos in one commit make some MB
+_MAX_BYTES = 1 << 30  # bytes of a journal; thousands of videos in one commit make some MB
 
 Pages = dict[int, bytearray]  # page number -> bytes from page number * PAGE on
 HEAD_BYTES = 64
-EndOf = Callable[[bytes], int]  # a file's first HEAD_BYTES -> its end in bytes by its own account
+FileEnd = Callable[[bytes], int]  # a file's first HEAD_BYTES -> its end in bytes by its own account
 
 
 def journal_path(path: Path) -> Path:
     return beside(path, ".journal")
 
 
-def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
+def pending_pages(path: Path, fd: int, file_end: FileEnd) -> tuple[Pages, int]:
     """The pages of the journal beside the file, and the end with them; no pages if none is there.
 
     The caller holds a lock on `fd`, so no writer is between two states.
@@ -51,15 +51,15 @@ def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
         StoreError: the journal is damaged, or belongs to another file: nobody can tell what the
             store lacks without it.
     """
-    end = end_of(file_head(fd))
+    end = file_end(file_head(fd))
     try:
         journal = open_beside(journal_path(path), os.O_RDONLY)
     except FileNotFoundError:
         return {}, end
     try:
         size = os.fstat(fd).st_size
-        found = _read_journal(journal, end, size)
-        _require_own(fd, end_of, found)
+        content = _read_journal(journal, end, size)
+        _require_own(fd, file_end, content)
     except (ValueError, struct.error) as error:
         raise StoreError(
             f"{journal_path(path)}: the journal of a commit that does not fit {path.name} "
@@ -68,7 +68,7 @@ def pending_pages(path: Path, fd: int, end_of: EndOf) -> tuple[Pages, int]:
         ) from error
     finally:
         os.close(journal)
-    return found.pages, found.after
+    return content.pages, content.after
 
 
 def file_head(fd: int) -> bytes:
@@ -151,16 +151,16 @@ def _read_journal(journal: int, end: int, size: int) -> _Journal:
 
     Nothing is allocated for more pages than a file of `size` bytes has.
     """
-    there = os.fstat(journal).st_size
+    size_on_disk = os.fstat(journal).st_size
     _, before, after, count = _HEAD.unpack(_bytes_at(journal, 0, _HEAD.size))
     if _bytes_at(journal, 0, len(_MAGIC)) != _MAGIC:
         raise ValueError("it is damaged")
     if end not in (before, after) or not before <= after <= size:
         raise ValueError(f"the file ends at {end} of {size} bytes, not at {before} or {after}")
-    most = count * (_PAGE_HEAD.size + 2 * PAGE) + _HEAD.size + 2 * _TAIL.size
-    if count > after // PAGE + 1 or there > min(most, _MOST):
-        raise ValueError(f"{there} bytes for {count} pages")
-    data = _bytes_at(journal, 0, there)
+    max_bytes = count * (_PAGE_HEAD.size + 2 * PAGE) + _HEAD.size + 2 * _TAIL.size
+    if count > after // PAGE + 1 or size_on_disk > min(max_bytes, _MAX_BYTES):
+        raise ValueError(f"{size_on_disk} bytes for {count} pages")
+    data = _bytes_at(journal, 0, size_on_disk)
     if _TAIL.unpack(data[-_TAIL.size :])[0] != zlib.crc32(data[: -_TAIL.size]):
         raise ValueError("it is damaged")
     pages, at = _read_pages(data, count, after)
@@ -182,21 +182,21 @@ def _read_pages(data: bytes, count: int, after: int) -> tuple[Pages, int]:
     return pages, at
 
 
-def _require_own(fd: int, end_of: EndOf, journal: _Journal) -> None:
+def _require_own(fd: int, file_end: FileEnd, journal: _Journal) -> None:
     """Raises ValueError if the open file is not the one that the journal was made for."""
     head = bytearray(file_head(fd))
     new = journal.pages.get(0, bytearray())[: len(head)]
     head[: len(new)] = new
-    if end_of(bytes(head)) != journal.after:
+    if file_end(bytes(head)) != journal.after:
         raise ValueError("it belongs to another file")
     if not journal.mark:  # a journal of before: its ends alone speak for it
         return
     at = 0
     for number, page in sorted(journal.pages.items()):
         old = journal.mark[at : at + len(page)]
-        now = _bytes_at(fd, number * PAGE, len(page))
-        torn = zip(now, old, page, strict=True)
-        if now not in (old, page) and any(n not in (o, p) for n, o, p in torn):
+        current = _bytes_at(fd, number * PAGE, len(page))
+        torn = zip(current, old, page, strict=True)
+        if current not in (old, page) and any(n not in (o, p) for n, o, p in torn):
             raise ValueError(f"page {number} belongs to another file")
         at += len(page)
     (sample,) = _TAIL.unpack(journal.mark[at:])

@@ -70,8 +70,8 @@ class KeyMaker:
         """Count a key found in the manifest or in the store, current or not."""
         name, _, version = key.partition("~")
         # A longer number is none that `new` gives, and the next one would not be a key.
-        own = version.isdecimal() and len(version) <= _VERSION_DIGITS
-        name, number = name.casefold(), int(version) if own else 1
+        is_version = version.isdecimal() and len(version) <= _VERSION_DIGITS
+        name, number = name.casefold(), int(version) if is_version else 1
         self._used[name] = max(self._used.get(name, 0), number)
 
     def new(self, video_id: str) -> str:

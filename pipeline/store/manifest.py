@@ -39,7 +39,7 @@ _BAD = (  # the last comes from the decoder: no JSON
 
 
 class Entry(NamedTuple):
-    """Where a video's numbers are.
+    """The place of a video's numbers in a store.
 
     Attributes:
         key: name of its dataset or array.
@@ -89,8 +89,8 @@ class Index:
         op, video_id = record["op"], record["id"]
         if op == "put":
             self._keys.append(record["key"])
-            known = self.videos.get(video_id)
-            entry = _entry(record, line, known.place if known else self._next_place)
+            old = self.videos.get(video_id)
+            entry = _entry(record, line, old.place if old else self._next_place)
             self.videos[video_id] = entry
             self._next_place = max(self._next_place, entry.place + 1)
             self._failures.pop(video_id, None)
@@ -183,6 +183,7 @@ def put_line(
     rows: int,
     crc32c: str,
     at: tuple[int, ...],
+    *,
     place: int | None = None,
 ) -> str:
     """The record of a stored video."""
@@ -240,25 +241,25 @@ def parse(
         StoreError: `name` is damaged before its last commit or within it, which no interrupted
             write does; or it holds less than the seal says.
     """
-    index, at = Index(name), Seal()
-    kept = seal is None or seal == at
+    index, done = Index(name), Seal()
+    sealed = seal is None or seal == done
     with no_garbage_collection():
         try:
             for mark, end in _groups(data):
-                for line in data[at.size : mark].decode("ascii").split("\n")[:-1]:
+                for line in data[done.size : mark].decode("ascii").split("\n")[:-1]:
                     index.apply(line)
-                at = Seal(end, at.groups + 1, zlib.crc32(data[mark:end], at.crc32))
-                kept = kept or at == seal
-            if seal is not None and not kept:
-                raise cut_off(name, seal, at)
-            if not _cut_short(data[at.size :]):
-                raise damaged(name, f"after byte {at.size}")
+                done = Seal(end, done.groups + 1, zlib.crc32(data[mark:end], done.crc32))
+                sealed = sealed or done == seal
+            if seal is not None and not sealed:
+                raise cut_off(name, seal, done)
+            if not _cut_short(data[done.size :]):
+                raise damaged(name, f"after byte {done.size}")
             index.check(offsets)
         except _BAD as error:
-            raise damaged(name, f"after byte {at.size}") from error
+            raise damaged(name, f"after byte {done.size}") from error
         index.sort()
-    index.seal = at
-    return index, at.size
+    index.seal = done
+    return index, done.size
 
 
 def _cut_short(tail: bytes) -> bool:

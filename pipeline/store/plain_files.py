@@ -50,7 +50,7 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def open_beside(path: Path, flags: int) -> int:
-    """As `open_own`, and none that has a second name is opened for writing.
+    """Open as `open_own` does, but no file with a second name for writing.
 
     Copies of a whole store made of second names are usual; beside a store one is somebody's file.
     """

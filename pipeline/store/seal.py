@@ -1,4 +1,4 @@
-"""How much of a manifest there was: what tells a manifest that lost its end from a shorter one.
+"""The seal: how long a manifest was, so that a manifest that lost its end is detected.
 
 The seal counts bytes and commits, and chains the commit lines by a CRC-32 over all of them. It is
 kept apart from the log and written after it: a log may be longer than its seal says (a writer was
@@ -42,7 +42,7 @@ class Seal:
         return Seal(self.size + len(group), self.groups + 1, zlib.crc32(line, self.crc32))
 
     def slot(self) -> tuple[bytes, int]:
-        """What to write for it, and at which offset: the slot that the seal before left alone."""
+        """The bytes to write, and their offset: the slot that the previous seal did not use."""
         text = json.dumps(asdict(self))
         line = json.dumps({"seal": asdict(self), "check": zlib.crc32(text.encode())})
         return line.encode().ljust(SLOT_BYTES - 1) + b"\n", self.groups % 2 * SLOT_BYTES
@@ -60,10 +60,10 @@ def read_seal(data: bytes, name: str) -> Seal:
         StoreError: no slot of it is whole; at most one can be torn by a kill.
     """
     slots = (_read_slot(data[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES))
-    found = [seal for seal in slots if seal]
-    if not found:
+    seals = [seal for seal in slots if seal]
+    if not seals:
         raise no_seal(name)
-    return max(found, key=lambda seal: seal.groups)
+    return max(seals, key=lambda seal: seal.groups)
 
 
 def no_seal(name: str) -> StoreError:
@@ -75,10 +75,10 @@ def no_seal(name: str) -> StoreError:
     )
 
 
-def cut_off(name: str, seal: Seal, there: Seal) -> StoreError:
+def cut_off(name: str, seal: Seal, rest: Seal) -> StoreError:
     """The error for a manifest that lost its end or a part before."""
     return StoreError(
-        f"{name}: the manifest is damaged: {there.size} of {seal.size} bytes, {there.groups} of "
+        f"{name}: the manifest is damaged: {rest.size} of {seal.size} bytes, {rest.groups} of "
         f"{seal.groups} commits of it are there, so videos are missing; nothing was changed or "
         "deleted; copy the store again from where it came from, or extract the features again "
         "into a new one"

@@ -23,7 +23,7 @@ from .disk import Disk, pread_into
 from .journal import (
     HEAD_BYTES,
     PAGE,
-    EndOf,
+    FileEnd,
     Pages,
     apply_pages,
     clear_journal,
@@ -32,10 +32,9 @@ from .journal import (
     pending_pages,
     write_journal,
 )
+from .limits import LIMITS, Limits
 
 _EVERYTHING = 1 << 62
-_PATIENCE = 0.2  # seconds that a commit waits for readers
-_LAST_PATIENCE = 2.0  # and the end of the work
 
 
 class OverlayFile:
@@ -95,23 +94,26 @@ class TransactionalFile(OverlayFile):
     Args:
         path: the file.
         fd: it, open for reading and writing.
-        end_of: tells its committed end; what lies behind is cut off.
+        file_end: tells its committed end; what lies behind is cut off.
 
     Raises:
         OSError: what an earlier writer began cannot be completed.
     """
 
-    def __init__(self, path: Path, fd: int, end_of: EndOf, disk: Disk) -> None:
-        pages, end = pending_pages(path, fd, end_of)
+    def __init__(
+        self, path: Path, fd: int, file_end: FileEnd, disk: Disk, limits: Limits = LIMITS
+    ) -> None:
+        pages, end = pending_pages(path, fd, file_end)
         super().__init__(fd, end, pages)
         self.path = path
-        self.end_of = end_of
+        self.file_end = file_end
         self.disk = disk
+        self.limits = limits
         self.protected = end  # what a reader may look at: below it, only pages in memory change
         self.error: BaseException | None = None
         self.waiting = False  # for readers to go, a commit that only the journal has
         if pages:
-            self._apply(_PATIENCE)
+            self._apply(self.limits.patience)
         else:
             clear_journal(path, disk)
         disk.truncate(fd, end)
@@ -154,10 +156,10 @@ class TransactionalFile(OverlayFile):
         try:
             self.disk.fsync(self.fd)
             if self.pages:
-                before, after = self.end_of(file_head(self.fd)), self.end_of(self._head())
+                before, after = self.file_end(file_head(self.fd)), self.file_end(self._head())
                 write_journal(self.path, pack(before, after, self.pages, self.fd), self.disk)
                 self.protected = max(self.protected, self.end)
-                self._apply(_PATIENCE)
+                self._apply(self.limits.patience)
         except BaseException as error:
             self.discard(error)
             raise
@@ -171,8 +173,8 @@ class TransactionalFile(OverlayFile):
         failed = self.error is not None
         self.discard()
         if self.waiting and not failed:
-            pages, _ = pending_pages(self.path, self.fd, self.end_of)
-            apply_pages(self.path, self.fd, pages, self.disk, _LAST_PATIENCE)
+            pages, _ = pending_pages(self.path, self.fd, self.file_end)
+            apply_pages(self.path, self.fd, pages, self.disk, self.limits.last_patience)
 
     def discard(self, error: BaseException | None = None) -> None:
         """Let nothing more through to the file; `error` is what `commit` raises from now on.

@@ -1,4 +1,4 @@
-"""Whether what is read of a video is what was stored: its checksum fits, its values can be."""
+"""Checks of videos as they are read: the checksum fits, and the values are possible."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LARGEST = 2.0
 
 
 class VideoCheck:
-    """Checks one video as it is read; a part that was checked is not checked again.
+    """Checks one video as it is read; a checked part is not checked again.
 
-    A checksum covers a whole video, its times included. So it is carried on from part to part, in
-    the order of frames, and the last part tells. One thread at a time may use it.
+    A checksum covers a whole video with its times. So it is continued from part to part, in the
+    order of frames, and compared after the last part. One thread at a time may use it.
 
     Attributes:
-        damage: what is wrong, naming store and video; empty as long as nothing is known.
+        damage: what is wrong, naming store and video; empty if no damage was found so far.
     """
 
     __slots__ = ("_at", "_crc", "_done", "_id", "_store", "damage")
@@ -31,13 +31,13 @@ class VideoCheck:
         self.damage = ""
 
     def part(self, start: int, stored: np.ndarray, checksum: bool = True) -> None:
-        """Take in frames from `start` on, [t, R, C] as the store keeps them.
+        """Check frames from `start` on, [t, R, C] as stored.
 
         Args:
-            checksum: compare it, once all frames were taken in in their order.
+            checksum: compare the checksum after the last frame, if all came in order.
 
         Raises:
-            StoreError: they are damaged, or another part was.
+            StoreError: they, or an earlier part, are damaged.
         """
         self.require()
         if self._done:
@@ -54,7 +54,7 @@ class VideoCheck:
             self._end(checksum)
 
     def whole(self, checksum: bool = True) -> None:
-        """Read all of the video and check it, unless that was done.
+        """Read and check the whole video, unless it has been checked.
 
         Raises:
             StoreError: it is damaged.
@@ -70,17 +70,17 @@ class VideoCheck:
             raise self.note(error) from error
 
     def require(self) -> None:
-        """Raises StoreError if damage is known."""
+        """Raises StoreError if damage was found."""
         if self.damage:
             raise StoreError(self.damage)
 
     def note(self, error: StoreError) -> StoreError:
-        """Keep an error of reading in mind; returns it."""
+        """Remember an error of reading, and return it."""
         self.damage = self.damage or str(error)
         return error
 
     def fail(self, what: str) -> StoreError:
-        """Keep in mind what is wrong; returns the error to raise."""
+        """Remember what is wrong, and return the error to raise."""
         return self.note(
             StoreError(f"{self._store.path}: video {self._id!r} is damaged ({what}): {_REMEDY}")
         )
@@ -106,6 +106,6 @@ def are_plausible(stored: np.ndarray) -> bool:
     if stored.dtype.kind != "f" or not stored.size:
         return True
     size = stored.dtype.itemsize
-    most = int(np.array(_LARGEST, stored.dtype).view(f"<u{size}"))
+    largest = int(np.array(_LARGEST, stored.dtype).view(f"<u{size}"))
     signed, unsigned = (int(stored.view(f"<{kind}{size}").max()) for kind in "iu")
-    return signed <= most and unsigned <= most + (1 << (8 * size - 1))
+    return signed <= largest and unsigned <= largest + (1 << (8 * size - 1))

@@ -1,9 +1,9 @@
 """One video on its way into a store.
 
-It is gathered in memory, beyond 16 MiB in a temporary file beside the store that has no name:
-memory stays bounded however long the video is, and a killed process leaves nothing behind. Frames
-of insets come in between those of the video itself and are stored behind them, so each inset is
-gathered apart in the same way.
+A video is collected in memory, and beyond 16 MiB in a temporary file without a name beside the
+store. So memory stays bounded however long the video is, and a killed process leaves nothing
+behind. Frames of insets arrive between the frames of the video itself and are stored behind them,
+so each inset is collected separately in the same way.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from ..quantization import decoded_dtype, encode
+from ..quantization import dequantized_dtype, quantize
 from ..records import SourceInfo, VideoRecord
 from .base import crc32c
 from .header import Header
-
-BUFFER_BYTES = 16 << 20  # of one open video in memory
+from .limits import Limits
 
 
 class VideoWriter:
@@ -43,6 +42,8 @@ class VideoWriter:
         source: SourceInfo,
         header: Header,
         store: Path,
+        limits: Limits,
+        *,
         on_finish: Callable[[VideoWriter, str], VideoRecord],
         on_end: Callable[[str], object],
         place: int | None = None,
@@ -53,10 +54,11 @@ class VideoWriter:
         self.crc32c = 0
         self._header = header
         self._store = store
+        self._limits = limits
         self._on_finish = on_finish
         self._on_end = on_end
         self._ended = False
-        self._parts = {0: _Part(store)}
+        self._parts = {0: _Part(store, limits.buffer_bytes)}
 
     @property
     def frames(self) -> int:
@@ -86,12 +88,12 @@ class VideoWriter:
         self._require_open()
         spec, dtype = self._header.spec, self._header.dtype
         with np.errstate(over="ignore"):
-            floats = np.asarray(vectors, decoded_dtype(dtype))
+            floats = np.asarray(vectors, dequantized_dtype(dtype))
         times = np.array(seconds, "<f8")
         self._check(floats, (spec.descriptors, spec.dims), times, inset)
         if not np.isfinite(floats).all():
             raise self._refused(f"vectors are not finite numbers in {floats.dtype}")
-        self._write(encode(floats, dtype), times, inset)
+        self._write(quantize(floats, dtype), times, inset)
 
     def append_stored(self, rows: np.ndarray, seconds: np.ndarray, inset: int = 0) -> None:
         """Add frames as a store of the same dtype keeps them (`FeatureStore.read_stored`).
@@ -112,7 +114,7 @@ class VideoWriter:
             return
         try:
             if inset not in self._parts:
-                self._parts[inset] = _Part(self._store)
+                self._parts[inset] = _Part(self._store, self._limits.buffer_bytes)
             part = self._parts[inset]
             part.spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
         except OSError as error:
@@ -139,11 +141,11 @@ class VideoWriter:
             self.abandon()
 
     def _whole_crc32c(self) -> int:
-        """Over the vectors of all parts, one behind the other, then the times."""
-        crc = self._parts[0].crc32c
+        """Compute the checksum of the vectors of all parts in order, then of the times."""
+        crc, row_bytes = self._parts[0].crc32c, self._header.row_bytes
         try:
             for part in self._ordered()[1:]:
-                for rows in part.slabs(self._header.slab_rows * self._header.row_bytes):
+                for rows in part.slabs(self._limits.slab_rows(row_bytes) * row_bytes):
                     crc = crc32c(np.frombuffer(rows, np.uint8), crc)
         except OSError as error:
             raise self._no_room(error) from error
@@ -190,8 +192,8 @@ class VideoWriter:
             )
         if times.shape != vectors.shape[:1]:
             raise self._refused(f"{times.shape} times for {len(vectors)} frames")
-        known = self._parts[inset].seconds if inset in self._parts else []
-        last = known[-1][-1:] if known else times[:0]
+        earlier = self._parts[inset].seconds if inset in self._parts else []
+        last = earlier[-1][-1:] if earlier else times[:0]
         line = np.concatenate([last, times])
         if not np.isfinite(line).all() or (np.diff(line) < 0).any():
             raise self._refused("times must be finite and never descend")
@@ -207,14 +209,14 @@ class VideoWriter:
 class _Part:
     """Frames of the video itself, or of one inset."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, buffer_bytes: int) -> None:
         self.frames = 0
         self.crc32c = 0
         self.seconds: list[np.ndarray] = []
-        self.spool = tempfile.SpooledTemporaryFile(BUFFER_BYTES, dir=str(store.parent))  # noqa: SIM115
+        self.spool = tempfile.SpooledTemporaryFile(buffer_bytes, dir=str(store.parent))  # noqa: SIM115
 
     def slabs(self, size: int) -> Iterator[bytes]:
-        """All of its bytes, so many at a time."""
+        """Read all of its bytes, `size` at a time."""
         self.spool.seek(0)
         while data := self.spool.read(size):
             yield data

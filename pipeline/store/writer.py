@@ -1,4 +1,4 @@
-"""The contract of a feature store for its one writer, and all of it that back ends share.
+"""The contract of a feature store for its one writer, and the code that back ends share.
 
 A video is gathered by a `VideoWriter` and handed to the back end in one go when its length is
 known. `commit` makes the data durable first, then the manifest's records.
@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import StoreError
 from ..records import Failure, FeatureSpec, SourceInfo, VideoRecord, VideoRef
 from .header import Header
+from .limits import Limits
 from .locks import WriterLock
 from .manifest import (
     Entry,
@@ -34,20 +35,23 @@ class StoreWriter(ABC):
     """Adds to a store; the only writer of it while it is open.
 
     `ids`, `record` and `failures` show the store as the next commit leaves it. After an error
-    of the disk nothing more is written: what was committed is intact, and the way on is to
-    make room and to open the store again.
+    of the disk nothing more is written. What was committed is intact: make room and open the store
+    again.
 
     Attributes:
-        notes: what a person should know of the store as it was found, one sentence each; the
-            command prints them.
+        notes: sentences for the user about the state in which the store was opened; the command
+            prints them.
     """
 
-    def __init__(self, path: Path, lock: WriterLock, header: Header, index: Index) -> None:
+    def __init__(
+        self, path: Path, lock: WriterLock, header: Header, index: Index, limits: Limits
+    ) -> None:
         self.path = path
         self.spec: FeatureSpec = header.spec
         self.dtype: np.dtype = header.dtype
         self.provenance: dict[str, Any] = header.provenance
         self.header = header
+        self._limits = limits
         self.notes: list[str] = []
         self._lock = lock
         self._index = index
@@ -75,17 +79,17 @@ class StoreWriter(ABC):
         return len(self._index.videos)
 
     def record(self, video_id: str) -> VideoRecord:
-        """What the manifest says of one video. Raises StoreError if it is not there."""
-        self._require_known(video_id, video_id in self._index.videos)
+        """The manifest's record of one video. Raises StoreError if it is not there."""
+        self._require_stored(video_id, video_id in self._index.videos)
         return self._index.record(video_id)
 
     def checksum(self, video_id: str) -> str:
         """CRC-32C (hex) of one video as recorded. Raises StoreError if it is not there."""
-        self._require_known(video_id, video_id in self._index.videos)
+        self._require_stored(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
 
     def place_behind_others(self, ids: Container[str]) -> int:
-        """The first place, see `begin`, behind all stored videos but these."""
+        """The first place (see `begin`) behind all stored videos except `ids`."""
         places = (e.place for i, e in self._index.videos.items() if i not in ids)
         return max(places, default=-1) + 1
 
@@ -100,8 +104,8 @@ class StoreWriter(ABC):
         Args:
             video: what is stored, or its id.
             source: where it comes from.
-            place: readers list ids by ascending place, so that the order in which videos
-                happen to be finished leaves no trace; None: behind those that are there.
+            place: readers list ids by ascending place, so that the order does not depend on which
+                video was finished first; None: behind all stored videos.
 
         Raises:
             StoreError: this id is open already, `source` holds NaN or the like, or the
@@ -113,7 +117,14 @@ class StoreWriter(ABC):
         if ref.id in self._open:
             raise StoreError(f"{self.path}: video {ref.id!r} is being written already")
         opened = VideoWriter(
-            ref.id, source, self.header, self.path, self._finish, self._open.pop, place
+            ref.id,
+            source,
+            self.header,
+            self.path,
+            self._limits,
+            on_finish=self._finish,
+            on_end=self._open.pop,
+            place=place,
         )
         self._open[ref.id] = opened
         return opened
@@ -131,7 +142,7 @@ class StoreWriter(ABC):
         """
         self._require_usable()
         entry = self._index.videos.get(video_id)
-        self._require_known(video_id, entry is not None or self._index.has_failed(video_id))
+        self._require_stored(video_id, entry is not None or self._index.has_failed(video_id))
         if entry is not None:
             with _guard(self):
                 self._retire(entry)
@@ -206,7 +217,7 @@ class StoreWriter(ABC):
             rows, at = self._store(key, video)
             if video.id in self._index.videos:
                 self._retire(self._index.videos[video.id])
-        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, video.place))
+        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, place=video.place))
         self._new[video.id] = None
         return record
 
@@ -220,8 +231,8 @@ class StoreWriter(ABC):
         if self._error is not None:
             raise _broken(self.path, self._error) from self._error
 
-    def _require_known(self, video_id: str, known: bool) -> None:
-        if not known:
+    def _require_stored(self, video_id: str, stored: bool) -> None:
+        if not stored:
             raise StoreError(f"{self.path}: holds no video {video_id!r}")
 
 

@@ -36,13 +36,13 @@ def load_header(path: Path) -> Header:
     return read_header(value.get("attributes", {}).get("store"), str(path))
 
 
-def read_text(path: str | Path, most: int) -> str:
-    """A small text file. Raises OSError; ValueError: longer than `most` bytes, or no UTF-8."""
+def read_text(path: str | Path, max_bytes: int) -> str:
+    """A small text file. Raises OSError; ValueError: longer than `max_bytes`, or no UTF-8."""
     fd = os.open(path, os.O_RDONLY | O_BINARY | O_NONBLOCK)
     with open(fd, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"{path} is longer than {most} bytes")
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{path} is longer than {max_bytes} bytes")
     return data.decode("utf-8")
 
 
@@ -80,8 +80,8 @@ class SealFile:
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path / "manifest" / "seal"
         self._disk = disk
-        there = os.path.lexists(self._path)
-        self._fd = open_own(self._path, os.O_RDWR) if there else -1
+        exists = os.path.lexists(self._path)
+        self._fd = open_own(self._path, os.O_RDWR) if exists else -1
 
     def write(self, seal: Seal) -> None:
         """Say that the log, which is synced, has got this far. Not synced, see `seal.py`."""
@@ -166,19 +166,19 @@ def _clear_attempt(path: Path) -> None:
 
 
 def _is_attempt(path: Path) -> bool:
-    known = _FILES | _FOLDERS | {"manifest/seal"}
+    names = _FILES | _FOLDERS | {"manifest/seal"}
     for folder, folders, files in os.walk(path):
         for name in folders + files:
             item = Path(folder, name)
             inside = item.relative_to(path).as_posix()
             unfinished = inside.rpartition("/")[0] in {"", *_FOLDERS} and name.endswith(".partial")
-            if item.is_symlink() or not (inside in known or unfinished):
+            if item.is_symlink() or not (inside in names or unfinished):
                 return False
     return True
 
 
 def load_seal(path: Path, header: Header) -> Seal | None:
-    """What the manifest held at least; None: a store from before seals. Raises StoreError."""
+    """Read the seal; None for a store of a version without seals. Raises StoreError."""
     try:
         fd = os.open(path / "manifest" / "seal", os.O_RDONLY | O_BINARY | O_NONBLOCK)
     except FileNotFoundError:
@@ -191,12 +191,12 @@ def load_seal(path: Path, header: Header) -> Seal | None:
 
 def read_log(fd: int, path: Path) -> bytes:
     """The whole log in an open file. Raises StoreError: it is a hole of many gigabytes."""
-    found = os.fstat(fd)
-    blocks = getattr(found, "st_blocks", None)
-    if found.st_size > _DENSE and blocks is not None and blocks * 512 < found.st_size // 64:
+    status = os.fstat(fd)
+    blocks = getattr(status, "st_blocks", None)
+    if status.st_size > _DENSE and blocks is not None and blocks * 512 < status.st_size // 64:
         raise StoreError(
-            f"{path}: the manifest is damaged: {found.st_size} bytes, nearly all of them a hole; "
+            f"{path}: the manifest is damaged: {status.st_size} bytes, nearly all of them a hole; "
             "copy the store again from where it came from, or extract the features again"
         )
-    data = bytearray(found.st_size)
+    data = bytearray(status.st_size)
     return bytes(memoryview(data)[: pread_into(fd, memoryview(data), 0)])

@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +30,11 @@ from .checks import strict_json
 from .disk import O_NONBLOCK, Disk, pread_into
 from .header import Header, named_errors
 from .keys import printable
+from .limits import LIMITS, Limits
 from .locks import WriterLock, lock_exclusive, lock_shared, unlock
 from .manifest import Entry, Index, parse
 from .plain_files import open_own
-from .video_writer import BUFFER_BYTES, VideoWriter
+from .video_writer import VideoWriter
 from .writer import StoreWriter
 from .zarr_layout import (
     SealFile,
@@ -48,16 +49,15 @@ from .zarr_layout import (
     unfinished_keys,
 )
 
-CHUNK_BYTES = 4 << 20  # of a video that is too long for one chunk
 _SYNC_THREADS = 16
 _METADATA_BYTES = 1 << 20, 64  # at most: of an array's zarr.json, and more for each frame
-_NAMED = 5  # unknown arrays that a note names
+_NAMED = 5  # unknown arrays whose names a note lists
 
 
 class ZarrStore(FeatureStore):
     """See `FeatureStore`. Needs no Zarr library: chunks are read as the plain files they are."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         with named_errors(path):
             header = load_header(path)
             self._log = os.open(log_path(path), os.O_RDONLY | O_BINARY | O_NONBLOCK)
@@ -68,7 +68,7 @@ class ZarrStore(FeatureStore):
                 os.close(self._log)
                 raise
         self._features = f"{os.path.abspath(path)}/features"
-        super().__init__(path, header, index)
+        super().__init__(path, header, index, limits)
 
     def close(self) -> None:
         if self._log >= 0:
@@ -90,19 +90,19 @@ class ZarrStore(FeatureStore):
         return np.array(self._metadata(entry)["attributes"]["seconds"], "<f8")
 
     def _metadata(self, entry: Entry) -> dict[str, Any]:
-        fixed, each = _METADATA_BYTES
+        fixed, per_frame = _METADATA_BYTES
         file = f"{self._features}/{entry.key}/zarr.json"
-        value: dict[str, Any] = strict_json(read_text(file, fixed + each * entry.frames))
+        value: dict[str, Any] = strict_json(read_text(file, fixed + per_frame * entry.frames))
         return value
 
     def _check_layout(self) -> list[str]:
-        found = ((video_id, self._check_video(e)) for video_id, e in self._index.videos.items())
-        problems = [f"{video_id}: {problem}" for video_id, problem in found if problem]
+        results = ((video_id, self._check_video(e)) for video_id, e in self._index.videos.items())
+        problems = [f"{video_id}: {problem}" for video_id, problem in results if problem]
         return problems + self._check_unknown()
 
     def _check_unknown(self) -> list[str]:
         try:
-            names = _arrays_in(self.path)
+            names = _array_names(self.path)
         except OSError as error:
             return [f"the folder features cannot be read ({error})"]
         # In this order: a writer at work notes a key before it makes the array.
@@ -124,7 +124,7 @@ class ZarrStore(FeatureStore):
 
 
 def zarr_header(path: Path) -> Header:
-    """What the store says of itself; its manifest, which may be long, is not read."""
+    """Read the header alone; the manifest may be long."""
     with named_errors(path):
         return load_header(path)
 
@@ -132,7 +132,7 @@ def zarr_header(path: Path) -> Header:
 class ZarrWriter(StoreWriter):
     """See `StoreWriter`; `lock` is held already."""
 
-    def __init__(self, path: Path, lock: WriterLock, disk: Disk) -> None:
+    def __init__(self, path: Path, lock: WriterLock, disk: Disk, limits: Limits = LIMITS) -> None:
         import zarr  # late: readers do without, and it takes a while
 
         with named_errors(path):
@@ -151,7 +151,7 @@ class ZarrWriter(StoreWriter):
                 raise
         self._disk = disk
         self._unsynced: list[str] = []
-        super().__init__(path, lock, header, index)
+        super().__init__(path, lock, header, index, limits)
         names = set(os.listdir(path / "features"))
         self._note_unknown()
         self._collect_garbage(names)
@@ -159,9 +159,9 @@ class ZarrWriter(StoreWriter):
         for name in names:
             self._keys.note(name)
 
-    @classmethod
-    def create(cls, path: Path, lock: WriterLock, header: Header, disk: Disk) -> Self:
-        """Make an empty store, visible only when it is whole, and open it."""
+    @staticmethod
+    def create(path: Path, header: Header, disk: Disk) -> None:
+        """Make an empty store, visible only when it is whole; the caller holds its lock."""
         temporary = path.with_name(path.name + ".new")
         with named_errors(path):
             create_folder(temporary, header)
@@ -169,10 +169,9 @@ class ZarrWriter(StoreWriter):
                 disk.sync_path(file)
             disk.sync_path(temporary)
             disk.install(temporary, path)
-        return cls(path, lock, disk)
 
     def _store(self, key: str, video: VideoWriter) -> tuple[int, tuple[int, ...]]:
-        rows = _chunk_rows(video.frames, self.header.row_bytes)
+        rows = _chunk_rows(video.frames, self.header.row_bytes, self._limits)
         tail = self.header.row_shape
         self._unfinished.add(key)
         array = self._group.create_array(
@@ -224,8 +223,8 @@ class ZarrWriter(StoreWriter):
 
     def _note_unknown(self) -> None:
         """Arrays that no writer's record names: of a damaged manifest, or put there by hand."""
-        known = {*self._index.keys, *self._unfinished.keys}
-        if unknown := sorted(_arrays_in(self.path) - known):
+        recorded = {*self._index.keys, *self._unfinished.keys}
+        if unknown := sorted(_array_names(self.path) - recorded):
             named = ", ".join(map(repr, unknown[:_NAMED])) + ", ..." * (len(unknown) > _NAMED)
             self.notes.append(
                 f"{self.path}: {len(unknown)} arrays in features/ are not in the manifest "
@@ -260,17 +259,17 @@ def _load_index(path: Path, header: Header, log: int) -> tuple[Index, int]:
     return parse(read_log(log, path), str(path), seal)
 
 
-def _arrays_in(path: Path) -> set[str]:
+def _array_names(path: Path) -> set[str]:
     """Names of folders in the features folder, links to such included."""
-    with os.scandir(path / "features") as found:
-        return {item.name for item in found if item.name[0] != "." and item.is_dir()}
+    with os.scandir(path / "features") as items:
+        return {item.name for item in items if item.name[0] != "." and item.is_dir()}
 
 
-def _chunk_rows(frames: int, row_bytes: int) -> int:
+def _chunk_rows(frames: int, row_bytes: int, limits: Limits) -> int:
     """Frames a chunk: all of a short video; else even pieces, so that the last is nearly full."""
-    if frames * row_bytes <= BUFFER_BYTES:
+    if frames * row_bytes <= limits.buffer_bytes:
         return frames
-    pieces = -(-frames * row_bytes // CHUNK_BYTES)
+    pieces = -(-frames * row_bytes // limits.chunk_bytes)
     return -(-frames // pieces)
 
 

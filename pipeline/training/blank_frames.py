@@ -1,4 +1,4 @@
-"""Nearly empty frames, drawn; and the space in which a feature network puts them.
+"""Draws nearly empty frames, and finds the space in which a feature network puts them.
 
 Black, white, one colour, a fade, a card with a few words: such frames are alike in videos that
 have nothing to do with each other. The pictures are drawn here, so that the space can be found
@@ -48,13 +48,13 @@ def blank_space(net: FeatureNet, count: int = DIRECTIONS, seed: int = 0) -> Blan
         seed: of the pictures.
     """
     size = net.preprocess.crop
-    fitted, others = (
+    first, more = (
         net(blank_frames(size, s))[:, : net.layout.regions].reshape(-1, net.dims)
         for s in (seed, seed + 1)
     )
-    directions = np.linalg.svd(fitted, full_matrices=False)[2][:count]
+    directions = np.linalg.svd(first, full_matrices=False)[2][:count]
     blank = Blank(np.ascontiguousarray(directions, np.float32), 0.0, 1.0)
-    high = float(np.quantile(blank.excess(others), 0.1))
+    high = float(np.quantile(blank.excess(more), 0.1))
     return Blank(blank.directions, high / 3, high)
 
 
@@ -86,7 +86,7 @@ def _colours(rng: np.random.Generator) -> Iterator[np.ndarray]:
 
 
 def _coded(picture: np.ndarray, step: float) -> np.ndarray:
-    """With the blocks that lossy compression leaves: 8x8 cosine transform, rounded to `step`."""
+    """Add the blocks of lossy compression: 8x8 cosine transform, rounded to `step`."""
     k, n = np.mgrid[:8, :8]
     transform = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k, 0.5, np.sqrt(0.125))
     blocks = picture.reshape(len(picture) // 8, 8, -1, 8, 3)
@@ -97,7 +97,7 @@ def _coded(picture: np.ndarray, step: float) -> np.ndarray:
 
 
 def _gradients(size: int) -> Iterator[np.ndarray]:
-    """From one colour to another, down, across and from the centre outwards."""
+    """Draw gradients between two colours, down, across and from the centre outwards."""
     steps = np.linspace(0, 1, size, dtype=np.float32)
     down = np.broadcast_to(steps[:, None, None], (size, size, 1))
     distance = np.hypot(*np.meshgrid(steps - 0.5, steps - 0.5))[..., None] / np.sqrt(0.5)

@@ -1,4 +1,4 @@
-"""A list of videos -> clips in memory, decoded in processes of their own; and hosts for copies."""
+"""Clips of a list of videos in memory, decoded in separate processes; hosts for copies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .augmentation.compose import RATE
 
 DECODER = f"{PACKAGE}.video.clip_decoder:ClipDecoder"
 DETAIL = 1.25  # short side of decoded pictures, in short sides of the network's input
-LEAST_SECONDS = 2.0  # shorter rests of a video are no clip of their own
+MIN_SECONDS = 2.0  # a shorter rest of a video is no clip
 
 Report = Callable[[Failure], None]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of a video.
+    """A segment of a video.
 
     Attributes:
         video: its index in the list that was decoded.
@@ -40,23 +40,25 @@ def decode_clips(
     refs: Sequence[VideoRef],
     preprocess: Preprocess,
     length: float,
-    most: int,
+    *,
+    max_clips: int,
     workers: int,
-    failed: Report,
+    on_failure: Report,
 ) -> Iterator[tuple[int, list[Clip]]]:
-    """(index in the list, clips) of each video that can be used, in no particular order.
+    """Decode clips: (index in the list, clips) of each usable video, in no particular order.
 
     Args:
         refs: the videos.
         preprocess: of the model.
-        length, most: seconds of a clip, clips of a video; see `video.clip_decoder.clip_segments`.
+        length: seconds of a clip, see `video.clip_decoder.clip_segments`.
+        max_clips: clips of a video.
         workers: see `decode_videos`.
-        failed: told of each video that cannot be used.
+        on_failure: called with each video that cannot be used.
     """
     sources: dict[int, SourceInfo] = {}
     parts: dict[int, list[Frames]] = {}
     larger = replace(preprocess, resize=int(preprocess.resize * DETAIL))
-    options = {"length": length, "max_clips": most}
+    options = {"length": length, "max_clips": max_clips}
     with decode_videos(
         refs, larger, RATE, workers=workers, decoder=DECODER, options=options
     ) as events:
@@ -66,48 +68,50 @@ def decode_clips(
             elif isinstance(event, Frames):
                 parts.setdefault(event.index, []).append(event)
             elif isinstance(event, Ended):
-                found = parts.pop(event.index, [])
+                frames = parts.pop(event.index, [])
                 if event.failure is not None:
-                    failed(event.failure)
+                    on_failure(event.failure)
                     continue
                 source = sources.pop(event.index)
-                cuts = clip_segments(source.duration, length, most)
-                yield event.index, _clips(event.index, found, cuts)
+                segments = clip_segments(source.duration, length, max_clips)
+                yield event.index, _clips(event.index, frames, segments)
 
 
-def hosts_of(
+def first_clips(
     refs: Sequence[VideoRef],
     preprocess: Preprocess,
     length: float,
+    *,
     count: int,
     workers: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """First clips of `count` videos chosen by chance, by id; uint8 [T, H, W, 3] at `RATE`.
+    """Decode the first clips of `count` random videos, by id; uint8 [T, H, W, 3] at `RATE`.
 
-    Videos that cannot be used are passed over without a word: they are reported when their own
-    turn comes.
+    Videos that cannot be used are skipped: they are reported when their own clips are decoded.
     """
     ordered = sorted(refs, key=lambda ref: chance(ref.id, seed))[:count]
-    decoded = decode_clips(ordered, preprocess, length, 1, workers, lambda failure: None)
-    found = {ordered[i].id: clips[0].frames for i, clips in decoded if clips}
-    return {ref.id: found[ref.id] for ref in ordered if ref.id in found}
+    decoded = decode_clips(
+        ordered, preprocess, length, max_clips=1, workers=workers, on_failure=lambda failure: None
+    )
+    frames = {ordered[i].id: clips[0].frames for i, clips in decoded if clips}
+    return {ref.id: frames[ref.id] for ref in ordered if ref.id in frames}
 
 
 def chance(text: str, seed: int) -> float:
-    """A number in [0, 1) that depends on nothing but text and seed."""
+    """A number in [0, 1) that depends on text and seed alone."""
     digest = hashlib.sha256(f"{seed} {text}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _clips(video: int, parts: list[Frames], cuts: list[tuple[float, float]]) -> list[Clip]:
+def _clips(video: int, parts: list[Frames], segments: list[tuple[float, float]]) -> list[Clip]:
     if not parts:
         return []
     seconds = np.concatenate([part.seconds for part in parts])
     images = np.concatenate([part.images for part in parts])
     clips: list[Clip] = []
-    for first, end in cuts:
+    for first, end in segments:
         inside = (seconds >= first - 1e-3) & (seconds < end - 1e-3)
-        if inside.any() and (not clips or inside.sum() >= LEAST_SECONDS * RATE):
+        if inside.any() and (not clips or inside.sum() >= MIN_SECONDS * RATE):
             clips.append(Clip(video, first, images[inside]))
     return clips

@@ -1,10 +1,10 @@
 """Features of clips and of their copies on disk, before whitening: the backbone runs once.
 
-One file a clip, named by a digest of the video, model and settings, and one small file a video that
-lists its clips, written last. A killed run goes on where it was. What is done to a copy is drawn
-from seed, id and place of the clip alone, so that the same list gives the same copies wherever the
-files lie, and another model sees the same ones. Copies that are there stay as they are when the
-list grows, though other hosts would then be drawn.
+A clip has one file, named by a digest of the video, model and settings. A video has one small file
+that lists its clips; it is written last, so a killed run continues. The changes to a copy are
+drawn from seed, id and start of the clip alone. So the same list gives the same copies wherever
+the files lie, and every model gets the same copies. Cached copies stay as they are when the list
+grows, though other hosts would then be drawn.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from ..nets.model.whitening import Whitening
 from ..records import Failure, Preprocess, VideoRef
 from ..video.container import file_info
 from .augmentation import compose
-from .clip_loader import Clip, chance, decode_clips, hosts_of
+from .clip_loader import Clip, chance, decode_clips, first_clips
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """What the cached numbers depend on beside model and videos.
+    """Settings that the cached numbers depend on, beside model and videos.
 
     Attributes:
-        copies: of each clip.
-        clip_seconds, clips_per_video: see `excerpts.stretches`.
-        hosts: videos that copies may be set in.
-        seed: of all that is by chance.
+        copies: number of copies of each clip.
+        clip_seconds, clips_per_video: see `video.clip_decoder.clip_segments`.
+        hosts: number of videos that copies may be set in.
+        seed: of every random choice.
     """
 
     copies: int
@@ -96,21 +96,24 @@ class FeatureCache:
 
     Args:
         folder: made if needed; caches of other models and settings may share it.
-        weights: the model, of which whitening and head have no part in the cache.
+        weights: the model; its whitening and head do not change the cache.
         settings: see `CacheSettings`.
     """
 
     def __init__(self, folder: Path, weights: Model, settings: CacheSettings) -> None:
         self._folder, self._weights, self._settings = folder, unwhitened(weights), settings
-        known = {"version": compose.VERSION, "rate": compose.RATE, **asdict(settings)}
-        made = features_digest(self._weights) + self._weights.views_digest
-        self._key = made + json.dumps(known, sort_keys=True)
+        values = {"version": compose.VERSION, "rate": compose.RATE, **asdict(settings)}
+        digests = features_digest(self._weights) + self._weights.views_digest
+        self._key = digests + json.dumps(values, sort_keys=True)
         folder.mkdir(parents=True, exist_ok=True)
 
     def fill(
         self, refs: Sequence[VideoRef], workers: int = 0, progress: Progress | None = None
     ) -> list[Failure]:
-        """Add what is missing; returns the videos that could not be used.
+        """Add the clips of videos that are not cached yet.
+
+        Returns:
+            The videos that could not be used.
 
         Raises:
             InputError: fewer than two videos can be hosts, so no copies can be made.
@@ -118,10 +121,15 @@ class FeatureCache:
         todo = [ref for ref in refs if self._entries(ref) is None]
         if not todo:
             return []
-        net = FeatureNet(self._weights, as_queries=True)  # copies are queries, too
+        net = FeatureNet(self._weights, as_queries=True)  # a copy may be a query
         settings = self._settings
-        hosts = hosts_of(
-            refs, net.preprocess, settings.clip_seconds, settings.hosts, workers, settings.seed
+        hosts = first_clips(
+            refs,
+            net.preprocess,
+            settings.clip_seconds,
+            count=settings.hosts,
+            workers=workers,
+            seed=settings.seed,
         )
         if len(hosts) < 2:
             raise InputError("training needs two usable videos at least; add some to the list")
@@ -130,21 +138,21 @@ class FeatureCache:
             todo,
             net.preprocess,
             settings.clip_seconds,
-            settings.clips_per_video,
-            workers,
-            failures.append,
+            max_clips=settings.clips_per_video,
+            workers=workers,
+            on_failure=failures.append,
         )
-        made_by = self._jobs(decoded, todo, hosts, net.preprocess)
-        jobs = _ahead(made_by, workers or available_cores())
-        for done, (index, made) in enumerate(jobs, start=1):
-            names = [self._write(net, todo[index], *job) for job in made]
+        jobs = self._jobs(decoded, todo, hosts, net.preprocess)
+        results = _run_ahead(jobs, workers or available_cores())
+        for done, (index, clips) in enumerate(results, start=1):
+            names = [self._write(net, todo[index], *clip) for clip in clips]
             self._list(todo[index], names)
             if progress:
                 progress(done + len(failures), len(todo))
         return failures
 
     def read(self, refs: Sequence[VideoRef]) -> Iterator[CachedClip]:
-        """The clips of those videos that are cached, in the order of the list."""
+        """Read the cached clips of videos, in the order of the list; other videos give none."""
         for ref in refs:
             for name in self._entries(ref) or ():
                 yield _load(self._folder / name, ref.id)
@@ -158,8 +166,8 @@ class FeatureCache:
     ) -> Iterator[tuple[int, list[Callable[[], tuple]]]]:
         for index, clips in decoded:
             ref = refs[index]
-            others = {k: v for k, v in hosts.items() if k != ref.id}
-            yield index, [_Job(self, ref, clip, others, preprocess) for clip in clips]
+            other_hosts = {k: v for k, v in hosts.items() if k != ref.id}
+            yield index, [_Job(self, ref, clip, other_hosts, preprocess) for clip in clips]
 
     def _write(
         self, net: FeatureNet, ref: VideoRef, clip: Clip, clean: np.ndarray,
@@ -178,7 +186,7 @@ class FeatureCache:
         return name
 
     def clip_digest(self, ref: VideoRef, clip: Clip) -> str:
-        """Hexadecimal; names the clip's file."""
+        """Digest (hex) that names the clip's file."""
         frames = f"{clip.first:.3f} {clip.frames.shape}"
         return _digest(self._video_key(ref), frames)
 
@@ -228,7 +236,7 @@ class _Job:
         return self.clip, compose.clean(self.clip.frames, self.preprocess), copies, hosts
 
 
-def _ahead(
+def _run_ahead(
     jobs: Iterator[tuple[int, list[Callable[[], tuple]]]], threads: int
 ) -> Iterator[tuple[int, list]]:
     """Run jobs ahead of the network: one for each thread, the videos in order.

@@ -1,4 +1,4 @@
-"""Weights that a head begins with: near the plain similarity, so that training starts there."""
+"""Initial weights of a head, near the plain similarity, so that training starts there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 WIDTHS = (32, 64, 128)
 STARTS = ("average", "random")
 LIFT = 0.5  # added in front, taken off behind: similarities above -0.5 then pass every ReLU
-QUIET = 0.3  # of the usual spread, for weights that are by chance beside the average's
+QUIET = 0.3  # of the usual spread, for the random weights beside the averaging ones
 
 
 def context_start(dims: int, rng: np.random.Generator) -> np.ndarray:
-    """An attention vector by chance, float32 [dims] of length 1."""
+    """A random attention vector, float32 [dims] of length 1."""
     context = rng.standard_normal(dims)
     return (context / np.linalg.norm(context)).astype(np.float32)
 
@@ -24,10 +24,10 @@ def comparator_start(
     Args:
         kind: "random" (He et al., ICCV 2015), or "average": one channel takes the mean of each
             3 x 3 neighbourhood's diagonal through all layers, so that the output of a pair is
-            near the mean over its matching frames; the other channels are by chance, and weak.
-        scale: what similarities are to be multiplied with; 4 undoes the halving of both sides
-            by an attention that knows nothing.
-        rng: of what is by chance.
+            near the mean over its matching frames; the other channels are random and weak.
+        scale: factor for similarities; 4 undoes the halving of both sides by an untrained
+            attention.
+        rng: for the random weights.
     """
     sizes = [(3, 3, 1, WIDTHS[0]), (3, 3, WIDTHS[0], WIDTHS[1]), (3, 3, WIDTHS[1], WIDTHS[2])]
     sizes.append((1, 1, WIDTHS[2], 1))

@@ -1,4 +1,4 @@
-"""What a head is trained by.
+"""Losses that a head is trained by.
 
 InfoNCE (S2VS, arXiv 2304.03378, section 3.3) or triplets (ViSiL, ICCV 2019, section 3.5), and
 self-similarity towards 1 with the hardest negative towards 0 (S2VS). The similarity regularisation
@@ -36,8 +36,8 @@ def info_nce(scores: Tensor, positive: Tensor, negative: Tensor, temperature: fl
     """
     total = 0.0
     for axis, logits in zip((1, 0), uses(scores / temperature, 2), strict=True):
-        others = ops.where(negative > 0, logits, -1e9)
-        rest = ops.logsumexp(others, axis=axis, keepdims=True)
+        negatives = ops.where(negative > 0, logits, -1e9)
+        rest = ops.logsumexp(negatives, axis=axis, keepdims=True)
         loss = ops.softplus(rest - logits)  # log(exp(logits) + exp(rest)) - logits
         total = total + ops.sum(loss * positive) / ops.sum(positive)
     return total / 2
@@ -46,9 +46,9 @@ def info_nce(scores: Tensor, positive: Tensor, negative: Tensor, temperature: fl
 def triplets(scores: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
     """max(0, margin - positive + hardest negative) over rows, and over columns; mean."""
     total = 0.0
-    for axis, one in zip((1, 0), uses(scores, 2), strict=True):
-        hardest = ops.max(ops.where(negative > 0, one, _FAR), axis=axis, keepdims=True)
-        loss = ops.relu(margin - one + hardest)
+    for axis, use in zip((1, 0), uses(scores, 2), strict=True):
+        hardest = ops.max(ops.where(negative > 0, use, _FAR), axis=axis, keepdims=True)
+        loss = ops.relu(margin - use + hardest)
         total = total + ops.sum(loss * positive) / ops.sum(positive)
     return total / 2
 

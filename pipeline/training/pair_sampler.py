@@ -10,14 +10,14 @@ import numpy as np
 from ..nets.model.model import Model
 from ..short_videos import MINIMUM_FRAMES, repeat_to_min
 from .feature_cache import CachedClip
-from .whitening_fit import whitened_views
+from .whitening_fit import whitened_descriptors
 
-SPREAD = 4  # frames of a clip by which it is asked whether two clips show the same
+SPREAD = 4  # frames of a clip by which it is decided whether two clips show the same
 
 
 @dataclass(frozen=True)
-class Views:
-    """What is known of one clip.
+class ClipFeatures:
+    """Whitened features of one clip and of its copies.
 
     Attributes:
         video: id of its video.
@@ -50,39 +50,49 @@ class Batch:
     negative: np.ndarray
 
 
-def whitened(clips: Iterable[CachedClip], fitted: Model) -> list[Views]:
-    """Clips as the head sees them."""
-    views = []
+def whiten_clips(clips: Iterable[CachedClip], weights: Model) -> list[ClipFeatures]:
+    """Whiten cached clips by the model: features as the head sees them."""
+    features = []
     for clip in clips:
         parts = (clip.clean, *clip.copies)
-        clean, *copies = (whitened_views(x, fitted).astype(np.float16) for x in parts)
-        views.append(Views(clip.video, clean, copies, clip.seconds, clip.hosts))
-    return views
+        clean, *copies = (whitened_descriptors(x, weights).astype(np.float16) for x in parts)
+        features.append(ClipFeatures(clip.video, clean, copies, clip.seconds, clip.hosts))
+    return features
 
 
-def alike(views: list[Views], limit: float, regions: int) -> np.ndarray:
-    """bool [N, N]: clips that show the same by plain Chamfer similarity in either direction.
+def same_content(clips: list[ClipFeatures], limit: float, regions: int) -> np.ndarray:
+    """Find clips that show the same, by plain Chamfer similarity in either direction.
 
-    A few frames of each clip have to do. Such pairs are no negatives: a video that never changes,
-    or the same video twice in the list.
+    `SPREAD` frames of each clip are compared. Such pairs are no negatives: a video that never
+    changes, or the same video twice in the list.
+
+    Args:
+        limit: similarity above which two clips show the same.
+        regions: number of region descriptors of a frame.
+
+    Returns:
+        bool [N, N].
     """
-    some = [v.clean[np.linspace(0, len(v.clean) - 1, SPREAD).astype(int), :regions] for v in views]
-    channels = some[0].shape[2]
-    flat = np.concatenate(some).reshape(-1, channels).astype(np.float32)
-    result = np.empty((len(views), len(views)), bool)
-    for row, part in enumerate(some):
+    spread = [
+        clip.clean[np.linspace(0, len(clip.clean) - 1, SPREAD).astype(int), :regions]
+        for clip in clips
+    ]
+    channels = spread[0].shape[2]
+    flat = np.concatenate(spread).reshape(-1, channels).astype(np.float32)
+    result = np.empty((len(clips), len(clips)), bool)
+    for row, part in enumerate(spread):
         dots = part.reshape(-1, channels).astype(np.float32) @ flat.T
-        dots = dots.reshape(SPREAD, regions, len(views), SPREAD, regions)
+        dots = dots.reshape(SPREAD, regions, len(clips), SPREAD, regions)
         result[row] = dots.max(axis=4).mean(axis=1).max(axis=2).mean(axis=0) > limit
     return result | result.T
 
 
-class Sampler:
-    """Draws batches.
+class PairSampler:
+    """Draws batches of queries and copies.
 
     Args:
-        views: at least two clips.
-        same: bool [N, N] of `alike`.
+        clips: two or more.
+        same: bool [N, N] of `same_content`.
         size: B, clips of a batch; copies: of each clip.
         window: W, frames of a window, a multiple of 4.
         clean_share: how often a query is the clip itself and not a copy of it.
@@ -90,88 +100,109 @@ class Sampler:
 
     def __init__(
         self,
-        views: list[Views],
+        clips: list[ClipFeatures],
         same: np.ndarray,
+        *,
         size: int,
         copies: int,
         window: int,
         clean_share: float,
     ) -> None:
-        self._views, self._same = views, same
-        self._size, self._copies = min(size, len(views)), copies
+        self._clips, self._same = clips, same
+        self._size, self._copies = min(size, len(clips)), copies
         self._window, self._clean_share = window, clean_share
-        self._videos = np.array([view.video for view in views])
+        self._videos = np.array([clip.video for clip in clips])
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Clips by chance, half of them followed by another clip of the same video, if there is."""
-        chosen = self._clips(rng)
+        """Draw clips; half are followed by another clip of the same video, if there is one.
+
+        A query is the clip itself or one of its copies; its targets are windows of other copies.
+        """
+        clip_numbers = self._draw_clips(rng)
         queries, targets = [], []
-        hosts_q, hosts_t = [], []
-        for number in chosen:
-            view = self._views[number]
-            order = rng.permutation(len(view.copies))
+        query_hosts, target_hosts = [], []
+        for number in clip_numbers:
+            clip = self._clips[number]
+            order = rng.permutation(len(clip.copies))
             # Of a clip with a single copy, the query is always the clip itself.
             clean = rng.random() < self._clean_share or len(order) <= self._copies
-            first = -1 if clean else int(order[-1])
-            frames, seconds = self._query(view, first, rng)
+            copy = -1 if clean else int(order[-1])
+            frames, seconds = self._query(clip, copy, rng)
             queries.append(frames)
-            hosts_q.append("" if clean else view.hosts[first])
+            query_hosts.append("" if clean else clip.hosts[copy])
             for k in order[np.arange(self._copies) % len(order)]:
-                window = _overlapping(view.seconds[k], seconds, self._window, rng)
-                targets.append(view.copies[k][window])
-                hosts_t.append(view.hosts[k])
-        packed_q, frames_q = _packed(queries, self._window)
-        packed_t, frames_t = _packed(targets, self._window)
-        owner = np.repeat(np.arange(len(chosen)), self._copies)
-        positive = np.arange(len(chosen))[:, None] == owner
-        unclear = self._same[np.ix_(chosen, chosen[owner])]
-        videos_q, videos_t = self._videos[chosen], self._videos[chosen[owner]]
-        other_q, other_t = np.array(hosts_q), np.array(hosts_t)
-        unclear = unclear | (videos_q[:, None] == other_t) | (other_q[:, None] == videos_t)
-        unclear |= (other_q[:, None] == other_t) & (other_t != "")
-        negative = ~positive & ~unclear
+                window = _overlapping(clip.seconds[k], seconds, self._window, rng)
+                targets.append(clip.copies[k][window])
+                target_hosts.append(clip.hosts[k])
+        positive, negative = self._labels(
+            clip_numbers, np.array(query_hosts), np.array(target_hosts)
+        )
+        query_windows, query_frames = _packed(queries, self._window)
+        target_windows, target_frames = _packed(targets, self._window)
         return Batch(
-            packed_q,
-            packed_t,
-            frames_q,
-            frames_t,
+            query_windows,
+            target_windows,
+            query_frames,
+            target_frames,
             positive.astype(np.float32),
             negative.astype(np.float32),
         )
 
-    def _clips(self, rng: np.random.Generator) -> np.ndarray:
-        order = rng.permutation(len(self._views))
-        chosen: dict[int, None] = {}
+    def _labels(
+        self, clip_numbers: np.ndarray, query_hosts: np.ndarray, target_hosts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(positive, negative), bool [B, M]; pairs that may show the same are neither.
+
+        Args:
+            drawn: [B] numbers of the clips.
+            query_hosts, target_hosts: [B] and [M], the videos that they are set in, or "".
+        """
+        owner = np.repeat(np.arange(len(clip_numbers)), self._copies)
+        positive = np.arange(len(clip_numbers))[:, None] == owner
+        query_videos, target_videos = self._videos[clip_numbers], self._videos[clip_numbers[owner]]
+        unclear = self._same[np.ix_(clip_numbers, clip_numbers[owner])]
+        unclear = unclear | (query_videos[:, None] == target_hosts)
+        unclear |= query_hosts[:, None] == target_videos
+        unclear |= (query_hosts[:, None] == target_hosts) & (target_hosts != "")
+        return positive, ~positive & ~unclear
+
+    def _draw_clips(self, rng: np.random.Generator) -> np.ndarray:
+        order = rng.permutation(len(self._clips))
+        clip_numbers: dict[int, None] = {}
         for number in order:
-            chosen[int(number)] = None
+            clip_numbers[int(number)] = None
             if rng.random() < 0.5:
                 neighbours = np.flatnonzero(self._videos == self._videos[number])
-                chosen[int(rng.choice(neighbours))] = None
-            if len(chosen) >= self._size:
+                clip_numbers[int(rng.choice(neighbours))] = None
+            if len(clip_numbers) >= self._size:
                 break
-        return np.array(list(chosen)[: self._size])
+        return np.array(list(clip_numbers)[: self._size])
 
     def _query(
-        self, view: Views, number: int, rng: np.random.Generator
+        self, clip: ClipFeatures, copy: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """A window of the clip (-1) or of a copy, and the seconds of the clip that it shows."""
-        if number < 0:
-            frames, seconds = view.clean, np.arange(len(view.clean), dtype=np.float32)
+        if copy < 0:
+            frames, seconds = clip.clean, np.arange(len(clip.clean), dtype=np.float32)
         else:
-            frames, seconds = view.copies[number], view.seconds[number]
+            frames, seconds = clip.copies[copy], clip.seconds[copy]
         first = int(rng.integers(max(1, len(frames) - self._window + 1)))
         part = slice(first, first + self._window)
         return frames[part], seconds[part]
 
 
 def _overlapping(
-    shown: np.ndarray, wanted: np.ndarray, window: int, rng: np.random.Generator
+    copy_seconds: np.ndarray, query_seconds: np.ndarray, window: int, rng: np.random.Generator
 ) -> slice:
-    """The stretch of a copy that shows most of the wanted seconds; one by chance of the best."""
-    starts = np.arange(max(1, len(shown) - window + 1))
-    wanted = wanted[np.isfinite(wanted)]
-    if len(wanted) and len(starts) > 1:
-        near = (shown >= wanted.min() - 1) & (shown <= wanted.max() + 1)
+    """The window of a copy that shows most of the query's seconds; drawn where several do.
+
+    Args:
+        shown, wanted: seconds of the clip that the copy's and the query's frames show, or NaN.
+    """
+    starts = np.arange(max(1, len(copy_seconds) - window + 1))
+    query_seconds = query_seconds[np.isfinite(query_seconds)]
+    if len(query_seconds) and len(starts) > 1:
+        near = (copy_seconds >= query_seconds.min() - 1) & (copy_seconds <= query_seconds.max() + 1)
         counts = np.convolve(near, np.ones(window), "valid")
         starts = np.flatnonzero(counts == counts.max())
     first = int(rng.choice(starts))

@@ -1,8 +1,8 @@
-"""Scores that begin at 0 and end at 1: the comparator's last layer, scaled.
+"""Scores from 0 to 1: the comparator's last layer is scaled.
 
-Losses look at differences, so a trained comparator puts strangers and equals wherever it likes. One
-factor and one summand, the same for all scores, change no order but above 1, where they are cut,
-and in how much the comparator counts beside what passes it by (`comparator.bypass`).
+The losses depend on differences of scores alone, so a trained comparator puts unrelated and equal
+clips anywhere. One factor and one summand for all scores keep their order, but above 1, where
+scores are clipped, and where similarities also go round the comparator (`comparator.bypass`).
 """
 
 from __future__ import annotations
@@ -12,35 +12,39 @@ from dataclasses import replace
 import numpy as np
 
 from ..nets.model.model import Model
-from .pair_sampler import Views
+from .pair_sampler import ClipFeatures
 from .validation import Validation
 
-EQUAL = 0.05  # part of the clips that may score less than 1 against themselves
+EQUAL_QUANTILE = 0.05  # share of the clips that may score less than 1 against themselves
 
 
-def scaled(weights: Model, views: list[Views], same: np.ndarray, symmetric: bool) -> Model:
-    """The model with a comparator by which half of unrelated clips score below 0, equal ones 1.
+def scale_scores(
+    weights: Model, clips: list[ClipFeatures], same: np.ndarray, symmetric: bool
+) -> Model:
+    """Scale a model's comparator: half of the unrelated clips score below 0, equal clips 1.
 
     Args:
-        views: of clips that were not trained on; same: bool [N, N], which show the same.
+        clips: not used in training.
+        same: bool [N, N], which clips show the same.
         symmetric: see `PairScorer`.
     """
     if weights.comparator is None:
         return weights
-    own = [
-        Views(v.video, v.clean, [v.clean], [np.arange(len(v.clean), dtype=np.float32)], [""])
-        for v in views
+    against_themselves = [
+        ClipFeatures(c.video, c.clean, [c.clean], [np.arange(len(c.clean), dtype=np.float32)], [""])
+        for c in clips
     ]
-    validation, residual = Validation(own, same, symmetric), weights.residual_weight
+    validation = Validation(against_themselves, same, symmetric)
+    residual = weights.residual_weight
     table = validation.scores(replace(weights, residual_weight=0.0))
-    stranger, equal = np.median(table[~same]), np.quantile(np.diag(table), EQUAL)
-    if equal - stranger < 0.1:  # one that has learned nothing
+    unrelated, equal = np.median(table[~same]), np.quantile(np.diag(table), EQUAL_QUANTILE)
+    if equal - unrelated < 0.1:  # the comparator has learned nothing
         return weights
-    low = 0.0  # what the comparator has to give to strangers, so that they score 0 with the rest
+    low = 0.0  # the comparator's score for unrelated clips, by which they score 0 in all
     if residual:
         mixed = np.median(validation.scores(weights)[~same])
-        low = -float(mixed - (1 - residual) * stranger) / (1 - residual)
-    factor = np.float32((1 - low) / (equal - stranger))
+        low = -float(mixed - (1 - residual) * unrelated) / (1 - residual)
+    factor = np.float32((1 - low) / (equal - unrelated))
     *hidden, (kernel, bias) = weights.comparator
     last = kernel * factor, bias * factor - np.float32(equal * factor - 1)
     return replace(weights, comparator=(*hidden, last))

@@ -17,29 +17,31 @@ from ..nets.backend import deterministic
 from ..nets.extractor.feature_net import FeatureNet
 from ..nets.model.blank import Blank
 from ..nets.model.model import Model
-from ..nets.model.whitening import Whitening
 from ..records import Failure, VideoRef
 from . import pair_sampler
 from . import whitening_fit as whitening
 from .blank_frames import blank_space
 from .clip_loader import chance
 from .feature_cache import CachedClip, CacheSettings, FeatureCache, Progress
-from .score_scaling import scaled
-from .trainer import Fit
+from .pair_sampler import PairSampler
+from .score_scaling import scale_scores
+from .trainer import Trainer
 from .validation import Validation
 
 Say = Callable[[str], None]
-LEAST_CLIPS = 4  # for training, and half as many for validation
+MIN_CLIPS = 4  # for training, and half as many for validation
+# Fields of a model that decide, with its backbone, which features it has.
+_FEATURE_FIELDS = ("whitening", "lowpass", "thumbnail", "anchors")
 
 
 @dataclass
 class TrainReport:
-    """What came of a training.
+    """The result of a training.
 
     Attributes:
-        weights: the model to write: with the head if that pays, or if it was asked for.
+        weights: the model to write: with the head if that is better, or if it was forced.
         with_head: whether it has one.
-        whitening: way of the whitening in it; "keep" also where another did no better.
+        whitening: how its whitening was fitted; "keep" also where a new one was no better.
         map_before, map_plain, map_head: validation mAP of the start model's whitening with plain
             Chamfer, of the whitening in use with plain Chamfer, and with the head.
         failures: videos that could not be used, with reasons.
@@ -62,11 +64,11 @@ class TrainReport:
 def split(
     refs: Sequence[VideoRef], share: float, seed: int
 ) -> tuple[list[VideoRef], list[VideoRef]]:
-    """Videos to train on and to validate on; which is which depends on id and seed alone."""
-    held = [chance(ref.id, seed) < share for ref in refs]
+    """Split videos into training and validation videos, by their ids and the seed alone."""
+    validation = [chance(ref.id, seed) < share for ref in refs]
     return (
-        [ref for ref, out in zip(refs, held, strict=True) if not out],
-        [ref for ref, out in zip(refs, held, strict=True) if out],
+        [ref for ref, selected in zip(refs, validation, strict=True) if not selected],
+        [ref for ref, selected in zip(refs, validation, strict=True) if selected],
     )
 
 
@@ -76,6 +78,7 @@ def train_model(
     weights: Model,
     config: TrainConfig,
     work_dir: Path,
+    *,
     force_head: bool = False,
     say: Say = lambda text: None,
     progress: Progress | None = None,
@@ -84,104 +87,175 @@ def train_model(
 
     Args:
         refs: videos to train on.
-        validation_refs: others to validate on; None takes a share of `refs`.
-        weights: the start model; its backbone is used as it is, a head of its own is not.
+        validation_refs: other videos, to validate on; None takes a share of `refs`.
+        weights: the start model; its backbone is used as it is, its head is not used.
         config: see `TrainConfig`.
-        work_dir: for cached features, checkpoint and log; the same folder goes on where a killed
-            run was.
-        force_head: keep the head also if plain Chamfer is as good.
-        say: told of steps; progress: of videos.
+        work_dir: for cached features, checkpoint and log; with the same folder a killed run
+            continues.
+        force_head: keep the head also if plain Chamfer similarity is as good.
+        say: called with a line of text for each step.
+        progress: called with (videos done, videos in all) after each video.
 
     Raises:
-        InputError: too few usable videos, or more dims than the model's pixels can have.
-        ModelError: the model is adapted, or has pixels but regions of fewer values than these.
+        InputError: too few usable videos, or more dims than the model's thumbnail descriptor has.
+        ModelError: the model is adapted, or its regions have fewer values than its thumbnails.
     """
     _check_start(weights, config)
     deterministic()
     if validation_refs is None:
         refs, validation_refs = split(refs, config.validation_share, config.seed)
-    settings = CacheSettings(
+    clips = _load_clips(
+        {"training": refs, "validation": validation_refs},
+        FeatureCache(work_dir / "features", weights, _cache_settings(config)),
+        config.workers,
+        say,
+        progress,
+    )
+    plain, map_before = _choose_whitening(clips, weights, config, say)
+    say(f"validation mAP without a head: {plain.map:.4f} (start model: {map_before:.4f})")
+    folder = work_dir / f"run-{_key(plain.weights, config, [*clips.training, *clips.validation])}"
+    headed = _train_head(clips, plain, config, folder, say)
+    with_head = _keeps_head(headed.map, plain.map, force_head, say)
+    result = headed.weights if with_head else plain.weights
+    if weights.blank is not None:
+        result = replace(result, blank=_blank_space(result, weights, say))
+    same_features = plain.weights.features_digest == weights.features_digest
+    return TrainReport(
+        weights=result,
+        with_head=with_head,
+        whitening="keep" if same_features else config.whitening,
+        map_before=map_before,
+        map_plain=plain.map,
+        map_head=headed.map,
+        clips=len(clips.training),
+        validation_clips=len(clips.validation),
+        folder=folder,
+        failures=clips.failures,
+    )
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """Cached clips of both sides, and the videos that gave none."""
+
+    training: list[CachedClip]
+    validation: list[CachedClip]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class _Validated:
+    """A model, the validation for its features, and the mAP by it."""
+
+    weights: Model
+    validation: Validation
+    map: float
+
+
+def _cache_settings(config: TrainConfig) -> CacheSettings:
+    return CacheSettings(
         config.copies, config.clip_seconds, config.clips_per_video, config.hosts, config.seed
     )
-    cache = FeatureCache(work_dir / "features", weights, settings)
-    failures, sides = [], []
-    for name, some, least in (
-        ("training", refs, LEAST_CLIPS),
-        ("validation", validation_refs, LEAST_CLIPS // 2),
-    ):
-        if some:
-            say(f"features of clips and copies for {name}, {len(some)} videos")
-            failures += cache.fill(some, config.workers, progress)
-        sides.append(list(cache.read(some)))
-        if len(sides[-1]) < least:
+
+
+def _load_clips(
+    sides: dict[str, Sequence[VideoRef]],
+    cache: FeatureCache,
+    workers: int,
+    say: Say,
+    progress: Progress | None,
+) -> _Clips:
+    """Fill the cache with the clips of both sides, and read them.
+
+    Raises:
+        InputError: a side has too few clips.
+    """
+    clips: dict[str, list[CachedClip]] = {}
+    failures: list[Failure] = []
+    for (side, refs), minimum in zip(sides.items(), (MIN_CLIPS, MIN_CLIPS // 2), strict=True):
+        if refs:
+            say(f"features of clips and copies for {side}, {len(refs)} videos")
+            failures += cache.fill(refs, workers, progress)
+        clips[side] = list(cache.read(refs))
+        if len(clips[side]) < minimum:
             raise InputError(
-                f"{len(sides[-1])} clips for {name}, expected {least} or more; list more videos"
+                f"{len(clips[side])} clips for {side}, expected {minimum} or more; list more videos"
             )
-    clips, held = sides
-    pca, lowpass, thumbnail, anchors = _whitenings(clips, weights, config)
+    return _Clips(**clips, failures=failures)
+
+
+def _choose_whitening(
+    clips: _Clips, start: Model, config: TrainConfig, say: Say
+) -> tuple[_Validated, float]:
+    """The model without a head, with the better whitening; and the mAP of the start model's."""
     fitted = replace(
-        weights,
-        whitening=pca,
-        lowpass=lowpass,
-        thumbnail=thumbnail,
-        anchors=anchors,
+        start,
+        **_whitenings(clips.training, start, config),
         attention=None,
         comparator=None,
         residual_weight=0.0,
         blank=None,
         calibrations=(),
-        similarity_function=config.similarity_function or weights.similarity_function,
+        similarity_function=config.similarity_function or start.similarity_function,
         features_digest="",
     )
-    symmetric = fitted.similarity_function == "symmetric_chamfer"
-    validation = _validation(held, fitted, symmetric, config)
-    plain = before = validation(fitted)
-    if config.whitening != "keep":
-        old = replace(
-            fitted,
-            whitening=weights.whitening,
-            lowpass=weights.lowpass,
-            thumbnail=weights.thumbnail,
-            anchors=weights.anchors,
-            features_digest="",
-        )
-        of_old = _validation(held, old, symmetric, config)
-        before = of_old(old)
-        if before >= plain:
-            say(f"the {config.whitening} whitening has a validation mAP of {plain:.4f} only")
-            fitted, validation, plain = old, of_old, before
-    say(f"validation mAP without a head: {plain:.4f} (start model: {before:.4f})")
-    views, same = _views(clips, fitted, config)
-    sampler = pair_sampler.Sampler(
-        views, same, config.batch_clips, config.batch_copies, config.window, config.clean_share
+    new = _validated(clips.validation, fitted, config)
+    if config.whitening == "keep":
+        return new, new.map
+    start_values = {name: getattr(start, name) for name in _FEATURE_FIELDS}
+    old = _validated(clips.validation, replace(fitted, **start_values, features_digest=""), config)
+    if old.map < new.map:
+        return new, old.map
+    say(f"the {config.whitening} whitening has a validation mAP of {new.map:.4f} only")
+    return old, old.map
+
+
+def _validated(clips: list[CachedClip], weights: Model, config: TrainConfig) -> _Validated:
+    features, same = _clip_features(clips, weights, config)
+    validation = Validation(features, same, _is_symmetric(weights))
+    return _Validated(weights, validation, validation(weights))
+
+
+def _train_head(
+    clips: _Clips, plain: _Validated, config: TrainConfig, folder: Path, say: Say
+) -> _Validated:
+    """The model with a trained head whose scores are scaled, and the mAP of that head."""
+    symmetric = _is_symmetric(plain.weights)
+    features, same = _clip_features(clips.training, plain.weights, config)
+    trainer = Trainer(
+        plain.weights,
+        PairSampler(
+            features,
+            same,
+            size=config.batch_clips,
+            copies=config.batch_copies,
+            window=config.window,
+            clean_share=config.clean_share,
+        ),
+        plain.validation,
+        config,
+        folder,
+        symmetric=symmetric,
+        log=lambda entry: say(_line(entry, plain.map)),
     )
-    folder = work_dir / f"run-{_key(fitted, config, [*clips, *held])}"
-    fit = Fit(
-        fitted, sampler, validation, symmetric, config, folder, lambda e: say(_line(e, plain))
+    trained = trainer.run()
+    validation_features = _clip_features(clips.validation, plain.weights, config)
+    scaled = scale_scores(trained, *validation_features, symmetric)
+    return _Validated(scaled, plain.validation, trainer.best)
+
+
+def _keeps_head(map_head: float, map_plain: float, force_head: bool, say: Say) -> bool:
+    if map_head > map_plain:
+        return True
+    say(
+        f"the head's validation mAP is {map_head:.4f}, without it {map_plain:.4f}: "
+        + ("kept as asked for" if force_head else "the model is written without it")
     )
-    best = scaled(fit.run(), *_views(held, fitted, config), symmetric)
-    pays = fit.best > plain
-    if not pays:
-        say(
-            f"the head's validation mAP is {fit.best:.4f}, without it {plain:.4f}: "
-            + ("kept as asked for" if force_head else "the model is written without it")
-        )
-    with_head = pays or force_head
-    chosen = best if with_head else fitted
-    if weights.blank is not None:
-        chosen = replace(chosen, blank=_blank_of(chosen, weights, say))
-    return TrainReport(
-        weights=chosen,
-        with_head=with_head,
-        whitening="keep" if fitted.features_digest == weights.features_digest else config.whitening,
-        map_before=before,
-        map_plain=plain,
-        map_head=fit.best,
-        clips=len(clips),
-        validation_clips=len(held),
-        folder=folder,
-        failures=failures,
-    )
+    return force_head
+
+
+def _is_symmetric(weights: Model) -> bool:
+    return weights.similarity_function == "symmetric_chamfer"
 
 
 def _check_start(weights: Model, config: TrainConfig) -> None:
@@ -193,10 +267,10 @@ def _check_start(weights: Model, config: TrainConfig) -> None:
         )
     if weights.thumbnail is None:
         return
-    size, of_regions = len(weights.thumbnail.mean), len(weights.whitening.mean)
-    if of_regions < size:
+    size, region_size = len(weights.thumbnail.mean), len(weights.whitening.mean)
+    if region_size < size:
         raise ModelError(
-            f"{weights.name}: its regions have {of_regions} values before whitening, fewer than "
+            f"{weights.name}: its regions have {region_size} values before whitening, fewer than "
             f"the {size} of its thumbnail; such a model cannot be trained, tap more channels"
         )
     if config.whitening != "keep" and (config.dims or 0) > size:
@@ -206,60 +280,53 @@ def _check_start(weights: Model, config: TrainConfig) -> None:
         )
 
 
-def _blank_of(chosen: Model, start: Model, say: Say) -> Blank | None:
-    """The space of blank frames, which only other features have another of."""
-    if chosen.features_digest == start.features_digest:
+def _blank_space(model: Model, start: Model, say: Say) -> Blank | None:
+    """The space of blank frames; that of the start model where the features are the same."""
+    if model.features_digest == start.features_digest:
         return start.blank
     say("the space of blank frames is found again")
-    return blank_space(FeatureNet(chosen))
+    return blank_space(FeatureNet(model))
 
 
-def _whitenings(
-    clips: list[CachedClip], weights: Model, config: TrainConfig
-) -> tuple[Whitening, Whitening | None, Whitening | None, np.ndarray | None]:
-    """Whitenings of regions, lowpass and thumbnail, and the anchors of the lowpass descriptor."""
+def _whitenings(clips: list[CachedClip], weights: Model, config: TrainConfig) -> dict[str, Any]:
+    """The values of `_FEATURE_FIELDS`: kept, or fitted to the clips."""
     old = weights.whitening
     dims = config.dims or old.dims
-    most, seed = config.whitening_frames, config.seed
+    max_frames, seed = config.whitening_frames, config.seed
     if config.whitening == "keep":
-        kept = weights.with_dims(dims if dims < old.dims else None)
-        return kept.whitening, kept.lowpass, kept.thumbnail, kept.anchors
-    frames = whitening.frames_of(clips, most, seed)
+        same = weights.with_dims(dims if dims < old.dims else None)
+        return {name: getattr(same, name) for name in _FEATURE_FIELDS}
+    frames = whitening.sample_frames(clips, max_frames, seed)
     fitted, lowpass, thumbnail = whitening.whitenings(
         frames, weights.layout, dims, config.shrinkage
     )
     if config.whitening == "paired":
-        pairs = whitening.pairs_of(clips, most // 2, seed, old, weights.layout.regions)
+        regions = weights.layout.regions
+        pairs = whitening.sample_pairs(clips, max_frames // 2, seed, old, regions)
         fitted = whitening.fit_paired(*pairs, dims, config.shrinkage)
     anchors = None
     if weights.anchors is not None and lowpass is not None:
         place = whitening.database_slices(weights.layout)["lowpass"].start
         anchors = whitening.anchors_of(frames[:, place], lowpass)
-    return fitted, lowpass, thumbnail, anchors
+    return {"whitening": fitted, "lowpass": lowpass, "thumbnail": thumbnail, "anchors": anchors}
 
 
-def _views(
-    clips: list[CachedClip], fitted: Model, config: TrainConfig
-) -> tuple[list[pair_sampler.Views], np.ndarray]:
-    views = pair_sampler.whitened(clips, fitted)
-    return views, pair_sampler.alike(views, config.same_limit, fitted.layout.regions)
-
-
-def _validation(
-    clips: list[CachedClip], fitted: Model, symmetric: bool, config: TrainConfig
-) -> Validation:
-    return Validation(*_views(clips, fitted, config), symmetric)
+def _clip_features(
+    clips: list[CachedClip], weights: Model, config: TrainConfig
+) -> tuple[list[pair_sampler.ClipFeatures], np.ndarray]:
+    """Whitened features, and which clips show the same: bool [N, N]."""
+    features = pair_sampler.whiten_clips(clips, weights)
+    return features, pair_sampler.same_content(features, config.same_limit, weights.layout.regions)
 
 
 def _key(weights: Model, config: TrainConfig, clips: list[CachedClip]) -> str:
-    """Of all that a head depends on: a checkpoint of anything else is not gone on from."""
+    """Digest of all that a head depends on: a checkpoint with another key is not continued."""
     settings: dict[str, Any] = asdict(config)
     for name in ("workers", "patience", "chosen_epoch", "validation_share"):
         settings.pop(name)
-    listed = [(clip.video, clip.first, len(clip.clean)) for clip in clips]
-    looks = asdict(weights.layout)
-    made = [weights.features_digest, weights.views_digest]
-    text = json.dumps([made, looks, settings, listed], sort_keys=True)
+    clip_keys = [(clip.video, clip.first, len(clip.clean)) for clip in clips]
+    digests = [weights.features_digest, weights.views_digest]
+    text = json.dumps([digests, asdict(weights.layout), settings, clip_keys], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

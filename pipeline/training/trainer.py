@@ -17,33 +17,38 @@ from ..config import TrainConfig
 from ..nets.backend import COMPILES_BY_SHAPE, keras, ops
 from ..nets.model.model import Model
 from .head_model import HeadModel
-from .pair_sampler import Sampler
+from .pair_sampler import PairSampler
 from .validation import Validation
 
 Log = Callable[[dict[str, Any]], None]
 
 
-class Fit:
-    """Trains a head for a model and keeps the best epoch's.
+class Trainer:
+    """Trains a head for a model and chooses the best epoch.
 
     Args:
         weights: the model; its attention and comparator are replaced.
-        sampler: gives batches.
-        validation: mAP of a model.
-        symmetric: which Chamfer is trained and validated.
-        config: how.
-        folder: for the checkpoint and the log; of this model, these clips and settings alone.
-        log: told what `log.jsonl` is told.
+        sampler: draws batches.
+        validation: measures the mAP of a model.
+        config: steps, epochs, rates; see `TrainConfig`.
+        folder: for the checkpoint and the log; for this model, these clips and settings alone.
+        symmetric: train and validate symmetric Chamfer similarity.
+        log: called with each entry of `log.jsonl`.
+
+    Attributes:
+        epoch: epochs done.
+        best_epoch, best: the epoch with the highest validation mAP, and that mAP.
     """
 
     def __init__(
         self,
         weights: Model,
-        sampler: Sampler,
+        sampler: PairSampler,
         validation: Validation,
-        symmetric: bool,
         config: TrainConfig,
         folder: Path,
+        *,
+        symmetric: bool,
         log: Log = lambda entry: None,
     ) -> None:
         self._weights, self._sampler, self._validation = weights, sampler, validation
@@ -66,10 +71,14 @@ class Fit:
         self._restore()
 
     def run(self) -> Model:
-        """Train to the end, or on from the checkpoint; the model of the best or the last epoch."""
+        """Train to the end, from the checkpoint if there is one.
+
+        Returns:
+            The model with the head of the best or the last epoch, as `config.chosen_epoch` says.
+        """
         config = self._config
         if not self.epoch:
-            self._judge(0, math.nan, 0.0)
+            self._validate(0, math.nan, 0.0)
         last = config.chosen_epoch == "last"
         while self.epoch < config.epochs and (
             last or self.epoch - self.best_epoch < config.patience
@@ -77,15 +86,15 @@ class Fit:
             begin = time.perf_counter()
             losses = [self._step(step) for step in range(config.steps)]
             self.epoch += 1
-            self._judge(self.epoch, float(np.mean(losses)), time.perf_counter() - begin)
+            self._validate(self.epoch, float(np.mean(losses)), time.perf_counter() - begin)
         if last:
-            self.best, self.best_epoch = self._validation(self._headed()), self.epoch
+            self.best, self.best_epoch = self._validation(self._model_with_head()), self.epoch
         else:
             self._assign(self._model.trainable_variables, self._best_values)
-        return self._headed()
+        return self._model_with_head()
 
     def _step(self, step: int) -> float:
-        # A generator of its own for each step, so that it does not matter where one goes on.
+        # Each step has its own generator, so that a run that continues draws the same batches.
         batch = self._sampler.batch(np.random.default_rng([self._config.seed, self.epoch, step]))
         x = {
             "queries": batch.queries,
@@ -96,15 +105,15 @@ class Fit:
         y = {"positive": batch.positive, "negative": batch.negative}
         return float(self._model.train_on_batch(x, y))
 
-    def _judge(self, epoch: int, loss: float, seconds: float) -> None:
-        """Validate, remember the best, write log and checkpoint."""
-        found = self._validation(self._headed())
-        if found > self.best:
-            self.best, self.best_epoch, self._best_values = found, epoch, self._values()
+    def _validate(self, epoch: int, loss: float, seconds: float) -> None:
+        """Validate, remember the best head, write log and checkpoint."""
+        score = self._validation(self._model_with_head())
+        if score > self.best:
+            self.best, self.best_epoch, self._best_values = score, epoch, self._values()
         entry = {
             "epoch": epoch,
             "loss": None if math.isnan(loss) else round(loss, 5),
-            "validation_map": round(found, 5),
+            "validation_map": round(score, 5),
             "best_epoch": self.best_epoch,
             "seconds": round(seconds, 1),
         }
@@ -113,7 +122,7 @@ class Fit:
             file.write(json.dumps(entry) + "\n")
         self._log(entry)
 
-    def _headed(self) -> Model:
+    def _model_with_head(self) -> Model:
         attention, comparator = self._model.head()
         return replace(
             self._weights,

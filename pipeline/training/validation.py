@@ -1,4 +1,4 @@
-"""How well a head finds the copies of clips that it was not trained on; by stage two's own code."""
+"""Measures how well a head finds copies of other clips than its own, with stage two's code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..nets.model.frame_weights import output_weights
 from ..nets.model.model import Model
 from ..nets.similarity.pair_scorer import PairScorer
 from ..short_videos import padded_length, repeat_to_min
-from .pair_sampler import Views
+from .pair_sampler import ClipFeatures
 
 _PAIRS = 512  # in one run of the comparator
 _QUERIES = 32  # clips that are multiplied with all copies at once
@@ -17,16 +17,16 @@ _QUERIES = 32  # clips that are multiplied with all copies at once
 FrameWeights = tuple[np.ndarray | None, np.ndarray | None]
 
 
-def truth(views: list[Views], same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def truth(clips: list[ClipFeatures], same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(relevant, counted), bool [clips, copies of all clips].
 
-    Copies of clips that look the same, and copies that are set in the query's own video, do not
+    Copies of clips that show the same, and copies that are set in the query's own video, do not
     count.
     """
-    owner = np.repeat(np.arange(len(views)), [len(v.copies) for v in views])
-    hosts = np.array([host for view in views for host in view.hosts])
-    videos = np.array([view.video for view in views])
-    relevant = np.arange(len(views))[:, None] == owner
+    owner = np.repeat(np.arange(len(clips)), [len(clip.copies) for clip in clips])
+    hosts = np.array([host for clip in clips for host in clip.hosts])
+    videos = np.array([clip.video for clip in clips])
+    relevant = np.arange(len(clips))[:, None] == owner
     counted = relevant | ~(same[:, owner] | (videos[:, None] == hosts))
     return relevant, counted
 
@@ -35,14 +35,15 @@ class Validation:
     """Clips as queries, copies of all of them as the database.
 
     Args:
-        views: of the clips; same: bool [N, N] of `samples.alike`.
+        clips: not used in training.
+        same: bool [N, N] of `pair_sampler.same_content`.
         symmetric: average both directions of Chamfer.
     """
 
-    def __init__(self, views: list[Views], same: np.ndarray, symmetric: bool) -> None:
-        self._queries = [repeat_to_min(view.clean) for view in views]
-        self._targets = [repeat_to_min(copy) for view in views for copy in view.copies]
-        self._truth = truth(views, same)
+    def __init__(self, clips: list[ClipFeatures], same: np.ndarray, symmetric: bool) -> None:
+        self._queries = [repeat_to_min(clip.clean) for clip in clips]
+        self._targets = [repeat_to_min(copy) for clip in clips for copy in clip.copies]
+        self._truth = truth(clips, same)
         self._function = "symmetric_chamfer" if symmetric else "chamfer"
 
     def __call__(self, weights: Model) -> float:
@@ -60,31 +61,34 @@ class Validation:
             part = self._queries[start : start + _QUERIES]
             queries = scorer.place_queries(np.concatenate(part))
             matrix = scorer.frame_matrix(queries, targets)
-            of_frames = scorer.fetched_weights(queries), scorer.fetched_weights(targets)
+            frame_weights = scorer.fetched_weights(queries), scorer.fetched_weights(targets)
             rows = _halves(part, weights)
             for row, half in enumerate(rows):
                 for at in range(0, len(columns), _PAIRS):
-                    found = self._one(scorer, matrix, half, columns[at : at + _PAIRS], of_frames)
-                    table[start + row, at : at + _PAIRS] = found
+                    batch = columns[at : at + _PAIRS]
+                    scores = self._query_scores(scorer, matrix, half, batch, frame_weights)
+                    table[start + row, at : at + _PAIRS] = scores
         return table
 
-    def _one(
+    def _query_scores(
         self,
         scorer: PairScorer,
         matrix: object,
         half: np.ndarray,
         columns: np.ndarray,
-        weights: FrameWeights,
+        frame_weights: FrameWeights,
     ) -> np.ndarray:
-        """Scores of one query with some copies."""
+        """Scores of one query with a batch of copies."""
         count = len(columns)
         columns = columns[np.minimum(np.arange(_PAIRS), count - 1)]  # always the same shape
         windows = np.concatenate([np.repeat(half[None], _PAIRS, axis=0), columns], axis=1)
         rows, cols = (-(-max(map(len, s)) // 4) * 4 for s in (self._queries, self._targets))
-        by_row, by_column = scorer.fetched(scorer.maxima(matrix, windows, rows, cols, weights))
-        scores = _means(by_row, windows[:, :4], rows, weights[0])
-        if by_column is not None:
-            back = _means(by_column, windows[:, 4:], cols, weights[1])
+        row_maxima, column_maxima = scorer.fetched(
+            scorer.maxima(matrix, windows, rows, cols, frame_weights)
+        )
+        scores = _means(row_maxima, windows[:, :4], rows, frame_weights[0])
+        if column_maxima is not None:
+            back = _means(column_maxima, windows[:, 4:], cols, frame_weights[1])
             scores = (scores + back) / 2
         return scores[:count]
 
@@ -98,11 +102,11 @@ def _halves(parts: list[np.ndarray], weights: Model) -> np.ndarray:
 
 
 def _means(
-    best: np.ndarray, halves: np.ndarray, padded: int, frame_weights: np.ndarray | None
+    maxima: np.ndarray, halves: np.ndarray, padded: int, frame_weights: np.ndarray | None
 ) -> np.ndarray:
     """Means over the outputs that count, weighted where frames are; `padded` frames a clip."""
-    counted = np.arange(best.shape[1]) < halves[:, 3:]
+    counted = np.arange(maxima.shape[1]) < halves[:, 3:]
     if frame_weights is None:
-        return np.asarray(np.where(counted, best, 0).sum(axis=1) / halves[:, 3])
-    of_outputs = output_weights(halves, padded, padded // best.shape[1], frame_weights)
-    return np.asarray(np.where(counted, best * of_outputs, 0).sum(axis=1) / of_outputs.sum(axis=1))
+        return np.asarray(np.where(counted, maxima, 0).sum(axis=1) / halves[:, 3])
+    weights = output_weights(halves, padded, padded // maxima.shape[1], frame_weights)
+    return np.asarray(np.where(counted, maxima * weights, 0).sum(axis=1) / weights.sum(axis=1))

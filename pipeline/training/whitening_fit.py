@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..nets.layers.whitening import projection
 from ..nets.model.descriptors import THUMBNAIL, DescriptorLayout
 from ..nets.model.model import Model
 from ..nets.model.pca import pca_from_moments, principal_axes, shrink
-from ..nets.model.whitening import Whitening
+from ..nets.model.whitening import Whitening, projection, whitened
 from .feature_cache import CachedClip
 
 WAYS = ("keep", "pca", "paired")
@@ -77,9 +76,9 @@ def anchors_of(vectors: np.ndarray, lowpass: Whitening) -> np.ndarray:
     Returns:
         float32 [up to `ANCHORS`, n], rounded as float16 is, as models are stored.
     """
-    chosen = np.linspace(0, len(vectors) - 1, min(ANCHORS, len(vectors))).astype(int)
-    found = whitened(vectors[chosen], lowpass.mean, projection(lowpass))
-    return found.astype(np.float16).astype(np.float32)
+    indices = np.linspace(0, len(vectors) - 1, min(ANCHORS, len(vectors))).astype(int)
+    white = whitened(vectors[indices], lowpass.mean, projection(lowpass))
+    return white.astype(np.float16).astype(np.float32)
 
 
 def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: float) -> Whitening:
@@ -100,8 +99,8 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     both = np.concatenate([clean, degraded]).astype(np.float64)
     mean = both.mean(axis=0)
     both -= mean
-    apart = clean.astype(np.float64) - degraded
-    values, columns = principal_axes(apart.T @ apart / len(apart), len(mean))
+    difference = clean.astype(np.float64) - degraded
+    values, columns = principal_axes(difference.T @ difference / len(difference), len(mean))
     within = columns / np.sqrt(shrink(values, shrinkage))
     total = both.T @ both / (len(both) - 1)
     values, turn = principal_axes(within.T @ total @ within, dims)
@@ -110,8 +109,8 @@ def fit_paired(clean: np.ndarray, degraded: np.ndarray, dims: int, shrinkage: fl
     return Whitening(*(a.astype(np.float32) for a in (mean, vectors, values)))
 
 
-def whitened_views(x: np.ndarray, weights: Model) -> np.ndarray:
-    """All descriptors of frames, each by the whitening of its space: [T, R, D] -> [T, R, n].
+def whitened_descriptors(x: np.ndarray, weights: Model) -> np.ndarray:
+    """Whiten descriptors of frames, each by the whitening of its space: [T, R, D] -> [T, R, n].
 
     Args:
         x: float, R as many as queries or a database have: copies have none of queries only.
@@ -128,60 +127,49 @@ def whitened_views(x: np.ndarray, weights: Model) -> np.ndarray:
     return result
 
 
-def whitened(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """`nets.layers.whitening.whiten` in numpy: float [..., D] -> float32 [..., n] of length 1.
+def sample_frames(clips: Sequence[CachedClip], max_frames: int, seed: int) -> np.ndarray:
+    """Draw descriptors of clean frames and of as many frames of copies: float16 [N, R, D].
 
     Args:
-        x: region vectors; mean: [D]; matrix: [D, n] of `nets.layers.whitening.projection`.
-    """
-    white = (x.reshape(-1, x.shape[-1]).astype(np.float32) - mean) @ matrix
-    white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-6)
-    return white.reshape(*x.shape[:-1], matrix.shape[1])
-
-
-def frames_of(clips: Sequence[CachedClip], most: int, seed: int) -> np.ndarray:
-    """Vectors of clean frames and of as many of copies: float16 [N, R, D].
-
-    Args:
-        most: frames, half of them of copies.
+        max_frames: about half of them from copies; at least one of each clip and of its copies.
     """
     rng = np.random.default_rng(seed)
-    each = max(1, most // (2 * len(clips)))
+    per_clip = max(1, max_frames // (2 * len(clips)))
     parts = []
     for clip in clips:
         for frames in (clip.clean, np.concatenate(clip.copies)):
-            chosen = rng.choice(len(frames), min(each, len(frames)), replace=False)
-            parts.append(frames[np.sort(chosen)])
+            indices = rng.choice(len(frames), min(per_clip, len(frames)), replace=False)
+            parts.append(frames[np.sort(indices)])
     return np.concatenate(parts)
 
 
-def pairs_of(
-    clips: Sequence[CachedClip], most: int, seed: int, like: Whitening, regions: int
+def sample_pairs(
+    clips: Sequence[CachedClip], max_frames: int, seed: int, whitening: Whitening, regions: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Regions of clean frames and the best match of each in a copy's frame of the same second.
+    """Draw regions of clean frames, each with its best match in a copy's frame of that second.
 
     Args:
-        most: frames of copies that are used.
-        like: whitening that says what matches best.
-        regions: of a frame.
+        max_frames: frames of copies; at least one of each clip.
+        whitening: by which the best match is found.
+        regions: number of region descriptors of a frame.
 
     Returns:
         two float32 [N, D].
     """
     rng = np.random.default_rng(seed)
-    each = max(1, most // len(clips))
-    matrix = projection(like)
+    per_clip = max(1, max_frames // len(clips))
+    matrix = projection(whitening)
     clean, degraded = [], []
     for clip in clips:
         copies, seconds = np.concatenate(clip.copies), np.concatenate(clip.seconds)
-        shown = np.flatnonzero(np.isfinite(seconds))
-        if not len(shown):
+        dated = np.flatnonzero(np.isfinite(seconds))
+        if not len(dated):
             continue
-        chosen = rng.choice(shown, min(each, len(shown)), replace=False)
-        rows = np.minimum(np.rint(seconds[chosen]).astype(int), len(clip.clean) - 1)
-        both = zip(clip.clean[rows, :regions], copies[chosen, :regions], strict=True)
+        indices = rng.choice(dated, min(per_clip, len(dated)), replace=False)
+        rows = np.minimum(np.rint(seconds[indices]).astype(int), len(clip.clean) - 1)
+        both = zip(clip.clean[rows, :regions], copies[indices, :regions], strict=True)
         for before, after in both:
-            white = [whitened(x, like.mean, matrix) for x in (before, after)]
+            white = [whitened(x, whitening.mean, matrix) for x in (before, after)]
             best = (white[0] @ white[1].T).argmax(axis=1)
             clean.append(before)
             degraded.append(after[best])

@@ -56,7 +56,7 @@ def test_a_head_is_trained_as_the_shipped_one_but_for_its_row_and_kept(
     build_lists(tmp_path)
     asked = []
 
-    def train_model(refs, held, weights, config, work_dir, force_head, say):
+    def train_model(refs, held, weights, config, work_dir, *, force_head, say):
         asked.append((refs, held, config, work_dir))
         assert force_head
         made = replace(weights, comparator=comparator_layers())
@@ -79,7 +79,7 @@ def test_a_head_is_trained_as_the_shipped_one_but_for_its_row_and_kept(
 def test_a_video_that_cannot_be_used_leaves_no_head(tmp_path, shipped, monkeypatch):
     build_lists(tmp_path)
 
-    def train_model(refs, held, weights, *rest):
+    def train_model(refs, held, weights, *_, **__):
         failures = [Failure("a", "decode", "cannot be decoded", SourceInfo("a.mp4"))]
         return TrainReport(weights, True, "keep", 0, 0, 0, 1, 1, tmp_path, failures)
 

@@ -16,7 +16,7 @@ from benchmarks.retrieval.studies.against_baselines import Split, method_row
 from pipeline.default_model import default_model_dir
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
-from pipeline.nets.layers.whitening import projection
+from pipeline.nets.model.whitening import projection
 
 
 def pdq(*distances, quality=100):

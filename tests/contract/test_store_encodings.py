@@ -11,10 +11,12 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import InputError, StoreError
-from pipeline.quantization import ENCODINGS, decode, encode
+from pipeline.quantization import ENCODINGS, dequantize, quantize
 from pipeline.records import Failure
 from pipeline.store import copy_store, create_or_append, open_store
+from pipeline.store.limits import Limits
 from tests.contract.test_store import damage
+from tests.messages import raises
 from tests.store_helpers import SPEC, plain, plain_header, seconds_of, source_of, vectors_of
 
 SMALL = ("int8", "binary")
@@ -25,18 +27,13 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / f"store.{request.param}"
 
 
-@pytest.fixture(autouse=True)
-def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Videos of more than a few frames are cut into chunks and copied in slabs."""
-    for name in ("video_writer.BUFFER_BYTES", "zarr_store.BUFFER_BYTES", "zarr_store.CHUNK_BYTES"):
-        monkeypatch.setattr(f"pipeline.store.{name}", 40)
-    for module in ("header", "copy"):
-        monkeypatch.setattr(f"pipeline.store.{module}.SLAB_BYTES", 90)
+# Videos of more than a few frames are cut into chunks and copied in slabs.
+SMALL_BUFFERS = Limits(buffer_bytes=40, chunk_bytes=40, slab_bytes=90)
 
 
 def fill(path: Path, dtype: str, lengths: tuple[int, ...] = (5, 33)) -> None:
     """Videos "0", "1", ... appended in pieces."""
-    with create_or_append(path, SPEC, dtype) as writer:
+    with create_or_append(path, SPEC, dtype, limits=SMALL_BUFFERS) as writer:
         for seed, frames in enumerate(lengths):
             vectors, seconds = vectors_of(seed, frames, "float32"), seconds_of(frames)
             video = writer.begin(str(seed), source_of(seed))
@@ -50,14 +47,14 @@ def fill(path: Path, dtype: str, lengths: tuple[int, ...] = (5, 33)) -> None:
 def test_round_trip(path: Path, dtype: str) -> None:
     fill(path, dtype)
     kept = ENCODINGS[dtype]
-    with open_store(path) as store:
+    with open_store(path, SMALL_BUFFERS) as store:
         assert (store.encoding, store.dtype, store.format_version) == (dtype, kept, 2)
         assert (
             store.frame_bytes == SPEC.shared_descriptors * {"int8": SPEC.dims, "binary": 1}[dtype]
         )
         for seed, frames in enumerate((5, 33)):
-            stored = encode(vectors_of(seed, frames, "float32"), kept)
-            back = decode(stored, SPEC.dims)
+            stored = quantize(vectors_of(seed, frames, "float32"), kept)
+            back = dequantize(stored, SPEC.dims)
             np.testing.assert_array_equal(store.read_stored(str(seed)), stored)
             found = store.read(str(seed))
             np.testing.assert_array_equal(found.vectors, back)
@@ -102,7 +99,7 @@ def test_plain_libraries_see_what_the_format_says(path: Path, dtype: str) -> Non
 def test_stores_of_floats_are_as_they_were(path: Path) -> None:
     fill(path, "float16")
     assert (plain_header(path)["dtype"], plain_header(path)["format_version"]) == ("float16", 1)
-    with open_store(path) as store:
+    with open_store(path, SMALL_BUFFERS) as store:
         np.testing.assert_array_equal(store.read_vectors("0"), store.read_stored("0"))
         assert store.read("0").vectors.dtype == np.float16
 
@@ -112,39 +109,39 @@ def test_a_program_of_before_says_that_it_is_too_old(
 ) -> None:
     fill(path, "int8")
     monkeypatch.setattr("pipeline.store.header.FORMAT_VERSION", 1)
-    with pytest.raises(StoreError, match="format version 2, this program reads up to 1; upgrade"):
+    with raises(StoreError, path, "format version 2", "up to 1", remedy="upgrade"):
         open_store(path)
 
 
 @pytest.mark.parametrize("dtype", SMALL)
 def test_going_on_with_the_stores_own_dtype(path: Path, dtype: str) -> None:
     fill(path, dtype, (5,))
-    with create_or_append(path, SPEC, None) as writer:
+    with create_or_append(path, SPEC, None, limits=SMALL_BUFFERS) as writer:
         video = writer.begin("later", source_of(3))
         video.append(vectors_of(3, 2), seconds_of(2))
-        with pytest.raises(StoreError, match="not finite"):
+        with raises(StoreError, path, "not finite"):
             video.append(
                 np.full((1, SPEC.shared_descriptors, SPEC.dims), np.nan), seconds_of(3)[2:]
             )
         with pytest.raises(StoreError, match="expected"):
             video.append_stored(np.zeros((1, SPEC.shared_descriptors, 99), writer.dtype), [9])
-        with pytest.raises(StoreError, match="vectors are float64, expected"):
+        with raises(StoreError, path, "float64", "expected"):
             video.append_stored(np.zeros((1, *writer.header.row_shape)), [9])
         video.finish()
-    with open_store(path) as store:
+    with open_store(path, SMALL_BUFFERS) as store:
         assert store.encoding == dtype and store.ids == ["0", "later"]
         assert store.verify() == []
-    with pytest.raises(StoreError, match=f"holds {dtype}, not float16"):
+    with raises(StoreError, path, dtype, "float16"):
         create_or_append(path, SPEC, "float16")
 
 
 @pytest.mark.parametrize("dtype", SMALL)
 def test_a_flipped_bit_is_found(path: Path, dtype: str) -> None:
     fill(path, dtype)
-    damage(path, encode(vectors_of(1, 33, "float32"), ENCODINGS[dtype]).tobytes()[:30])
-    with open_store(path) as store:
+    damage(path, quantize(vectors_of(1, 33, "float32"), ENCODINGS[dtype]).tobytes()[:30])
+    with open_store(path, SMALL_BUFFERS) as store:
         assert store.verify() == ["1: the checksum does not fit"]
-        with pytest.raises(StoreError, match="checksum does not fit"):
+        with raises(StoreError, path, "checksum"):
             store.read("1")
 
 
@@ -157,14 +154,14 @@ def test_a_flipped_bit_is_found(path: Path, dtype: str) -> None:
 def test_conversion(path: Path, kind: str, before: str, after: str | None, tmp_path: Path) -> None:
     fill(path, before)
     target = tmp_path / f"converted.{kind}"
-    assert copy_store(path, target, dtype=after) == 2
-    assert copy_store(path, target, dtype=after) == 0
-    with open_store(path) as old, open_store(target) as new:
+    assert copy_store(path, target, dtype=after, limits=SMALL_BUFFERS) == 2
+    assert copy_store(path, target, dtype=after, limits=SMALL_BUFFERS) == 0
+    with open_store(path, SMALL_BUFFERS) as old, open_store(target) as new:
         assert new.encoding == (after or before)
         for video_id in old:
             want = old.read_stored(video_id)
             if after:
-                want = encode(old.read_vectors(video_id), ENCODINGS[after])
+                want = quantize(old.read_vectors(video_id), ENCODINGS[after])
             np.testing.assert_array_equal(new.read_stored(video_id), want)
             np.testing.assert_array_equal(new.seconds(video_id), old.seconds(video_id))
             assert new.record(video_id) == old.record(video_id)
@@ -175,15 +172,15 @@ def test_conversion_goes_on_and_refuses(path: Path, tmp_path: Path) -> None:
     fill(path, "float16")
     target = tmp_path / f"small{path.suffix}"
     fill(target, "int8", (6,))  # another video "0"
-    with pytest.raises(StoreError, match="holds another video '0'"):
-        copy_store(path, target, dtype="int8")
-    with pytest.raises(StoreError, match="holds int8, not float16; add with dtype int8"):
+    with raises(StoreError, target, "another video '0'"):
+        copy_store(path, target, dtype="int8", limits=SMALL_BUFFERS)
+    with raises(StoreError, target, "holds int8", "float16", remedy="dtype int8"):
         copy_store(path, target)
     for finer in ("float16", "float32"):
-        with pytest.raises(InputError, match=f"holds int8, and {finer} would not bring back"):
+        with raises(InputError, target, "int8", finer):
             copy_store(target, tmp_path / "finer.h5", dtype=finer)
     assert not (tmp_path / "finer.h5").exists()
-    with pytest.raises(StoreError, match="not int4"):
+    with raises(StoreError, "int4"):
         copy_store(path, tmp_path / "finer.h5", dtype="int4")
 
 
@@ -191,7 +188,7 @@ def test_a_damaged_video_is_not_converted(path: Path, tmp_path: Path) -> None:
     fill(path, "float16")
     damage(path, vectors_of(1, 33, "float32").astype(np.float16)[0].tobytes())
     target = tmp_path / "small.zarr"
-    with pytest.raises(StoreError, match="video '1' is damaged"):
+    with raises(StoreError, path, "video '1'", "damaged"):
         copy_store(path, target, dtype="binary")
     with open_store(target) as store:
         assert store.ids == ["0"]

@@ -16,11 +16,13 @@ from pipeline.records import Failure
 from pipeline.store import StoreWriter, create_or_append, open_store
 from pipeline.store.disk import Disk
 from pipeline.store.hdf5_child import ScratchFile, append_problems, layout_problems
-from pipeline.store.hdf5_guard import Wanted
-from pipeline.store.hdf5_layout import end_of
+from pipeline.store.hdf5_guard import ExpectedVideo
+from pipeline.store.hdf5_layout import file_end
 from pipeline.store.journal import pending_pages
+from pipeline.store.limits import Limits
 from pipeline.store.transaction import OverlayFile
 from tests.faulty_disk import Crash, FaultyDisk
+from tests.messages import raises
 from tests.store_helpers import SPEC, add, assert_holds, plain, source_of, vectors_of
 
 KINDS = ("h5", "zarr")
@@ -30,12 +32,12 @@ KINDS = ("h5", "zarr")
 def asked_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of copies are opened here: HDF5 is asked without a process for each."""
 
-    def layout(path: Path, fd: int, wanted: list[Wanted]) -> list[str]:
-        pages, end = pending_pages(path, fd, end_of)
-        return layout_problems(OverlayFile(fd, end, pages), wanted)
+    def layout(path: Path, fd: int, expected: list[ExpectedVideo], cpu_seconds: float) -> list[str]:
+        pages, end = pending_pages(path, fd, file_end)
+        return layout_problems(OverlayFile(fd, end, pages), expected)
 
-    def sound(path: Path, fd: int, datasets: int) -> None:
-        pages, end = pending_pages(path, fd, end_of)
+    def sound(path: Path, fd: int, datasets: int, cpu_seconds: float) -> None:
+        pages, end = pending_pages(path, fd, file_end)
         assert append_problems(ScratchFile(fd, end, pages)) == []
 
     monkeypatch.setattr("pipeline.store.hdf5.check_layout", layout)
@@ -76,6 +78,7 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "torn", "power"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_commit_interrupted_at_every_step(tmp_path: Path, kind: str, how: str) -> None:
@@ -159,11 +162,11 @@ def test_a_full_disk_leaves_the_committed_state(tmp_path: Path, kind: str) -> No
         writer = create_or_append(path, SPEC)
         add(writer, "b", seed=2)
         assert writer.commit() == ["b"]
-        with pytest.raises(StoreError, match="what was committed is intact: make sure of disk"):
+        with raises(StoreError, path, "committed is intact", remedy="disk"):
             add(writer, "big", seed=3, frames=4000, piece=500)
-        with pytest.raises(StoreError, match="writing failed"):
+        with raises(StoreError, path, "writing failed"):
             writer.begin("c", source_of(1))
-        with pytest.raises(StoreError, match="writing failed"):
+        with raises(StoreError, path, "writing failed"):
             writer.commit()
         writer.close()
     with open_store(path) as store:
@@ -188,6 +191,7 @@ class FullDisk(Disk):
         super().pwrite(fd, data, offset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_fills_up_within_a_commit(tmp_path: Path, kind: str) -> None:
     base = tmp_path / f"base.{kind}"
@@ -215,13 +219,13 @@ def test_a_disk_that_fills_up_within_a_commit(tmp_path: Path, kind: str) -> None
 
 
 def test_a_full_disk_keeps_little_of_a_long_video_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("pipeline.store.header.SLAB_BYTES", 10_000)
-    writer, disk = create_or_append(tmp_path / "s.h5", SPEC), FullDisk()
+    limits = Limits(slab_bytes=10_000)
+    writer, disk = create_or_append(tmp_path / "s.h5", SPEC, limits=limits), FullDisk()
     writer._transaction.disk = disk  # type: ignore[attr-defined]
     disk.left = 1
-    with pytest.raises(StoreError, match="No space left on device"):
+    with raises(StoreError, tmp_path / "s.h5", "No space left on device", remedy="disk"):
         add(writer, "long", seed=1, frames=20_000, piece=1000)  # 960 kB
     pages = writer._transaction.pages.values()  # type: ignore[attr-defined]
     assert sum(map(len, pages)) < 100_000
@@ -236,7 +240,7 @@ class NoRoom(Disk):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_room_for_a_new_store(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"store.{kind}"
-    with pytest.raises(StoreError, match=f"{path}: No space left on device; make room"):
+    with raises(StoreError, path, "No space left on device", remedy="make room"):
         create_or_append(path, SPEC, disk=NoRoom())
     assert not path.exists()
     with create_or_append(path, SPEC) as writer:
@@ -244,12 +248,14 @@ def test_no_room_for_a_new_store(tmp_path: Path, kind: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_no_room_for_the_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.store.video_writer.BUFFER_BYTES", 10_000)
+def test_no_room_for_the_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "store.h5"
-    with create_or_append(path, SPEC) as writer:
+    with create_or_append(path, SPEC, limits=Limits(buffer_bytes=10_000)) as writer:
         video = writer.begin("big", source_of(1))
-        with files_up_to(20_000), pytest.raises(StoreError, match="no room for the temporary"):
+        with (
+            files_up_to(20_000),
+            raises(StoreError, path, "temporary", "video 'big'", remedy="free disk space"),
+        ):
             for start in range(0, 4000, 100):
                 video.append(vectors_of(1, 100), np.arange(start, start + 100))
         add(writer, "small", seed=2)

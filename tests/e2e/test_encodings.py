@@ -8,7 +8,7 @@ import pytest
 from pipeline import compute_similarity
 from pipeline.config import CompareConfig
 from pipeline.nets.formats import native
-from pipeline.quantization import ENCODINGS, decode, encode
+from pipeline.quantization import ENCODINGS, dequantize, quantize
 from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import database_block_frames, score_table
@@ -30,7 +30,7 @@ def sides():
 
 
 def kept(vectors, dtype):
-    return {k: decode(encode(v, ENCODINGS[dtype]), v.shape[2]) for k, v in vectors.items()}
+    return {k: dequantize(quantize(v, ENCODINGS[dtype]), v.shape[2]) for k, v in vectors.items()}
 
 
 def expected(queries, database, model):

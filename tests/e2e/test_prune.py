@@ -112,6 +112,16 @@ def test_names_that_are_no_text_are_found_again(tmp_path):
     assert (losses.present, losses.gone) == (1, {})
 
 
+def test_an_address_is_no_file_that_is_gone(tmp_path):
+    (tmp_path / "there").touch()
+    paths = {"a": str(tmp_path / "there"), "b": "https://host/b.mp4"}
+    paths["c"] = str(tmp_path / "http:" / "host" / "c.mp4")  # as a path in full has it
+    losses = find_losses(paths.items(), gone_folders=[str(tmp_path)])
+    assert not losses.gone and not losses.offline and losses.present == 1
+    assert sorted(losses.unknown) == ["b", "c"]
+    assert paths["c"] in losses.unknown["c"] and "address" in losses.unknown["c"]
+
+
 def test_relative_paths_start_at_the_current_directory(tmp_path, monkeypatch):
     store = tmp_path / "s.h5"
     monkeypatch.chdir(tmp_path)

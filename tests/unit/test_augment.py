@@ -63,11 +63,23 @@ def test_the_clip_itself_is_sampled_once_a_second():
 
 
 PIXELS = [
-    photometric.colour, photometric.grey, photometric.few_levels, photometric.negative,
-    photometric.outlines, photometric.blurred, photometric.filmed, partial(photometric.compressed,
-    hard=True), partial(photometric.compressed, hard=False),
-]  # fmt: skip
-SCENES = [overlay.bars, overlay.captions, overlay.covered, overlay.inset, overlay.beside]
+    photometric.change_colours,
+    photometric.remove_colour,
+    photometric.posterize,
+    photometric.invert,
+    photometric.show_edges,
+    photometric.blur,
+    photometric.film_screen,
+    partial(photometric.compress, hard=True),
+    partial(photometric.compress, hard=False),
+]
+SCENES = [
+    overlay.add_bars,
+    overlay.add_captions,
+    overlay.cover,
+    overlay.show_as_inset,
+    overlay.place_beside,
+]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -111,11 +123,11 @@ def test_the_corners_go_where_they_are_said_to():
 def test_time_is_changed_as_said():
     order, rng = np.arange(48), np.random.default_rng(0)
     for _ in range(20):
-        assert 24 <= len(temporal.speed(order, 4, rng)) <= 97
-        held = temporal.frozen(order, 4, rng)
+        assert 24 <= len(temporal.change_speed(order, 4, rng)) <= 97
+        held = temporal.freeze(order, 4, rng)
         assert len(held) == 48 and (np.diff(held) >= 0).all() and len(set(held)) < 48
-        jumped = temporal.jumping(order, 4, rng)
+        jumped = temporal.jump(order, 4, rng)
         assert (np.diff(jumped) > 0).all() and len(jumped) >= 16
-        assert sorted(temporal.reordered(order, 4, rng)) == list(order)
-        part = temporal.shortened(order, 4, rng)
+        assert sorted(temporal.reorder(order, 4, rng)) == list(order)
+        part = temporal.cut_segments(order, 4, rng)
         assert (np.diff(part) == 1).all() and 16 <= len(part) < 48

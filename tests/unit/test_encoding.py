@@ -6,11 +6,11 @@ import pytest
 from pipeline.quantization import (
     ENCODINGS,
     convert,
-    decode,
-    decoded_dtype,
-    encode,
-    encoding_of,
+    dequantize,
+    dequantized_dtype,
+    encoding_name,
     is_coarser,
+    quantize,
     stored_values,
 )
 
@@ -23,32 +23,32 @@ def unit_vectors(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def test_int8_by_hand():
-    stored = encode(np.array([[0.3, -0.6, 0.0], [1e-20, 2e-20, -2e-20]], np.float32), INT8)
+    stored = quantize(np.array([[0.3, -0.6, 0.0], [1e-20, 2e-20, -2e-20]], np.float32), INT8)
     assert stored.dtype == np.int8
     assert stored.tolist() == [[64, -127, 0], [64, 127, -127]]
-    back = decode(stored, 3)
+    back = dequantize(stored, 3)
     np.testing.assert_allclose(back[0], np.array([64, -127, 0]) / np.hypot(64, 127), atol=1e-7)
     assert back.dtype == np.float32
 
 
 def test_binary_by_hand():
     x = np.array([[1, -1, -2, 0, 3, -1, -1, -1, -1, 5]], np.float16)
-    stored = encode(x, BINARY)
+    stored = quantize(x, BINARY)
     assert stored.dtype == np.uint8 and stored.tolist() == [[0b10011000, 0b01000000]]
     signs = np.array([[1, -1, -1, 1, 1, -1, -1, -1, -1, 1]])
-    np.testing.assert_allclose(decode(stored, 10), signs / np.sqrt(10), atol=1e-7)
+    np.testing.assert_allclose(dequantize(stored, 10), signs / np.sqrt(10), atol=1e-7)
 
 
 @pytest.mark.parametrize("dims", [1, 7, 8, 12, 512])
 @pytest.mark.parametrize("name", ["int8", "binary"])
 def test_what_comes_back(name, dims):
     x = unit_vectors(5, 3, dims)
-    stored = encode(x, ENCODINGS[name])
+    stored = quantize(x, ENCODINGS[name])
     assert stored.shape == (5, 3, stored_values(stored.dtype, dims))
-    back = decode(stored, dims)
-    assert back.shape == x.shape and back.dtype == np.float32 == decoded_dtype(stored.dtype)
+    back = dequantize(stored, dims)
+    assert back.shape == x.shape and back.dtype == np.float32 == dequantized_dtype(stored.dtype)
     np.testing.assert_allclose(np.linalg.norm(back, axis=-1), 1, atol=1e-6)
-    np.testing.assert_array_equal(encode(back, ENCODINGS[name]), stored)  # nothing lost twice
+    np.testing.assert_array_equal(quantize(back, ENCODINGS[name]), stored)  # nothing lost twice
     cosine = (back * x).sum(axis=-1)
     # Rounding is off by at most half of a 127th of the largest value.
     if name == "int8":
@@ -59,17 +59,17 @@ def test_what_comes_back(name, dims):
 
 def test_zeros_stay_finite():
     zeros = np.zeros((2, 3, 8), np.float32)
-    assert not decode(encode(zeros, INT8), 8).any()
-    np.testing.assert_allclose(decode(encode(zeros, BINARY), 8), 1 / np.sqrt(8))
+    assert not dequantize(quantize(zeros, INT8), 8).any()
+    np.testing.assert_allclose(dequantize(quantize(zeros, BINARY), 8), 1 / np.sqrt(8))
 
 
 def test_conversion_between_encodings():
     x = unit_vectors(4, 2, 20)
     for name, dtype in ENCODINGS.items():
-        assert encoding_of(dtype) == name
-        assert convert(encode(x, dtype), 20, dtype).dtype == dtype
+        assert encoding_name(dtype) == name
+        assert convert(quantize(x, dtype), 20, dtype).dtype == dtype
     half = x.astype(np.float16)
-    np.testing.assert_array_equal(convert(half, 20, INT8), encode(half, INT8))
+    np.testing.assert_array_equal(convert(half, 20, INT8), quantize(half, INT8))
     order = ["float32", "float16", "int8", "binary"]
     for i, coarse in enumerate(order):
         assert [is_coarser(coarse, than=fine) for fine in order] == [k < i for k in range(4)]
@@ -79,11 +79,11 @@ def test_conversion_between_encodings():
 @pytest.mark.parametrize("name", list(ENCODINGS))
 def test_the_device_decodes_as_numpy_does(name, dims):
     from pipeline.nets.backend import ops
-    from pipeline.nets.similarity.dequantize import dequantize
+    from pipeline.nets.similarity import dequantize as on_device
 
     x = unit_vectors(6, 3, dims)
     x[0, 0] = 0
-    stored = encode(x, ENCODINGS[name])
-    found = ops.convert_to_numpy(dequantize(ops.convert_to_tensor(stored), dims))
-    assert found.dtype == decoded_dtype(stored.dtype)
-    np.testing.assert_allclose(found, decode(stored, dims), atol=1e-7)
+    stored = quantize(x, ENCODINGS[name])
+    found = ops.convert_to_numpy(on_device.dequantize(ops.convert_to_tensor(stored), dims))
+    assert found.dtype == dequantized_dtype(stored.dtype)
+    np.testing.assert_allclose(found, dequantize(stored, dims), atol=1e-7)

@@ -21,7 +21,7 @@ from pipeline.nets.model.descriptors import (
     make_group,
     standard_layout,
 )
-from pipeline.nets.model.whitening import Whitening
+from pipeline.nets.model.whitening import Whitening, projection
 from pipeline.nets.similarity import chamfer
 from pipeline.nets.similarity.attention import attend, content
 from pipeline.nets.similarity.pair_scorer import PairScorer
@@ -120,7 +120,7 @@ def test_region_vectors_by_hand() -> None:
 
 def test_whitening_by_hand() -> None:
     parts = Whitening(f32([1, 1]), f32([[0, 1], [1, 0]]), f32([4, 1]))
-    matrix = whitening.projection(parts)
+    matrix = projection(parts)
     assert matrix.tolist() == [[0, 1], [0.5, 0]]
     whitened = numpy(whitening.whiten(f32([[4, 9]]), parts.mean, matrix))
     assert whitened[0] == pytest.approx([0.8, 0.6])  # (9 - 1) / 2 = 4 and (4 - 1) / 1 = 3
@@ -131,9 +131,9 @@ def test_fewer_dims_are_the_first_columns_renormalised() -> None:
     rotation = np.linalg.qr(rng.standard_normal((12, 12)))[0]
     parts = Whitening(f32(rng.standard_normal(12)), f32(rotation), f32(rng.uniform(0.1, 2, 12)))
     x = f32(rng.standard_normal((4, 9, 12)))
-    whole = numpy(whitening.whiten(x, parts.mean, whitening.projection(parts)))
+    whole = numpy(whitening.whiten(x, parts.mean, projection(parts)))
     few = parts.first(5)
-    cut = numpy(whitening.whiten(x, few.mean, whitening.projection(few)))
+    cut = numpy(whitening.whiten(x, few.mean, projection(few)))
     assert cut.shape == (4, 9, 5)
     assert np.allclose(cut, numpy(l2_normalize(whole[..., :5])), atol=1e-6)
 

@@ -11,11 +11,13 @@ from pipeline.errors import InputError, ModelError
 from pipeline.nets.backend import deterministic
 from pipeline.nets.model.descriptors import standard_layout
 from pipeline.nets.model.whitening import Whitening
-from pipeline.training.pair_sampler import Sampler, Views
+from pipeline.training.pair_sampler import ClipFeatures, PairSampler
 from pipeline.training.train import train_model
-from pipeline.training.trainer import Fit
+from pipeline.training.trainer import Trainer
 from pipeline.training.validation import Validation
 from tests.features import model, region_vectors
+
+pytestmark = pytest.mark.slow  # heads are trained
 
 CONFIG = TrainConfig(
     batch_clips=6,
@@ -38,7 +40,7 @@ def views(count, seed):
         copies = [c / np.linalg.norm(c, axis=2, keepdims=True) for c in copies]
         seconds = [np.arange(8, dtype=np.float32)] * 3
         halves = [c.astype(np.float16) for c in copies]
-        made.append(Views(str(i), clean.astype(np.float16), halves, seconds, [""] * 3))
+        made.append(ClipFeatures(str(i), clean.astype(np.float16), halves, seconds, [""] * 3))
     return made
 
 
@@ -50,11 +52,16 @@ def equal_runs():
 def fit(folder, config=CONFIG, log=lambda entry: None):
     start = model(comparator=False, attention=False)
     train, held = views(10, 0), views(6, 1)
-    drawn = Sampler(
-        train, np.eye(10, dtype=bool), config.batch_clips, config.batch_copies, config.window, 0.5
+    drawn = PairSampler(
+        train,
+        np.eye(10, dtype=bool),
+        size=config.batch_clips,
+        copies=config.batch_copies,
+        window=config.window,
+        clean_share=0.5,
     )
     validation = Validation(held, np.eye(6, dtype=bool), False)
-    return Fit(start, drawn, validation, False, config, folder, log)
+    return Trainer(start, drawn, validation, config, folder, symmetric=False, log=log)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +133,7 @@ def test_the_last_epoch_if_it_is_asked_for(whole, tmp_path):
     found = trained.run()
     assert (trained.epoch, trained.best_epoch) == (CONFIG.epochs, CONFIG.epochs)
     values = trained._values()
-    assert_equal(found, trained._headed())
+    assert_equal(found, trained._model_with_head())
     assert_equal(fit(tmp_path, config).run(), found)
     # The undisturbed run went the same way, whichever of its epochs it chose.
     with np.load(whole[0] / "checkpoint.npz") as file:

@@ -13,8 +13,8 @@ from pipeline.nets.model.descriptors import QueryAugmentation, standard_layout
 from pipeline.training.head_model import HeadModel
 from pipeline.training.initializers import comparator_start
 from pipeline.training.losses import info_nce, triplets
-from pipeline.training.pair_sampler import Views
-from pipeline.training.score_scaling import scaled
+from pipeline.training.pair_sampler import ClipFeatures
+from pipeline.training.score_scaling import scale_scores
 from pipeline.training.validation import Validation
 from tests import reference
 from tests.features import DIMS, comparator_layers, model, region_vectors
@@ -43,7 +43,9 @@ def views():
     copies = [region_vectors(n, [1, i]) for i, n in enumerate(LENGTHS[1])]
     seconds = [np.arange(len(c)) for c in copies]
     return [
-        Views(str(i), q, copies if i == 0 else [], seconds if i == 0 else [], [""] * 3 * (i == 0))
+        ClipFeatures(
+            str(i), q, copies if i == 0 else [], seconds if i == 0 else [], [""] * 3 * (i == 0)
+        )
         for i, q in enumerate(queries)
     ]
 
@@ -115,6 +117,7 @@ def test_the_average_start_is_near_the_plain_similarity(attention):
     assert 0.6 < own.mean() < 1.4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's graphs")
 @pytest.mark.parametrize("loss", ["infonce", "triplet"])
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -220,19 +223,20 @@ def test_views_are_compared_as_in_stage_two(layout):
     np.testing.assert_allclose(ops.convert_to_numpy(found), want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip", [0.0, 0.5])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_a_comparator_is_scaled_to_strangers_at_0_and_equals_at_1(symmetric, skip):
     frames = [region_vectors(12, i) for i in range(12)]
-    clips = [Views(str(i), f, [], [], []) for i, f in enumerate(frames)]
+    clips = [ClipFeatures(str(i), f, [], [], []) for i, f in enumerate(frames)]
     same = np.eye(12, dtype=bool)
     *hidden, (kernel, bias) = comparator_start("average", 1.0, np.random.default_rng(0))
     layers = (*hidden, (kernel, bias - 0.2))
     weights = replace(
         model(attention=False, symmetric=symmetric), comparator=layers, residual_weight=skip
     )
-    found = scaled(weights, clips, same, symmetric)
-    again = [Views(v.video, v.clean, [v.clean], [np.arange(12)], [""]) for v in clips]
+    found = scale_scores(weights, clips, same, symmetric)
+    again = [ClipFeatures(v.video, v.clean, [v.clean], [np.arange(12)], [""]) for v in clips]
     table = Validation(again, same, symmetric).scores(found)
     assert np.quantile(np.diag(table), 0.05) == pytest.approx(1, abs=0.05)
     assert np.median(table[~same]) == pytest.approx(0, abs=0.05)

@@ -7,14 +7,20 @@ import numpy as np
 from pipeline.nets.model.descriptors import standard_layout
 from pipeline.nets.model.whitening import Whitening
 from pipeline.training.feature_cache import CachedClip
-from pipeline.training.pair_sampler import Sampler, Views, _overlapping, alike, whitened
+from pipeline.training.pair_sampler import (
+    ClipFeatures,
+    PairSampler,
+    _overlapping,
+    same_content,
+    whiten_clips,
+)
 from pipeline.training.whitening_fit import (
     THUMBNAIL_SHRINKAGE,
     fit,
     fit_paired,
-    frames_of,
-    pairs_of,
-    whitened_views,
+    sample_frames,
+    sample_pairs,
+    whitened_descriptors,
     whitenings,
 )
 from tests.features import region_vectors
@@ -23,12 +29,14 @@ from tests.features import region_vectors
 def view(video, seed, frames=10, copies=3, hosts=None):
     made = [region_vectors(frames, [seed, k]).astype(np.float16) for k in range(copies)]
     seconds = [np.arange(frames, dtype=np.float32)] * copies
-    return Views(video, region_vectors(frames, [seed]), made, seconds, hosts or [""] * copies)
+    return ClipFeatures(
+        video, region_vectors(frames, [seed]), made, seconds, hosts or [""] * copies
+    )
 
 
 def sampler(views, **changes):
     settings = {"size": 4, "copies": 1, "window": 8, "clean_share": 0.5, **changes}
-    return Sampler(views, np.eye(len(views), dtype=bool), **settings)
+    return PairSampler(views, np.eye(len(views), dtype=bool), **settings)
 
 
 def test_batches_have_one_shape_and_depend_on_the_generator_alone():
@@ -57,7 +65,7 @@ def test_copies_set_in_a_querys_video_and_look_alikes_are_no_negatives():
     views = [view("a", 0), view("b", 1, hosts=["a"] * 3), view("c", 2)]
     same = np.eye(3, dtype=bool)
     same[0, 2] = same[2, 0] = True
-    drawn = Sampler(views, same, 3, 1, 12, 1.0)
+    drawn = PairSampler(views, same, size=3, copies=1, window=12, clean_share=1.0)
     seen = set()
     for seed in range(10):
         batch = drawn.batch(np.random.default_rng(seed))
@@ -79,8 +87,8 @@ def test_the_copys_window_shows_what_the_query_shows():
 
 def test_clips_that_show_the_same_are_found():
     views = [view("a", 0), view("b", 1), view("c", 2)]
-    views.append(Views("d", views[1].clean[2:8], [], [], []))
-    assert np.argwhere(alike(views, 0.5, 9)).tolist() == [
+    views.append(ClipFeatures("d", views[1].clean[2:8], [], [], []))
+    assert np.argwhere(same_content(views, 0.5, 9)).tolist() == [
         [0, 0],
         [1, 1],
         [1, 3],
@@ -101,8 +109,8 @@ def cached(seed, noise):
 
 def test_paired_whitening_makes_small_what_copies_disturb():
     clips = [cached(i, 2.0) for i in range(20)]
-    plain = fit(frames_of(clips, 240, 0).reshape(-1, 8), 8, 0.0)
-    pairs = pairs_of(clips, 120, 0, plain, 9)
+    plain = fit(sample_frames(clips, 240, 0).reshape(-1, 8), 8, 0.0)
+    pairs = sample_pairs(clips, 120, 0, plain, 9)
     assert pairs[0].shape == pairs[1].shape == (120 * 9, 8)
     sides = [c.clean for c in clips], [c.copies[0] for c in clips]
     exact = [np.concatenate(side).reshape(-1, 8).astype(np.float32) for side in sides]
@@ -119,9 +127,9 @@ def whitened_by(regions, layout=None, **others):
     )
 
 
-def test_whitened_views_are_of_length_one():
+def test_whitened_descriptors_are_of_length_one():
     identity = Whitening(np.zeros(8, "f4"), np.eye(8, dtype="f4"), np.ones(8, "f4"))
-    (one,) = whitened([cached(0, 1.0)], whitened_by(identity))
+    (one,) = whiten_clips([cached(0, 1.0)], whitened_by(identity))
     lengths = np.linalg.norm(one.clean.astype(np.float32), axis=2)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)
     assert one.copies[0].dtype == np.float16
@@ -133,8 +141,8 @@ def test_the_lowpass_descriptor_has_a_whitening_of_its_own():
     clip = cached(0, 1.0)
     layout = standard_layout(8, lowpass=True)
     model = whitened_by(identity, layout, lowpass=turned)
-    (one,) = whitened([clip], model)
-    (plain,) = whitened([clip], whitened_by(identity))
+    (one,) = whiten_clips([clip], model)
+    (plain,) = whiten_clips([clip], whitened_by(identity))
     np.testing.assert_array_equal(one.clean[:, :8], plain.clean[:, :8])
     want = (clip.clean[:, 8].astype(np.float32) - 1)[:, ::-1]
     want /= np.linalg.norm(want, axis=1, keepdims=True)
@@ -162,8 +170,8 @@ def test_thumbnails_have_a_whitening_of_their_own():
     of_thumbnail = Whitening(np.ones(1024, "f4"), np.eye(1024, 6, -9, "f4"), np.full(6, 4, "f4"))
     layout = standard_layout(2, lowpass=True, thumbnail=True, flip=True)
     model = whitened_by(of_regions, layout, lowpass=of_regions, thumbnail=of_thumbnail)
-    found = whitened_views(x, model)  # of a database: without the mirrored one
-    plain = whitened_views(x, whitened_by(of_regions))
+    found = whitened_descriptors(x, model)  # of a database: without the mirrored one
+    plain = whitened_descriptors(x, whitened_by(of_regions))
     np.testing.assert_array_equal(found[:, :3], plain[:, :3])
     want = (x[:, 3, 9:15] - 1) / 2
     want /= np.linalg.norm(want, axis=1, keepdims=True)

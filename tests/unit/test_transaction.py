@@ -14,14 +14,16 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.store.disk import Disk
 from pipeline.store.journal import PAGE, journal_path, pending_pages
+from pipeline.store.limits import LIMITS, Limits
 from pipeline.store.locks import lock_shared
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from tests.faulty_disk import Crash, FaultyDisk
+from tests.messages import raises
 
 START = 3 * PAGE + 777
 
 
-def end_of(head: bytes) -> int:
+def file_end(head: bytes) -> int:
     """The files of this test begin with their own length, as a superblock does."""
     return int(struct.unpack_from("<Q", head)[0])
 
@@ -49,14 +51,14 @@ def change(file: TransactionalFile, content: bytes, seed: int) -> bytes:
     return bytes(wanted)
 
 
-def open_transaction(path: Path, disk: Disk) -> TransactionalFile:
-    return TransactionalFile(path, os.open(path, os.O_RDWR), end_of, disk)
+def open_transaction(path: Path, disk: Disk, limits: Limits = LIMITS) -> TransactionalFile:
+    return TransactionalFile(path, os.open(path, os.O_RDWR), file_end, disk, limits)
 
 
 def seen_by_reader(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY)
     try:
-        pages, end = pending_pages(path, fd, end_of)
+        pages, end = pending_pages(path, fd, file_end)
         return OverlayFile(fd, end, pages).read(end)
     finally:
         os.close(fd)
@@ -155,18 +157,15 @@ def crash_while_recovering(path: Path, torn: bool, power: bool) -> None:
             open_transaction(path, FaultyDisk(at, torn, power, seed=at))
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.store.transaction._PATIENCE", 0.0)
-    monkeypatch.setattr("pipeline.store.transaction._LAST_PATIENCE", 0.0)
+IMPATIENT = Limits(patience=0.0, last_patience=0.0)
 
 
-def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impatient: None) -> None:
+def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path) -> None:
     path = tmp_path / "f"
     content = before = make(path)
     with path.open("rb") as reader:
         lock_shared(reader.fileno())
-        file = open_transaction(path, Disk())
+        file = open_transaction(path, Disk(), IMPATIENT)
         for seed in range(3):
             content = change(file, content, seed)
             file.commit()
@@ -175,7 +174,7 @@ def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impati
         change(file, content, seed=9)
         file.finish()
         assert seen_by_reader(path) == content
-        file = open_transaction(path, Disk())
+        file = open_transaction(path, Disk(), IMPATIENT)
         content = change(file, content, seed=10)
         file.commit()
         assert path.read_bytes()[:START] == before
@@ -183,14 +182,14 @@ def test_commits_wait_in_the_journal_while_somebody_reads(tmp_path: Path, impati
     file.finish()
     assert path.read_bytes()[: len(content)] == content
     assert not journal_path(path).exists()
-    open_transaction(path, Disk())
+    open_transaction(path, Disk(), IMPATIENT)
     assert path.read_bytes() == content
 
 
-def test_a_waiting_commit_goes_with_the_next(tmp_path: Path, impatient: None) -> None:
+def test_a_waiting_commit_goes_with_the_next(tmp_path: Path) -> None:
     path = tmp_path / "f"
     content = make(path)
-    file = open_transaction(path, Disk())
+    file = open_transaction(path, Disk(), IMPATIENT)
     with path.open("rb") as reader:
         lock_shared(reader.fileno())
         content = change(file, content, seed=1)
@@ -237,7 +236,7 @@ def refused(path: Path) -> None:
     """Reader and writer refuse the journal by name, and neither file changes."""
     files = [path.read_bytes(), journal_path(path).read_bytes()]
     for use in (seen_by_reader, lambda p: open_transaction(p, Disk())):
-        with pytest.raises(StoreError, match=r"f\.journal: the journal of a commit that does not"):
+        with raises(StoreError, journal_path(path), remedy="copy the store and its journal again"):
             use(path)
     assert [path.read_bytes(), journal_path(path).read_bytes()] == files
 
@@ -303,6 +302,6 @@ def test_an_absurd_journal_is_refused_unread(tmp_path: Path) -> None:
                 1 << 40
             )  # a hole: reading it would take the memory of a thousand machines
         fd = os.open(path, os.O_RDONLY)
-        with pytest.raises(StoreError, match="1099511627776 bytes for"):
-            pending_pages(path, fd, end_of)
+        with raises(StoreError, journal_path(path), "1099511627776 bytes"):
+            pending_pages(path, fd, file_end)
         os.close(fd)

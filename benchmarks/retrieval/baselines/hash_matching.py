@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pipeline.nets.model.whitening import unit_vectors
+
 Rule = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 MISSING = -1.0  # score of a pair of which one side has no hash: below every other
@@ -90,5 +92,4 @@ def pdq_frames(hashes: np.ndarray) -> np.ndarray:
 def unit_parts(vector: np.ndarray, parts: int) -> np.ndarray:
     """[1, C] scaled so that a dot product is the mean cosine of `parts` equal parts."""
     split = np.float32(vector).reshape(parts, -1)
-    norms = np.maximum(np.linalg.norm(split, axis=1, keepdims=True), 1e-6)
-    return (split / norms / np.sqrt(np.float32(parts))).reshape(1, -1)
+    return (unit_vectors(split) / np.sqrt(np.float32(parts))).reshape(1, -1)

@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks.retrieval.baselines.hash_cache import Log, hashes_of
 from benchmarks.retrieval.baselines.hash_matching import mean_of_best, signs, table
+from pipeline.image.luminance import LUMINANCE
+from pipeline.nets.model.whitening import unit_vectors
 from pipeline.store import open_store
 from tools.clips import read_clip, scale
 
@@ -27,7 +29,7 @@ def phash(frames: np.ndarray) -> np.ndarray:
     Returns:
         float32 [T, 64] of +-1.
     """
-    grey = scale(frames, SIDE, SIDE).astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+    grey = scale(frames, SIDE, SIDE).astype(np.float32) @ LUMINANCE
     angle = np.outer(np.arange(KEPT), 2 * np.arange(SIDE) + 1) * np.pi / (2 * SIDE)
     waves = np.cos(angle).astype(np.float32)
     low = (waves @ grey @ waves.T).reshape(len(frames), -1)
@@ -109,4 +111,4 @@ def pooled(path: Path, ids: Sequence[str]) -> np.ndarray:
         shared = store.spec.shared_descriptors  # what only queries have is left out
         own = [store.read(i).vectors[: store.record(i).own_frames, :shared] for i in ids]
         means = [np.float32(vectors).mean(axis=(0, 1)) for vectors in own]
-    return np.stack([mean / max(np.linalg.norm(mean), 1e-6) for mean in means])
+    return unit_vectors(np.stack(means))

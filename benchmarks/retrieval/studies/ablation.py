@@ -30,6 +30,7 @@ from pipeline.nets.backend import ops
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.descriptors import DescriptorLayout, SimilarityTerm
 from pipeline.nets.model.model import Model
+from pipeline.nets.model.whitening import unit_vectors
 from pipeline.nets.similarity.pair_scorer import PairScorer
 from pipeline.store import open_store
 
@@ -65,7 +66,7 @@ def cut(share: float) -> Change:
     """The first values only, brought to length 1 again."""
 
     def change(x: np.ndarray) -> np.ndarray:
-        return _unit(x[..., : int(x.shape[-1] * share)])
+        return unit_vectors(x[..., : int(x.shape[-1] * share)])
 
     return change
 
@@ -73,12 +74,12 @@ def cut(share: float) -> Change:
 def int8(x: np.ndarray) -> np.ndarray:
     """Rounded to 255 levels, the largest value of a vector being the last."""
     scale = np.abs(x).max(axis=-1, keepdims=True) / 127
-    return _unit(np.rint(x / np.maximum(scale, 1e-9)) * scale)
+    return unit_vectors(np.rint(x / np.maximum(scale, 1e-9)) * scale)
 
 
 def one_bit(x: np.ndarray) -> np.ndarray:
     """Signs alone."""
-    return _unit(np.where(x < 0, -1.0, 1.0).astype(np.float32))
+    return unit_vectors(np.where(x < 0, -1.0, 1.0).astype(np.float32))
 
 
 VARIANTS = (
@@ -154,10 +155,6 @@ def read_side(path: Path, ids: list[str]) -> Side:
     with open_store(path) as store:
         parts = [store.read_vectors(i) for i in ids]
     return Side(np.concatenate(parts).astype(np.float32), [len(p) for p in parts])
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
 
 
 def main() -> int:

@@ -106,7 +106,7 @@ class Heads:
         queries, *_ = read_lists(self._set_dir / "validation")
         held = [VideoRef(i, p) for i, p in queries.items()]
         work = self._folder / "training"
-        report = train_model(clips, held, self._model, config, work, True, to_stderr)
+        report = train_model(clips, held, self._model, config, work, force_head=True, say=to_stderr)
         if report.failures:
             raise RuntimeError(f"{self._set_dir}: {report.failures}")
         return report.weights

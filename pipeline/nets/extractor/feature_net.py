@@ -22,7 +22,7 @@ from ..backend import (
 from ..layers import whitening
 from ..model.descriptors import QueryAugmentation
 from ..model.model import Model
-from ..model.whitening import Whitening
+from ..model.whitening import Whitening, projection
 from . import query_augmentation, thumbnail
 from .query_augmentation import Colours
 from .regions import region_vectors
@@ -244,5 +244,5 @@ def _maps(backbone: Any, x: Any) -> list[Any]:
 
 def _constants(pca: Whitening) -> list[keras.Variable]:
     """Mean and projection of a whitening."""
-    arrays = pca.mean, whitening.projection(pca)
+    arrays = pca.mean, projection(pca)
     return [keras.Variable(a, trainable=False, dtype="float32") for a in arrays]

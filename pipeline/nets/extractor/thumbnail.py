@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from ...image.luminance import LUMINANCE
 from ..backend import ops
 from ..layers.whitening import l2_normalize
 from ..model.descriptors import THUMBNAIL
 
 SIZE = THUMBNAIL**2
 _SMALLEST = 1e-3  # between squares; one level of blue in one pixel of 224 x 224 gives twice that
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def thumbnails(frames: Any, size: int = SIZE) -> Any:
@@ -30,7 +28,7 @@ def thumbnails(frames: Any, size: int = SIZE) -> Any:
     Returns:
         float32 [B, size], of length 1; zeros for a picture of one colour.
     """
-    luminance = ops.sum(frames * _LUMINANCE, axis=-1)
+    luminance = ops.sum(frames * LUMINANCE, axis=-1)
     square = frames.shape[1] // THUMBNAIL
     split = ops.reshape(luminance, (-1, THUMBNAIL, square, THUMBNAIL, square))
     flat = ops.reshape(ops.mean(split, axis=(2, 4)), (-1, SIZE))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...checks import shown
+from ...checks import short_repr
 from ...errors import ModelError
 from ..model.aliases import ALIASES
 from .archive import read_file
@@ -65,7 +65,7 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     known = (*OLD_VERSIONS, FORMAT_VERSION)
     if version not in known or isinstance(version, (bool, float)):
         raise ModelError(
-            f"{path}: format_version is {shown(version)}, this program reads "
+            f"{path}: format_version is {short_repr(version)}, this program reads "
             f"{known[0]} to {known[-1]}; use a release of the program that fits the model"
         )
     old = version in OLD_VERSIONS
@@ -158,6 +158,5 @@ def _whole(text: str) -> int:
 def _check_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise ModelError(
-            f"{path}: {key} is {shown(value)}, expected {' or '.join(k.__name__ for k in kinds)}"
-        )
+        expected = " or ".join(k.__name__ for k in kinds)
+        raise ModelError(f"{path}: {key} is {short_repr(value)}, expected {expected}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...checks import number, shown, whole
+from ...checks import number, short_repr, whole
 from ..model.aliases import ALIASES
 from ..model.descriptors import (
     MAX_DESCRIPTORS,
@@ -62,16 +62,16 @@ def _layout(values: Mapping[str, Any]) -> DescriptorLayout:
     for divisor in small:
         whole("small", divisor, 2, 2**31)
     if offsets and len(offsets) != len(small):
-        raise ValueError(f"small_offsets is {shown(offsets)} for small {shown(small)}")
+        raise ValueError(f"small_offsets is {short_repr(offsets)} for small {short_repr(small)}")
     if views and not values.get("soft"):
         raise ValueError("views are compared with the soft vector, but soft is not true")
     pixels = _checked("pixels", values.get("pixels", {}), ("offset", "mirrored"))
     flip = pixels.get("mirrored", False)
     if not isinstance(flip, bool):
-        raise TypeError(f"pixels: mirrored is {shown(flip)}, expected true or false")
+        raise TypeError(f"pixels: mirrored is {short_repr(flip)}, expected true or false")
     partial = _checked("partial", values.get("partial", {}), ("regions", "offset"))
     if "partial" in values and len(partial) != 2:
-        raise ValueError(f"partial is {shown(partial)}, expected regions and offset")
+        raise ValueError(f"partial is {short_repr(partial)}, expected regions and offset")
     return standard_layout(
         whole("grid", values["grid"], 1, MAX_GRID) ** 2,
         lowpass=values.get("soft", False),
@@ -93,7 +93,7 @@ def _augmented(view: Any) -> AugmentedTerm:
     values = _checked("views", view, keys)
     for key in keys[:2]:
         if key not in values:
-            raise ValueError(f"views: {shown(view)}: key {key!r} is missing")
+            raise ValueError(f"views: {short_repr(view)}: key {key!r} is missing")
     kind = values["kind"]
     if not isinstance(kind, str) or kind not in (
         "framed",
@@ -102,8 +102,10 @@ def _augmented(view: Any) -> AugmentedTerm:
         "turned",
         "outlined",
     ):
-        raise ValueError(f"views: kind is {shown(kind)}, expected one of framed, matted, zoomed, "
-                         "turned, outlined")  # fmt: skip
+        raise ValueError(
+            f"views: kind is {short_repr(kind)}, expected one of framed, matted, zoomed, turned, "
+            "outlined"
+        )
     extra = {"parts": values["parts"]} if "parts" in values else {}
     augmentation = QueryAugmentation(ALIASES[kind], values["amount"], **extra)
     offset, csls = (number(f"views: {key}", values.get(key, 0.0)) for key in keys[2:4])
@@ -112,7 +114,7 @@ def _augmented(view: Any) -> AugmentedTerm:
 
 def _checked(what: str, values: Any, keys: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(values, dict):
-        raise TypeError(f"{what}: {shown(values)}, expected an object of keys and values")
+        raise TypeError(f"{what}: {short_repr(values)}, expected an object of keys and values")
     for key in values:
         if key not in keys:
             raise ValueError(f"{what}: unknown key {key[:80]!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...checks import shown, whole
+from ...checks import short_repr, whole
 from ..model.descriptors import (
     MAX_GRID,
     DescriptorLayout,
@@ -35,7 +35,9 @@ def read_layout(values: Mapping[str, Any]) -> DescriptorLayout:
             extra = {key: entry[key] for key in ("amount", "parts") if key in entry}
             augmentation = QueryAugmentation(entry["augmentation"], **extra)
         elif "amount" in entry or "parts" in entry:
-            raise ValueError(f"descriptors: {shown(entry)}: amount and parts need an augmentation")
+            raise ValueError(
+                f"descriptors: {short_repr(entry)}: amount and parts need an augmentation"
+            )
         groups.append(make_group(entry["name"], entry["network"], regions, augmentation))
     terms = []
     for entry in values["similarity_terms"]:
@@ -68,10 +70,10 @@ def _check_keys(
     what: str, entry: Any, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> None:
     if not isinstance(entry, dict):
-        raise TypeError(f"{what}: {shown(entry)}, expected an object of keys and values")
+        raise TypeError(f"{what}: {short_repr(entry)}, expected an object of keys and values")
     for key in required:
         if key not in entry:
-            raise ValueError(f"{what}: {shown(entry)}: key {key!r} is missing")
+            raise ValueError(f"{what}: {short_repr(entry)}: key {key!r} is missing")
     for key in entry:
         if key not in (*required, *optional):
             raise ValueError(f"{what}: unknown key {key[:80]!r}")

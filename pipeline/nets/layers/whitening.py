@@ -8,16 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..backend import ops
-from ..model.whitening import Whitening
-
-
-def projection(whitening: Whitening) -> np.ndarray:
-    """V / sqrt(d), float32 [D, n]: the rotation and the division as one matrix."""
-    scale = np.sqrt(whitening.eigenvalues.astype(np.float64))
-    return (whitening.eigenvectors / scale).astype(np.float32)
 
 
 def whiten(x: Any, mean: Any, matrix: Any) -> Any:
@@ -26,7 +17,7 @@ def whiten(x: Any, mean: Any, matrix: Any) -> Any:
     Args:
         x: float32 [..., D].
         mean: float32 [D].
-        matrix: float32 [D, n], see `projection`.
+        matrix: float32 [D, n], see `nets.model.whitening.projection`.
 
     Returns:
         float32 [..., n].

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ...calibration.curve import Calibration
-from ...checks import shown, text
+from ...checks import short_repr, text
 from ...config import MAX_INSETS, MODEL_FUNCTIONS
 from ...errors import ModelError
 from .aliases import old_name
 from .blank import Blank
 from .descriptors import MAX_GRID, THUMBNAIL, DescriptorLayout, standard_layout
 from .preprocessing import InputDescription
-from .whitening import Whitening
+from .whitening import Whitening, unit_vectors
 
 MAX_TAPS = 64
 
@@ -89,7 +89,7 @@ class Model:
             )
         if not 1 <= self.grid <= MAX_GRID or not 1 <= len(self.taps) <= MAX_TAPS:
             raise ValueError(
-                f"grid is {self.grid}, taps are {shown(self.taps)}, expected 1 or more each, "
+                f"grid is {self.grid}, taps are {short_repr(self.taps)}, expected 1 or more each, "
                 f"at most {MAX_GRID} and {MAX_TAPS}"
             )
         for tap in self.taps:
@@ -249,7 +249,7 @@ class Model:
             lowpass=first.get("lowpass"),
             thumbnail=first.get("thumbnail"),
             blank=self.blank.first(dims) if self.blank else None,
-            anchors=None if self.anchors is None else _unit(self.anchors[:, :dims]),
+            anchors=None if self.anchors is None else unit_vectors(self.anchors[:, :dims]),
         )
 
 
@@ -288,21 +288,17 @@ def _augmentations_for_digest(layout: DescriptorLayout) -> list[Any]:
     """
     groups = [(g.space, g.augmentation) for g in layout.groups if g.augmentation is not None]
     small = [int(a.amount) for _, a in groups if a.kind == "downscale"]
-    shown: list[Any] = [
+    short_repr: list[Any] = [
         [old_name(a.kind), a.amount, a.parts]
         for space, a in groups
         if space == "lowpass" and a.kind != "flip"
     ]
     flips = [1 for space, a in groups if (space, a.kind) == ("thumbnail", "flip")]
     order = [(space, a.kind == "flip") for space, a in groups]
-    old_order = [("regions", False)] * len(small) + [("lowpass", False)] * len(shown)
+    old_order = [("regions", False)] * len(small) + [("lowpass", False)] * len(short_repr)
     if order == old_order + [("thumbnail", True)] * len(flips[:1]):
-        return [small, shown + ["mirrored pixels"] * len(flips)] if groups else []
+        return [small, short_repr + ["mirrored pixels"] * len(flips)] if groups else []
     return [[space, a.kind, a.amount, a.parts] for space, a in groups]
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
 
 
 def _check_thumbnail(size: int, crop: int) -> None:

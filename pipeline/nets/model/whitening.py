@@ -1,4 +1,4 @@
-"""PCA whitening: a mean and a matrix."""
+"""PCA whitening: a mean and a matrix; applied in numpy."""
 
 from __future__ import annotations
 
@@ -36,3 +36,29 @@ class Whitening:
     def first(self, dims: int) -> Whitening:
         """The first `dims` columns."""
         return Whitening(self.mean, self.eigenvectors[:, :dims], self.eigenvalues[:dims])
+
+
+def projection(whitening: Whitening) -> np.ndarray:
+    """V / sqrt(d), float32 [D, n]: the rotation and the division as one matrix."""
+    scale = np.sqrt(whitening.eigenvalues.astype(np.float64))
+    return (whitening.eigenvectors / scale).astype(np.float32)
+
+
+def whitened(x: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Whiten in numpy, as `nets.layers.whitening.whiten` does on the device.
+
+    Args:
+        x: float [..., D].
+        mean: float32 [D].
+        matrix: float32 [D, n], see `projection`.
+
+    Returns:
+        float32 [..., n] of length 1.
+    """
+    white = (x.reshape(-1, x.shape[-1]).astype(np.float32) - mean) @ matrix
+    return unit_vectors(white).reshape(*x.shape[:-1], matrix.shape[1])
+
+
+def unit_vectors(x: np.ndarray) -> np.ndarray:
+    """Scale the last axis to length 1; zeros stay zeros."""
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6))

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import ops
-from ..layers.whitening import projection, whiten
+from ..layers.whitening import whiten
 from ..model.descriptors import DescriptorLayout
 from ..model.model import Model
-from ..model.whitening import Whitening
+from ..model.whitening import Whitening, projection, whitened
 
 Matrices = dict[str, tuple[Any, Any]]  # by space: mean [C] and matrix [C, C]
 
@@ -54,5 +54,4 @@ def adapted_anchors(model: Model) -> np.ndarray | None:
     if model.anchors is None or not model.adaptation or "lowpass" not in model.adaptation:
         return model.anchors
     pca = model.adaptation["lowpass"]
-    moved = (model.anchors - pca.mean) @ projection(pca)
-    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6))
+    return whitened(model.anchors, pca.mean, projection(pca))

@@ -11,7 +11,7 @@ from ..backend import keras, ops
 
 
 def dequantize(x: Any, dims: int) -> Any:
-    """`quantization.decode` for tensors.
+    """`quantization.dequantize` for tensors.
 
     Signs are looked up, eight at a time: on a CPU faster than bit operations, which Keras 3.6
     does not have.

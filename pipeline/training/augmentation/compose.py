@@ -25,16 +25,17 @@ RATE = 4  # frames a second that a clip has to have
 _LINKS = ([1, 2, 3, 4], [0.3, 0.35, 0.2, 0.15])
 _SHAPES = {"crop": 0.3, "mirror": 0.15, "turn": 0.15, "aspect": 0.2, "filmed": 0.2}
 _PIXELS = {
-    photometric.colour: 0.3,
-    photometric.grey: 0.1,
-    photometric.few_levels: 0.08,
-    photometric.negative: 0.08,
-    photometric.outlines: 0.08,
-    photometric.blurred: 0.16,
-    partial(photometric.compressed, hard=True): 0.2,
+    photometric.change_colours: 0.3,
+    photometric.remove_colour: 0.1,
+    photometric.posterize: 0.08,
+    photometric.invert: 0.08,
+    photometric.show_edges: 0.08,
+    photometric.blur: 0.16,
+    partial(photometric.compress, hard=True): 0.2,
 }
-_ADDED = {overlay.bars: 0.25, overlay.captions: 0.4, overlay.covered: 0.35}
-_HOSTED = {overlay.inset: 0.45, overlay.beside: 0.25, None: 0.3}  # None: an excerpt in the host
+_ADDED = {overlay.add_bars: 0.25, overlay.add_captions: 0.4, overlay.cover: 0.35}
+# None: an excerpt in the host.
+_HOSTED = {overlay.show_as_inset: 0.45, overlay.place_beside: 0.25, None: 0.3}
 _GROUPS = {"shape": 0.34, "pixels": 0.33, "added": 0.15, "hosted": 0.18}
 _ENCODED = 0.6  # of the copies that are not compressed hard anyway
 
@@ -56,23 +57,23 @@ class Copy:
 
 def clean(clip: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     """The clip itself at one frame a second: uint8 [T, H, W, 3] at `RATE` -> [N, crop, crop, 3]."""
-    return _cropped(clip[::RATE], preprocess)
+    return _preprocess(clip[::RATE], preprocess)
 
 
 def make_copy(
     clip: np.ndarray, host: np.ndarray, preprocess: Preprocess, rng: np.random.Generator
 ) -> Copy:
-    """One copy.
+    """Make a random copy of a clip.
 
     Args:
         clip: uint8 [T, H, W, 3] at `RATE` frames a second.
         host: frames of an unrelated clip, uint8 [S, H', W', 3] at `RATE`.
         preprocess: of the model.
-        rng: everything by chance comes from it: same state, same copy.
+        rng: source of every random choice: same state, same copy.
     """
-    groups = [str(g) for g in _drawn(_GROUPS, int(rng.choice(_LINKS[0], p=_LINKS[1])), rng)]
-    kind = _drawn(_HOSTED, 1, rng)[0] if "hosted" in groups else overlay.bars
-    picks = temporal.on_screen(len(clip), RATE, rng)
+    groups = [str(g) for g in _draw(_GROUPS, int(rng.choice(_LINKS[0], p=_LINKS[1])), rng)]
+    kind = _draw(_HOSTED, 1, rng)[0] if "hosted" in groups else overlay.add_bars
+    picks = temporal.screen_order(len(clip), RATE, rng)
     host = host[int(rng.integers(min(RATE, len(host)))) :: RATE]
     if kind is None:
         picks = _excerpt(picks, rng)
@@ -80,33 +81,33 @@ def make_copy(
     picked = np.stack([np.maximum(picks - 1, 0), picks], axis=1).ravel()
     two = rng.random() < 0.5
     frames = clip[picked if two else picks]
-    frames, screen = _shaped(frames, preprocess.resize, groups.count("shape"), rng)
-    changes = list(dict.fromkeys(_drawn(_PIXELS, groups.count("pixels"), rng)))
+    frames, screen = _reshape(frames, preprocess.resize, groups.count("shape"), rng)
+    changes = list(dict.fromkeys(_draw(_PIXELS, groups.count("pixels"), rng)))
     for change in sorted(changes, key=_is_encoder):
         frames = change(frames, rng)
-    for add in dict.fromkeys(_drawn(_ADDED, groups.count("added"), rng)):
+    for add in dict.fromkeys(_draw(_ADDED, groups.count("added"), rng)):
         frames = add(frames, host, rng)
     if "hosted" in groups and kind is not None:
         frames = kind(frames, host.repeat(2, axis=0) if two else host, rng)
     if screen:
-        frames = photometric.filmed(frames, rng)
+        frames = photometric.film_screen(frames, rng)
     if not any(map(_is_encoder, changes)) and rng.random() < _ENCODED:
-        frames = photometric.compressed(frames, rng, hard=False)
+        frames = photometric.compress(frames, rng, hard=False)
     frames = frames[1::2] if two else frames
     seconds = picks.astype(np.float32) / RATE
     if kind is None:
-        frames, seconds = _surrounded(frames, seconds, host, rng)
-    return Copy(_cropped(frames, preprocess), seconds, "hosted" in groups)
+        frames, seconds = _surround(frames, seconds, host, rng)
+    return Copy(_preprocess(frames, preprocess), seconds, "hosted" in groups)
 
 
-def _shaped(
+def _reshape(
     frames: np.ndarray, side: int, links: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
     """Through one matrix, to a picture of short side `side`; and whether it is a filmed screen."""
     height, width = frames.shape[1:3]
     aspect = width / height
     matrix, screen = np.eye(3), False
-    for name in dict.fromkeys(_drawn(_SHAPES, links, rng)):
+    for name in dict.fromkeys(_draw(_SHAPES, links, rng)):
         if name == "aspect":
             aspect *= float(np.exp(rng.uniform(0.15, 0.45) * rng.choice([-1, 1])))
         elif name == "filmed":
@@ -127,10 +128,10 @@ def _excerpt(picks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return picks[first : first + count]
 
 
-def _surrounded(
+def _surround(
     frames: np.ndarray, seconds: np.ndarray, host: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """With 2 to 8 s of the host before and after."""
+    """Put 2 to 8 s of the host before and after."""
     ends = [int(rng.integers(2, 9)) for _ in range(2)]
     start = int(rng.integers(len(host)))
     around = resize_frames(host[(start + np.arange(sum(ends))) % len(host)], *frames.shape[1:3])
@@ -141,7 +142,7 @@ def _surrounded(
     )
 
 
-def _cropped(frames: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+def _preprocess(frames: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     """Scaled by FFmpeg, which is faster than `resize_crop`, and cut by that."""
     height, width = frames.shape[1:3]
     factor = preprocess.resize / min(height, width)
@@ -149,7 +150,7 @@ def _cropped(frames: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     return np.stack([resize_crop(frame, preprocess) for frame in resize_frames(frames, *size)])
 
 
-def _drawn(chances: dict, count: int, rng: np.random.Generator) -> list:
+def _draw(chances: dict, count: int, rng: np.random.Generator) -> list:
     weights = np.array(list(chances.values()))
     drawn = rng.choice(len(weights), count, p=weights / weights.sum())
     return [list(chances)[i] for i in drawn]

@@ -32,7 +32,7 @@ def turn(rng: np.random.Generator) -> np.ndarray:
     return np.array([[cosine, -sine / aspect, 0], [sine * aspect, cosine, 0], [0, 0, 1]])
 
 
-def tilt(rng: np.random.Generator, most: float = 0.35) -> np.ndarray:
+def tilt(rng: np.random.Generator, max_tilt: float = 0.35) -> np.ndarray:
     """Seen from aside: each corner moves inwards by up to `most`."""
-    seen = CORNERS * (1 - rng.uniform(0.02, most, (4, 2)))
+    seen = CORNERS * (1 - rng.uniform(0.02, max_tilt, (4, 2)))
     return homography(seen, CORNERS)

@@ -1,4 +1,4 @@
-"""What a copy shows besides the clip: bars, captions, boxes, another video around or beside it.
+"""Overlays of a copy: bars, captions, boxes, another video around or beside the clip.
 
 Frames are uint8 [T, H, W, 3]. A host is frames of an unrelated clip, of any size and length.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from ...video.reencode import resize_frames
 
 
-def bars(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def add_bars(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Black (or dark) bars above and below, or on both sides, 8 to 28 % of the side each."""
     height, width = frames.shape[1:3]
     share = rng.uniform(0.08, 0.28)
@@ -25,13 +25,13 @@ def bars(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.n
     return canvas
 
 
-def captions(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def add_captions(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One to three lines of writing, some on a band, and a mark in a corner."""
     frames = frames.copy()
     height, width = frames.shape[1:3]
     for _ in range(int(rng.integers(1, 4))):
         size = int(rng.integers(max(1, height // 130), max(2, height // 45) + 1))
-        text = writing(int(rng.integers(6, 26)), size, rng)[: height - 2, : width - 2]
+        text = letters_image(int(rng.integers(6, 26)), size, rng)[: height - 2, : width - 2]
         top = int(rng.integers(height - text.shape[0]))
         left = int(rng.integers(width - text.shape[1]))
         if rng.random() < 0.5:
@@ -49,7 +49,7 @@ def captions(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> 
     return frames
 
 
-def covered(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def cover(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """15 to 40 % of the picture under a box: a colour, a still, or writing."""
     frames = frames.copy()
     height, width = frames.shape[1:3]
@@ -63,24 +63,24 @@ def covered(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> n
     elif rng.random() < 0.7:
         size = int(rng.integers(1, 4))
         for line in range(2 * size, rows - 8 * size, 12 * size):
-            text = writing(columns // (5 * size), size, rng)[:, : columns - size]
+            text = letters_image(columns // (5 * size), size, rng)[:, : columns - size]
             box[line : line + len(text), : text.shape[1]][text] = rng.integers(0, 256, 3)
     frames[:, top : top + rows, left : left + columns] = box
     return frames
 
 
-def inset(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def show_as_inset(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The clip as a picture in the host's, 25 to 55 % of its side, anywhere."""
     height, width = frames.shape[1:3]
     share = rng.uniform(0.25, 0.55)
     rows, columns = int(height * share), int(width * share * np.exp(rng.uniform(-0.1, 0.1)))
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-    canvas = resize_frames(_as_long(host, frames), height, width).copy()
+    canvas = resize_frames(_repeat_to(host, frames), height, width).copy()
     canvas[:, top : top + rows, left : left + columns] = resize_frames(frames, rows, columns)
     return canvas
 
 
-def beside(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def place_beside(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Clip and host share the picture, each squeezed into its part or cut to its shape."""
     height, width = frames.shape[1:3]
     share = rng.uniform(0.4, 0.6)
@@ -88,16 +88,16 @@ def beside(frames: np.ndarray, host: np.ndarray, rng: np.random.Generator) -> np
     edge = int((width if across else height) * share)
     first = (height, edge) if across else (edge, width)
     second = (height, width - edge) if across else (height - edge, width)
-    pair = [frames, _as_long(host, frames)]
+    pair = [frames, _repeat_to(host, frames)]
     if rng.random() < 0.5:
         pair.reverse()
     cut = rng.random() < 0.5
     shapes = zip(pair, (first, second), strict=True)
-    parts = [resize_frames(_shaped(p, *s) if cut else p, *s) for p, s in shapes]
+    parts = [resize_frames(_cut_to_shape(p, *s) if cut else p, *s) for p, s in shapes]
     return np.concatenate(parts, axis=2 if across else 1)
 
 
-def writing(letters: int, size: int, rng: np.random.Generator) -> np.ndarray:
+def letters_image(letters: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """bool [7 size, 6 letters size]: made-up letters of 5 x 4 cells, words between gaps."""
     cells = np.zeros((7, letters * 6), bool)
     for i in np.flatnonzero(rng.random(letters) > 0.15):
@@ -108,11 +108,11 @@ def writing(letters: int, size: int, rng: np.random.Generator) -> np.ndarray:
     return cells.repeat(size, axis=0).repeat(size, axis=1)
 
 
-def _as_long(host: np.ndarray, frames: np.ndarray) -> np.ndarray:
+def _repeat_to(host: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return host[np.arange(len(frames)) % len(host)]
 
 
-def _shaped(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+def _cut_to_shape(frames: np.ndarray, height: int, width: int) -> np.ndarray:
     """The middle of the picture, as large as fits with this aspect."""
     rows, columns = frames.shape[1:3]
     tall = max(2, min(rows, int(columns * height / width)))

@@ -1,4 +1,4 @@
-"""What a copy does to the pixels; every function takes and gives uint8 [T, H, W, 3]."""
+"""Photometric changes of a copy; every function takes and returns uint8 [T, H, W, 3]."""
 
 from __future__ import annotations
 
@@ -6,40 +6,39 @@ from typing import Any
 
 import numpy as np
 
+from ...image.luminance import LUMINANCE
 from ...video.reencode import reencode, resize_frames
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
-
-def colour(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Channels mixed (hue, saturation, warmth), then contrast, brightness and gamma."""
+def change_colours(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change hue, saturation and warmth, then contrast, brightness and gamma."""
     saturation = rng.uniform(0.3, 1.9)
-    mix = np.tile(LUMA, (3, 1)) * (1 - saturation) + np.eye(3) * saturation
+    mix = np.tile(LUMINANCE, (3, 1)) * (1 - saturation) + np.eye(3) * saturation
     mix = mix @ _hue(rng.uniform(-90, 90) if rng.random() < 0.6 else 0.0)
     mix = mix * rng.uniform(0.75, 1.25, (3, 1))
-    return _mapped(_mixed(frames, mix), _curve(rng))
+    return _map_levels(_mix_channels(frames, mix), _curve(rng))
 
 
-def grey(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Without colour, sometimes tinted."""
+def remove_colour(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Remove colour, and sometimes add a tint."""
     tint = rng.uniform(0.7, 1.1, 3) if rng.random() < 0.4 else np.ones(3)
-    return _mapped(_mixed(frames, np.outer(tint, LUMA)), _curve(rng))
+    return _map_levels(_mix_channels(frames, np.outer(tint, LUMINANCE)), _curve(rng))
 
 
-def few_levels(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def posterize(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """3 to 6 levels a channel."""
     levels = int(rng.integers(3, 7))
     steps = np.minimum(np.arange(256) * levels // 256, levels - 1)
-    return _mapped(frames, steps * 255 / (levels - 1))
+    return _map_levels(frames, steps * 255 / (levels - 1))
 
 
-def negative(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def invert(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Black for white."""
     return 255 - frames
 
 
-def outlines(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How much neighbours differ, bright on dark or dark on bright."""
+def show_edges(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Show how much neighbours differ, bright on dark or dark on bright."""
     gain = int(rng.integers(2, 5))
     values = frames.astype(np.int16)
     down, right = np.zeros_like(values), np.zeros_like(values)
@@ -49,17 +48,17 @@ def outlines(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return lines if rng.random() < 0.7 else 255 - lines
 
 
-def blurred(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What is finer than 40 to 130 lines on the short side is lost; then noise, often."""
+def blur(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Remove detail finer than 40 to 130 lines on the short side; then often add noise."""
     height, width = frames.shape[1:3]
     factor = float(np.exp(rng.uniform(np.log(40), np.log(130)))) / min(height, width)
     if factor < 1:
         small = resize_frames(frames, *(max(4, int(side * factor)) for side in (height, width)))
         frames = resize_frames(small, height, width)
-    return noisy(frames, int(rng.integers(3, 30)), rng) if rng.random() < 0.7 else frames
+    return add_noise(frames, int(rng.integers(3, 30)), rng) if rng.random() < 0.7 else frames
 
 
-def noisy(frames: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def add_noise(frames: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
     """Other noise in every frame, the same in all channels; spread about `strength` levels."""
     # One field of noise, looked at from another corner in every frame: drawing is what costs.
     height, width = frames.shape[1:3]
@@ -73,7 +72,7 @@ def noisy(frames: np.ndarray, strength: int, rng: np.random.Generator) -> np.nda
     return result
 
 
-def compressed(frames: np.ndarray, rng: np.random.Generator, hard: bool) -> np.ndarray:
+def compress(frames: np.ndarray, rng: np.random.Generator, hard: bool) -> np.ndarray:
     """Through a real encoder at a low rate, most often smaller than it is shown.
 
     Args:
@@ -96,7 +95,7 @@ def compressed(frames: np.ndarray, rng: np.random.Generator, hard: bool) -> np.n
     return resize_frames(decoded, height, width)
 
 
-def filmed(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def film_screen(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Off a screen: moire, flicker, a veil of light and noise (the tilt is `geometry`'s)."""
     height, width = frames.shape[1:3]
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -112,7 +111,7 @@ def filmed(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for frame, out in zip(frames, result, strict=True):
         flicker = np.float32(bright * rng.uniform(0.85, 1.15))
         out[:] = np.clip(frame * (waves * flicker)[..., None] + np.float32(veil), 0, 255)
-    return noisy(result, int(rng.integers(2, 10)), rng)
+    return add_noise(result, int(rng.integers(2, 10)), rng)
 
 
 def _curve(rng: np.random.Generator) -> np.ndarray:
@@ -121,11 +120,11 @@ def _curve(rng: np.random.Generator) -> np.ndarray:
     return (levels - 128) * rng.uniform(0.6, 1.4) + 128 + rng.uniform(-40, 40)
 
 
-def _mapped(frames: np.ndarray, curve: np.ndarray) -> np.ndarray:
+def _map_levels(frames: np.ndarray, curve: np.ndarray) -> np.ndarray:
     return np.clip(curve, 0, 255).astype(np.uint8)[frames]
 
 
-def _mixed(frames: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _mix_channels(frames: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Every pixel's colour times [3, 3]; plane by plane, as a product of threes is slow."""
     result = np.empty_like(frames)
     for frame, out in zip(frames, result, strict=True):

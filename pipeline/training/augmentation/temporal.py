@@ -1,4 +1,4 @@
-"""What a copy does to time: which frame of the clip is on screen when. Pure numbers."""
+"""Temporal changes of a copy: which frame of the clip is on screen when. Pure numbers."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import numpy as np
 LEAST_SECONDS = 4.0  # of a copy, where the clip has as much
 
 
-def plain(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """As it is."""
+def keep_order(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Keep the order as it is."""
     return order
 
 
-def speed(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+def change_speed(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Played 0.5 to 2 times as fast, at least four seconds long where the clip is."""
     fastest = max(1.0, min(2.0, len(order) / (LEAST_SECONDS * rate)))
     factor = float(np.exp(rng.uniform(np.log(0.5), np.log(fastest))))
     return order[(np.arange(int(len(order) / factor)) * factor).astype(int)]
 
 
-def frozen(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+def freeze(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Bursts of up to two seconds lost; what was before stays on screen."""
     lost = _bursts(len(order), rate, rng)
     return order[np.maximum.accumulate(np.where(lost, 0, np.arange(len(order))))]
 
 
-def jumping(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+def jump(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """The same bursts cut out, if enough is left."""
     kept = order[~_bursts(len(order), rate, rng)]
     return kept if len(kept) >= LEAST_SECONDS * rate else order
 
 
-def reordered(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+def reorder(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Cut into 2 to 4 parts of at least a second, in another order."""
     parts = np.array_split(order, max(1, min(int(rng.integers(2, 5)), len(order) // rate)))
     turned = rng.permutation(len(parts))
     return np.concatenate([parts[i] for i in turned])
 
 
-def shortened(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+def cut_segments(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """A part of it, 40 to 90 % and at least four seconds."""
     count = max(int(len(order) * rng.uniform(0.4, 0.9)), int(LEAST_SECONDS * rate))
     if count >= len(order):
@@ -47,10 +47,17 @@ def shortened(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndar
     return order[first : first + count]
 
 
-CHANGES = {plain: 0.5, speed: 0.15, frozen: 0.08, jumping: 0.07, reordered: 0.08, shortened: 0.12}
+CHANGES = {
+    keep_order: 0.5,
+    change_speed: 0.15,
+    freeze: 0.08,
+    jump: 0.07,
+    reorder: 0.08,
+    cut_segments: 0.12,
+}
 
 
-def on_screen(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+def screen_order(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     """The clip's frame at each second of a copy.
 
     Args:

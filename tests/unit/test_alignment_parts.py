@@ -1,0 +1,118 @@
+"""Parts of the alignment: runs, insets, whether the query is decidable, refinement."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pipeline.alignment import EndWindow, Segment, align, fold_insets, refine
+from pipeline.alignment.evidence import Evidence, levels_of
+from pipeline.alignment.runs import best_runs
+from tests.alignments import samples, similarities
+
+
+def test_the_best_run_equals_a_search_through_all_runs():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (200, 9))
+    counts = rng.integers(1, 10, 200)
+    runs = best_runs(values, counts, 0.7)
+    for line, count in enumerate(counts):
+        scores = {
+            (f, last): values[line, f : last + 1].sum() - 0.7 * (f > 0) - 0.7 * (last < count - 1)
+            for f, last in itertools.combinations_with_replacement(range(count), 2)
+        }
+        best = max(scores, key=lambda run: scores[run])
+        assert runs.score[line] == pytest.approx(scores[best])
+        assert (runs.first[line], runs.last[line]) == best
+
+
+def test_evidence_of_single_cells_equals_that_of_the_matrix():
+    matrix = np.random.default_rng(1).uniform(0, 1, (30, 40)).astype(np.float32)
+    evidence = Evidence(matrix)
+    evidence.take_out(np.arange(3, 7), np.arange(10, 15))
+    rows, columns = (x.ravel() for x in np.indices(matrix.shape))
+    again = evidence.at(rows, columns, levels_of(matrix)).reshape(matrix.shape)
+    inside = np.zeros(matrix.shape, bool)
+    inside[3:7, 10:15] = True
+    assert again[~inside] == pytest.approx(evidence.cells[~inside], abs=1e-6)
+    assert (again[inside] == -1).all()
+    assert (evidence.cells[inside] <= -1).all()
+
+
+def test_insets_count_for_the_frames_at_their_times():
+    matrix = np.array(
+        [[0.1, 0.2, 0.3, 0.9], [0.1, 0.1, 0.1, 0.1], [0.5, 0.1, 0.4, 0.6]], np.float32
+    )
+    folded, query, database = fold_insets(
+        matrix, (np.array([0.0, 1.0, 0.9]), 2), (np.array([0.0, 1.0, 2.0, 1.0]), 3)
+    )
+    assert query.tolist() == [0, 1]
+    assert database.tolist() == [0, 1, 2]
+    assert folded == pytest.approx(np.array([[0.1, 0.9, 0.3], [0.5, 0.6, 0.4]]))
+    assert matrix[0, 1] == np.float32(0.2)
+
+
+def test_insets_of_a_matrix_that_does_not_fit_are_refused():
+    with pytest.raises(ValueError, match="shape"):
+        fold_insets(np.zeros((2, 2), np.float32), (np.zeros(3), 2), (np.zeros(2), 2))
+
+
+@pytest.mark.parametrize(
+    ("fall", "copies", "decidable"),
+    [(0.25, 1, True), (0.0, 1, False), (0.25, 3, False)],
+    ids=["moving", "still", "looping"],
+)
+def test_a_query_that_stands_still_or_loops_is_not_decidable(fall, copies, decidable):
+    query, database = samples(24), samples(60)
+    if fall:
+        matches = [(8 * i, 8 * i + 8, 20, 28) for i in range(copies)]
+        matrix = similarities(query, database, matches)
+    else:
+        matrix = similarities(query, database, [(0, 24, 20, 28)], fall=0.0)
+    segments = align(matrix, query, database)
+    assert segments
+    assert all(s.query_decidable == decidable for s in segments)
+    assert segments[0].database_start == pytest.approx(20, abs=0.6)
+    assert segments[0].database_end == pytest.approx(28, abs=0.6)
+
+
+TRUTH = (3.3, 9.6, 22.42, 28.72)
+
+
+def window(around_query, around_database, matches, fps=4.0, seed=1):
+    query = samples(around_query + 3, fps, max(0, around_query - 3))
+    database = samples(around_database + 3, fps, max(0, around_database - 3))
+    return EndWindow(similarities(query, database, matches, seed=seed), query, database)
+
+
+def test_refinement_finds_ends_at_the_finer_rate():
+    query, database = samples(20), samples(60)
+    (coarse,) = align(similarities(query, database, [TRUTH]), query, database)
+    fine = refine(
+        coarse,
+        head=window(coarse.query_start, coarse.database_start, [TRUTH]),
+        tail=window(coarse.query_end, coarse.database_end, [TRUTH]),
+        query_duration=20,
+        database_duration=60,
+    )
+    ends = fine.query_start, fine.query_end, fine.database_start, fine.database_end
+    assert ends == pytest.approx(TRUTH, abs=0.2)
+    assert fine.score == coarse.score
+
+
+def test_an_end_without_a_window_or_without_a_match_in_it_stays():
+    coarse = Segment(3.0, 9.0, 22.0, 28.0, 0.7)
+    durations = {"query_duration": 20.0, "database_duration": 60.0}
+    assert refine(coarse, **durations) == coarse
+    nothing = window(3.0, 22.0, [])
+    assert refine(coarse, head=nothing, tail=window(9.0, 28.0, []), **durations) == coarse
+    only_tail = refine(coarse, tail=window(9.0, 28.0, [(3.0, 9.3, 22.0, 28.3)]), **durations)
+    assert (only_tail.query_start, only_tail.database_start) == (3.0, 22.0)
+    assert only_tail.database_end == pytest.approx(28.3, abs=0.2)
+
+
+def test_a_window_that_does_not_fit_its_times_is_refused():
+    coarse = Segment(3.0, 9.0, 22.0, 28.0, 0.7)
+    wrong = EndWindow(np.zeros((2, 2), np.float32), np.arange(3.0), np.arange(2.0))
+    with pytest.raises(ValueError, match="shape"):
+        refine(coarse, head=wrong, query_duration=20, database_duration=60)
