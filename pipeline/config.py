@@ -31,7 +31,7 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
-SEGMENT_EVIDENCE = 1.6
+SEGMENT_EVIDENCE = 1.25
 MAX_PIXELS = 8192 * 8192  # of a picture
 DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
 
@@ -195,9 +195,8 @@ class CompareConfig(Section):
     )
     segment_evidence: float | None = setting(
         None,
-        "What the best segment of a pair must amount to for any to be given: its score above 0.2, "
-        "times its seconds, 6 at most. Without a threshold 1.6 marks one unrelated pair in a "
-        "thousand.",
+        "What the best segment of a pair must amount to for any to be given: its score above 0.3 "
+        f"times its seconds. {SEGMENT_EVIDENCE:g} marks one unrelated pair in a thousand.",
         null=f"{SEGMENT_EVIDENCE:g} without a threshold, with one 0",
         ge=0,
     )

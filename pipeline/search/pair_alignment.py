@@ -30,8 +30,7 @@ _BLOCK_FRAMES = 2048  # database frames that are on the device together, about
 _PART_FRAMES = 4096  # frames of a video that are read at a time
 _MOST_CELLS = 32 << 20  # of a matrix: 128 MiB. Of longer videos not every frame is compared
 _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
-_UNRELATED_SCORE = 0.2  # of segments of unrelated videos, about
-_FULL_SECONDS = 6.0  # beyond which a longer segment says no more
+_UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,15 +376,15 @@ class SegmentJudge:
 
 
 def evidence(segment: Segment) -> float:
-    """Seconds of a segment, 6 at most, times how far its score is above that of unrelated frames.
+    """Seconds of a segment times how far its score is above that of unrelated frames.
 
-    A second of black frames, or of titles, has a high score in unrelated videos, and six seconds
+    A second of black frames, or of titles, has a high score in unrelated videos, and some seconds
     have a low one by chance; both have little evidence.
     """
     seconds = max(
         segment.query_end - segment.query_start, segment.database_end - segment.database_start
     )
-    return (segment.score - _UNRELATED_SCORE) * min(seconds, _FULL_SECONDS)
+    return (segment.score - _UNRELATED_SCORE) * seconds
 
 
 def _folded(query: _Frames, database: _Frames, values: np.ndarray, mirrored: bool) -> PairMatrix:
