@@ -26,6 +26,7 @@ LAYERS = [
     "output",
     "extraction search",
     "training",
+    "match_report",
     "workflow",
     "api",
     "cli",
