@@ -27,6 +27,7 @@ LAYERS = [
     "output",
     "extraction search",
     "training",
+    "match_report",
     "workflow",
     "api",
     "cli",
