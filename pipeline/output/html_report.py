@@ -14,7 +14,7 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
-from typing import TextIO
+from typing import IO
 
 from ..errors import InputError
 from .report_cards import Cards, NoVideoFiles, ReportEntry, VideoFiles, escaped, verdict
@@ -68,7 +68,7 @@ def write_report(
     store.finish()
 
 
-def _write_cards(file: TextIO, cards: Cards, entries: Sequence[ReportEntry]) -> None:
+def _write_cards(file: IO[str], cards: Cards, entries: Sequence[ReportEntry]) -> None:
     for entry in entries:
         for text in cards.card(entry):
             file.write(text)

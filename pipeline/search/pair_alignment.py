@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -219,9 +219,7 @@ class PairAligner:
         ]
         return max(pairs, key=lambda pair: _matched(pair[1]))
 
-    def _matrices(
-        self, query: int, database: Sequence[int]
-    ) -> Iterator[list[PairMatrix] | None]:
+    def _matrices(self, query: int, database: Sequence[int]) -> Iterator[list[PairMatrix] | None]:
         """Of each database video the matrices of all directions; None if it is damaged."""
         sides = self._sides(query)
         own_frames = max(int(videos.lengths[index]) for videos, index in sides)
@@ -329,9 +327,7 @@ class PairAligner:
                     if of_video is not None:
                         of_video[number].append(part)
 
-    def _placed(
-        self, query: _Frames, mirrored: bool
-    ) -> Iterable[tuple[DeviceFeatures, int]]:
+    def _placed(self, query: _Frames, mirrored: bool) -> Iterable[tuple[DeviceFeatures, int]]:
         """Parts of a query on the device, and their frames; a short one stays there."""
         checksums = self._request.config.checksums
         if query.stored > _PART_FRAMES:
