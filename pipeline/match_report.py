@@ -19,7 +19,7 @@ from .output.report_cards import ReportEntry, Side, wanted_stills
 from .records import Preprocess, VideoRef
 
 if TYPE_CHECKING:
-    from .output.writers import ResultInfo
+    from .output.result_info import ResultInfo
     from .search.pair_alignment import PairAligner, PairMatrix
     from .search.request import SearchRequest
     from .search.video_set import VideoSet

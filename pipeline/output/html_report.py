@@ -14,13 +14,13 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
-from typing import TextIO
+from typing import IO, Any
 
 from ..errors import InputError
 from .report_cards import Cards, NoVideoFiles, ReportEntry, VideoFiles, escaped, verdict
 from .report_pictures import EmbeddedPictures, PictureFolder
+from .result_info import ResultInfo
 from .target import behind_links, is_stream, opened_output
-from .writers import ResultInfo
 
 MOST_EMBEDDED = 400  # matches
 _PAGE = Path(__file__).with_name("report_page")
@@ -68,7 +68,7 @@ def write_report(
     store.finish()
 
 
-def _write_cards(file: TextIO, cards: Cards, entries: Sequence[ReportEntry]) -> None:
+def _write_cards(file: IO[Any], cards: Cards, entries: Sequence[ReportEntry]) -> None:
     for entry in entries:
         for text in cards.card(entry):
             file.write(text)

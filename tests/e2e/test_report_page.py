@@ -14,7 +14,7 @@ from pipeline.output.heat_map import LEVELS, HeatMap
 from pipeline.output.html_report import write_report
 from pipeline.output.match import Match
 from pipeline.output.report_cards import NoVideoFiles, ReportEntry
-from pipeline.output.writers import ResultInfo
+from pipeline.output.result_info import ResultInfo
 from pipeline.video.stills import encode_jpeg
 from tests.browser import Browser, find_browser
 from tests.unit.test_html_report import HOSTILE
