@@ -60,7 +60,8 @@ def report_matches(
     Args:
         path: of the page.
         request: what was searched.
-        matches: of the request's videos; segments are looked for where a match has none yet.
+        matches: of the request's videos, query by query; of each query the page shows the best
+            first. Segments are looked for where a match has none yet.
         info: what the scores were made with.
         stills: decode stills of the videos that are at hand.
         locate: where a video is that a store says to be at a path.
@@ -71,6 +72,9 @@ def report_matches(
         StoreError: a video is damaged.
         PipelineError: the report cannot be written.
     """
+    queries = dict.fromkeys(match.query_id for match in matches)
+    places = {query_id: place for place, query_id in enumerate(queries)}
+    matches = sorted(matches, key=lambda match: (places[match.query_id], -match.score))
     entries = _entries(request, matches, progress or (lambda done, total: None))
     files = _Files(request, locate)
     wanted = wanted_stills([entry.match for entry in entries]) if stills else {}

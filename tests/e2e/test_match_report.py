@@ -78,7 +78,7 @@ def test_an_unknown_video_is_named(request_of, query, video, side):
 
 def test_a_report_shows_stills_of_the_videos_at_hand(request_of, tmp_path):
     request = request_of(selection=Selection(threshold=0.25))
-    matches = [Match("film", "copy", 0.5), Match("film", "other", 0.2, ())]
+    matches = [Match("film", "other", 0.2, ()), Match("film", "copy", 0.5)]
     calls: list[tuple[int, int]] = []
     path = tmp_path / "r.html"
     summary = report_matches(
