@@ -1,7 +1,8 @@
 """A report of matches: frame matrices and segments from the features, stills from the videos.
 
 The videos are needed for stills alone. Where they are not at hand, or are not the files that the
-features were made of, the report shows heat maps.
+features were made of, the stills are thumbnails of the store; without these the report shows heat
+maps.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class ReportSummary:
     Attributes:
         matches: in the report.
         videos: with stills.
-        without_stills: videos that have segments, but no file at hand that could be decoded.
+        without_stills: videos that have segments, but neither thumbnails nor a file at hand that
+            could be decoded.
     """
 
     matches: int
@@ -79,6 +81,7 @@ def report_matches(
     files = _Files(request, locate)
     wanted = wanted_stills([entry.match for entry in entries]) if stills else {}
     files.decode(wanted)
+    files.take_thumbnails(wanted)
     threshold, text = verdict_threshold(request)
     write_report(path, entries, info, files, threshold=threshold, threshold_text=text)
     shown = {video[:2] for video in files.stills}
@@ -196,6 +199,19 @@ class _Files:
         for path, second, picture in _decoded(ordered):
             for side, video_id in users[path]:
                 self.stills[side, video_id, second] = picture
+
+    def take_thumbnails(self, wanted: Mapping[tuple[Side, str], Sequence[float]]) -> None:
+        """Take the stills that could not be decoded from the thumbnails of the stores."""
+        from .store import read_thumbnails
+
+        for (side, video_id), seconds in wanted.items():
+            if all((side, video_id, second) in self.stills for second in seconds):
+                continue
+            store, own_id = self._sets[side].stored(self._indices[side][video_id])
+            pack = read_thumbnails(store.path, own_id, store.checksum(own_id))
+            if pack is not None:
+                for second in seconds:
+                    self.stills.setdefault((side, video_id, second), pack.at(second))
 
     def _unchanged(self, side: Side, video_id: str) -> str | None:
         """The path of a video if the file there has the size that the store recorded."""
