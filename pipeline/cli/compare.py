@@ -49,6 +49,10 @@ class CompareOptions:
     top_k: int | None
     threshold: float | None
     max_fpr: float | None
+    segments: bool
+    refine_segments: bool
+    video_root: str | None
+    report_file: str | None
     gpu_id: int
     network: str | None  # as the original; there is one network
     config: Config  # the settings of both stages
@@ -128,6 +132,27 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
     help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
     "reaches (0.001: one in a thousand), with the confidence the model was calibrated with.",
 )
+@click.option(
+    "--segments",
+    is_flag=True,
+    help="Find from when to when the written pairs match. With many pairs give --top_k, "
+    "--threshold or --max_fpr too.",
+)
+@click.option(
+    "--refine_segments",
+    is_flag=True,
+    help="As --segments, and find the ends again in the videos where these are at hand: some "
+    "seconds around each are decoded at a finer rate.",
+)
+@click.option(
+    "--video_root",
+    help="Folder that the videos are in now if they were moved after their features were stored.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    help="Write a page (.html) with stills, frame matrix and segments of every written pair.",
+)
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
@@ -168,6 +193,10 @@ def _comparison(given: CompareOptions) -> Comparison:
         background=_prefixed(given.background_store),
         selection=selection,
         max_fpr=given.max_fpr,
+        segments=given.segments,
+        refine_segments=given.refine_segments,
+        video_root=given.video_root,
+        report_file=given.report_file,
         output_file=given.output_file,
         file_format=given.file_format,
         info_file=given.info_file,

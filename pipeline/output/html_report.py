@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
-from typing import IO, Any
+from typing import IO
 
 from ..errors import InputError
 from .report_cards import (
@@ -78,7 +78,7 @@ def write_report(
     store.finish()
 
 
-def _write_cards(file: IO[Any], cards: Cards, entries: Sequence[ReportEntry]) -> None:
+def _write_cards(file: IO[str], cards: Cards, entries: Sequence[ReportEntry]) -> None:
     for entry in entries:
         for text in cards.card(entry):
             file.write(text)

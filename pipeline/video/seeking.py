@@ -34,6 +34,8 @@ class SeekingReader:
 
     Attributes:
         source: describes the file.
+        decoder: name of the decoder.
+        step: seconds per frame.
 
     Raises:
         VideoError: the file cannot be opened as a video.
@@ -53,8 +55,9 @@ class SeekingReader:
         rate = nominal_rate(
             rate_or_zero(self._stream.guessed_rate), rate_or_zero(self._stream.average_rate)
         )
-        self._step = 1.0 / rate
-        self._orientation = Orientation(self._stream.codec_context.name)
+        self.step = 1.0 / rate
+        self.decoder: str = self._stream.codec_context.name
+        self._orientation = Orientation(self.decoder)
         self._size: tuple[int, int] | None = None
 
     def close(self) -> None:
@@ -70,7 +73,7 @@ class SeekingReader:
                 self._container.seek(int((first + origin) * av.time_base))
             except AV_ERRORS:
                 return  # the file cannot seek: only its start is used
-        time = first - self._step
+        time = first - self.step
         for packet in self._container.demux(self._stream):
             self._tick()
             try:
@@ -79,7 +82,7 @@ class SeekingReader:
                 continue
             for frame in frames:
                 has_time = frame.pts is not None and base
-                time = float(frame.pts * base) - origin if has_time else time + self._step
+                time = float(frame.pts * base) - origin if has_time else time + self.step
                 yield time, frame
 
     def picture(self, frame: Any) -> np.ndarray:
