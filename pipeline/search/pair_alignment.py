@@ -13,6 +13,7 @@ import numpy as np
 
 from ..alignment import DEFAULT_METHOD, align, fold_insets
 from ..alignment.segment import Segment
+from .engine import pair_scorer
 from .request import SearchRequest
 from .video_set import VideoSet
 
@@ -61,18 +62,18 @@ class PairAligner:
     Args:
         request: as for `search.run.search`; its model is adapted already.
         method: of `alignment.METHODS`.
+        scorer: the request's network, if it was made already.
     """
 
-    def __init__(self, request: SearchRequest, *, method: str = DEFAULT_METHOD) -> None:
-        from ..nets.backend import device_scope, resolve_similarity_precision
-        from ..nets.similarity.pair_scorer import PairScorer
-
+    def __init__(
+        self,
+        request: SearchRequest,
+        *,
+        method: str = DEFAULT_METHOD,
+        scorer: PairScorer | None = None,
+    ) -> None:
         self._request, self._method = request, method
-        precision = resolve_similarity_precision(request.config.precision, request.gpu_id)
-        with device_scope(request.gpu_id):
-            self._scorer: PairScorer = PairScorer(
-                request.model, request.similarity_function, precision, gpu_id=request.gpu_id
-            )
+        self._scorer = scorer or pair_scorer(request)
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
         self._loaded_query = lru_cache(maxsize=2)(self._load_query)
         mirrored = request.mirrored.ids if request.mirrored else ()

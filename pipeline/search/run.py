@@ -19,10 +19,10 @@ from ..output.json_writer import write_json
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import check_output_file, scratch_folder
 from .compatibility import require_background
+from .engine import SearchEngine
 from .limits import Limits
 from .request import SearchRequest
 from .score_normalization import background_level, subtract_background
-from .scoring import ScoringLoop
 from .video_set import VideoSet, damage_lines
 
 Progress = Callable[[int, int], None]
@@ -92,13 +92,16 @@ def search(
     progress: Progress | None = None,
     folder: str | Path | None = None,
     limits: Limits | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[ScoreTable, float]:
     """Score every query against every database video; arguments and errors as `score_table`.
 
     Returns:
         The scores with their ids, and the seconds spent waiting for features.
     """
-    scores, waited = score_table(request, progress=progress, folder=folder, limits=limits)
+    scores, waited = score_table(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
     queries, database = request.queries, request.database
     table = ScoreTable(queries.ids, database.ids, scores, queries.sound, database.sound)
     return table, waited
@@ -110,6 +113,7 @@ def score_table(
     progress: Progress | None = None,
     folder: str | Path | None = None,
     limits: Limits | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
     """Score every query against every database video.
 
@@ -120,6 +124,7 @@ def score_table(
     Args:
         progress, limits: see `compute_similarity`.
         folder: for a table that is too large for memory, see `output.score_table.new_score_table`.
+        engine: made for the request's database, model and settings by an earlier search.
 
     Returns:
         Scores float32 [queries, database], and the seconds spent waiting for features. A damaged
@@ -144,7 +149,9 @@ def score_table(
         among, background_waited = _score_pairs(request, background, limits)
         require_background(background, set(queries.ids), config.background_top_k)
         level = background_level(among[:, background.sound], config.background_top_k)
-    scores, waited = _score_pairs(request, request.database, limits, folder, progress)
+    scores, waited = _score_pairs(
+        request, request.database, limits, folder=folder, progress=progress, engine=engine
+    )
     if level is not None:
         subtract_background(scores, level, config.background_weight)
     return scores, waited + background_waited
@@ -154,29 +161,25 @@ def _score_pairs(
     request: SearchRequest,
     database: VideoSet,
     limits: Limits,
+    *,
     folder: str | Path | None = None,
     progress: Progress | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
     """Plain scores against a database, NaN for damaged videos, and the seconds waited."""
     from ..nets.backend import device_scope
 
     queries, config = request.queries, request.config
     query_sequences, row_index = _query_sequences(request)
-    sequences, column_index = database.split_insets()
-    table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
+    engine = engine or SearchEngine(request, database, limits)
+    table = new_score_table(len(queries), len(database), folder, engine.limits.table_bytes)
     with device_scope(request.gpu_id):
-        loop = _scoring_loop(request, limits)
-        waited = loop.fill(
+        waited = engine.loop.fill(
             table,
-            loop.query_reader(query_sequences),
-            loop.reader(
-                sequences,
-                database_block_frames(config.block_mb, sequences, limits),
-                descriptors=sequences.spec.shared_descriptors,
-                checksums=config.checksums,
-            ),
+            engine.loop.query_reader(query_sequences),
+            engine.reader,
             row_index=row_index,
-            column_index=column_index,
+            column_index=engine.column_index,
             progress=progress,
         )
     database.check(config.checksums)
@@ -197,27 +200,3 @@ def _query_sequences(request: SearchRequest) -> tuple[VideoSet, np.ndarray]:
     mirrored_rows = np.array([row[video_id] for video_id in mirrored.ids], np.intp)
     mirrored_sequences, owner = mirrored.split_insets(insets)
     return sequences.concat(mirrored_sequences), np.concatenate([row_index, mirrored_rows[owner]])
-
-
-def _scoring_loop(request: SearchRequest, limits: Limits) -> ScoringLoop:
-    from ..nets.backend import resolve_similarity_precision
-    from ..nets.similarity.pair_scorer import PairScorer
-
-    config, function = request.config, request.similarity_function
-    precision = resolve_similarity_precision(config.precision, request.gpu_id)
-    scorer = PairScorer(request.model, function, precision, gpu_id=request.gpu_id)
-    return ScoringLoop(
-        scorer, function, config.batch_size, config.load_queries, request.gpu_id, limits
-    )
-
-
-def database_block_frames(megabytes: int, videos: VideoSet, limits: Limits) -> int:
-    """Database frames that are read at a time.
-
-    Args:
-        megabytes: memory for them, in MiB.
-    """
-    # On the device int8 and signs are floats again: no more of them at once than of float16.
-    value_bytes = max(2, videos.dtype.itemsize)
-    frame_bytes = videos.spec.descriptors * videos.spec.dims * value_bytes
-    return limits.database_block_frames(megabytes, frame_bytes)

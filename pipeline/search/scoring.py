@@ -17,7 +17,7 @@ import numpy as np
 from .aggregation import PairBatch, PairScores
 from .limits import Limits
 from .read_plan import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_reads
-from .reader import BlockReader, FeatureSource
+from .reader import BlockReader, FeatureSource, ResidentReader
 
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
@@ -70,16 +70,25 @@ class ScoringLoop:
         *,
         descriptors: int | None = None,
         checksums: bool = True,
+        resident_frames: int = 0,
     ) -> BlockReader:
         """A reader of one side in pieces and blocks of the right size.
 
         Args:
             block_frames: frames read at a time.
             descriptors, checksums: see `BlockReader`.
+            resident_frames: blocks of so many frames in all stay loaded, see `ResidentReader`.
         """
         lengths = source.lengths.tolist()
         plan = plan_reads(lengths, self.geometry, self.limits.piece_frames, block_frames)
-        return BlockReader(source, plan, descriptors=descriptors, checksums=checksums)
+        sizes = np.cumsum([sum(piece.frames for piece in block) for block in plan.blocks])
+        return ResidentReader(
+            source,
+            plan,
+            descriptors=descriptors,
+            checksums=checksums,
+            resident_blocks=int(np.searchsorted(sizes, resident_frames, side="right")),
+        )
 
     def query_reader(self, source: FeatureSource) -> BlockReader:
         """A reader of the queries."""
