@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
-PYTEST = TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile
+# Two processes of one thread each. Each gets half of the files in one piece, as the tests of a file
+# share what is slow to make, and then takes from the other what that one has not begun.
+PYTEST = TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
 
-.PHONY: demo test lint fuzz clean
+.PHONY: demo test test-fast test-benchmarks lint fuzz clean
 
 demo: $(VENV)/.installed
 	$(RUN) tools/make_copies.py demo
@@ -17,8 +19,12 @@ demo: $(VENV)/.installed
 	$(RUN) tools/demo.py results.json demo
 
 test: $(VENV)/.installed-test lint
-	# Two processes of one thread each, whole files, as many tests share what is slow to make.
 	$(PYTEST) --ignore tests/benchmarks
+
+# While you work, under a minute: no weights of a network, no commands as processes of their own.
+# A test that takes more than 5 s of a processor fails here: make it faster or mark it `slow`.
+test-fast: $(VENV)/.installed-test
+	$(PYTEST) --processor_seconds 5 -m 'not slow' tests/unit tests/contract
 
 # The laboratory: benchmarks/ and tools/.
 test-benchmarks: $(VENV)/.installed-test

@@ -11,7 +11,7 @@ from .decidable import is_query_decidable
 from .ends import Stretch, stretch_on
 from .evidence import UNRELATED, Evidence, Levels
 from .offset import fitted
-from .search import Line, best_line, corner_line, votes_of
+from .search import Line, Votes, best_line, corner_line, votes_of
 from .segment import Segment
 from .timeline import Timeline
 
@@ -21,6 +21,7 @@ _LEAST_QUERY_SECONDS = 0.4
 _MARGIN = 0.30  # steps around a segment that belong to it when the next one is searched
 _CORNER_SHARE = 0.5  # of the best line's score that the line from corner to corner needs
 _CORNER_GAIN = 0.003  # of similarity, that it needs besides
+_REAL_TIME_SHARE = 0.5  # of the best line's score that one without change of speed needs
 _LEAST_CONTRAST = 0.5  # of a segment's similarity to that of the pair's best segment
 
 
@@ -38,6 +39,8 @@ def align_by_lines(
     for _ in range(most):
         line = best_line(evidence.cells, votes, query, database, _LEAST_SCORE)
         place = None if line is None else _place(evidence, query, database, line)
+        if place is not None and place.line.slope != 1:
+            place = _real_time_if_as_good(evidence, votes, query, database, place)
         if not found:
             place = _corner_if_better(evidence, query, database, place)
         if place is None:
@@ -76,6 +79,24 @@ def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) 
         levels = Levels.from_match(stretch.level)
         stretch = stretch_on(evidence, levels, query, database, slope, offset)
     return _Place(line, slope, offset, stretch)
+
+
+def _real_time_if_as_good(
+    evidence: Evidence, votes: Votes, query: Timeline, database: Timeline, best: _Place
+) -> _Place:
+    """The best line without change of speed, if its frames resemble each other as much.
+
+    Where a video hardly moves, lines of any slope have evidence, and a slope that leads to the
+    ends of a video saves the price of cuts.
+    """
+    least = max(_LEAST_SCORE, _REAL_TIME_SHARE * best.line.score)
+    line = best_line(evidence.cells, votes, query, database, least, slopes=(1.0,))
+    if line is None:
+        return best
+    place = _place(evidence, query, database, line)
+    if best.stretch is None or place.stretch is None:
+        return best
+    return place if place.stretch.score >= best.stretch.score else best
 
 
 def _corner_if_better(

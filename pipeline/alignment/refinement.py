@@ -58,6 +58,8 @@ def refine(
     durations = query_duration, database_duration
     start = _end_in(segment, head, durations, at_start=True)
     end = _end_in(segment, tail, durations, at_start=False)
+    if head is not None and tail is not None and abs(segment.slope - 1) < _REAL_TIME:
+        start, end = _in_real_time(start, end, query_duration)
     if end[0] <= start[0] or end[1] <= start[1]:
         return segment
     return replace(
@@ -67,6 +69,23 @@ def refine(
         database_start=start[1],
         database_end=end[1],
     )
+
+
+def _in_real_time(
+    start: tuple[float, float], end: tuple[float, float], query_duration: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Both ends on one line of slope 1, half way between the lines that their windows show.
+
+    The database video's seconds are kept: a cut is sharper in it than in the query, which mostly
+    goes on beyond.
+    """
+    offset = (start[1] - start[0] + end[1] - end[0]) / 2
+
+    def moved(second: float) -> tuple[float, float]:
+        query = min(max(second - offset, 0.0), query_duration)
+        return query, query + offset
+
+    return moved(start[1]), moved(end[1])
 
 
 def _end_in(

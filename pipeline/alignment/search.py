@@ -8,6 +8,7 @@ query of a minute in a video of an hour takes milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,11 +67,16 @@ def votes_of(evidence: np.ndarray, matrix: np.ndarray) -> Votes:
 
 
 def best_line(
-    evidence: np.ndarray, votes: Votes, query: Timeline, database: Timeline, least: float
+    evidence: np.ndarray,
+    votes: Votes,
+    query: Timeline,
+    database: Timeline,
+    least: float,
+    slopes: Sequence[float] = SLOPES,
 ) -> Line | None:
     """The line with the best run, over all slopes; None if none reaches `least`."""
     best: Line | None = None
-    for slope in SLOPES:
+    for slope in slopes:
         price = _SLOPE_PRICE * abs(np.log2(slope))
         floor = price + (least if best is None else best.score)
         if slope <= 1:

@@ -15,7 +15,7 @@ class Timeline:
     """When the frames of one side were sampled, and where the side begins and ends.
 
     Attributes:
-        seconds: [N] float64, ascending.
+        seconds: [N] float64, ascending; two samples may share a time.
         start, end: seconds; the samples lie between them. Of a whole video 0 and its duration.
     """
 
@@ -38,7 +38,7 @@ class Timeline:
         seconds = np.asarray(seconds, np.float64)
         if seconds.ndim != 1 or not len(seconds):
             raise ValueError(f"sample times have shape {seconds.shape}, expected [N] with N > 0")
-        if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any() or seconds[0] < 0:
+        if not np.isfinite(seconds).all() or (np.diff(seconds) < 0).any() or seconds[0] < 0:
             raise ValueError("sample times must be finite, not negative, and ascend")
         timeline = cls(seconds, 0.0, float(seconds[-1]))
         end = timeline.end + timeline.step / 2
@@ -62,8 +62,10 @@ class Timeline:
 
     @cached_property
     def step(self) -> float:
-        """Seconds from one sample to the next, the median."""
-        return float(np.median(np.diff(self.seconds))) if len(self) > 1 else _DEFAULT_STEP
+        """Seconds from one sample to the next, the median; samples may share a time."""
+        steps = np.diff(self.seconds)
+        steps = steps[steps > 0]
+        return float(np.median(steps)) if len(steps) else _DEFAULT_STEP
 
     @cached_property
     def _is_even(self) -> bool:

@@ -59,6 +59,9 @@ class MatchTable(Protocol):
             PipelineError: a score of the query is not a finite number; names the pair.
         """
 
+    def check(self) -> None:
+        """Raise what `matches` would raise for any of the queries."""
+
 
 def segment_dict(segment: Segment) -> dict[str, Any]:
     """The fields of a segment, as JSON has them."""
@@ -74,9 +77,9 @@ def segment_dict(segment: Segment) -> dict[str, Any]:
 
 def rounded_score(score: float) -> float:
     """Six decimals, which is below float32's own error here; -0.0 becomes 0.0."""
-    return round(float(score), 6) + 0.0
+    return round(score * 1e6) / 1e6
 
 
 def rounded_seconds(seconds: float) -> float:
     """Milliseconds."""
-    return round(float(seconds), 3) + 0.0
+    return round(seconds * 1e3) / 1e3

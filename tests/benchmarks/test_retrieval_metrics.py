@@ -173,7 +173,7 @@ def test_the_card_runs_each_command_once_and_goes_on_after_a_failure(tmp_path, m
     def run(words, stdout, check):
         module = words[2].rpartition(".")[2]
         asked.append((module, words[3:]))
-        stdout.write(f"figures of {module}\n")
+        stdout.write(f"figures of {module}\n".encode())
         if check and module in broken:
             raise subprocess.CalledProcessError(1, words)
         return subprocess.CompletedProcess(words, 0)

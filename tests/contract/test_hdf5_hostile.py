@@ -18,6 +18,7 @@ from pipeline.store.hdf5_guard import require_sound
 from pipeline.store.hdf5_layout import Hdf5Layout, file_end
 from pipeline.store.limits import Limits
 from pipeline.store.lookup3 import lookup3
+from tests.messages import raises
 from tests.store_helpers import SPEC, add, assert_holds
 
 Change = Callable[[h5py.File], None]
@@ -127,7 +128,7 @@ def test_a_user_block_or_plain_hdf5_is_refused(tmp_path: Path) -> None:
     for name, options in (("user.h5", {"userblock_size": 512}), ("plain.h5", {})):
         with h5py.File(tmp_path / name, "w", **options) as file:
             file["x"] = 1
-        with pytest.raises(StoreError, match=f"{name}: .*not an HDF5 file of the kind"):
+        with raises(StoreError, tmp_path / name, "HDF5"):
             open_store(tmp_path / name)
 
 
@@ -166,7 +167,7 @@ def test_a_writer_refuses_a_damaged_group(store: Path, signature: bytes) -> None
     store.write_bytes(data)
     with open_store(store) as opened:
         assert_holds(opened, "v3", seed=3)
-    with pytest.raises(StoreError, match=f"{store}: damaged, or not written by this program"):
+    with raises(StoreError, store, "damaged"):
         open_writer(store)
     assert store.read_bytes() == bytes(data) and list(store.parent.iterdir()) == [store]
 
@@ -202,7 +203,7 @@ def test_how_the_process_may_end(
     start = f"from pipeline.store.hdf5_child import _limit; _limit(1, 1 << 30)\n{body}"
     monkeypatch.setattr(hdf5_guard, "_START", start)
     monkeypatch.setattr(hdf5_guard, "_checked", {})
-    with store.open("rb") as file, pytest.raises(StoreError, match=f"{store}: .*{message}"):
+    with store.open("rb") as file, raises(StoreError, store, message):
         require_sound(store, file.fileno(), 12, cpu_seconds=20.0)
 
 
@@ -212,7 +213,7 @@ def test_a_store_that_this_process_left_is_not_asked_again(
     monkeypatch.setattr(hdf5_guard, "_START", "raise OSError('asked')")
     open_writer(store).close()
     store.write_bytes(store.read_bytes())
-    with pytest.raises(StoreError, match="asked"):
+    with raises(StoreError, store, "asked"):
         open_writer(store)
 
 

@@ -16,6 +16,7 @@ from pipeline.records import Failure
 from pipeline.store import copy_store, create_or_append, open_store
 from pipeline.store.limits import Limits
 from tests.contract.test_store import damage
+from tests.messages import raises
 from tests.store_helpers import SPEC, plain, plain_header, seconds_of, source_of, vectors_of
 
 SMALL = ("int8", "binary")
@@ -108,7 +109,7 @@ def test_a_program_of_before_says_that_it_is_too_old(
 ) -> None:
     fill(path, "int8")
     monkeypatch.setattr("pipeline.store.header.FORMAT_VERSION", 1)
-    with pytest.raises(StoreError, match="format version 2, this program reads up to 1; upgrade"):
+    with raises(StoreError, path, "format version 2", "up to 1", remedy="upgrade"):
         open_store(path)
 
 
@@ -118,19 +119,19 @@ def test_going_on_with_the_stores_own_dtype(path: Path, dtype: str) -> None:
     with create_or_append(path, SPEC, None, limits=SMALL_BUFFERS) as writer:
         video = writer.begin("later", source_of(3))
         video.append(vectors_of(3, 2), seconds_of(2))
-        with pytest.raises(StoreError, match="not finite"):
+        with raises(StoreError, path, "not finite"):
             video.append(
                 np.full((1, SPEC.shared_descriptors, SPEC.dims), np.nan), seconds_of(3)[2:]
             )
         with pytest.raises(StoreError, match="expected"):
             video.append_stored(np.zeros((1, SPEC.shared_descriptors, 99), writer.dtype), [9])
-        with pytest.raises(StoreError, match="vectors are float64, expected"):
+        with raises(StoreError, path, "float64", "expected"):
             video.append_stored(np.zeros((1, *writer.header.row_shape)), [9])
         video.finish()
     with open_store(path, SMALL_BUFFERS) as store:
         assert store.encoding == dtype and store.ids == ["0", "later"]
         assert store.verify() == []
-    with pytest.raises(StoreError, match=f"holds {dtype}, not float16"):
+    with raises(StoreError, path, dtype, "float16"):
         create_or_append(path, SPEC, "float16")
 
 
@@ -140,7 +141,7 @@ def test_a_flipped_bit_is_found(path: Path, dtype: str) -> None:
     damage(path, quantize(vectors_of(1, 33, "float32"), ENCODINGS[dtype]).tobytes()[:30])
     with open_store(path, SMALL_BUFFERS) as store:
         assert store.verify() == ["1: the checksum does not fit"]
-        with pytest.raises(StoreError, match="checksum does not fit"):
+        with raises(StoreError, path, "checksum"):
             store.read("1")
 
 
@@ -171,15 +172,15 @@ def test_conversion_goes_on_and_refuses(path: Path, tmp_path: Path) -> None:
     fill(path, "float16")
     target = tmp_path / f"small{path.suffix}"
     fill(target, "int8", (6,))  # another video "0"
-    with pytest.raises(StoreError, match="holds another video '0'"):
+    with raises(StoreError, target, "another video '0'"):
         copy_store(path, target, dtype="int8", limits=SMALL_BUFFERS)
-    with pytest.raises(StoreError, match="holds int8, not float16; add with dtype int8"):
+    with raises(StoreError, target, "holds int8", "float16", remedy="dtype int8"):
         copy_store(path, target)
     for finer in ("float16", "float32"):
-        with pytest.raises(InputError, match=f"holds int8, and {finer} would not bring back"):
+        with raises(InputError, target, "int8", finer):
             copy_store(target, tmp_path / "finer.h5", dtype=finer)
     assert not (tmp_path / "finer.h5").exists()
-    with pytest.raises(StoreError, match="not int4"):
+    with raises(StoreError, "int4"):
         copy_store(path, tmp_path / "finer.h5", dtype="int4")
 
 
@@ -187,7 +188,7 @@ def test_a_damaged_video_is_not_converted(path: Path, tmp_path: Path) -> None:
     fill(path, "float16")
     damage(path, vectors_of(1, 33, "float32").astype(np.float16)[0].tobytes())
     target = tmp_path / "small.zarr"
-    with pytest.raises(StoreError, match="video '1' is damaged"):
+    with raises(StoreError, path, "video '1'", "damaged"):
         copy_store(path, target, dtype="binary")
     with open_store(target) as store:
         assert store.ids == ["0"]

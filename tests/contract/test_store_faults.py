@@ -22,6 +22,7 @@ from pipeline.store.journal import pending_pages
 from pipeline.store.limits import Limits
 from pipeline.store.transaction import OverlayFile
 from tests.faulty_disk import Crash, FaultyDisk
+from tests.messages import raises
 from tests.store_helpers import SPEC, add, assert_holds, plain, source_of, vectors_of
 
 KINDS = ("h5", "zarr")
@@ -77,6 +78,7 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "torn", "power"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_commit_interrupted_at_every_step(tmp_path: Path, kind: str, how: str) -> None:
@@ -160,11 +162,11 @@ def test_a_full_disk_leaves_the_committed_state(tmp_path: Path, kind: str) -> No
         writer = create_or_append(path, SPEC)
         add(writer, "b", seed=2)
         assert writer.commit() == ["b"]
-        with pytest.raises(StoreError, match="what was committed is intact: make sure of disk"):
+        with raises(StoreError, path, "committed is intact", remedy="disk"):
             add(writer, "big", seed=3, frames=4000, piece=500)
-        with pytest.raises(StoreError, match="writing failed"):
+        with raises(StoreError, path, "writing failed"):
             writer.begin("c", source_of(1))
-        with pytest.raises(StoreError, match="writing failed"):
+        with raises(StoreError, path, "writing failed"):
             writer.commit()
         writer.close()
     with open_store(path) as store:
@@ -189,6 +191,7 @@ class FullDisk(Disk):
         super().pwrite(fd, data, offset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_fills_up_within_a_commit(tmp_path: Path, kind: str) -> None:
     base = tmp_path / f"base.{kind}"
@@ -222,7 +225,7 @@ def test_a_full_disk_keeps_little_of_a_long_video_in_memory(
     writer, disk = create_or_append(tmp_path / "s.h5", SPEC, limits=limits), FullDisk()
     writer._transaction.disk = disk  # type: ignore[attr-defined]
     disk.left = 1
-    with pytest.raises(StoreError, match="No space left on device"):
+    with raises(StoreError, tmp_path / "s.h5", "No space left on device", remedy="disk"):
         add(writer, "long", seed=1, frames=20_000, piece=1000)  # 960 kB
     pages = writer._transaction.pages.values()  # type: ignore[attr-defined]
     assert sum(map(len, pages)) < 100_000
@@ -237,7 +240,7 @@ class NoRoom(Disk):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_room_for_a_new_store(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"store.{kind}"
-    with pytest.raises(StoreError, match=f"{path}: No space left on device; make room"):
+    with raises(StoreError, path, "No space left on device", remedy="make room"):
         create_or_append(path, SPEC, disk=NoRoom())
     assert not path.exists()
     with create_or_append(path, SPEC) as writer:
@@ -249,7 +252,10 @@ def test_no_room_for_the_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "store.h5"
     with create_or_append(path, SPEC, limits=Limits(buffer_bytes=10_000)) as writer:
         video = writer.begin("big", source_of(1))
-        with files_up_to(20_000), pytest.raises(StoreError, match="no room for the temporary"):
+        with (
+            files_up_to(20_000),
+            raises(StoreError, path, "temporary", "video 'big'", remedy="free disk space"),
+        ):
             for start in range(0, 4000, 100):
                 video.append(vectors_of(1, 100), np.arange(start, start + 100))
         add(writer, "small", seed=2)

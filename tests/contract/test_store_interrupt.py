@@ -34,6 +34,7 @@ command()
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "1"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 20 * ROUNDS)
 @pytest.mark.parametrize("kind, number", [("h5", signal.SIGTERM), ("zarr", signal.SIGINT)])
 def test_a_signal_at_a_random_moment(tmp_path: Path, kind: str, number: int) -> None:

@@ -18,6 +18,7 @@ from pipeline.store import open_store
 from tests.store_child import expected, frames_of
 from tests.store_helpers import assert_holds, plain
 
+pytestmark = pytest.mark.slow  # processes are started and killed
 OPERATIONS = 250
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 ROOT = Path(__file__).parents[2]

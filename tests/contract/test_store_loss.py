@@ -15,6 +15,7 @@ from pipeline.cli import main
 from pipeline.errors import StoreError
 from pipeline.extraction.run import extract_features
 from pipeline.store import copy_store, create_or_append, open_store, open_writer
+from tests.messages import raises
 from tests.pixelnet import PixelNet
 from tests.store_helpers import SPEC, add, assert_holds, plain, plain_header
 
@@ -70,7 +71,7 @@ def test_a_log_that_lost_something_is_refused_and_nothing_is_deleted(
     (path / "manifest" / "log.jsonl").write_bytes(DAMAGES[damage](groups))
     before = files(path)
     for attempt in (open_store, open_writer, lambda p: create_or_append(p, SPEC)):
-        with pytest.raises(StoreError, match=r"manifest is damaged.*copy the store again"):
+        with raises(StoreError, path, "manifest", remedy="copy the store again"):
             attempt(path)
     for command in (("verify", path), ("info", path), ("remove", path, "nosuch")):
         code, said = run(*command)
@@ -87,7 +88,7 @@ def test_the_message_says_what_is_lost(tmp_path: Path) -> None:
     groups = fill(path)
     (path / "manifest" / "log.jsonl").write_bytes(groups[0])
     sizes = f"{len(groups[0])} of {sum(map(len, groups))} bytes, 1 of 3 commits"
-    with pytest.raises(StoreError, match=f"{sizes} of it are there, so videos are missing"):
+    with raises(StoreError, path, sizes, "videos are missing", remedy="copy the store again"):
         open_store(path)
 
 
@@ -99,7 +100,7 @@ def test_a_store_whose_seal_is_gone_is_refused(tmp_path: Path, content: bytes | 
     whole = seal.read_bytes()
     seal.unlink() if content is None else seal.write_bytes(content)
     for attempt in (open_store, open_writer):
-        with pytest.raises(StoreError, match=r"seal of its manifest.*damaged or gone"):
+        with raises(StoreError, path, "seal", remedy="copy the store again"):
             attempt(path)
     seal.write_bytes(whole)
     with open_store(path) as store:
@@ -154,7 +155,7 @@ def test_old_stores_open_append_and_are_sealed_then(tmp_path: Path) -> None:
         assert_holds(store, "e", seed=4)
     assert sorted(plain(path)) == ["a", "b/c", "e"]
     (path / "manifest" / "log.jsonl").write_bytes(b"".join(groups))
-    with pytest.raises(StoreError, match="3 of 5 commits"):
+    with raises(StoreError, path, "3 of 5 commits", remedy="copy the store again"):
         open_store(path)
 
 
@@ -237,11 +238,11 @@ def test_an_hdf5_manifest_that_is_shorter_than_its_seal(tmp_path: Path) -> None:
     fill(path)
     with h5py.File(path, "r+", libver=("v108", "latest")) as file:
         file["manifest"].resize((0,))
-    with pytest.raises(StoreError, match="0 of 3 commits"):
+    with raises(StoreError, path, "0 of 3 commits", remedy="copy the store again"):
         open_store(path)
     with h5py.File(path, "r+", libver=("v108", "latest")) as file:
         del file["manifest"].attrs["seal"]
-    with pytest.raises(StoreError, match="seal of its manifest"):
+    with raises(StoreError, path, "seal"):
         open_store(path)
 
 
@@ -279,7 +280,7 @@ def test_a_changed_header_is_refused(tmp_path: Path, kind: str, change: str) -> 
     create_or_append(path, SPEC).close()
     change_header(path, CHANGES[change])
     for attempt in (open_store, open_writer):
-        with pytest.raises(StoreError, match="its description is damaged"):
+        with raises(StoreError, path, "description", "damaged", remedy="copy it again"):
             attempt(path)
     assert run("verify", path)[0] == 1
 
@@ -295,7 +296,7 @@ def test_an_old_header_without_a_checksum(tmp_path: Path, kind: str) -> None:
     with create_or_append(path, SPEC) as writer:
         add(writer, "e", seed=5)
     change_header(path, lambda h: h["spec"].update(crop=192))
-    with pytest.raises(StoreError, match="fingerprint is not the one of its settings"):
+    with raises(StoreError, path, "fingerprint", remedy="copy it again"):
         open_store(path)
 
 

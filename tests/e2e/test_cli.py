@@ -1,5 +1,6 @@
 """The commands as a user types them, on real video with the shipped model."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from pipeline.cli import common, main
 from pipeline.store import open_store
 from tests import features
 
@@ -18,7 +21,12 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*.[mw][pe]*"))[:4]
 
 
-def run(*command, code=0, cwd=ROOT):
+pytestmark = pytest.mark.usefixtures("kept_networks")
+SCRIPTS = {ROOT / "extract_features.py": "extract", ROOT / "compute_similarity.py": "compare"}
+
+
+def start(*command, code=0, cwd=ROOT):
+    """A process of its own, as a user's shell starts it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, *map(str, command)],
@@ -32,6 +40,17 @@ def run(*command, code=0, cwd=ROOT):
     return done
 
 
+def run(script, *command, code=0, cwd=ROOT):
+    """The same in this process, where TensorFlow is there already: a script or `-m pipeline`."""
+    first = command[1:] if script == "-m" else (SCRIPTS[script], *command)
+    common.load_weights.cache_clear()
+    with contextlib.chdir(cwd):
+        result = CliRunner().invoke(main, [str(word) for word in first])
+    assert result.exit_code == code, result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Lists of the examples, and one store of them made by the command."""
@@ -40,7 +59,7 @@ def folder(tmp_path_factory):
     (path / "database.txt").write_text("\n".join([*lines, f"gone\t{path / 'gone.mp4'}"]))
     (path / "queries.txt").write_text("\n".join(lines[:2]))
     extract = ROOT / "extract_features.py"
-    done = run(extract, "--video_file", path / "database.txt", "--store", path / "d.zarr", code=3)
+    done = start(extract, "--video_file", path / "database.txt", "--store", path / "d.zarr", code=3)
     assert "gone: missing" in done.stderr
     assert "4 videos stored, 0 were there, 1 failed" in done.stderr
     return path
@@ -49,7 +68,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(folder):
     """Queries from a list against the store."""
-    done = run(
+    done = start(
         ROOT / "compute_similarity.py", "--query_file", folder / "queries.txt",
         "--database_store", folder / "d.zarr", "--output_file", folder / "r.json", "--load_queries",
     )  # fmt: skip
@@ -143,7 +162,7 @@ def test_a_list_that_reuses_ids(folder, tmp_path):
 
 
 def test_info_and_verify(folder):
-    text = run("-m", "pipeline", "info", folder / "d.zarr").stdout
+    text = start("-m", "pipeline", "info", folder / "d.zarr").stdout
     assert "videos:       4 (1 failed)" in text and re.search(
         r"descriptors: +11 a frame, 512 values each, float16", text
     )
@@ -199,7 +218,8 @@ def test_verify_finds_a_flipped_bit(folder, tmp_path):
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path, options, code, message):
-    done = run(ROOT / "compute_similarity.py", *options, code=code, cwd=tmp_path)
+    started = run if message != "no.txt" else start
+    done = started(ROOT / "compute_similarity.py", *options, code=code, cwd=tmp_path)
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert message in done.stderr
 

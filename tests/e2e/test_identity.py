@@ -16,6 +16,7 @@ from pipeline.records import SourceInfo, VideoRef
 from pipeline.store import open_store
 from pipeline.video.container import file_info
 from tests import clips as made
+from tests.messages import raises
 from tests.pixelnet import PixelNet
 
 CONFIG = ExtractConfig(dtype="float32", batch_size=8, workers=1)
@@ -195,12 +196,12 @@ def test_an_unmounted_disk_stops_the_run_and_nothing_is_recorded(
     lines = "".join(f"v{n}\tdisk/{n}.mp4\n" for n in range(300))
     (tmp_path / "list.txt").write_text(lines)
     listed = read_list(tmp_path / "list.txt")
-    with pytest.raises(InputError, match="first 100 of 300 listed files are all missing") as caught:
+    with raises(InputError, "100 of 300", "missing", tmp_path):
         extract(listed, path)
-    assert f"now {tmp_path}" in str(caught.value) and not path.exists()
+    assert not path.exists()
     there = [VideoRef("there", str(put(clips[0], tmp_path / "there.mp4")))]
     extract(there, path)
-    with pytest.raises(InputError, match="all missing"):
+    with raises(InputError, "missing"):
         extract(listed, path)
     with open_store(path) as store:
         assert store.ids == ["there"] and store.failures == {}
@@ -210,7 +211,7 @@ def test_an_unmounted_disk_stops_the_run_and_nothing_is_recorded(
     new = [VideoRef("new", str(put(clips[1], tmp_path / "new.mp4")))]
     report = extract(listed[:120] + new, path)
     assert report.stored == ["new"] and len(report.failures) == 120
-    with pytest.raises(InputError, match="all missing"):
+    with raises(InputError, "missing"):
         extract(listed[:120], path)
 
 

@@ -22,6 +22,8 @@ from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 FRAMES = 6
 CONFIG = ExtractConfig(batch_size=16, workers=2)
 # A quarter of the area, away from where regions lie; a split screen; nothing within it.

@@ -19,6 +19,8 @@ from pipeline.store import open_store
 from tests import clips, features
 from tests.pixelnet import PixelNet
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 
 def scene(seed):
     """Coarse random pictures, unlike their mirror images."""

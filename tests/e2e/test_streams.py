@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.store import create_or_append
+from tests.messages import assert_names
 from tests.store_helpers import SPEC, add
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +36,8 @@ def test_results_that_cannot_be_written_are_one_clear_line(store, command):
     with FULL.open("w") as out:
         done = run(f"{command} {store}", stdout=out, stderr=subprocess.PIPE)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "error: standard output: No space left on device; make room"
+    assert_names(
+        done.stderr.splitlines()[-1], "error", "standard output", "No space", remedy="make room"
     )
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 

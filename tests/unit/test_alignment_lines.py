@@ -103,6 +103,14 @@ def test_uneven_times_are_taken_as_they_are():
     assert ends(best) == pytest.approx([5, 17, 30, 42], abs=1.5)
 
 
+def test_samples_may_share_a_time():
+    query, database = samples(20), samples(20)
+    matrix = similarities(query, database, [(0, 20, 0, 20)])
+    query[5], database[:] = query[4], 3.0
+    for segment in align(matrix, query, database):
+        assert 0 <= segment.database_start < segment.database_end <= 5
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2)])
 @pytest.mark.parametrize("value", [0.0, 0.9])
 def test_videos_of_few_frames_are_aligned(shape, value):

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.inputs import left_out_text, scan_folder, split_extensions
+from tests.messages import raises
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -74,7 +75,7 @@ def test_a_root_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pipeline.folders.os.scandir", scandir)
-    with pytest.raises(InputError, match="cannot read this folder: Permission denied"):
+    with raises(InputError, tmp_path, "Permission denied"):
         scan_folder(tmp_path)
 
 
@@ -132,14 +133,14 @@ def test_more_extensions_and_all_files(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "insv,,mod", "a/b", "*.*", "tar.gz"])
 def test_what_is_no_extension_is_refused(text):
-    with pytest.raises(InputError, match="expected some such as insv,m2t,mod"):
+    with raises(InputError, "extension", remedy="insv,m2t,mod"):
         split_extensions(text)
 
 
 def test_a_folder_without_known_videos_says_what_is_there(tmp_path):
     touch(tmp_path, "a.insv", "b.insv")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"left out: 2 \.insv; .*; 1 cannot be read, as .*gone"):
+    with raises(InputError, tmp_path, "2 .insv", "1 cannot be read", "gone"):
         scan_folder(tmp_path)
 
 

@@ -135,6 +135,7 @@ def test_the_last_samples_are_judged_with_those_before():
     assert static_outlines(pictures[-2:], 1) and through(pictures) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upright", [True, False])
 def test_an_inset_is_the_same_picture_in_all_stretches(upright):
     """Whichever has the stronger edges there; halves of a split screen have the same ones."""

@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import StoreError, StoreLockedError
 from pipeline.store import create_or_append, open_store, open_writer, read_spec
 from pipeline.store.locks import WriterLock, lock_exclusive, lock_shared, unlock
+from tests.messages import raises
 from tests.store_helpers import SPEC, add, assert_holds
 
 HOLD = """
@@ -29,7 +30,7 @@ time.sleep(60)
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
     store = tmp_path / "s.h5"
     lock = WriterLock(store)
-    with pytest.raises(StoreLockedError, match=f"s.h5: process {os.getpid()} on "):
+    with raises(StoreLockedError, store, f"process {os.getpid()}"):
         WriterLock(store)
     lock.release()
     lock.release()
@@ -43,7 +44,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as child:
         assert child.stdout and child.stdout.readline() == b"held\n"
-        with pytest.raises(StoreLockedError, match=f"process {child.pid} on"):
+        with raises(StoreLockedError, store, f"process {child.pid}"):
             WriterLock(store)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -61,14 +62,14 @@ def test_a_lock_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     store = tmp_path / "s.h5"
     monkeypatch.setattr("os.write", full)
     lock = WriterLock(store)
-    with pytest.raises(StoreLockedError, match="another process is writing"):
+    with raises(StoreLockedError, store, "another process"):
         WriterLock(store)
     lock.release()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="existing folder"):
+    with raises(StoreError, tmp_path / "nowhere", remedy="existing folder"):
         WriterLock(tmp_path / "nowhere" / "s.h5")
 
 
@@ -108,9 +109,9 @@ def test_without_locks_reading_goes_on_and_writing_is_refused(
         assert store.verify() == []
     assert read_spec(path) == SPEC
     for use in (open_writer, lambda p: create_or_append(p, SPEC)):
-        with pytest.raises(StoreError, match=f"s.{kind}: this file system cannot lock .* local"):
+        with raises(StoreError, path, "file system", remedy="local"):
             use(path)
-    with path.parent.joinpath("f").open("wb") as file, pytest.raises(StoreError, match="local"):
+    with path.parent.joinpath("f").open("wb") as file, raises(StoreError, remedy="local"):
         lock_exclusive(file.fileno(), patience=0)
     with open_store(path) as store:
         assert store.ids == ["a"]
@@ -127,7 +128,7 @@ def test_a_lock_that_leads_elsewhere_is_refused(tmp_path: Path, kind: str, how: 
         os.link(victim, lock)
     else:
         lock.symlink_to(victim)
-    with pytest.raises(StoreError, match=rf"s.{kind}.lock: a link .* nothing was changed"):
+    with raises(StoreError, lock, "link", "nothing was changed"):
         create_or_append(path, SPEC)
     assert os.path.lexists(lock)
     assert not path.exists()

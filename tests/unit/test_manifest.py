@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.records import Failure, SourceInfo, VideoRecord
 from pipeline.store.manifest import close_group, fail_line, parse, put_line, remove_line
+from tests.messages import raises
 
 SOURCE = SourceInfo("a b/ü.mp4", 10, 20, "h264", 640, 360, 25.0, 3.5)
 
@@ -66,7 +67,7 @@ def test_damage_before_the_last_commit_is_an_error() -> None:
         for at in range(0, len(groups[damaged]), 7):
             parts = [bytearray(g) for g in groups]
             parts[damaged][at] ^= 1
-            with pytest.raises(StoreError, match=r"my\.zarr: the manifest is damaged after byte"):
+            with raises(StoreError, "my.zarr", "manifest", "byte", remedy="copy the store again"):
                 parse(b"".join(parts), "my.zarr")
 
 
@@ -77,16 +78,16 @@ def test_a_flipped_bit_in_the_last_commit_is_an_error(before: bytes) -> None:
     for at in range(len(last) - 1):
         flipped = bytearray(last)
         flipped[at] ^= 1
-        with pytest.raises(StoreError, match=f"the manifest is damaged after byte {len(before)}"):
-            parse(before + flipped, "store")
+        with raises(StoreError, "my.zarr", f"byte {len(before)}", remedy="copy the store again"):
+            parse(before + flipped, "my.zarr")
 
 
 @pytest.mark.parametrize("tail", [b"x", b"zarr", b"{}\n", b'["op"]\n', b'{"op":"put"\n'])
 @pytest.mark.parametrize("before", [b"", close_group([put("a")])])
 def test_a_tail_of_something_else_is_an_error(before: bytes, tail: bytes) -> None:
     """A log that another file was written over would be an empty store, and be cut off."""
-    with pytest.raises(StoreError, match=f"the manifest is damaged after byte {len(before)}"):
-        parse(before + tail, "store")
+    with raises(StoreError, "my.zarr", f"byte {len(before)}", remedy="copy the store again"):
+        parse(before + tail, "my.zarr")
 
 
 def test_fields_of_later_versions_are_ignored() -> None:
@@ -111,5 +112,5 @@ def test_text_that_looks_like_a_field_does_no_harm() -> None:
 
 
 def test_an_unknown_record_is_an_error() -> None:
-    with pytest.raises(StoreError, match="damaged"):
-        parse(close_group(['{"op":"rename","id":"a"}']), "store")
+    with raises(StoreError, "my.zarr", "manifest", remedy="copy the store again"):
+        parse(close_group(['{"op":"rename","id":"a"}']), "my.zarr")

@@ -38,6 +38,7 @@ def test_unknown_export() -> None:
         _ = pipeline.Visil
 
 
+@pytest.mark.slow
 def test_importing_keras_is_silent_and_honours_the_environment() -> None:
     code = "from pipeline.nets import backend; import keras; print(keras.backend.backend())"
     environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.nets.model.descriptors import standard_layout
 from pipeline.records import VideoRef
 from pipeline.training import feature_cache as cache_module
 from pipeline.training.feature_cache import CacheSettings, FeatureCache
@@ -85,7 +86,7 @@ def test_numbers_depend_on_seed_and_ids_alone(whole, refs, tmp_path):
 
 
 def test_another_model_sees_the_same_copies(whole, refs, tmp_path):
-    other_model = replace(model(), grid=4)
+    other_model = replace(model(), grid=4, layout=standard_layout(16))
     assert list(FeatureCache(whole[0], other_model, SETTINGS).read(refs)) == []
     others = FeatureCache(tmp_path, other_model, SETTINGS)
     others.fill(refs, workers=1)

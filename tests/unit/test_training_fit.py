@@ -17,6 +17,8 @@ from pipeline.training.trainer import Trainer
 from pipeline.training.validation import Validation
 from tests.features import model, region_vectors
 
+pytestmark = pytest.mark.slow  # heads are trained
+
 CONFIG = TrainConfig(
     batch_clips=6,
     batch_copies=2,

@@ -117,6 +117,7 @@ def test_the_average_start_is_near_the_plain_similarity(attention):
     assert 0.6 < own.mean() < 1.4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's graphs")
 @pytest.mark.parametrize("loss", ["infonce", "triplet"])
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -222,6 +223,7 @@ def test_views_are_compared_as_in_stage_two(layout):
     np.testing.assert_allclose(ops.convert_to_numpy(found), want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip", [0.0, 0.5])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_a_comparator_is_scaled_to_strangers_at_0_and_equals_at_1(symmetric, skip):

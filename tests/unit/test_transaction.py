@@ -18,6 +18,7 @@ from pipeline.store.limits import LIMITS, Limits
 from pipeline.store.locks import lock_shared
 from pipeline.store.transaction import OverlayFile, TransactionalFile
 from tests.faulty_disk import Crash, FaultyDisk
+from tests.messages import raises
 
 START = 3 * PAGE + 777
 
@@ -235,7 +236,7 @@ def refused(path: Path) -> None:
     """Reader and writer refuse the journal by name, and neither file changes."""
     files = [path.read_bytes(), journal_path(path).read_bytes()]
     for use in (seen_by_reader, lambda p: open_transaction(p, Disk())):
-        with pytest.raises(StoreError, match=r"f\.journal: the journal of a commit that does not"):
+        with raises(StoreError, journal_path(path), remedy="copy the store and its journal again"):
             use(path)
     assert [path.read_bytes(), journal_path(path).read_bytes()] == files
 
@@ -301,6 +302,6 @@ def test_an_absurd_journal_is_refused_unread(tmp_path: Path) -> None:
                 1 << 40
             )  # a hole: reading it would take the memory of a thousand machines
         fd = os.open(path, os.O_RDONLY)
-        with pytest.raises(StoreError, match="1099511627776 bytes for"):
+        with raises(StoreError, journal_path(path), "1099511627776 bytes"):
             pending_pages(path, fd, file_end)
         os.close(fd)

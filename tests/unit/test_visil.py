@@ -38,6 +38,8 @@ from pipeline.records import FeatureSpec, Preprocess
 from tests import reference
 from tests.features import comparator_layers, region_vectors
 
+pytestmark = pytest.mark.slow  # networks are built and run
+
 SIZES = Preprocess(72, 64)
 
 
