@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -321,10 +322,15 @@ class Index:
 
         aligner = PairAligner(request, scorer=self._pair_scorer(request))
         rows = {video_id: row for row, video_id in enumerate(request.queries.ids)}
-        aligned = []
-        for match in matches:
-            pair = aligner.align(rows[match.query_id], self._numbers[match.database_id])
-            aligned.append(replace(match, segments=pair.segments, mirrored=pair.mirrored))
+        aligned: list[Match] = []
+        for query_id, group in groupby(matches, key=lambda match: match.query_id):
+            of_query = list(group)
+            numbers = [self._numbers[match.database_id] for match in of_query]
+            pairs = aligner.align_each(rows[query_id], numbers)
+            aligned += [
+                replace(match, segments=pair.segments, mirrored=pair.mirrored)
+                for match, pair in zip(of_query, pairs, strict=True)
+            ]
         return aligned
 
     def _result(

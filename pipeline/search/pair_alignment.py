@@ -5,6 +5,7 @@ For the pairs that are shown or written, never for all: a pair costs some millis
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -88,11 +89,27 @@ class PairAligner:
         Raises:
             StoreError: a video is damaged.
         """
-        alignments = []
-        for mirrored in self._directions(query):
-            matrix = self._matrix(query, database, mirrored)
-            alignments.append(PairAlignment(tuple(self.segments(matrix)), mirrored))
-        return max(alignments, key=_matched)
+        return self.align_each(query, [database])[0]
+
+    def align_each(self, query: int, database: Sequence[int]) -> list[PairAlignment]:
+        """Find the segments of a query in each of some database videos.
+
+        Many short videos at once take less time than one by one.
+
+        Args:
+            query, database: indices into the request's queries and database.
+
+        Raises:
+            StoreError: a video is damaged.
+        """
+        ways = [
+            [
+                PairAlignment(tuple(self.segments(matrix)), mirrored)
+                for matrix in self._matrices(query, database, mirrored)
+            ]
+            for mirrored in self._directions(query)
+        ]
+        return [max(alignments, key=_matched) for alignments in zip(*ways, strict=True)]
 
     def matrix(self, query: int, database: int) -> PairMatrix:
         """The frame matrix of a pair; of a mirrored query the one with more that matches.
@@ -103,12 +120,10 @@ class PairAligner:
         Raises:
             StoreError: a video is damaged.
         """
-        matrices = [self._matrix(query, database, m) for m in self._directions(query)]
-        if len(matrices) == 1:
-            return matrices[0]
-        return max(
-            matrices, key=lambda m: _matched(PairAlignment(tuple(self.segments(m)), m.mirrored))
-        )
+        ways = [next(self._matrices(query, [database], m)) for m in self._directions(query)]
+        if len(ways) == 1:
+            return ways[0]
+        return max(ways, key=lambda m: _matched(PairAlignment(tuple(self.segments(m)), m.mirrored)))
 
     def segments(self, matrix: PairMatrix) -> list[Segment]:
         """The segments of a frame matrix, the most certain first."""
@@ -125,21 +140,60 @@ class PairAligner:
         mirrored = self._request.queries.ids[query] in self._mirrored_index
         return (False, True) if mirrored else (False,)
 
-    def _matrix(self, query: int, database: int, mirrored: bool) -> PairMatrix:
+    def _matrices(
+        self, query: int, database: Sequence[int], mirrored: bool
+    ) -> Iterator[PairMatrix]:
+        """The frame matrices of a query and each of some database videos."""
+        for group in self._groups(database):
+            values, start = self._values(query, group, mirrored), 0
+            for video in group:
+                frames = self._frames(video)
+                yield self._folded(values[:, start : start + frames], query, video, mirrored)
+                start += frames
+
+    def _groups(self, database: Sequence[int]) -> Iterator[list[int]]:
+        """Videos that are together on the device; a long one is by itself."""
+        group: list[int] = []
+        room = 0
+        for video in database:
+            frames = self._frames(video)
+            if group and frames > room:
+                yield group
+                group = []
+            room = (room if group else _PART_FRAMES) - frames
+            group.append(video)
+        if group:
+            yield group
+
+    def _frames(self, video: int) -> int:
+        return len(self._request.database.frame_seconds(video)[0])
+
+    def _values(self, query: int, group: Sequence[int], mirrored: bool) -> np.ndarray:
+        """Similarities of a query's frames to those of a group, one video after the other."""
         from ..nets.backend import device_scope
 
-        queries, index = self._query(query, mirrored)
         videos = self._request.database
-        frames = len(videos.frame_seconds(database)[0])
         with device_scope(self._request.gpu_id):
             features = self._loaded_query(query, mirrored)
+            if len(group) > 1:
+                read = [self._read(videos, video, slice(0, _PART_FRAMES)) for video in group]
+                return self._columns(features, np.concatenate(read))
+            starts = range(0, self._frames(group[0]), _PART_FRAMES)
             columns = [
-                self._columns(features, videos, database, slice(start, start + _PART_FRAMES))
-                for start in range(0, frames, _PART_FRAMES)
+                self._columns(
+                    features, self._read(videos, group[0], slice(start, start + _PART_FRAMES))
+                )
+                for start in starts
             ]
+        return np.concatenate(columns, axis=1)
+
+    def _folded(self, values: np.ndarray, query: int, database: int, mirrored: bool) -> PairMatrix:
+        """The frame matrix of a pair out of all similarities of their frames."""
+        queries, index = self._query(query, mirrored)
+        videos = self._request.database
         query_seconds, own_rows = queries.frame_seconds(index)
         database_seconds, own_columns = videos.frame_seconds(database)
-        values = np.concatenate(columns, axis=1)[: len(query_seconds)]
+        values = values[: len(query_seconds)]
         if not self._request.config.query_insets:
             values, query_seconds = values[:own_rows], query_seconds[:own_rows]
         values, query_seconds, database_seconds = fold_insets(
@@ -166,15 +220,14 @@ class PairAligner:
         frames = len(queries.frame_seconds(index)[0])
         return self._scorer.place_queries(self._read(queries, index, slice(0, frames)))
 
-    def _columns(self, query: Any, videos: VideoSet, video: int, part: slice) -> np.ndarray:
-        """Similarities of a query's frames to a part of a database video's."""
+    def _columns(self, query: Any, vectors: np.ndarray) -> np.ndarray:
+        """Similarities of a query's frames to database frames, [Q', frames]."""
         from ..nets.backend import ops
 
-        vectors = self._read(videos, video, part)
-        frames = len(vectors)
-        targets = self._scorer.place_targets(vectors[:, : videos.spec.shared_descriptors])
+        shared = self._request.database.spec.shared_descriptors
+        targets = self._scorer.place_targets(vectors[:, :shared])
         matrix = ops.convert_to_numpy(self._scorer.frame_matrix(query, targets))
-        return np.asarray(matrix[:, :frames], np.float32)
+        return np.asarray(matrix[:, : len(vectors)], np.float32)
 
     def _read(self, videos: VideoSet, video: int, part: slice) -> np.ndarray:
         stop = min(part.stop, len(videos.frame_seconds(video)[0]))

@@ -29,6 +29,7 @@ LAYERS = [
     "training",
     "workflow",
     "api",
+    "index",
     "cli",
 ]
 # The same within `nets`: what a model is, its files, and the two networks made of it.
