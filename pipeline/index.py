@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -240,12 +239,10 @@ class Index:
                 queries = self._listed(videos)
             recorder = _Recorder(self._host, self._model)
             database = VideoSource(opened=self._database)
-            with self._prepared(queries, database, recorder, selection) as request:
+            with self._prepared(queries, database, recorder, selection, segments) as request:
                 verdict = _verdict(request, max_fpr)
                 table = self._matches(request)
                 found = list(self._selected(table, top_k, leave_out_same=ids is not None))
-                if segments:
-                    found = self._aligned(found, request)
                 return self._result(table, found, request, verdict, recorder, top_k)
 
     def compare(self, query: str | Path, database: str | Path) -> PairComparison:
@@ -266,7 +263,7 @@ class Index:
             self._require_open()
             sides = self._side(query), self._side(database)
             recorder = _Recorder(self._host, self._model)
-            with self._prepared(*sides, recorder, Selection()) as request:
+            with self._prepared(*sides, recorder) as request:
                 aligner = PairAligner(request, scorer=self._pair_scorer(request))
                 matrix = aligner.matrix(0, 0)
                 return PairComparison(
@@ -278,10 +275,20 @@ class Index:
 
     @contextmanager
     def _prepared(
-        self, queries: VideoSource, database: VideoSource, recorder: _Recorder, selection: Selection
+        self,
+        queries: VideoSource,
+        database: VideoSource,
+        recorder: _Recorder,
+        selection: Selection | None = None,
+        segments: bool = False,
     ) -> Iterator[SearchRequest]:
         comparison = Comparison(
-            queries, database, self._config, selection=selection, gpu_id=self._gpu_id
+            queries,
+            database,
+            self._config,
+            selection=selection or Selection(),
+            segments=segments,
+            gpu_id=self._gpu_id,
         )
         with ExitStack() as stack:
             try:
@@ -315,23 +322,6 @@ class Index:
             if leave_out_same:
                 ranked = [match for match in ranked if match.database_id != query_id]
             yield from ranked[:top_k]
-
-    def _aligned(self, matches: Sequence[Match], request: SearchRequest) -> list[Match]:
-        """The matches with their segments."""
-        from .search.pair_alignment import PairAligner
-
-        aligner = PairAligner(request, scorer=self._pair_scorer(request))
-        rows = {video_id: row for row, video_id in enumerate(request.queries.ids)}
-        aligned: list[Match] = []
-        for query_id, group in groupby(matches, key=lambda match: match.query_id):
-            of_query = list(group)
-            numbers = [self._numbers[match.database_id] for match in of_query]
-            pairs = aligner.align_each(rows[query_id], numbers)
-            aligned += [
-                replace(match, segments=pair.segments, mirrored=pair.mirrored)
-                for match, pair in zip(of_query, pairs, strict=True)
-            ]
-        return aligned
 
     def _result(
         self,

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,7 @@ from pipeline.errors import (
 )
 from pipeline.extraction.run import extract_features
 from pipeline.records import VideoRef
-from pipeline.search.pair_alignment import PairAligner
-from pipeline.search.request import SearchRequest
-from pipeline.search.video_set import VideoSet
-from pipeline.store import create_or_append, open_store
+from pipeline.store import create_or_append
 from tests import clips, command
 from tests.e2e.test_mirrored import Signed, pixel_model, scene
 
@@ -236,23 +233,6 @@ def test_a_pair_of_files_or_stored_videos(videos, index):
         index.compare("a", "nowhere.mp4")
     with pytest.raises(InputError, match="is a folder"):
         index.compare("a", Path(videos["a"]).parent)
-
-
-@pytest.mark.parametrize("frames", [4096, 21, 6])
-def test_pairs_together_and_one_by_one_have_the_same_segments(store, monkeypatch, frames):
-    """Where all fit on the device at once, two of three do, or a long one comes in parts."""
-    monkeypatch.setattr("pipeline.search.pair_alignment._PART_FRAMES", frames)
-    with open_store(store) as opened:
-        database = VideoSet([opened])
-        request = SearchRequest(database.subset(["a"]), database, pixel_model())
-        aligner = PairAligner(request)
-        together = aligner.align_each(0, [0, 1, 2])
-        assert together[0].segments and together[2].segments
-        for number, pair in enumerate(together):
-            single = PairAligner(request).align(0, number)
-            assert len(single.segments) == len(pair.segments)
-            for one, other in zip(single.segments, pair.segments, strict=True):
-                assert asdict(one) == pytest.approx(asdict(other), abs=1e-4)
 
 
 def test_stores_that_cannot_be_searched(store, tmp_path, monkeypatch):
