@@ -442,6 +442,7 @@ class _Recorder:
         self._host, self._model = host, model
         self.notes: list[str] = []
         self.failures: dict[str, Failure] = {}
+        self._unusable: list[Failure] = []  # all that were listed at once
 
     def load_model(self) -> Model:
         return self._model
@@ -451,6 +452,8 @@ class _Recorder:
     ) -> ExtractReport:
         report = self._host.extract(videos, store, config, label)
         self.failures |= report.failures
+        if len(report.failures) == len(videos):
+            self._unusable = list(report.failures.values())
         self.notes += [f"{video_id}: {note}" for video_id, note in report.notes.items()]
         return report
 
@@ -466,7 +469,7 @@ class _Recorder:
 
     def reason(self, error: InputError) -> InputError | VideoError:
         """The error, or where no video could be used the one that says why."""
-        failures = list(self.failures.values())
+        failures = self._unusable
         if not failures:
             return error
         first = failures[0]

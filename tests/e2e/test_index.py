@@ -2,8 +2,10 @@
 
 import csv
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from pipeline.errors import (
     StoreError,
     VideoError,
 )
+from pipeline.extraction.report import ExtractReport
 from pipeline.extraction.run import extract_features
-from pipeline.records import VideoRef
+from pipeline.index import _Recorder
+from pipeline.records import Failure, SourceInfo, VideoRef
 from pipeline.store import create_or_append
 from tests import clips, command
 from tests.e2e.test_mirrored import Signed, pixel_model, scene
@@ -233,6 +237,27 @@ def test_a_pair_of_files_or_stored_videos(videos, index):
         index.compare("a", "nowhere.mp4")
     with pytest.raises(InputError, match="is a folder"):
         index.compare("a", Path(videos["a"]).parent)
+
+
+def test_threads_wait_for_each_other(videos, index):
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda name: index.search(videos[name], top_k=1), ("b", "a", "b"))
+        best = [result.matches[0] for result in found]
+    assert [match.database_id for match in best[::2]] == ["b", "b"]
+    assert best[1].database_id in ("a", "long") and best[1].score > 0.99
+
+
+def test_another_error_is_not_taken_for_that_of_a_bad_video():
+    refs = [VideoRef(name, f"{name}.mp4") for name in ("bad", "good")]
+    report = ExtractReport(failures={"bad": Failure("bad", "empty", "no bytes", SourceInfo("b"))})
+    host = SimpleNamespace(extract=lambda *_: report)
+    error = InputError("something else")
+    for listed, kind in ((refs, InputError), (refs[:1], VideoError)):
+        recorder = _Recorder(host, None)
+        recorder.extract(listed, "s.h5", CONFIG, "")
+        assert list(recorder.failures) == ["bad"]
+        reason = recorder.reason(error)
+        assert type(reason) is kind and (reason is error) == (len(listed) == 2)
 
 
 def test_stores_that_cannot_be_searched(store, tmp_path, monkeypatch):
