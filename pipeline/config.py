@@ -187,6 +187,13 @@ class CompareConfig(Section):
     background_top_k: int = setting(
         5, "With a background: the mean is of this many best scores.", ge=1
     )
+    resident_mb: int = setting(
+        2048,
+        "Index in Python: memory for database features that stay on the device between searches. "
+        "What is beyond it is read again for every search.",
+        unit="MiB",
+        ge=0,
+    )
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
     )
