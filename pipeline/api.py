@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .extraction.run import Progress
     from .nets.extractor.feature_net import FeatureNet
     from .nets.model.model import Model
-    from .output.score_table import ScoreTable
-    from .search.request import SearchRequest
     from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
@@ -91,6 +89,8 @@ def compute_similarity(
     model_dir: str | Path | None = None,
     config: CompareConfig | None = None,
     *,
+    file_format: str | None = None,
+    info_file: str | Path | None = None,
     top_k: int | None = None,
     threshold: float | None = None,
     max_fpr: float | None = None,
@@ -110,9 +110,11 @@ def compute_similarity(
         queries, database: stores: the path of one (ending in .h5, .hdf5 or .zarr), or several, or
             `{prefix: path}`, where the prefix stands before all ids of a store, so that stores with
             equal ids go together. Or videos, as `extract_features` takes them.
-        output_file: write JSON there and return None; without it the scores are returned.
+        output_file: write the matches there, in the format that its extension says, and return
+            None; without it the scores are returned.
         model_dir: the model the stores were made with; None takes the shipped one.
         config: see `CompareConfig`.
+        file_format, info_file: see `output.writers.open_writer`.
         top_k, threshold: see `output.selection.Selection`.
         max_fpr: in place of a threshold, see `search.calibrate.threshold_for`; not together with a
             background, as a calibration is of plain scores.
@@ -138,7 +140,7 @@ def compute_similarity(
         InputError: both threshold and max_fpr, or a number that cannot be used.
     """
     from .output.selection import Selection
-    from .search.run import search
+    from .search.run import find_matches
     from .search.video_set import damage_lines
     from .workflow import Comparison, compare, prepared_search
 
@@ -153,6 +155,8 @@ def compute_similarity(
         selection=Selection(top_k, threshold),
         max_fpr=max_fpr,
         output_file=output_file,
+        file_format=file_format,
+        info_file=info_file,
         other_inputs=[p for p in (queries, database) if isinstance(p, (str, Path))],
         gpu_id=gpu_id,
     )
@@ -160,19 +164,12 @@ def compute_similarity(
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
     with prepared_search(comparison, host) as prepared:
-        table, _ = search(prepared.request, progress=progress)
+        table, _ = find_matches(prepared.request, progress=progress)
         _warn_damaged(damage_lines(*prepared.request.video_sets))
-        return _selected(table, prepared.request)
-
-
-def _selected(table: ScoreTable, request: SearchRequest) -> dict[str, dict[str, float]]:
-    """The scores that a request selects, of every listed query."""
-    ids, scores = table.sound_database_ids, {}
-    for query_id in request.listed_queries or table.query_ids:
-        row = table.row(query_id)
-        indices = request.selection.indices(row)
-        scores[query_id] = {ids[i]: float(row[i]) for i in indices}
-    return scores
+        return {
+            query_id: {match.database_id: match.score for match in table.matches(query_id)}
+            for query_id in table.query_ids
+        }
 
 
 class _Python:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from .config import Config, ExtractConfig
 from .errors import InputError
 from .output.selection import Selection
-from .output.target import check_output_file
+from .output.writers import check_result_file
 from .program import command
 from .records import VideoRef
 from .scratch import scratch_folder
@@ -74,6 +74,7 @@ class Comparison:
         selection: which scores are written.
         max_fpr: in place of a threshold, see `search.calibrate.threshold_for`.
         output_file: where the result will be written; None for a result in memory.
+        file_format, info_file: of the result, see `output.writers.open_writer`.
         other_inputs: files that the result must not replace, as lists and settings.
         gpu_id: see `nets.backend.device_scope`.
 
@@ -91,6 +92,8 @@ class Comparison:
     selection: Selection = field(default_factory=Selection)
     max_fpr: float | None = None
     output_file: str | Path | None = None
+    file_format: str | None = None
+    info_file: str | Path | None = None
     other_inputs: Sequence[str | Path] = ()
     gpu_id: int | None = None
 
@@ -98,7 +101,14 @@ class Comparison:
         if self.output_file is not None:
             named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
             inputs = (*self.other_inputs, *(path for _, path in named))
-            check_output_file(self.output_file, inputs)
+            check_result_file(
+                self.output_file,
+                inputs,
+                file_format=self.file_format,
+                info_file=self.info_file,
+            )
+        elif self.file_format is not None or self.info_file is not None:
+            raise InputError("file_format and info_file are of an output_file, but there is none")
         if self.max_fpr is not None and self.selection.threshold is not None:
             raise InputError("give threshold or max_fpr, not both")
         if self.max_fpr is not None and self.background:
@@ -172,7 +182,11 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
         raise InputError("no output_file given")
     with prepared_search(comparison, host) as prepared:
         report = compute_similarity(
-            prepared.request, comparison.output_file, progress=host.progress
+            prepared.request,
+            comparison.output_file,
+            file_format=comparison.file_format,
+            info_file=comparison.info_file,
+            progress=host.progress,
         )
     return report, prepared.complete
 
@@ -411,7 +425,9 @@ class _Preparation:
             f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
             f"{calibration.pairs} unrelated pairs{sure}"
         )
-        return replace(request, selection=replace(request.selection, threshold=threshold))
+        return replace(
+            request, selection=replace(request.selection, threshold=threshold, rate=rate)
+        )
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:

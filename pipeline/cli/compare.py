@@ -15,6 +15,7 @@ import click
 
 from ..config import Config, ExtractConfig
 from ..errors import InputError
+from ..output.writers import EXTENSIONS, FORMATS
 from ..program import command
 from . import common, options
 from .extract import fill_store
@@ -42,6 +43,8 @@ class CompareOptions:
     mirrored_query_store: tuple[str, ...]
     background_store: tuple[str, ...]
     output_file: str
+    file_format: str | None
+    info_file: str | None
     model_dir: str | None
     top_k: int | None
     threshold: float | None
@@ -99,7 +102,19 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
     "--output_file",
     default="results.json",
     show_default=True,
-    help="The result: a file, a pipe, or - for standard output.",
+    help="The result: a file, a pipe, or - for standard output. The extension tells the format: "
+    f"{', '.join(EXTENSIONS)}; else it is JSON.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    help="Format of the result, where the name does not tell it.",
+)
+@click.option(
+    "--info_file",
+    help="Where to write model, settings and threshold as JSON. Formats that cannot hold them "
+    "have them in RESULT.info.json anyhow.",
 )
 @common.model_dir_option
 @common.config_option
@@ -154,6 +169,8 @@ def _comparison(given: CompareOptions) -> Comparison:
         selection=selection,
         max_fpr=given.max_fpr,
         output_file=given.output_file,
+        file_format=given.file_format,
+        info_file=given.info_file,
         other_inputs=given.input_files,
         gpu_id=given.gpu_id,
     )

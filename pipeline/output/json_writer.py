@@ -1,73 +1,78 @@
-"""Scores -> JSON `{query_id: {database_id: similarity}}`, as the original writes it."""
+"""Matches -> JSON: as the original writes it, and with segments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
 from ..text import json_text
-from .score_table import ScoreTable
-from .selection import Selection
-from .target import is_stream, opened_output
+from .match import Match, rounded_score
+from .result_info import ResultInfo
 
-DECIMALS = 6
+_PART = 4096
 
 
-def write_json(
-    path: str | Path,
-    table: ScoreTable,
-    selection: Selection | None = None,
-    listed_queries: Sequence[str] | None = None,
-) -> int:
-    """Write the scores in UTF-8, piece by piece; the same input gives the same bytes.
-
-    A damaged query is written with no scores, a damaged database video is left out.
+class JsonWriter:
+    """Writes `{query_id: {database_id: similarity}}`; the same matches give the same bytes.
 
     Args:
-        path: see `output.opened_output`.
-        table: the scores.
-        selection: which of them are written; None writes all.
-        listed_queries: ids of all listed queries, in their order; one that has no row, because
-            its video cannot be used, is written with no scores. None: the query ids.
-
-    Returns:
-        Number of scores written.
-
-    Raises:
-        PipelineError: a score is not a finite number (nothing is written), or the disk is full.
-        BrokenPipeError: nobody reads the pipe any more.
+        file: to write to, piece by piece.
     """
-    query_ids = table.query_ids if listed_queries is None else listed_queries
-    if is_stream(path):  # what was written to it cannot be taken back
-        for query_id in query_ids:
-            table.row(query_id)
-    with opened_output(path) as file:
-        return _write(file, table, selection or Selection(), query_ids)
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._keys: dict[str, str] = {}  # most database videos come again with each query
+        self._begun = False
+        file.write("{")
+
+    def write(self, query_id: str, matches: Sequence[Match]) -> None:
+        """Write the matches of the next query; see `writers.ResultWriter`."""
+        self._file.write(f"{',' if self._begun else ''}\n {json_text(query_id)}: {{")
+        self._begun = True
+        for lines in _lines(self._keys, matches):
+            self._file.write(lines)
+        self._file.write("\n }" if len(matches) else "}")
+
+    def close(self) -> None:
+        """Write the end."""
+        self._file.write("\n}\n")
 
 
-def _write(file: TextIO, table: ScoreTable, selection: Selection, query_ids: Sequence[str]) -> int:
-    keys = [json_text(i) for i in table.sound_database_ids]
-    written = 0
-    file.write("{")
-    for q, query_id in enumerate(query_ids):
-        row = table.row(query_id)
-        selected = selection.indices(row)
-        file.write(f"{',' if q else ''}\n {json_text(query_id)}: {{")
-        for lines in _lines(keys, row, selected):
-            file.write(lines)
-        file.write("\n }" if len(selected) else "}")
-        written += len(selected)
-    file.write("\n}\n")
-    return written
-
-
-def _lines(keys: list[str], row: np.ndarray, selected: np.ndarray) -> Iterator[str]:
-    for start in range(0, len(selected), 4096):
-        part = selected[start : start + 4096]
-        # Adding 0.0 turns -0.0 into 0.0; six decimals are below float32's own error here.
-        values = np.round(row[part].astype(np.float64), DECIMALS) + 0.0
-        lines = (f"\n  {keys[i]}: {v!r}" for i, v in zip(part, values.tolist(), strict=True))
+def _lines(keys: dict[str, str], matches: Sequence[Match]) -> Iterator[str]:
+    for start in range(0, len(matches), _PART):
+        lines = []
+        for match in matches[start : start + _PART]:
+            key = keys.get(match.database_id)
+            if key is None:
+                key = keys[match.database_id] = json_text(match.database_id)
+            lines.append(f"\n  {key}: {rounded_score(match.score)!r}")
         yield ("," if start else "") + ",".join(lines)
+
+
+class SegmentJsonWriter:
+    """Writes `{"info": ..., "matches": {query_id: {database_id: {score, mirrored, segments}}}}`.
+
+    Args:
+        file: to write to, piece by piece.
+        info: of the result.
+    """
+
+    def __init__(self, file: TextIO, info: ResultInfo) -> None:
+        self._file = file
+        self._begun = False
+        file.write(f'{{\n "info": {json_text(info.as_dict())},\n "matches": {{')
+
+    def write(self, query_id: str, matches: Sequence[Match]) -> None:
+        """Write the matches of the next query; see `writers.ResultWriter`."""
+        self._file.write(f"{',' if self._begun else ''}\n  {json_text(query_id)}: {{")
+        self._begun = True
+        for number, match in enumerate(matches):
+            values = match.as_dict()
+            del values["query_id"], values["database_id"]
+            comma = "," if number else ""
+            self._file.write(f"{comma}\n   {json_text(match.database_id)}: {json_text(values)}")
+        self._file.write("\n  }" if len(matches) else "}")
+
+    def close(self) -> None:
+        """Write the end."""
+        self._file.write("\n }\n}\n")

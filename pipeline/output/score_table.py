@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -83,6 +84,21 @@ def new_score_table(
     size = queries * database * 4
     if folder is None or size <= in_memory_bytes:
         return np.full((queries, database), -np.inf, np.float32)
+    table = unnamed_file(folder, np.dtype(np.float32), (queries, database))
+    table[:] = -np.inf
+    return table
+
+
+def unnamed_file(folder: str | Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """An array in a file that is gone once the array is.
+
+    Args:
+        folder: where the file is to be.
+
+    Raises:
+        PipelineError: there is no room for the file.
+    """
+    size = dtype.itemsize * math.prod(shape)
     try:
         with tempfile.TemporaryFile(prefix=".scores-", dir=folder) as file:
             # Room is taken now: a full disk under a mapped file would end the process later.
@@ -90,14 +106,12 @@ def new_score_table(
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)
-            table = np.memmap(file, np.float32, "r+", shape=(queries, database))
+            return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise PipelineError(
             f"{folder}: no room for {size / 1e9:.1f} GB of scores ({error.strerror}): make some, "
             "or compare fewer queries at a time"
         ) from error
-    table[:] = -np.inf
-    return table
 
 
 def require_finite(
@@ -114,7 +128,12 @@ def require_finite(
     for query, row in zip(query_ids, scores, strict=True):
         bad = np.flatnonzero(~np.isfinite(row))
         if len(bad):
-            raise PipelineError(
-                f"the score of query {query!r} and {database_ids[bad[0]]!r} is {row[bad[0]]}: "
-                "run `visil-index verify` on both stores"
-            )
+            raise score_error(query, database_ids[bad[0]], row[bad[0]])
+
+
+def score_error(query_id: str, database_id: str, score: float) -> PipelineError:
+    """The error that says that a score is no number."""
+    return PipelineError(
+        f"the score of query {query_id!r} and {database_id!r} is {score}: "
+        "run `visil-index verify` on both stores"
+    )

@@ -17,6 +17,7 @@ class Selection:
     Attributes:
         top_k: keep so many, 1 or more, best first, ties as listed; None keeps all in listed order.
         threshold: keep scores of at least this; None keeps all.
+        rate: the share of unrelated pairs that the threshold was looked up for; None: none was.
 
     Raises:
         InputError: one of the numbers would select nothing; the message names it.
@@ -24,12 +25,23 @@ class Selection:
 
     top_k: int | None = None
     threshold: float | None = None
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k is {self.top_k}, expected 1 or more")
         if self.threshold is not None and math.isnan(self.threshold):
             raise InputError("threshold is not a number")
+
+    def leaves_out(self, database: int) -> bool:
+        """Whether fewer scores than all of a query may be selected, of so many."""
+        return self.threshold is not None or (self.top_k is not None and self.top_k < database)
+
+    def reaches(self, scores: np.ndarray) -> np.ndarray:
+        """Bool: the scores that reach the threshold."""
+        if self.threshold is None:
+            return np.ones(scores.shape, bool)
+        return scores >= self.threshold
 
     def indices(self, row: np.ndarray) -> np.ndarray:
         """Where the selected scores of one query are.
@@ -43,7 +55,7 @@ class Selection:
         if self.threshold is None:
             indices = np.arange(len(row))
         else:
-            indices = np.flatnonzero(row >= self.threshold)
+            indices = np.flatnonzero(self.reaches(row))
         if self.top_k is None:
             return indices
         if self.top_k < len(indices):

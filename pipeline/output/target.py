@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import IO, Any
 
 from ..atomic import atomic_write
 from ..errors import InputError, PipelineError
@@ -27,30 +27,33 @@ _MAX_LINKS = 40  # as Linux follows
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a block device"}
 
 
-def check_output_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+def check_output_file(
+    path: str | Path, inputs: Iterable[str | Path] = (), *, option: str = "--output_file"
+) -> None:
     """Fail before the work, not after it, if the result cannot be written.
 
     Args:
         path: of a file, of a pipe or character device, or `-` for standard output.
         inputs: stores and lists that the result is made of, there already or still to be made.
+        option: by which the path is given, for messages.
 
     Raises:
         InputError: the folder does not exist or is not writable, the path is a folder, a socket or
             a block device, or it is one of the inputs, which the result would replace.
     """
     if not str(path):
-        raise InputError("--output_file is empty, expected a file name, or - for standard output")
+        raise InputError(f"{option} is empty, expected a file name, or - for standard output")
     for other in inputs:
         if _same_file(path, other):
             raise InputError(
                 f"{path}: is an input as well, the result would replace it; "
-                "give --output_file another name"
+                f"give {option} another name"
             )
     try:
         if (descriptor := _descriptor(path)) is not None:
             _check_descriptor(path, descriptor)
         elif is_stream(path):
-            _check_stream(path)
+            _check_stream(path, option)
         else:
             _check_folder(path)
     except OSError as error:
@@ -75,20 +78,24 @@ def scratch_folder(path: str | Path) -> str | None:
 
 
 @contextmanager
-def opened_output(path: str | Path) -> Iterator[TextIO]:
-    """The result as a text file to write to; a regular file appears when the block has ended.
+def opened_output(path: str | Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """The result as a file to write to; a regular file appears when the block has ended.
+
+    Args:
+        binary: bytes are written; else text.
 
     Raises:
         PipelineError: it cannot be written; a file that was there stays as it was.
         BrokenPipeError: nobody reads the pipe any more.
     """
+    mode, options = ("wb", {}) if binary else ("w", _TEXT)
     try:
         if is_stream(path):
-            with open(_open_stream(path), "w", **_TEXT) as file:
+            with open(_open_stream(path), mode, **options) as file:
                 yield file
         else:
-            with atomic_write(behind_links(path), "w", **_TEXT) as file:
-                yield cast(TextIO, file)
+            with atomic_write(behind_links(path), mode, **options) as file:
+                yield file
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -140,10 +147,10 @@ def _check_descriptor(path: str | Path, descriptor: int) -> None:
         raise InputError(f"{path}: is not open for writing ({error.strerror})") from error
 
 
-def _check_stream(path: str | Path) -> None:
+def _check_stream(path: str | Path, option: str) -> None:
     kind = _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
     if kind:
-        raise InputError(f"{path}: is no regular file, but {kind}; give --output_file another name")
+        raise InputError(f"{path}: is no regular file, but {kind}; give {option} another name")
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: no permission to write to it")
 

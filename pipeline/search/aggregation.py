@@ -21,6 +21,7 @@ import numpy as np
 
 from ..nets.model.frame_weights import output_weights
 from .read_plan import Geometry, Piece, bucket
+from .score_sink import ScoreSink
 
 _SMALL_BATCH = 16  # a batch of fixed size may also be a 16th of it
 
@@ -85,8 +86,8 @@ class PairScores:
         geometry: of the similarity network.
         function: of `config.SIMILARITY_FUNCTIONS`: one direction, the mean or the larger of both.
         row_index, column_index: intp, row of the table for each video of `queries`, column for
-            each of `targets`; where several videos share an entry the best score counts. None: the
-            video's own number.
+            each of `targets`; several videos may share an entry, see `ScoreSink`. None: the video's
+            own number.
     """
 
     def __init__(
@@ -111,9 +112,6 @@ class PairScores:
         rows, columns = len(self._query_pieces), len(self._target_pieces)
         self._row_index = np.arange(rows) if row_index is None else row_index
         self._column_index = np.arange(columns) if column_index is None else column_index
-        self._shared = any(
-            len(np.unique(index)) < len(index) for index in (self._row_index, self._column_index)
-        )
 
     def batches(
         self,
@@ -197,13 +195,13 @@ class PairScores:
         batch: PairBatch,
         by_row: np.ndarray,
         by_column: np.ndarray | None,
-        table: np.ndarray,
+        sink: ScoreSink,
     ) -> None:
-        """Take in the maxima of a batch and write the scores that are complete into the table.
+        """Take in the maxima of a batch and pass on the scores that are complete.
 
         Args:
             by_row: [S, rows / stride] float32; by_column: [S, columns / stride] or None.
-            table: [rows, columns] float32, -inf where nothing is known yet.
+            sink: where the scores go.
         """
         q, t = batch.query_group, batch.target_group
         whole = q.whole[batch.queries] & t.whole[batch.targets]
@@ -214,10 +212,10 @@ class PairScores:
                 back = _mean(by_column[ready], batch.windows[ready, 7], t, batch.targets[ready])
                 score = self._both_directions(score, back)
             videos = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
-            self._write(table, *videos, score)
+            self._pass_on(sink, *videos, score)
         for i in np.flatnonzero(~whole):
             column = None if by_column is None else by_column[i]
-            self._add_part(batch, int(i), by_row[i], column, table)
+            self._add_part(batch, int(i), by_row[i], column, sink)
 
     def _add_part(
         self,
@@ -225,7 +223,7 @@ class PairScores:
         i: int,
         by_row: np.ndarray,
         by_column: np.ndarray | None,
-        table: np.ndarray,
+        sink: ScoreSink,
     ) -> None:
         """Take in the maxima of pair `i` of a batch, of which a video has several pieces."""
         query_at, target_at = batch.queries[i], batch.targets[i]
@@ -246,7 +244,7 @@ class PairScores:
                 weights = _video_weights(batch.target_group, target_at, self._target_weights)
                 back = np.average(pair.columns.astype(np.float64), weights=weights)
                 score = self._both_directions(score, back)
-            self._write(table, np.array(key[:1]), np.array(key[1:]), np.array([score]))
+            self._pass_on(sink, np.array(key[:1]), np.array(key[1:]), np.array([score]))
             del self._unfinished[key]
 
     def _new_pair(self, key: tuple[int, int], both_ways: bool) -> _Unfinished:
@@ -266,16 +264,12 @@ class PairScores:
             return np.maximum(forward, back)
         return (forward + back) / 2
 
-    def _write(
-        self, table: np.ndarray, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray
+    def _pass_on(
+        self, sink: ScoreSink, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray
     ) -> None:
-        """Put the scores of pairs of videos into the table."""
-        entries = self._row_index[queries], self._column_index[targets]
+        """Pass on the scores of pairs of videos."""
         values = np.clip(scores, -1, 1).astype(np.float32)
-        if self._shared:
-            np.maximum.at(table, entries, values)  # NaN, as damaged features give, wins and stays
-        else:
-            table[entries] = values
+        sink.put(self._row_index[queries], self._column_index[targets], values)
 
 
 def _raise_to(maxima: np.ndarray, piece: Piece, values: np.ndarray, stride: int) -> None:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..output.json_writer import write_json
+from ..output.match import MatchTable
+from ..output.match_tables import DenseMatches, SparseMatches
+from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
-from ..output.target import check_output_file, scratch_folder
+from ..output.target import scratch_folder
+from ..output.writers import check_result_file, write_matches
 from .compatibility import require_background
 from .limits import Limits
 from .request import SearchRequest
 from .score_normalization import background_level, subtract_background
+from .score_sink import BestScores, DenseScores, ScoreSink
 from .scoring import ScoringLoop
 from .video_set import VideoSet, damage_lines
 
@@ -34,7 +38,7 @@ class CompareReport:
 
     Attributes:
         queries, database: videos on each side.
-        written: scores in the output file.
+        written: matches in the output file.
         damaged: a line for each video of either side, of the mirrored queries or of the background
             that was left out, naming its store, its id and what is wrong.
         seconds: wall time.
@@ -54,16 +58,18 @@ def compute_similarity(
     request: SearchRequest,
     output_file: str | Path,
     *,
+    file_format: str | None = None,
+    info_file: str | Path | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> CompareReport:
-    """Score every query against every database video and write the JSON.
+    """Score every query against every database video and write the matches.
 
     A damaged video ends nothing: a query is written without scores, a database video is left out,
     and the report names it. So are videos whose checksum does not fit (`config.checksums`).
 
     Args:
-        output_file: see `output.json_writer.write_json`.
+        output_file, file_format, info_file: see `output.writers.open_writer`.
         progress: called with (database videos done, database videos) after each block.
         limits: how much is in memory at once.
 
@@ -71,11 +77,15 @@ def compute_similarity(
         InputError: the output cannot be written, or the model is still to be adapted.
         StoreError: all videos of a side are damaged.
     """
-    check_output_file(output_file)  # stage one may have run for days since it was checked first
+    # Stage one may have run for days since the files were checked first.
+    check_result_file(output_file, file_format=file_format, info_file=info_file)
     begin = time.perf_counter()
     folder = scratch_folder(output_file)
-    table, waited = search(request, progress=progress, folder=folder, limits=limits)
-    written = write_json(output_file, table, request.selection, request.listed_queries)
+    matches, waited = find_matches(request, progress=progress, folder=folder, limits=limits)
+    info = result_info(request)
+    written = write_matches(
+        output_file, matches, info, file_format=file_format, info_file=info_file
+    )
     return CompareReport(
         queries=len(request.queries),
         database=len(request.database),
@@ -131,26 +141,105 @@ def score_table(
             too few sound videos.
         StoreError: all videos of a side are damaged.
     """
-    queries, config = request.queries, request.config
+    limits = limits or Limits()
+    level, background_waited = _background_level(request, limits)
+    table, waited = _scores(request, request.database, limits, folder, progress)
+    if level is not None:
+        subtract_background(table, level, request.config.background_weight)
+    return table, waited + background_waited
+
+
+def find_matches(
+    request: SearchRequest,
+    *,
+    progress: Progress | None = None,
+    folder: str | Path | None = None,
+    limits: Limits | None = None,
+) -> tuple[MatchTable, float]:
+    """Score every query against every database video and select; arguments as `score_table`.
+
+    The scores of all pairs are kept only where all are selected.
+
+    Returns:
+        The matches, without segments, and the seconds spent waiting for features.
+
+    Raises:
+        InputError, StoreError: see `score_table`.
+    """
+    queries, database = request.queries, request.database
+    selection, listed = request.selection, request.listed_queries
+    if not selection.leaves_out(len(database)):
+        table, waited = search(request, progress=progress, folder=folder, limits=limits)
+        return DenseMatches(table, selection, listed), waited
+    limits = limits or Limits()
+    level, background_waited = _background_level(request, limits)
+    if level is not None:
+        level = (request.config.background_weight * level)[:, 0]
+    sink = BestScores(
+        selection,
+        (len(queries), len(database)),
+        database.sound_between,
+        level=level,
+        folder=folder,
+        in_memory_bytes=limits.table_bytes,
+    )
+    waited = _score_pairs(request, database, sink, limits, progress)
+    matches = SparseMatches(
+        queries.ids,
+        database.ids,
+        sink.finish(),
+        selection,
+        queries.sound,
+        database.sound,
+        listed,
+    )
+    return matches, waited + background_waited
+
+
+def result_info(request: SearchRequest) -> ResultInfo:
+    """What a result says of the way it was made."""
+    model, spec, selection = request.model, request.database.spec, request.selection
+    return ResultInfo(
+        model.name,
+        model.features_digest,
+        {
+            **asdict(request.config),
+            "similarity_function": request.similarity_function,
+            "fps": spec.fps,
+            "dims": spec.dims,
+            "sampling": spec.sampling,
+            "adapted": model.adaptation is not None,
+            "mirrored": request.mirrored is not None,
+            "background": request.background is not None,
+        },
+        selection.top_k,
+        selection.threshold,
+        rate=selection.rate,
+    )
+
+
+def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray | None, float]:
+    """Check the queries, and score them against the background if there is one.
+
+    It comes first, as it is the smaller set and may turn out to be too small.
+
+    Returns:
+        The level of `background_level` or None, and the seconds waited.
+    """
+    queries, background, config = request.queries, request.background, request.config
     if config.adapt:
         raise InputError("the model is still to be adapted to the database: see adapt_request")
-    limits = limits or Limits()
     if request.mirrored is not None:
         request.mirrored.check(config.checksums)
     queries.check(config.checksums)  # they are few, and read again for each block of the database
-    level, background_waited = None, 0.0
-    background = request.background
-    if background is not None:  # first, as it is the smaller one and may turn out to be too small
-        among, background_waited = _score_pairs(request, background, limits)
-        require_background(background, set(queries.ids), config.background_top_k)
-        level = background_level(among[:, background.sound], config.background_top_k)
-    scores, waited = _score_pairs(request, request.database, limits, folder, progress)
-    if level is not None:
-        subtract_background(scores, level, config.background_weight)
-    return scores, waited + background_waited
+    if background is None:
+        return None, 0.0
+    among, waited = _scores(request, background, limits)
+    require_background(background, set(queries.ids), config.background_top_k)
+    return background_level(among[:, background.sound], config.background_top_k), waited
 
 
-def _score_pairs(
+def _scores(
     request: SearchRequest,
     database: VideoSet,
     limits: Limits,
@@ -158,16 +247,31 @@ def _score_pairs(
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, float]:
     """Plain scores against a database, NaN for damaged videos, and the seconds waited."""
+    queries = request.queries
+    table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
+    waited = _score_pairs(request, database, DenseScores(table), limits, progress)
+    table[~queries.sound] = np.nan
+    table[:, ~database.sound] = np.nan
+    return table, waited
+
+
+def _score_pairs(
+    request: SearchRequest,
+    database: VideoSet,
+    sink: ScoreSink,
+    limits: Limits,
+    progress: Progress | None = None,
+) -> float:
+    """Score all pairs with a database into a sink; returns the seconds waited."""
     from ..nets.backend import device_scope
 
-    queries, config = request.queries, request.config
+    config = request.config
     query_sequences, row_index = _query_sequences(request)
     sequences, column_index = database.split_insets()
-    table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
     with device_scope(request.gpu_id):
         loop = _scoring_loop(request, limits)
         waited = loop.fill(
-            table,
+            sink,
             loop.query_reader(query_sequences),
             loop.reader(
                 sequences,
@@ -181,9 +285,7 @@ def _score_pairs(
         )
     database.check(config.checksums)
     database.require_sound()
-    table[~queries.sound] = np.nan
-    table[:, ~database.sound] = np.nan
-    return table, waited
+    return waited
 
 
 def _query_sequences(request: SearchRequest) -> tuple[VideoSet, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Stage two's inner loop: features of two sides in, a table of scores out.
+"""Stage two's inner loop: features of two sides in, scores out.
 
 The database is read in blocks and loaded onto the device (one thread does both, a block ahead),
 each block is multiplied with the queries' frames, and the pairs' windows of that matrix go through
@@ -18,6 +18,7 @@ from .aggregation import PairBatch, PairScores
 from .limits import Limits
 from .read_plan import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_reads
 from .reader import BlockReader, FeatureSource
+from .score_sink import ScoreSink
 
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
@@ -105,7 +106,7 @@ class ScoringLoop:
 
     def fill(
         self,
-        table: np.ndarray,
+        sink: ScoreSink,
         queries: BlockReader,
         database: BlockReader,
         *,
@@ -113,11 +114,12 @@ class ScoringLoop:
         column_index: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> float:
-        """Score all pairs into a table.
+        """Score all pairs.
 
         Args:
-            table: float32 [rows, columns], -inf.
-            row_index, column_index: where the videos of each side go, see `PairScores`.
+            sink: where the scores go.
+            row_index, column_index: where the videos of each side go, see `PairScores`; the
+                latter ascends.
             progress: called with (columns done, columns) after each database block.
 
         Returns:
@@ -135,26 +137,23 @@ class ScoringLoop:
         resident = None
         if self.keep_queries:
             resident = [load_queries(vectors) for vectors in queries.read_all()]
-        waited, columns = 0.0, table.shape[1]
+        waited = 0.0
         for pieces, features, wait_seconds in database.load_ahead(load_targets):
             waited += wait_seconds
             targets = LoadedBlock(pieces, features)
             loaded = resident or (load_queries(vectors) for vectors in queries.read_all())
+            done = _complete_columns(pieces[-1], database, column_index, sink.columns)
+            sink.begin_block(done)
             for query_pieces, query_features in zip(queries.plan.blocks, loaded, strict=True):
-                self.score_block(scores, LoadedBlock(query_pieces, query_features), targets, table)
+                self.score_block(scores, LoadedBlock(query_pieces, query_features), targets, sink)
             if progress:
-                lengths, last = database.source.lengths, pieces[-1]
-                done = last.video + (last.last == lengths[last.video])
-                if done < len(lengths):
-                    progress(int(done if column_index is None else column_index[done]), columns)
-                else:
-                    progress(columns, columns)
+                progress(done, sink.columns)
         return waited
 
     def score_block(
-        self, scores: PairScores, queries: LoadedBlock, targets: LoadedBlock, table: np.ndarray
+        self, scores: PairScores, queries: LoadedBlock, targets: LoadedBlock, sink: ScoreSink
     ) -> None:
-        """Score all pairs of two blocks and write the scores that are complete into the table."""
+        """Score all pairs of two blocks and pass on the scores that are complete."""
         scorer = self.scorer
         ahead: deque[tuple[PairBatch, Any]] = deque()
         matrix = scorer.frame_matrix(queries.features, targets.features)
@@ -175,7 +174,18 @@ class ScoringLoop:
             ahead.append((batch, maxima))
             if len(ahead) > 1:  # a GPU works on the next batch while this one is fetched
                 first, first_maxima = ahead.popleft()
-                scores.add(first, *scorer.fetched(first_maxima), table)
+                scores.add(first, *scorer.fetched(first_maxima), sink)
         while ahead:
             first, first_maxima = ahead.popleft()
-            scores.add(first, *scorer.fetched(first_maxima), table)
+            scores.add(first, *scorer.fetched(first_maxima), sink)
+
+
+def _complete_columns(
+    last: Piece, database: BlockReader, column_index: np.ndarray | None, columns: int
+) -> int:
+    """Columns of the table, of so many, that are complete after a block that ends with `last`."""
+    lengths = database.source.lengths
+    videos = last.video + int(last.last == lengths[last.video])
+    if videos == len(lengths):
+        return columns
+    return videos if column_index is None else int(column_index[videos])

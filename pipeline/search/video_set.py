@@ -168,7 +168,11 @@ class VideoSet:
     @property
     def sound(self) -> np.ndarray:
         """[V] bool: no damage is known, see `check` and `read`."""
-        return np.array([not s.check.damage for s in self._sequences])
+        return self.sound_between(0, len(self))
+
+    def sound_between(self, first: int, last: int) -> np.ndarray:
+        """Bool: `sound` of the videos from number `first` to before `last`."""
+        return np.array([not s.check.damage for s in self._sequences[first:last]], bool)
 
     @property
     def sound_ids(self) -> list[str]:

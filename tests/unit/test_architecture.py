@@ -50,6 +50,7 @@ OWNERS = {
     "zarr": {"store"},
     "click": {"cli"},
     "msgspec": {"settings"},
+    "pyarrow": {"output"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 
@@ -166,4 +167,5 @@ def test_start_is_light(command):
     )
     assert run.returncode == 0
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
-    assert not loaded & {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec"}
+    heavy = {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec", "pyarrow"}
+    assert not loaded & heavy
