@@ -171,15 +171,6 @@ class CompareConfig(Section):
         "videos have in common counts for less.",
         "--adapt",
     )
-    background_weight: float = setting(
-        0.5,
-        "With a background: this part of a query's mean best score in it is taken off its scores.",
-        ge=0,
-        le=2,
-    )
-    background_top_k: int = setting(
-        5, "With a background: the mean is of this many best scores.", ge=1
-    )
     normalize: Normalize = setting(
         "none",
         "database: take off each query's scores the level that it reaches among the searched "
@@ -207,6 +198,15 @@ class CompareConfig(Section):
         "--normalize_prior",
         ge=-1,
         le=1,
+    )
+    background_weight: float = setting(
+        0.5,
+        "With a background: this part of a query's mean best score in it is taken off its scores.",
+        ge=0,
+        le=2,
+    )
+    background_top_k: int = setting(
+        5, "With a background: the mean is of this many best scores.", ge=1
     )
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
