@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import CompareConfig
 
-PRIOR_VIDEOS = 20  # the prior counts as much as so many videos
+PRIOR_VIDEOS = 100  # the prior counts as much as so many videos
 SAMPLE_VIDEOS = 2000  # a quantile of so many is exact enough
 _CHUNK_SCORES = 1 << 24
 

@@ -97,8 +97,7 @@ def test_a_damaged_video_moves_no_level(opened):
 
 def test_from_the_command_from_python_and_from_a_file(folder, tmp_path):
     out = tmp_path / "r.json"
-    said = run("compare", *sides(folder), "-o", out, "--normalize", "database")
-    assert "database videos are few" not in said
+    run("compare", *sides(folder), "-o", out, "--normalize", "database")
     table = compute_similarity(
         folder / "q.h5", folder / "d.h5", model_dir=folder / "model", config=NORMALIZED
     )

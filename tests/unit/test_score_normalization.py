@@ -24,7 +24,7 @@ UNRELATED = np.random.default_rng(0).normal(0.1, 0.05, (5, 400)).astype(np.float
 
 
 def shrunk(quantile, videos):
-    """What a level is made of: the quantile, and the prior as much as 20 videos."""
+    """What a level is made of: the quantile, and the prior as much as 100 videos."""
     total = videos * quantile + PRIOR_VIDEOS * CONFIG.normalize_prior
     return total / (videos + PRIOR_VIDEOS)
 
@@ -40,7 +40,7 @@ def test_a_level_is_a_quantile_drawn_to_the_prior(videos):
 
 def test_a_level_in_few_videos_is_near_the_prior():
     alike = np.full((1, 2), 0.5, np.float32)
-    assert database_level(alike, CONFIG)[0, 0] == pytest.approx((2 * 0.5 + 20 * 0.2) / 22)
+    assert database_level(alike, CONFIG)[0, 0] == pytest.approx((2 * 0.5 + 100 * 0.2) / 102)
     empty = database_level(np.empty((3, 0), np.float32), CONFIG)
     assert empty.tolist() == [[np.float32(0.2)]] * 3
 
@@ -83,7 +83,7 @@ def test_queries_that_are_like_anything_become_comparable():
     table = plain.copy()
     normalize_by_database(table, replace(CONFIG, normalize_ceiling=1.0))
     spread = [np.quantile(each, 0.9, axis=1).std() for each in (plain, table)]
-    assert spread[1] < 0.1 * spread[0]
+    assert spread[1] < 0.3 * spread[0]
     order = [np.argsort(each, axis=1, kind="stable") for each in (plain, table)]
     np.testing.assert_array_equal(*order)
 
