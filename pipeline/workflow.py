@@ -111,6 +111,8 @@ class Comparison:
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:
+        from .search.compatibility import check_normalization
+
         if self.output_file is not None:
             named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
             inputs = (*self.other_inputs, *(path for _, path in named))
@@ -149,6 +151,7 @@ class Comparison:
                 "stored queries can be mirrored only with their mirrored features: make these with "
                 f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
             )
+        check_normalization(self.config.compare, bool(self.background))
 
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
@@ -543,7 +546,15 @@ class _Preparation:
             self.host.note(f"{missing} queries have no mirrored features, scored as they are")
 
     def _give_notes(self, request: SearchRequest) -> None:
+        from .search.score_normalization import PRIOR_VIDEOS
+
         model, queries = request.model, request.queries
+        videos = len(request.database)
+        if request.config.normalize != "none" and videos < PRIOR_VIDEOS:
+            self.host.note(
+                f"{videos} database videos are few to normalise scores by: a usual level counts "
+                "for more than what queries reach among them"
+            )
         if model.layout.query > model.regions and not queries.spec.query_descriptors:
             self.host.note(
                 f"the queries in {queries.path} were stored without --as_queries, so without "
