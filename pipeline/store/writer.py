@@ -88,7 +88,7 @@ class StoreWriter(ABC):
         self._require_stored(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
 
-    def place_behind_others(self, ids: Container[str]) -> int:
+    def first_free_place(self, ids: Container[str]) -> int:
         """The first place (see `begin`) behind all stored videos except `ids`."""
         places = (e.place for i, e in self._index.videos.items() if i not in ids)
         return max(places, default=-1) + 1
