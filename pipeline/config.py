@@ -1,7 +1,8 @@
 """All settings, and how a settings file is read.
 
-A file is YAML with the sections `extract:`, `compare:`, `duplicates:` and `train:`, each with the
-fields of the class below; what is left out keeps its default. Options on the command line win over the file.
+A file is YAML with the sections `extract:`, `compare:`, `train:` and `duplicates:`, each with the
+fields of the class below; what is left out keeps its default. Options on the command line win over
+the file.
 `configs/default.yaml` is made from the same fields: `visil-index settings > configs/default.yaml`.
 """
 
@@ -210,6 +211,16 @@ class DuplicatesConfig(Section):
         gt=0,
         le=1,
     )
+    similarity_function: SimilarityFunction | None = setting(
+        None,
+        "max_chamfer: the larger of how much of either video is found in the other; chamfer: how "
+        "much of the shorter one is found in the longer one; symmetric_chamfer: the mean of both "
+        "directions.",
+        "-s",
+        "--similarity_function",
+        null="that of `compare` in the settings file, else max_chamfer; with --max_fpr chamfer if "
+        "the model is calibrated only for it",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,8 +337,8 @@ class Config:
 
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
-    duplicates: DuplicatesConfig = field(default_factory=DuplicatesConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    duplicates: DuplicatesConfig = field(default_factory=DuplicatesConfig)
     file: str | Path | None = field(default=None, compare=False)
 
 
@@ -372,7 +383,7 @@ def default_yaml() -> str:
 def _with_settings(config: Config, content: Any) -> Config:
     """The configuration with other values in it."""
     if not isinstance(content, Mapping):
-        raise InputError("expected sections `extract:`, `compare:`, `duplicates:`, `train:`")
+        raise InputError("expected sections `extract:`, `compare:`, `train:`, `duplicates:`")
     for section, values in content.items():
         if section not in sections():
             raise InputError(

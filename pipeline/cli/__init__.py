@@ -9,6 +9,7 @@ import click
 
 from .. import __version__
 from .compare import compare
+from .duplicates import duplicates
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
@@ -25,6 +26,7 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    duplicates,
     train,
     info,
     verify,

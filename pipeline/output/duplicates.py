@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from ..errors import InputError
 from ..records import SourceInfo
@@ -47,8 +47,8 @@ class Relation:
         coverage, other_coverage: share of the video, and of the other one, that lies in matching
             segments, from 0 to 1.
         stretches: these segments, the most certain first.
-        decidable: False where the shorter video stands still or repeats itself. Its times are then
-            one answer of several, and its coverage may be too low.
+        decidable: False where the shorter video stands still or repeats itself: its times are then
+            one answer of several.
     """
 
     kind: str
@@ -67,7 +67,8 @@ class GroupMember:
     Attributes:
         id: of the video.
         keep: it stays; else a video that stays shows all of it.
-        relation: to the video that it was compared with; None for the representative.
+        relation: to a video that stays; None where it is in no pair with an earlier one that does,
+            as is the representative.
         source: the file, as the store tells.
         seconds: how long the video is.
     """
@@ -84,7 +85,7 @@ class GroupMember:
         return {
             "action": "keep" if self.keep else "remove",
             "id": self.id,
-            "relation": relation.kind if relation else "representative",
+            "relation": relation.kind if relation else None,
             "relation_to": relation.other if relation else None,
             "score": rounded_score(relation.score) if relation else None,
             "coverage": _share(relation.coverage) if relation else None,
@@ -133,7 +134,7 @@ class DuplicateReport:
         info: what the scores were made with.
         keep: of `config.KeepRule`.
         cover: share of a video from which on it counts as shown.
-        damaged: a line for each video that was left out, naming its store, its id and what is wrong.
+        damaged: a line for each video that was left out, naming store, id and what is wrong.
     """
 
     groups: tuple[DuplicateGroup, ...]
@@ -211,7 +212,7 @@ def _format(path: str | Path) -> str:
     )
 
 
-def _write_csv(file: TextIO, report: DuplicateReport) -> None:
+def _write_csv(file: IO[str], report: DuplicateReport) -> None:
     rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     rows.writeheader()
     for number, group in enumerate(report.groups, 1):
@@ -223,7 +224,7 @@ def _csv_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: str(v).lower() if isinstance(v, bool) else v for k, v in values.items()}
 
 
-def _write_json(file: TextIO, report: DuplicateReport) -> None:
+def _write_json(file: IO[str], report: DuplicateReport) -> None:
     head = {
         "format": "duplicates",
         **report.info_dict(),

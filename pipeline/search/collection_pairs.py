@@ -82,11 +82,13 @@ def pairs_of_collection(
     order = _by_length(collection)
     sink = PairsAbove(threshold, [collection.ids[video] for video in order.tolist()])
     if len(order) > 1:
-        work = RowBlocks(collection.lengths[order], limits.query_block_frames)
+        blocks = RowBlocks(collection.lengths[order], limits.query_block_frames)
+        scoring = _Scoring(request, scorer, order, limits)
         with device_scope(request.gpu_id):
-            for rows in work:
+            for rows in blocks:
                 sink.begin_rows(rows.start)
-                _score_rows(request, scorer, order, rows, sink, limits, work, progress)
+                tell = progress and _teller(progress, blocks, rows)
+                scoring.score(rows, sink, tell)
     first, second, scores = sink.finish()
     first, second = order[first], order[second]
     sound = collection.sound  # damage may have come to light while they were read
@@ -101,47 +103,54 @@ def _by_length(collection: VideoSet) -> np.ndarray:
     return sound[np.argsort(frames, kind="stable")]
 
 
-def _score_rows(
-    request: SearchRequest,
-    scorer: PairScorer,
-    order: np.ndarray,
-    rows: range,
-    sink: PairsAbove,
-    limits: Limits,
-    work: RowBlocks,
-    progress: WorkProgress | None,
-) -> None:
-    """Score a block of the sorted videos with itself and all that follow."""
-    config, collection = request.config, request.database
-    queries, row_index = collection.subset(order[rows.start : rows.stop]).split_insets(
-        config.query_insets
-    )
-    later, column_index = collection.subset(order[rows.start :]).split_insets()
-    loop = ScoringLoop(
-        scorer,
-        request.similarity_function,
-        config.batch_size,
-        int(queries.lengths.sum()) <= _RESIDENT_BLOCKS * limits.query_block_frames,
-        request.gpu_id,
-        limits,
-    )
-    loop.fill(
-        sink,
-        loop.query_reader(queries),
-        loop.reader(
-            later,
-            database_block_frames(config.block_mb, later, limits),
-            descriptors=later.spec.shared_descriptors,
-            checksums=config.checksums,
-        ),
-        row_index=row_index,
-        column_index=column_index,
-        progress=progress and (lambda done, _: progress(work.done(rows, done), work.total)),
-    )
+def _teller(progress: WorkProgress, blocks: RowBlocks, rows: range) -> Callable[[int, int], None]:
+    """Turn columns of a block that are done into work that is done."""
+    return lambda done, _: progress(blocks.done(rows, done), blocks.total)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """What blocks of the sorted videos are scored with."""
+
+    request: SearchRequest
+    scorer: PairScorer
+    order: np.ndarray
+    limits: Limits
+
+    def score(
+        self, rows: range, sink: PairsAbove, progress: Callable[[int, int], None] | None
+    ) -> None:
+        """Score a block of the sorted videos with itself and all that follow."""
+        config, collection = self.request.config, self.request.database
+        queries, row_index = collection.take(self.order[rows.start : rows.stop]).split_insets(
+            config.query_insets
+        )
+        later, column_index = collection.take(self.order[rows.start :]).split_insets()
+        loop = ScoringLoop(
+            self.scorer,
+            self.request.similarity_function,
+            config.batch_size,
+            int(queries.lengths.sum()) <= _RESIDENT_BLOCKS * self.limits.query_block_frames,
+            self.request.gpu_id,
+            self.limits,
+        )
+        loop.fill(
+            sink,
+            loop.query_reader(queries),
+            loop.reader(
+                later,
+                database_block_frames(config.block_mb, later, self.limits),
+                descriptors=later.spec.shared_descriptors,
+                checksums=config.checksums,
+            ),
+            row_index=row_index,
+            column_index=column_index,
+            progress=progress,
+        )
 
 
 class RowBlocks:
-    """The blocks of sorted videos that are compared with all that follow, and how much work that is.
+    """Blocks of sorted videos, each compared with all that follow, and how much work that is.
 
     Args:
         lengths: int64 [V], frames of each video.
@@ -209,7 +218,8 @@ class PairsAbove:
         if not counts.any():
             return
         entries = np.empty(int(counts.sum()), SCORE)
-        entries["row"], entries["column"] = rows[counts] + self._start, columns[counts] + self._start
+        entries["row"] = rows[counts] + self._start
+        entries["column"] = columns[counts] + self._start
         entries["score"] = scores[counts]
         bad = np.flatnonzero(~np.isfinite(entries["score"]))
         if len(bad):
@@ -221,7 +231,7 @@ class PairsAbove:
             self._compact()
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The pairs, sorted: numbers of the sorted videos, intp [n] each, and scores float32 [n]."""
+        """The pairs as numbers of the sorted videos, intp [n] each; and scores float32 [n]."""
         self._compact()
         rows, columns = (self._kept[name].astype(np.intp) for name in ("row", "column"))
         return rows, columns, self._kept["score"].copy()

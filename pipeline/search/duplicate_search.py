@@ -17,7 +17,7 @@ from .collection_pairs import CollectionPairs, WorkProgress, pairs_of_collection
 from .duplicates import (
     VideoFacts,
     connected_groups,
-    covered_share,
+    coverages,
     decide,
     keep_order,
     relation_kind,
@@ -129,9 +129,9 @@ class RelationFinder:
             database = segment.database_start, segment.database_end
             own, theirs = (query, database) if is_query else (database, query)
             stretches.append(Stretch(*own, *theirs, segment.score))
-        coverage = covered_share([(s.start, s.end) for s in stretches], self.seconds(video))
-        others = [(s.other_start, s.other_end) for s in stretches]
-        other_coverage = covered_share(others, self.seconds(other))
+        decidable = all(segment.query_decidable for segment in segments)
+        seconds = self.seconds(video), self.seconds(other)
+        coverage, other_coverage = coverages(stretches, *seconds, decidable=decidable)
         return Relation(
             relation_kind(coverage, other_coverage, self._cover),
             self.collection.ids[other],
@@ -139,7 +139,7 @@ class RelationFinder:
             coverage,
             other_coverage,
             tuple(stretches),
-            all(segment.query_decidable for segment in segments),
+            decidable,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..output.duplicates import Relation
+from ..output.duplicates import Relation, Stretch
 from ..records import SourceInfo
 
 COPY, CONTAINED, CONTAINS, OVERLAP, UNLOCATED = (
@@ -97,6 +97,27 @@ def covered_share(stretches: Iterable[tuple[float, float]], seconds: float) -> f
     return min(1.0, covered / seconds)
 
 
+def coverages(
+    stretches: Sequence[Stretch], seconds: float, other_seconds: float, *, decidable: bool
+) -> tuple[float, float]:
+    """The shares of two videos that the other one shows.
+
+    Args:
+        stretches: where they match.
+        seconds, other_seconds: how long the videos are.
+        decidable: False where one of them stands still or repeats itself. It then fits at any
+            speed, so no video counts as showing more seconds than it has.
+
+    Returns:
+        Shares of the video and of the other one, from 0 to 1.
+    """
+    own = covered_share([(s.start, s.end) for s in stretches], seconds)
+    other = covered_share([(s.other_start, s.other_end) for s in stretches], other_seconds)
+    if decidable:
+        return own, other
+    return min(own, other_seconds / seconds), min(other, seconds / other_seconds)
+
+
 def relation_kind(coverage: float, other_coverage: float, cover: float) -> str:
     """What a video is to another one, by how much of each the other one shows.
 
@@ -127,28 +148,24 @@ def decide(
         relate: tells how the first video relates to the second; called for few pairs.
 
     Returns:
-        For each video in this order: its number, whether it stays, and the relation that decided;
-        where it stays, the one to the video that stays and scores best with it, or to the best
-        partner if none stays.
+        For each video in this order: its number, whether it stays, and the relation that decided.
+        Where it stays, that is the one to the best of its partners that stay; None without one.
     """
     kept: set[int] = set()
     decisions: list[tuple[int, bool, Relation | None]] = []
     for video in order:
-        if not kept:
-            kept.add(video)
-            decisions.append((video, True, None))
-            continue
-        partners = sorted(links[video], key=lambda other: (-links[video][other], other))
-        staying = [other for other in partners if other in kept]
-        relation = relate(video, (staying or partners)[0])
-        shown = bool(staying) and relation.kind in _SHOWN
-        for other in staying[1:]:
+        staying = sorted(
+            kept & links[video].keys(), key=lambda other: (-links[video][other], other)
+        )
+        best: Relation | None = None
+        shown = False
+        for other in staying:
+            relation = relate(video, other)
+            shown = relation.kind in _SHOWN
+            best = relation if shown else best or relation
             if shown:
                 break
-            further = relate(video, other)
-            if further.kind in _SHOWN:
-                relation, shown = further, True
         if not shown:
             kept.add(video)
-        decisions.append((video, not shown, relation))
+        decisions.append((video, not shown, best))
     return decisions

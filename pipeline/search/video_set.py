@@ -134,7 +134,7 @@ class VideoSet:
         chosen._set_sequences([p._replace(check=VideoCheck(p.store, p.own_id)) for p in parts])
         return chosen
 
-    def subset(self, videos: Sequence[int] | np.ndarray) -> VideoSet:
+    def take(self, videos: Sequence[int] | np.ndarray) -> VideoSet:
         """Some of the videos, in this order; what is known of their damage is shared.
 
         Args:

@@ -28,6 +28,7 @@ LAYERS = [
     "extraction search",
     "training",
     "workflow",
+    "deduplicate",
     "api",
     "cli",
 ]
