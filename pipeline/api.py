@@ -95,6 +95,10 @@ def compute_similarity(
     top_k: int | None = None,
     threshold: float | None = None,
     max_fpr: float | None = None,
+    segments: bool = False,
+    refine_segments: bool = False,
+    video_root: str | Path | None = None,
+    report_file: str | Path | None = None,
     mirror_queries: bool = False,
     mirrored_queries: Stores | None = None,
     background: Stores | None = None,
@@ -104,7 +108,7 @@ def compute_similarity(
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     extract_progress: Progress | None = None,
-) -> dict[str, dict[str, float]] | None:
+) -> dict[str, Any] | None:
     """Stage two: every query against every database video. Videos go through stage one first.
 
     Args:
@@ -119,6 +123,11 @@ def compute_similarity(
         top_k, threshold: see `output.selection.Selection`.
         max_fpr: in place of a threshold, see `search.calibrate.threshold_for`; not together with a
             background, as a calibration is of plain scores.
+        segments: find from when to when the pairs match that top_k, threshold or max_fpr select.
+        refine_segments: the same, and the ends are found again in the videos where these are at
+            hand; a `PipelineWarning` says why some were not.
+        video_root: where moved videos are, see `source_files.SourceFiles`.
+        report_file: write a page with pictures of all matches there, see `match_report`.
         mirror_queries: score query videos mirrored as well, and count the better score.
         mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`, with
             the same effect; if the queries are videos, the store that these features are kept in.
@@ -132,7 +141,8 @@ def compute_similarity(
         extract_progress: called by stage one, see `extraction.run.extract_features`.
 
     Returns:
-        `{query_id: {database_id: similarity}}`, or None. A damaged query has no scores, a damaged
+        `{query_id: {database_id: similarity}}`, with segments `{query_id: [Match]}`, see
+        `output.match.Match`; or None. A damaged query has no scores, a damaged
         database video is left out; a `PipelineWarning` names each of them, and each video that
         stage one could not use.
 
@@ -141,9 +151,7 @@ def compute_similarity(
         InputError: both threshold and max_fpr, or a number that cannot be used.
     """
     from .output.selection import Selection
-    from .search.run import find_matches
-    from .search.video_set import damage_lines
-    from .workflow import Comparison, compare, prepared_search
+    from .workflow import Comparison, compare, find_matches
 
     host = _Python(model_dir, gpu_id, progress, extract_progress)
     comparison = Comparison(
@@ -155,6 +163,10 @@ def compute_similarity(
         background=() if background is None else _stores(background),
         selection=Selection(top_k, threshold),
         max_fpr=max_fpr,
+        segments=segments,
+        refine_segments=refine_segments,
+        video_root=video_root,
+        report_file=report_file,
         output_file=output_file,
         file_format=file_format,
         info_file=info_file,
@@ -164,13 +176,14 @@ def compute_similarity(
     if output_file is not None:
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
-    with prepared_search(comparison, host) as prepared:
-        table, _ = find_matches(prepared.request, progress=progress)
-        _warn_damaged(damage_lines(*prepared.request.video_sets))
-        return {
-            query_id: {match.database_id: match.score for match in table.matches(query_id)}
-            for query_id in table.query_ids
-        }
+    found, damaged = find_matches(comparison, host)
+    _warn_damaged(damaged)
+    if comparison.finds_segments:
+        return {query_id: list(matches) for query_id, matches in found.items()}
+    return {
+        query_id: {match.database_id: match.score for match in matches}
+        for query_id, matches in found.items()
+    }
 
 
 def find_duplicates(

@@ -24,6 +24,7 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
@@ -32,6 +33,7 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
+SEGMENT_EVIDENCE = 1.25
 MAX_PIXELS = 8192 * 8192  # of a picture
 DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
 
@@ -57,6 +59,12 @@ class ExtractConfig(Section):
         "The videos will be queries: store query views as well, which find them in other pictures. "
         "Such a store can still be searched.",
         "--as_queries",
+    )
+    thumbnails: bool = setting(
+        False,
+        "Keep a small picture of each sample beside the store, so that reports show stills where "
+        "the videos are not at hand.",
+        "--thumbnails",
     )
     dims: int | None = setting(
         None, "Values kept of each descriptor.", "--dims", null="all the model has", ge=1
@@ -190,6 +198,32 @@ class CompareConfig(Section):
     )
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
+    )
+    segment_method: SegmentMethod = setting(
+        "lines",
+        "How --segments finds them: straight lines through the frame matrix, or votes for offsets, "
+        "which is simpler and less exact.",
+    )
+    max_segments: int = setting(8, "Segments of a pair, at most.", ge=1, le=1000)
+    segment_min_score: float = setting(
+        0.3, "Segments whose frames resemble each other less are left out.", ge=-1, le=1
+    )
+    segment_evidence: float | None = setting(
+        None,
+        "What the best segment of a pair must amount to for any to be given: its score above 0.3 "
+        f"times its seconds. {SEGMENT_EVIDENCE:g} marks one unrelated pair in a thousand.",
+        null=f"{SEGMENT_EVIDENCE:g} without a threshold, with one 0",
+        ge=0,
+    )
+    refine_fps: float = setting(
+        4.0, "Frames a second that --refine_segments decodes around the ends.", gt=0, le=60
+    )
+    refine_seconds: float = setting(
+        3.0,
+        "How far to either side of an end --refine_segments decodes.",
+        unit="seconds",
+        ge=1,
+        le=30,
     )
 
 

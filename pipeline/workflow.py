@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from .config import Config, ExtractConfig
 from .errors import InputError
 from .output.selection import Selection
+from .output.target import check_output_file, opened_output
 from .output.writers import check_result_file
 from .program import command
 from .records import VideoRef
@@ -25,8 +26,10 @@ from .scratch import scratch_folder
 if TYPE_CHECKING:
     from .extraction.report import ExtractReport
     from .nets.model.model import Model
+    from .output.match import Match
     from .search.request import SearchRequest
     from .search.run import CompareReport
+    from .search.segments import SegmentRefiner, SegmentReport
     from .search.video_set import VideoSet
 
 QUERY_INSETS = 2  # looked for in queries where neither settings nor model say how many
@@ -75,6 +78,10 @@ class Comparison:
         background: stores of videos that are unrelated to all queries.
         selection: which scores are written.
         max_fpr: in place of a threshold, see `search.calibrate.threshold_for`.
+        segments: find from when to when the selected pairs match.
+        refine_segments: find segments, and their ends again in the videos where these are at hand.
+        video_root: where moved videos are, see `source_files.SourceFiles`.
+        report_file: where a page with pictures of all matches is written, see `match_report`.
         output_file: where the result will be written; None for a result in memory.
         file_format, info_file: of the result, see `output.writers.open_writer`.
         other_inputs: files that the result must not replace, as lists and settings.
@@ -93,6 +100,10 @@ class Comparison:
     background: Sequence[tuple[str, str | Path]] = ()
     selection: Selection = field(default_factory=Selection)
     max_fpr: float | None = None
+    segments: bool = False
+    refine_segments: bool = False
+    video_root: str | Path | None = None
+    report_file: str | Path | None = None
     output_file: str | Path | None = None
     file_format: str | None = None
     info_file: str | Path | None = None
@@ -108,9 +119,19 @@ class Comparison:
                 inputs,
                 file_format=self.file_format,
                 info_file=self.info_file,
+                segments=self.finds_segments,
             )
         elif self.file_format is not None or self.info_file is not None:
             raise InputError("file_format and info_file are of an output_file, but there is none")
+        if self.report_file is not None:
+            check_output_file(self.report_file, [p for p in (self.output_file,) if p is not None])
+        if self.video_root is not None and not (self.refine_segments or self.report_file):
+            raise InputError(
+                "video_root is where videos are for refine_segments and for a report; neither was "
+                "asked for"
+            )
+        if self.finds_segments or self.report_file is not None:
+            self._check_pairs()
         if self.max_fpr is not None and self.selection.threshold is not None:
             raise InputError("give threshold or max_fpr, not both")
         if self.max_fpr is not None and self.background:
@@ -128,6 +149,20 @@ class Comparison:
                 "stored queries can be mirrored only with their mirrored features: make these with "
                 f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
             )
+
+    def _check_pairs(self) -> None:
+        """Refuse too many pairs before videos are decoded."""
+        from .search.segments import require_selection
+
+        selects = self.selection != Selection() or self.max_fpr is not None
+        queries, database = self.queries.videos, self.database.videos
+        if queries is not None and database is not None:
+            require_selection(len(queries), len(database), selects)
+
+    @property
+    def finds_segments(self) -> bool:
+        """Segments are found for what is selected."""
+        return self.segments or self.refine_segments
 
     @property
     def mirrors(self) -> bool:
@@ -187,14 +222,123 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
     if comparison.output_file is None:
         raise InputError("no output_file given")
     with prepared_search(comparison, host) as prepared:
+        matches: list[Match] = []
         report = compute_similarity(
             prepared.request,
             comparison.output_file,
             file_format=comparison.file_format,
             info_file=comparison.info_file,
+            refiner=_refiner(comparison, prepared.request),
+            on_matches=matches.extend if comparison.report_file is not None else None,
             progress=host.progress,
         )
+        _tell_segments(report.segments, host)
+        _write_report(comparison, prepared.request, matches, host)
     return report, prepared.complete
+
+
+def plot_pair(
+    comparison: Comparison, host: Host, query_id: str, database_id: str, *, output_file: str | Path
+) -> Match:
+    """Draw the heat map of one pair of stored videos, with its segments, as a PNG file.
+
+    Args:
+        comparison: of stores, without `output_file`.
+        output_file: a file, a pipe, or `-` for standard output.
+
+    Returns:
+        The pair with its segments; its score is not computed (NaN).
+
+    Raises:
+        PipelineError: of stores, model or output; see `errors`.
+    """
+    from .match_report import pair_matrix
+    from .output.plot import plot_matrix
+
+    sides = comparison.queries, comparison.database
+    check_output_file(output_file, [path for side in sides for _, path in side.stores])
+    with prepared_search(comparison, host) as prepared:
+        matrix, match = pair_matrix(prepared.request, query_id, database_id)
+    with opened_output(output_file, binary=True) as file:
+        file.write(plot_matrix(matrix, match.segments or ()))
+    return match
+
+
+def find_matches(
+    comparison: Comparison, host: Host
+) -> tuple[dict[str, Sequence[Match]], tuple[str, ...]]:
+    """Do all of a comparison and give its result.
+
+    Returns:
+        The matches of each listed query, and a line for each damaged video.
+
+    Raises:
+        PipelineError: as `compare`.
+    """
+    from .search import run
+    from .search.segments import SegmentMatches
+    from .search.video_set import damage_lines
+
+    with prepared_search(comparison, host) as prepared:
+        request = prepared.request
+        refiner = _refiner(comparison, request)
+        table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
+        matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
+        if isinstance(table, SegmentMatches):
+            _tell_segments(table.report, host)
+        listed = [match for of_query in matches.values() for match in of_query]
+        _write_report(comparison, request, listed, host)
+        return matches, damage_lines(*request.video_sets)
+
+
+def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
+    from .refinement import VideoRefiner
+    from .source_files import SourceFiles
+
+    if not comparison.refine_segments:
+        return None
+    return VideoRefiner(request, comparison.config.extract, SourceFiles(comparison.video_root))
+
+
+def _tell_segments(report: SegmentReport | None, host: Host) -> None:
+    """Say what was found, and which segments could not be refined."""
+    if report is None:
+        return
+    host.say(f"{report.segments} segments in {report.marked} of {report.pairs} matches")
+    if report.thinned:
+        host.note(
+            f"{report.thinned} pairs of very long videos were aligned on a part of their frames: "
+            "short segments may be missed, and ends are less exact"
+        )
+    if report.refinement is None:
+        return
+    host.say(f"{report.refinement.refined} of {report.refinement.segments} segments refined")
+    for reason, ids in report.refinement.reasons.items():
+        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+        host.note(f"not refined in {', '.join(ids[:3])}{more}: {reason}")
+
+
+def _write_report(
+    comparison: Comparison, request: SearchRequest, matches: Sequence[Match], host: Host
+) -> None:
+    from .match_report import report_matches
+    from .search.run import result_info
+    from .source_files import SourceFiles
+
+    if comparison.report_file is None:
+        return
+    locate = SourceFiles(comparison.video_root).locate
+    summary = report_matches(
+        comparison.report_file, request, matches, result_info(request), locate=locate
+    )
+    host.say(
+        f"{comparison.report_file}: {summary.matches} matches, stills of {summary.videos} videos"
+    )
+    if summary.without_stills:
+        host.note(
+            f"no stills of {summary.without_stills} videos, as they are not at hand: --video_root "
+            f"says where they are now, {command('extract')} --thumbnails keeps small pictures"
+        )
 
 
 @contextmanager
@@ -272,6 +416,7 @@ class _Preparation:
             background=background,
             selection=self.comparison.selection,
             listed_queries=None if listed is None else [video.id for video in listed],
+            segments=self.comparison.finds_segments,
             gpu_id=self.comparison.gpu_id,
         )
         self._give_notes(request)

@@ -13,6 +13,7 @@ from .duplicates import duplicates
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
+from .plot import plot
 from .stores import copy, info, prune, remove, verify
 from .train import train
 
@@ -27,6 +28,7 @@ for _command in (
     extract,
     compare,
     duplicates,
+    plot,
     train,
     info,
     verify,

@@ -49,6 +49,10 @@ class CompareOptions:
     top_k: int | None
     threshold: float | None
     max_fpr: float | None
+    segments: bool
+    refine_segments: bool
+    video_root: str | None
+    report_file: str | None
     gpu_id: int
     network: str | None  # as the original; there is one network
     config: Config  # the settings of both stages
@@ -128,6 +132,27 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
     help="Instead of --threshold: write the scores that at most this part of unrelated pairs "
     "reaches (0.001: one in a thousand), with the confidence the model was calibrated with.",
 )
+@click.option(
+    "--segments",
+    is_flag=True,
+    help="Find from when to when the written pairs match. With many pairs give --top_k, "
+    "--threshold or --max_fpr too.",
+)
+@click.option(
+    "--refine_segments",
+    is_flag=True,
+    help="As --segments, and find the ends again in the videos where these are at hand: some "
+    "seconds around each are decoded at a finer rate.",
+)
+@click.option(
+    "--video_root",
+    help="Folder that the videos are in now if they were moved after their features were stored.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    help="Write a page (.html) with stills, frame matrix and segments of every written pair.",
+)
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
@@ -142,7 +167,7 @@ def compare(**given_options: Any) -> int:
 
     given = CompareOptions(**given_options)
     comparison = _comparison(given)
-    report, complete = workflow.compare(comparison, _Terminal(given))
+    report, complete = workflow.compare(comparison, Terminal(given.model_dir, given.gpu_id))
     damaged = common.report_damaged(report.damaged)
     common.say(_summary(given.output_file, report))
     return 0 if complete and not damaged else common.PARTIAL_FAILURE
@@ -168,6 +193,10 @@ def _comparison(given: CompareOptions) -> Comparison:
         background=_prefixed(given.background_store),
         selection=selection,
         max_fpr=given.max_fpr,
+        segments=given.segments,
+        refine_segments=given.refine_segments,
+        video_root=given.video_root,
+        report_file=given.report_file,
         output_file=given.output_file,
         file_format=given.file_format,
         info_file=given.info_file,
@@ -214,21 +243,25 @@ def _summary(output_file: str, report: CompareReport) -> str:
     )
 
 
-class _Terminal:
-    """A `workflow.Host` that says what happens on standard error."""
+class Terminal:
+    """A `workflow.Host` that says what happens on standard error.
 
-    def __init__(self, given: CompareOptions) -> None:
-        self._given = given
+    Args:
+        model_dir: of the model; None: the one shipped with this program.
+        gpu_id: see `nets.backend.device_scope`.
+    """
+
+    def __init__(self, model_dir: str | None, gpu_id: int) -> None:
+        self._model_dir, self._gpu_id = model_dir, gpu_id
         self._line: common.ProgressLine | None = None
 
     def load_model(self) -> Model:
-        return common.load_weights(self._given.model_dir)
+        return common.load_weights(self._model_dir)
 
     def extract(
         self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
     ) -> ExtractReport:
-        given = self._given
-        return fill_store(videos, store, given.model_dir, config, given.gpu_id, label=label)
+        return fill_store(videos, store, self._model_dir, config, self._gpu_id, label=label)
 
     def note(self, text: str) -> None:
         common.say(f"note: {text}")

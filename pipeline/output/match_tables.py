@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
 import numpy as np
 
-from .match import Match
+from .match import Match, MatchTable
 from .score_table import ScoreTable, score_error
 from .selection import Selection
 from .sparse_scores import SparseScores
@@ -47,6 +47,11 @@ class MatchList(Sequence[Match]):
             return [Match(query, ids[i], s) for i, s in zip(numbers, scores, strict=True)]
         number = int(self._indices[index])
         return Match(self._query_id, self._ids[number], float(self._scores[index]))
+
+    def pairs(self, part: slice) -> Iterator[tuple[str, float]]:
+        """(database id, score) of a part, for writers of millions."""
+        ids = map(self._ids.__getitem__, self._indices[part].tolist())
+        return zip(ids, self._scores[part].tolist(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -133,3 +138,31 @@ class SparseMatches:
     def _numbers(self) -> dict[str, int]:
         """Row of each sound query."""
         return {q: i for i, q in enumerate(self.all_queries) if self.sound_queries[i]}
+
+
+@dataclass(frozen=True)
+class WatchedMatches:
+    """A `MatchTable` that tells which matches are taken out of it.
+
+    Attributes:
+        table: where they come from.
+        on_matches: called with the matches of a query.
+    """
+
+    table: MatchTable
+    on_matches: Callable[[Sequence[Match]], None]
+
+    @property
+    def query_ids(self) -> Sequence[str]:
+        """Ids of all listed queries."""
+        return self.table.query_ids
+
+    def matches(self, query_id: str) -> Sequence[Match]:
+        """The matches of a query; see `MatchTable`."""
+        matches = self.table.matches(query_id)
+        self.on_matches(matches)
+        return matches
+
+    def check(self) -> None:
+        """Raise what `matches` would raise for any of the queries."""
+        self.table.check()

@@ -39,6 +39,7 @@ class SearchRequest:
         selection: which scores are written.
         listed_queries: ids of all listed queries, in their order, those included that could not be
             used; None: those of `queries`.
+        segments: find segments of what is selected.
         gpu_id: the device, see `nets.backend.device_scope`.
 
     Raises:
@@ -58,6 +59,7 @@ class SearchRequest:
     background: VideoSet | None = None
     selection: Selection = field(default_factory=Selection)
     listed_queries: Sequence[str] | None = None
+    segments: bool = False
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:

@@ -8,15 +8,15 @@ before it. Here all pairs are scored (`scoring`), and a background is subtracted
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..output.match import MatchTable
-from ..output.match_tables import DenseMatches, SparseMatches
+from ..output.match import Match, MatchTable
+from ..output.match_tables import DenseMatches, SparseMatches, WatchedMatches
 from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
@@ -27,6 +27,7 @@ from .limits import Limits
 from .request import SearchRequest
 from .score_normalization import background_level, subtract_background
 from .score_sink import BestScores, DenseScores, ScoreSink
+from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .video_set import VideoSet, damage_lines
 
 Progress = Callable[[int, int], None]
@@ -44,6 +45,7 @@ class CompareReport:
         seconds: wall time.
         waited: the part of it in seconds that was spent waiting for features that were not read
             and on the device in time.
+        segments: what was found; None if no segments were looked for.
     """
 
     queries: int
@@ -52,6 +54,7 @@ class CompareReport:
     seconds: float
     waited: float
     damaged: tuple[str, ...] = ()
+    segments: SegmentReport | None = None
 
 
 def compute_similarity(
@@ -60,6 +63,8 @@ def compute_similarity(
     *,
     file_format: str | None = None,
     info_file: str | Path | None = None,
+    refiner: SegmentRefiner | None = None,
+    on_matches: Callable[[Sequence[Match]], None] | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> CompareReport:
@@ -70,6 +75,8 @@ def compute_similarity(
 
     Args:
         output_file, file_format, info_file: see `output.writers.open_writer`.
+        refiner: of the segments, see `find_matches`.
+        on_matches: called with the matches of each query that are written.
         progress: called with (database videos done, database videos) after each block.
         limits: how much is in memory at once.
 
@@ -78,13 +85,21 @@ def compute_similarity(
         StoreError: all videos of a side are damaged.
     """
     # Stage one may have run for days since the files were checked first.
-    check_result_file(output_file, file_format=file_format, info_file=info_file)
+    segments = request.segments
+    check_result_file(output_file, file_format=file_format, info_file=info_file, segments=segments)
     begin = time.perf_counter()
     folder = scratch_folder(output_file)
-    matches, waited = find_matches(request, progress=progress, folder=folder, limits=limits)
+    matches, waited = find_matches(
+        request, refiner=refiner, progress=progress, folder=folder, limits=limits
+    )
     info = result_info(request)
     written = write_matches(
-        output_file, matches, info, file_format=file_format, info_file=info_file
+        output_file,
+        matches if on_matches is None else WatchedMatches(matches, on_matches),
+        info,
+        file_format=file_format,
+        info_file=info_file,
+        segments=segments,
     )
     return CompareReport(
         queries=len(request.queries),
@@ -93,6 +108,7 @@ def compute_similarity(
         seconds=time.perf_counter() - begin,
         waited=waited,
         damaged=damage_lines(*request.video_sets),
+        segments=matches.report if isinstance(matches, SegmentMatches) else None,
     )
 
 
@@ -159,6 +175,7 @@ def score_table(
 def find_matches(
     request: SearchRequest,
     *,
+    refiner: SegmentRefiner | None = None,
     progress: Progress | None = None,
     folder: str | Path | None = None,
     limits: Limits | None = None,
@@ -168,12 +185,37 @@ def find_matches(
 
     The scores of all pairs are kept only where all are selected.
 
+    Args:
+        refiner: finds ends of segments again.
+
     Returns:
-        The matches, without segments, and the seconds spent waiting for features.
+        The matches, `SegmentMatches` if the request asks for segments, and the seconds spent
+        waiting for features.
 
     Raises:
         InputError, StoreError: see `score_table`.
+        InputError: segments of very many pairs are asked for, see `require_selection`.
     """
+    if request.segments:
+        selects = request.selection.leaves_out(len(request.database))
+        require_selection(len(request.queries), len(request.database), selects)
+    matches, waited = _matches(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
+    if request.segments:
+        matches = SegmentMatches(matches, request, refiner)
+    return matches, waited
+
+
+def _matches(
+    request: SearchRequest,
+    *,
+    progress: Progress | None,
+    folder: str | Path | None,
+    limits: Limits | None,
+    engine: SearchEngine | None,
+) -> tuple[MatchTable, float]:
+    """The matches without segments, as `find_matches`."""
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
     if not selection.leaves_out(len(database)):
