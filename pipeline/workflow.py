@@ -173,16 +173,11 @@ class Comparison:
         return self.mirror_queries or bool(self.mirrored)
 
 
-class Host(Protocol):
-    """What the command line and Python do in ways of their own."""
+class SearchHost(Protocol):
+    """What the command line and Python do in ways of their own, for stored videos."""
 
     def load_model(self) -> Model:
         """The model, loaded once."""
-
-    def extract(
-        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
-    ) -> ExtractReport:
-        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
 
     def note(self, text: str) -> None:
         """Pass on what a person should know."""
@@ -192,6 +187,15 @@ class Host(Protocol):
 
     def progress(self, done: int, total: int) -> None:
         """Database videos compared so far, and all."""
+
+
+class Host(SearchHost, Protocol):
+    """The same for listed videos as well."""
+
+    def extract(
+        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
+    ) -> ExtractReport:
+        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
 
 
 @dataclass(frozen=True)
@@ -564,23 +568,30 @@ class _Preparation:
 
     def _with_threshold(self, request: SearchRequest) -> SearchRequest:
         """The request with the threshold of `max_fpr`, as the model was calibrated."""
-        from .search.calibrate import calibration_for, threshold_for
-
         rate = self.comparison.max_fpr
-        if rate is None:
-            return request
-        calibration = calibration_for(request)
-        threshold = threshold_for(rate, request)
-        sure = ""
-        if calibration.confidence is not None:
-            sure = f" with confidence {calibration.confidence:g}"
-        self.host.say(
-            f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
-            f"{calibration.pairs} unrelated pairs{sure}"
-        )
-        return replace(
-            request, selection=replace(request.selection, threshold=threshold, rate=rate)
-        )
+        return request if rate is None else with_calibrated_threshold(request, rate, self.host)
+
+
+def with_calibrated_threshold(
+    request: SearchRequest, rate: float, host: SearchHost
+) -> SearchRequest:
+    """The request with the threshold of a false-positive rate, as the model was calibrated.
+
+    Raises:
+        InputError: see `search.calibrate.threshold_for`.
+    """
+    from .search.calibrate import calibration_for, threshold_for
+
+    calibration = calibration_for(request)
+    threshold = threshold_for(rate, request)
+    sure = ""
+    if calibration.confidence is not None:
+        sure = f" with confidence {calibration.confidence:g}"
+    host.say(
+        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"{calibration.pairs} unrelated pairs{sure}"
+    )
+    return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))
 
 
 def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
