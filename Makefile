@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(RUN) tools/make_copies.py demo
 	$(RUN) extract_features.py --video_file demo/database.txt --store demo/database.zarr
 	$(RUN) compute_similarity.py --query_file demo/queries.txt --database_store demo/database.zarr \
-		--output_file results.json --load_queries
+		--output_file results.json --load_queries --segments --report demo/report.html
 	$(RUN) tools/demo.py results.json demo
 
 test: $(VENV)/.installed-test lint

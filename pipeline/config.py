@@ -58,6 +58,12 @@ class ExtractConfig(Section):
         "Such a store can still be searched.",
         "--as_queries",
     )
+    thumbnails: bool = setting(
+        False,
+        "Keep a small picture of each sample beside the store, so that reports show stills where "
+        "the videos are not at hand.",
+        "--thumbnails",
+    )
     dims: int | None = setting(
         None, "Values kept of each descriptor.", "--dims", null="all the model has", ge=1
     )

@@ -1,7 +1,8 @@
 """A report of matches: frame matrices and segments from the features, stills from the videos.
 
 The videos are needed for stills alone. Where they are not at hand, or are not the files that the
-features were made of, the report shows heat maps.
+features were made of, the stills are thumbnails of the store; without these the report shows heat
+maps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .output.report_cards import ReportEntry, Side, wanted_stills
 from .records import Preprocess, VideoRef
 
 if TYPE_CHECKING:
-    from .output.writers import ResultInfo
+    from .output.result_info import ResultInfo
     from .search.pair_alignment import PairAligner, PairMatrix
     from .search.request import SearchRequest
     from .search.video_set import VideoSet
@@ -37,7 +38,8 @@ class ReportSummary:
     Attributes:
         matches: in the report.
         videos: with stills.
-        without_stills: videos that have segments, but no file at hand that could be decoded.
+        without_stills: videos that have segments, but neither thumbnails nor a file at hand that
+            could be decoded.
     """
 
     matches: int
@@ -60,7 +62,8 @@ def report_matches(
     Args:
         path: of the page.
         request: what was searched.
-        matches: of the request's videos; segments are looked for where a match has none yet.
+        matches: of the request's videos, query by query; of each query the page shows the best
+            first. Segments are looked for where a match has none yet.
         info: what the scores were made with.
         stills: decode stills of the videos that are at hand.
         locate: where a video is that a store says to be at a path.
@@ -71,10 +74,14 @@ def report_matches(
         StoreError: a video is damaged.
         PipelineError: the report cannot be written.
     """
+    queries = dict.fromkeys(match.query_id for match in matches)
+    places = {query_id: place for place, query_id in enumerate(queries)}
+    matches = sorted(matches, key=lambda match: (places[match.query_id], -match.score))
     entries = _entries(request, matches, progress or (lambda done, total: None))
     files = _Files(request, locate)
     wanted = wanted_stills([entry.match for entry in entries]) if stills else {}
     files.decode(wanted)
+    files.take_thumbnails(wanted)
     threshold, text = verdict_threshold(request)
     write_report(path, entries, info, files, threshold=threshold, threshold_text=text)
     shown = {video[:2] for video in files.stills}
@@ -192,6 +199,19 @@ class _Files:
         for path, second, picture in _decoded(ordered):
             for side, video_id in users[path]:
                 self.stills[side, video_id, second] = picture
+
+    def take_thumbnails(self, wanted: Mapping[tuple[Side, str], Sequence[float]]) -> None:
+        """Take the stills that could not be decoded from the thumbnails of the stores."""
+        from .store import read_thumbnails
+
+        for (side, video_id), seconds in wanted.items():
+            if all((side, video_id, second) in self.stills for second in seconds):
+                continue
+            store, own_id = self._sets[side].stored(self._indices[side][video_id])
+            pack = read_thumbnails(store.path, own_id, store.checksum(own_id))
+            if pack is not None:
+                for second in seconds:
+                    self.stills.setdefault((side, video_id, second), pack.at(second))
 
     def _unchanged(self, side: Side, video_id: str) -> str | None:
         """The path of a video if the file there has the size that the store recorded."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import InputError
 
-MOST_NUMBER = 2**31  # whole numbers stay below it, where a setting has no limit of its own
+MAX_NUMBER = 2**31  # whole numbers stay below it, where a setting has no limit of its own
 _KINDS = {int: "a whole number", float: "a number", str: "a text"}
 _METADATA = "setting"
 
@@ -80,9 +80,9 @@ class Setting(Declaration):
             convert(value, Annotated[self.type, Meta(**self.limits)])
         except (ValidationError, OverflowError):
             raise InputError(f"{self.name} is {value!r}, expected {self.allowed}") from None
-        if self.kind is int and "le" not in self.limits and abs(value) >= MOST_NUMBER:
+        if self.kind is int and "le" not in self.limits and abs(value) >= MAX_NUMBER:
             raise InputError(
-                f"{self.name} is {value!r}, expected a whole number below {MOST_NUMBER}"
+                f"{self.name} is {value!r}, expected a whole number below {MAX_NUMBER}"
             )
         if value != value:
             raise InputError(f"{self.name} is {value!r}, expected {self.allowed}")
@@ -97,10 +97,10 @@ class Section:
     """
 
     def __init_subclass__(cls) -> None:
-        said = {
+        declarations = {
             name: f.metadata[_METADATA] for name, f in vars(cls).items() if isinstance(f, Field)
         }
-        lines = [f"    {name}: {each.text}" for name, each in said.items()]
+        lines = [f"    {name}: {declaration.text}" for name, declaration in declarations.items()]
         cls.__doc__ = "\n".join([cls.__doc__ or "", "", "Attributes:", *lines])
 
     def __new__(cls, *values: Any, **named: Any) -> Any:
@@ -111,9 +111,9 @@ class Section:
 
     def __post_init__(self) -> None:
         own: type = type(self)
-        for each in settings_of(own).values():
-            value = each.check(getattr(self, each.name))
-            object.__setattr__(self, each.name, value)  # the class is frozen
+        for declared in settings_of(own).values():
+            value = declared.check(getattr(self, declared.name))
+            object.__setattr__(self, declared.name, value)  # the class is frozen
 
 
 def setting(
@@ -148,15 +148,17 @@ def settings_of(section: type) -> dict[str, Setting]:
 
 def refuse_unknown(section: type, names: Iterable[Any]) -> None:
     """Raise an InputError if one of the names is no setting of the section."""
-    known = [f.name for f in fields(section)]
+    names_of_section = [f.name for f in fields(section)]
     for name in names:
-        if name not in known:
-            raise InputError(f"unknown setting {name!r}, expected one of {', '.join(known)}")
+        if name not in names_of_section:
+            raise InputError(
+                f"unknown setting {name!r}, expected one of {', '.join(names_of_section)}"
+            )
 
 
 def _setting(said: Declaration, name: str, hint: Any, default: Any) -> Setting:
     if default is None:
-        hint = next(each for each in get_args(hint) if each is not type(None))
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
     choices = get_args(hint) if get_origin(hint) is Literal else ()
     kind = str if choices else hint
     return Setting(**vars(said), name=name, default=default, kind=kind, choices=choices, type=hint)

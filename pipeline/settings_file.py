@@ -10,7 +10,7 @@ from typing import Any
 from .errors import InputError
 from .settings import Setting
 
-MOST_BYTES, MOST_VALUES = 1 << 16, 10_000  # of a file; the default one has 8 kB
+MAX_BYTES, MAX_VALUES = 1 << 16, 10_000  # of a file; the default one has 8 kB
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -23,9 +23,9 @@ def read_yaml(path: str | Path) -> Any:
 
     try:
         with Path(path).open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise InputError(f"more than {MOST_BYTES} bytes, no configuration")
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise InputError(f"more than {MAX_BYTES} bytes, no configuration")
         content = yaml.safe_load(raw.decode("utf-8")) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the configuration: {error}") from error
@@ -48,11 +48,15 @@ def default_text(sections: Mapping[str, Mapping[str, Setting]]) -> str:
     ]
     for section, settings in sections.items():
         lines += ["", f"{section}:"]
-        for each in settings.values():
-            text = each.text if each.kind is bool else f"{each.text} Allowed: {each.allowed}."
-            text += f" null: {each.null}." if each.null else ""
+        for setting in settings.values():
+            text = (
+                setting.text
+                if setting.kind is bool
+                else f"{setting.text} Allowed: {setting.allowed}."
+            )
+            text += f" null: {setting.null}." if setting.null else ""
             lines += textwrap.wrap(text, 96, initial_indent="  # ", subsequent_indent="  # ")
-            lines.append(f"  {yaml.safe_dump({each.name: each.default}).strip()}")
+            lines.append(f"  {yaml.safe_dump({setting.name: setting.default}).strip()}")
     return "\n".join(lines) + "\n"
 
 
@@ -62,7 +66,7 @@ def _require_small(content: Any) -> None:
     while left:
         value = left.pop()
         count += 1
-        if count > MOST_VALUES:
-            raise InputError(f"more than {MOST_VALUES} values; leave out aliases")
+        if count > MAX_VALUES:
+            raise InputError(f"more than {MAX_VALUES} values; leave out aliases")
         if isinstance(value, (dict, list, set, tuple)):
             left += [*value, *value.values()] if isinstance(value, dict) else [*value]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from .config import Config, ExtractConfig
 from .errors import InputError
 from .output.selection import Selection
-from .output.target import check_output_file
+from .output.target import check_output_file, opened_output
 from .output.writers import check_result_file
 from .program import command
 from .records import VideoRef
@@ -231,6 +231,33 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
     return report, prepared.complete
 
 
+def plot_pair(
+    comparison: Comparison, host: Host, query_id: str, database_id: str, *, output_file: str | Path
+) -> Match:
+    """Draw the heat map of one pair of stored videos, with its segments, as a PNG file.
+
+    Args:
+        comparison: of stores, without `output_file`.
+        output_file: a file, a pipe, or `-` for standard output.
+
+    Returns:
+        The pair with its segments; its score is not computed (NaN).
+
+    Raises:
+        PipelineError: of stores, model or output; see `errors`.
+    """
+    from .match_report import pair_matrix
+    from .output.plot import plot_matrix
+
+    sides = comparison.queries, comparison.database
+    check_output_file(output_file, [path for side in sides for _, path in side.stores])
+    with prepared_search(comparison, host) as prepared:
+        matrix, match = pair_matrix(prepared.request, query_id, database_id)
+    with opened_output(output_file, binary=True) as file:
+        file.write(plot_matrix(matrix, match.segments or ()))
+    return match
+
+
 def find_matches(
     comparison: Comparison, host: Host
 ) -> tuple[dict[str, Sequence[Match]], tuple[str, ...]]:
@@ -303,7 +330,8 @@ def _write_report(
     )
     if summary.without_stills:
         host.note(
-            f"{summary.without_stills} videos are not at hand, so there are no stills of them"
+            f"no stills of {summary.without_stills} videos, as they are not at hand: --video_root "
+            f"says where they are now, {command('extract')} --thumbnails keeps small pictures"
         )
 
 

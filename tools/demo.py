@@ -3,7 +3,8 @@
     python tools/demo.py RESULTS_JSON COPIES_FOLDER [--threshold T]
 
 RESULTS_JSON is what stage two wrote for the lists that `make_copies.py` left in COPIES_FOLDER;
-its `truth.txt` says which clips each copy shows. T is, unless it is given, what the shipped model
+its `truth.txt` says which clips each copy shows. With segments in it, the table tells from when to
+when a query and a copy match. T is, unless it is given, what the shipped model
 was calibrated to for one false positive in a hundred pairs. Exit code 1 if a verdict is wrong.
 """
 
@@ -17,11 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline.calibration.curve import Calibration
+from pipeline.output.report_cards import clock
 from tools.make_copies import read_truth
 
 MODEL = Path(__file__).resolve().parents[1] / "model" / "model.json"
 MAX_FPR = 0.01
 Results = dict[str, dict[str, float]]
+Segments = dict[tuple[str, str], list[dict[str, float]]]  # of (query, database id)
 Truth = dict[str, tuple[str, ...]]
 
 
@@ -30,6 +33,17 @@ def calibrated_threshold(model: Path = MODEL, rate: float = MAX_FPR) -> float:
     values = json.loads(model.read_text(encoding="utf-8"))["calibration"]
     plain = next(c for c in map(Calibration.from_json, values) if not c.adapted)
     return round(plain.threshold(rate), 2)
+
+
+def read_results(path: Path) -> tuple[Results, Segments]:
+    """The scores of a result, and its segments; none if it was written without them."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if set(content) != {"info", "matches"}:
+        return content, {}
+    matches = content["matches"]
+    scores = {q: {d: match["score"] for d, match in row.items()} for q, row in matches.items()}
+    segments = {(q, d): match["segments"] for q, row in matches.items() for d, match in row.items()}
+    return scores, segments
 
 
 def wrong_verdicts(results: Results, truth: Truth, threshold: float) -> list[tuple[str, str]]:
@@ -42,7 +56,21 @@ def wrong_verdicts(results: Results, truth: Truth, threshold: float) -> list[tup
     ]
 
 
-def table(results: Results, truth: Truth, threshold: float) -> list[str]:
+def times(segments: list[dict[str, float]]) -> str:
+    """From when to when a query is in a copy; of many segments the two that begin first."""
+    first = sorted(segments, key=lambda segment: segment["database_start"])
+    texts = [
+        f"{clock(s['query_start'])}-{clock(s['query_end'])} at "
+        f"{clock(s['database_start'])}-{clock(s['database_end'])}"
+        for s in first[:2]
+    ]
+    more = f", {len(first) - 2} more" if len(first) > 2 else ""
+    return ", ".join(texts) + more
+
+
+def table(
+    results: Results, truth: Truth, threshold: float, segments: Segments | None = None
+) -> list[str]:
     """Lines: per query its copies by falling score, then the best unrelated videos."""
     width = max(len(name) for scores in results.values() for name in scores)
     lines = []
@@ -54,7 +82,8 @@ def table(results: Results, truth: Truth, threshold: float) -> list[str]:
         for name, score in copies + unrelated[:2]:
             verdict = "copy" if score >= threshold else "unrelated"
             right = "" if (verdict == "copy") == (query in truth[name]) else "  WRONG"
-            lines.append(f"  {name:{width}}  {score:6.3f}  {verdict}{right}")
+            line = f"  {name:{width}}  {score:6.3f}  {verdict:9}{right}"
+            lines.append(f"{line}  {times((segments or {}).get((query, name), []))}".rstrip())
         if len(unrelated) > 2:
             lines.append(f"  ... and {len(unrelated) - 2} other unrelated videos, lower")
     return lines
@@ -82,9 +111,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="folder that make_copies.py filled")
     parser.add_argument("--threshold", type=float, default=calibrated_threshold())
     options = parser.parse_args()
-    results = json.loads(options.results.read_text(encoding="utf-8"))
+    results, segments = read_results(options.results)
     truth = read_truth(options.folder / "truth.txt")
-    print("\n".join(table(results, truth, options.threshold)))
+    print("\n".join(table(results, truth, options.threshold, segments)))
+    if segments:
+        print("\nseconds are those of the query, then those of the copy")
     print()
     print(summary(results, truth, options.threshold))
     return 1 if wrong_verdicts(results, truth, options.threshold) else 0

@@ -10,7 +10,6 @@ Every still is a frame of the query in `examples/` or of a copy in the folder of
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.clips import read_clip
-from tools.demo import calibrated_threshold
+from tools.demo import calibrated_threshold, read_results
 from tools.make_copies import EXAMPLES, SUFFIXES, read_truth
 
 COLUMNS = 4
@@ -65,7 +64,7 @@ def position_of(query: str, shown: tuple[str, ...]) -> float:
 
 def picture(results: Path, folder: Path, query: str, unrelated: int) -> Image.Image:
     """The query, all of its copies by falling score, and the best unrelated videos."""
-    scores: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))[query]
+    scores = read_results(results)[0][query]
     truth = read_truth(folder / "truth.txt")
     ranking = sorted(scores, key=lambda name: -scores[name])
     names = [name for name in ranking if query in truth[name]]

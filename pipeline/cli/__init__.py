@@ -12,6 +12,7 @@ from .compare import compare
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
+from .plot import plot
 from .stores import copy, info, prune, remove, verify
 from .train import train
 
@@ -25,6 +26,7 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    plot,
     train,
     info,
     verify,

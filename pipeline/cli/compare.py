@@ -167,7 +167,7 @@ def compare(**given_options: Any) -> int:
 
     given = CompareOptions(**given_options)
     comparison = _comparison(given)
-    report, complete = workflow.compare(comparison, _Terminal(given))
+    report, complete = workflow.compare(comparison, Terminal(given.model_dir, given.gpu_id))
     damaged = common.report_damaged(report.damaged)
     common.say(_summary(given.output_file, report))
     return 0 if complete and not damaged else common.PARTIAL_FAILURE
@@ -243,21 +243,25 @@ def _summary(output_file: str, report: CompareReport) -> str:
     )
 
 
-class _Terminal:
-    """A `workflow.Host` that says what happens on standard error."""
+class Terminal:
+    """A `workflow.Host` that says what happens on standard error.
 
-    def __init__(self, given: CompareOptions) -> None:
-        self._given = given
+    Args:
+        model_dir: of the model; None: the one shipped with this program.
+        gpu_id: see `nets.backend.device_scope`.
+    """
+
+    def __init__(self, model_dir: str | None, gpu_id: int) -> None:
+        self._model_dir, self._gpu_id = model_dir, gpu_id
         self._line: common.ProgressLine | None = None
 
     def load_model(self) -> Model:
-        return common.load_weights(self._given.model_dir)
+        return common.load_weights(self._model_dir)
 
     def extract(
         self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
     ) -> ExtractReport:
-        given = self._given
-        return fill_store(videos, store, given.model_dir, config, given.gpu_id, label=label)
+        return fill_store(videos, store, self._model_dir, config, self._gpu_id, label=label)
 
     def note(self, text: str) -> None:
         common.say(f"note: {text}")

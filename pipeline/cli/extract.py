@@ -85,7 +85,9 @@ def extract(
         all_files=all_files,
         follow_links=follow_links,
     )
-    report = fill_store(videos, store, model_dir, config.extract, gpu_id, retry_failed, replace)
+    report = fill_store(
+        videos, store, model_dir, config.extract, gpu_id, retry_failed=retry_failed, replace=replace
+    )
     return 0 if report.complete else common.PARTIAL_FAILURE
 
 
@@ -95,6 +97,7 @@ def fill_store(
     model_dir: str | None,
     config: ExtractConfig,
     gpu_id: int = 0,
+    *,
     retry_failed: bool = False,
     replace: str = "never",
     label: str = "",
@@ -119,6 +122,19 @@ def fill_store(
     report = extract_features(
         videos, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
     )
+    _tell_report(report, label or str(store), probed=bool(getattr(videos, "unsure", ())))
+    _tell_insets(report, label or str(store), net.name, net.insets)
+    _tell_device(report, config.hwaccel)
+    return report
+
+
+def _tell_report(report: ExtractReport, store: str, *, probed: bool) -> None:
+    """Say what was stored and what was not.
+
+    Args:
+        store: the store's path, or what stands for it.
+        probed: some files of the folder were opened to see whether they are videos.
+    """
     for note in report.store_notes:
         common.say(f"note: {note}")
     for video_id, note in report.notes.items():
@@ -133,32 +149,38 @@ def fill_store(
     conflicts = f", {len(report.changed)} changed" if report.changed else ""
     conflicts += f", {len(report.refused)} refused" if report.refused else ""
     common.say(
-        f"{label or store}: {len(report.stored)} videos stored, {report.already} were there, "
+        f"{store}: {len(report.stored)} videos stored, {report.already} were there, "
         f"{failed} failed{conflicts}; "
         f"{report.frames} frames{insets} in {report.seconds:.1f} s{_limit(report)}"
     )
-    probed = bool(getattr(videos, "unsure", ()))  # of a folder
     common.report_folder(report.unreadable, report.left_out, report.links, probed)
+
+
+def _tell_insets(report: ExtractReport, store: str, model: str, insets: int) -> None:
+    """Say where a store that was begun earlier holds fewer insets than the model asks for."""
     if report.insets < report.model_insets:
         begun = (
             f"with at most {report.insets} insets at a time" if report.insets else "without insets"
         )
         common.say(
-            f"note: {label or store} was begun {begun} (pictures within the picture), and goes on "
-            f"so; model {net.name!r} asks for {net.insets}: make a new store to have them"
+            f"note: {store} was begun {begun} (pictures within the picture), and goes on "
+            f"so; model {model!r} asks for {insets}: make a new store to have them"
         )
     if report.older_insets:
         common.say(
-            f"note: {label or store} was begun when fewer insets were found (none that move, as in "
+            f"note: {store} was begun when fewer insets were found (none that move, as in "
             "films of a screen by hand), and goes on so; make a new store to have them"
         )
+
+
+def _tell_device(report: ExtractReport, hwaccel: str) -> None:
+    """Say how many videos the device did not decode."""
     done = report.decode.videos - report.decode.failed
-    if config.hwaccel != "none" and report.decode.on_device < done:
+    if hwaccel != "none" and report.decode.on_device < done:
         common.say(
-            f"note: --hwaccel {config.hwaccel} decoded {report.decode.on_device} of {done} "
+            f"note: --hwaccel {hwaccel} decoded {report.decode.on_device} of {done} "
             "videos; software decoded the others"
         )
-    return report
 
 
 def _tell_identity(report: ExtractReport) -> None:

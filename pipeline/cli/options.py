@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..config import default_yaml, load_config, sections
-from ..settings import MOST_NUMBER, Setting
+from ..settings import MAX_NUMBER, Setting
 from . import common, streams
 
 SECTIONS = sections()
@@ -57,7 +57,7 @@ def _chosen(name: str) -> list[tuple[str, str]]:
     section, _, setting = name.partition(".")
     if setting:
         return [(section, setting)]
-    return [(section, each.name) for each in SECTIONS[section].values() if each.flags]
+    return [(section, setting.name) for setting in SECTIONS[section].values() if setting.flags]
 
 
 def _parameter(setting: Setting) -> str:
@@ -96,10 +96,10 @@ def _type(setting: Setting) -> click.ParamType:
         return click.STRING
     limits = setting.limits
     high = limits.get("le", limits.get("lt"))
-    of_kind = click.IntRange if setting.kind is int else click.FloatRange
-    return of_kind(
+    number_range = click.IntRange if setting.kind is int else click.FloatRange
+    return number_range(
         limits.get("ge", limits.get("gt")),
-        high if high is None or high < MOST_NUMBER else None,
+        high if high is None or high < MAX_NUMBER else None,
         min_open="gt" in limits,
         max_open="lt" in limits,
     )

@@ -173,6 +173,6 @@ def store_positions(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str
     if a run is interrupted or the list grows.
     """
     listed = {ref.id: i for i, ref in enumerate(videos)}
-    if first := writer.place_behind_others(listed):
+    if first := writer.first_free_place(listed):
         listed = {video_id: first + i for video_id, i in listed.items()}
     return listed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -29,8 +29,16 @@ from ..decode import (
 from ..errors import InputError
 from ..inputs import Listing, printable_path
 from ..records import Failure, SourceInfo, VideoRef
-from ..store import StoreWriter, VideoWriter, create_or_append, read_spec
+from ..store import (
+    StoreWriter,
+    Thumbnails,
+    VideoWriter,
+    create_or_append,
+    read_spec,
+    write_thumbnails,
+)
 from ..video import SAMPLING_RULES
+from ..video.stills import encode_jpeg
 from .batching import Batcher, FrameBatch, Slot
 from .plan import (
     choose_insets,
@@ -45,6 +53,7 @@ from .report import ExtractReport
 if TYPE_CHECKING:
     from ..nets.extractor.feature_net import FeatureNet
 
+THUMBNAIL_PIXELS = 72
 REPLACE = ("never", "changed", "all")
 _NO_VIDEO = ("not_a_video", "no_video_stream", "empty")  # reasons that a file is no video
 
@@ -137,6 +146,7 @@ class _OpenVideo:
     expected: float
     received: int = 0
     pending: int = 0
+    thumbnails: list[tuple[float, bytes]] = field(default_factory=list)
     ended: Ended | None = None
 
 
@@ -192,6 +202,7 @@ class _Run:
                     if (video := self.open.get(event.index)) is not None:
                         video.pending += len(event.seconds)
                         video.received += len(event.seconds) * (not event.inset)
+                        self._keep_thumbnails(video, event)
                         self._infer(
                             batcher.add(event.index, event.seconds, event.images, event.inset)
                         )
@@ -200,6 +211,11 @@ class _Run:
                 self._commit_if_due()
         self._infer(batcher.flush())
         self._commit()
+
+    def _keep_thumbnails(self, video: _OpenVideo, frames: Frames) -> None:
+        if self.config.thumbnails and not frames.inset:
+            for second, image in zip(frames.seconds.tolist(), frames.images, strict=True):
+                video.thumbnails.append((second, encode_jpeg(image, THUMBNAIL_PIXELS)))
 
     def _events_with_commits(self, events: DecodePool) -> Iterator[Event]:
         """Yield the events; commits finished videos in time, also while no event comes."""
@@ -276,6 +292,11 @@ class _Run:
         if video.ended is None or video.pending:
             return
         video.writer.finish(video.ended.note)
+        if video.thumbnails:
+            seconds, pictures = zip(*video.thumbnails, strict=True)
+            checksum = self.writer.checksum(video.writer.id)
+            pack = Thumbnails(np.array(seconds), pictures)
+            write_thumbnails(self.writer.path, video.writer.id, checksum, pack)
         if video.ended.note:
             self.report.notes[self.todo[index].id] = video.ended.note
         del self.open[index]

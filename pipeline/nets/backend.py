@@ -45,13 +45,13 @@ def quiet_stderr() -> Iterator[None]:
     # One thread at a time: of two, the second would keep the first one's file for stderr.
     with _stderr_lock, _captured() as captured:
         sys.stderr.flush()
-        kept = os.dup(2)
+        stderr_copy = os.dup(2)
         os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
             captured.seek(0)
             for line in captured:
                 if not _NOISE.match(line):

@@ -225,9 +225,9 @@ class ViSiL:
                 _keep(weights[0][rows], scorer.fetched_weights(placed))
                 for left in range(0, len(target), width):
                     columns = slice(left, min(left + width, len(target)))
-                    others = scorer.place_targets(target[columns])
-                    _keep(weights[1][columns], scorer.fetched_weights(others))
-                    tile = ops.convert_to_numpy(scorer.frame_matrix(placed, others))
+                    references = scorer.place_targets(target[columns])
+                    _keep(weights[1][columns], scorer.fetched_weights(references))
+                    tile = ops.convert_to_numpy(scorer.frame_matrix(placed, references))
                     part = matrix[rows, columns]
                     part[:] = tile[: part.shape[0], : part.shape[1]]
         return matrix, (None, None) if self.model.blank is None else (weights[0], weights[1])
@@ -257,9 +257,9 @@ class ViSiL:
                     part = ops.convert_to_tensor(matrix[rows.frames, columns.frames])
                     window = np.array([[*rows.half(), *columns.half()]], np.int32)
                     sides = _part_of(weights[0], rows), _part_of(weights[1], columns)
-                    found = scorer.outputs(part, window, rows.padded, columns.padded, sides)
-                    kept = ops.convert_to_numpy(found)[0]
-                    output[rows.outputs, columns.outputs] = kept[rows.counted, columns.counted]
+                    part_output = scorer.outputs(part, window, rows.padded, columns.padded, sides)
+                    values = ops.convert_to_numpy(part_output)[0]
+                    output[rows.outputs, columns.outputs] = values[rows.counted, columns.counted]
         return output
 
     def _checked(self, features: np.ndarray, role: str) -> np.ndarray:
@@ -314,10 +314,10 @@ def _part_of(weights: np.ndarray | None, window: _Window) -> np.ndarray | None:
     return None if weights is None else weights[window.frames]
 
 
-def _keep(part: np.ndarray, found: np.ndarray | None) -> None:
+def _keep(part: np.ndarray, tile_weights: np.ndarray | None) -> None:
     """Put weights of a tile, which may be filled up, where they belong."""
-    if found is not None:
-        part[:] = found[: len(part)]
+    if tile_weights is not None:
+        part[:] = tile_weights[: len(part)]
 
 
 def _output_weights(weights: np.ndarray, stride: int) -> np.ndarray:

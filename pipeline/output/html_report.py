@@ -11,16 +11,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import IO
 
 from ..errors import InputError
-from .report_cards import Cards, NoVideoFiles, ReportEntry, VideoFiles, escaped, verdict
+from .report_cards import (
+    BELOW,
+    COPY,
+    Cards,
+    NoVideoFiles,
+    ReportEntry,
+    VideoFiles,
+    escaped,
+    verdict,
+)
 from .report_pictures import EmbeddedPictures, PictureFolder
+from .result_info import ResultInfo
 from .target import behind_links, is_stream, opened_output
-from .writers import ResultInfo
 
 MOST_EMBEDDED = 400  # matches
 _PAGE = Path(__file__).with_name("report_page")
@@ -89,7 +99,9 @@ def _page(
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     queries = dict.fromkeys(entry.match.query_id for entry in entries)
-    verdicts = dict.fromkeys(verdict(entry.match.score, threshold) for entry in entries)
+    verdicts = Counter(verdict(entry.match.score, threshold) for entry in entries)
+    # Where all pairs were written, most of them are of unrelated videos.
+    chosen = COPY if 0 < verdicts[COPY] < verdicts[BELOW] else ""
     count = f"{len(entries)} matches" if len(entries) != 1 else "1 match"
     summary = f"{count} of {len(queries)} {'query' if len(queries) == 1 else 'queries'}."
     if threshold is not None:
@@ -103,7 +115,7 @@ def _page(
         summary=escaped(summary),
         settings=_settings(info),
         queries=_options(queries),
-        verdicts=_options(name for name in verdicts if name),
+        verdicts=_options([v for v in (COPY, BELOW) if verdicts[v]], chosen),
         count=count,
         matches=_MARK,
     )
@@ -123,8 +135,13 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _options(values: Iterable[str]) -> str:
-    return "".join(f'<option value="{escaped(v)}">{escaped(v)}</option>' for v in values)
+def _options(values: Iterable[str], chosen: str = "") -> str:
+    """Choices of a form's field; `chosen` is preselected."""
+    options = []
+    for value in values:
+        selected = " selected" if value == chosen else ""
+        options.append(f'<option value="{escaped(value)}"{selected}>{escaped(value)}</option>')
+    return "".join(options)
 
 
 def _settings(info: ResultInfo) -> str:

@@ -21,6 +21,7 @@ from .match import Match
 Side = Literal["query", "database"]
 SHOWN_SEGMENTS = 4  # of a match, with stills; the others are listed
 COLOURS = 4
+COPY, BELOW = "copy", "below threshold"  # verdicts
 _EDGE_SECONDS = 0.5  # a still lies this far within its segment: ends are not exact
 _SIDES: tuple[Side, Side] = ("query", "database")
 
@@ -245,7 +246,7 @@ def verdict(score: float, threshold: float | None) -> str:
     """What a score means; empty where no threshold is known."""
     if threshold is None:
         return ""
-    return "copy" if score >= threshold else "below threshold"
+    return COPY if score >= threshold else BELOW
 
 
 def _places(picture: HeatMap, match: Match) -> Iterator[str]:

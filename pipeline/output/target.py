@@ -23,7 +23,7 @@ from ..errors import InputError, PipelineError
 STANDARD_OUTPUT = "-"
 # What is no text in UTF-8 (half of a surrogate pair) becomes `\udc80`, as JSON escapes it.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
-_MOST_LINKS = 40  # as Linux follows
+_MAX_LINKS = 40  # as Linux follows
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a block device"}
 
 
@@ -62,7 +62,7 @@ def check_output_file(
 
 def is_stream(path: str | Path) -> bool:
     """Whether the result is written to as it comes, and not renamed into place."""
-    if str(path) == STANDARD_OUTPUT or _of_process(path):
+    if str(path) == STANDARD_OUTPUT or _process_link(path):
         return True
     target = behind_links(path)
     return target.exists() and not target.is_file()
@@ -120,15 +120,15 @@ def _descriptor(path: str | Path) -> int | None:
     """The open file of this process that the path stands for: `-`, `/dev/stdout`, `/dev/fd/N`."""
     if str(path) == STANDARD_OUTPUT:
         return 1
-    place = _of_process(path)
+    place = _process_link(path)
     own = place and re.match(rf"/(proc/{os.getpid()}(/task/\d+)?|dev)/", place)
     return int(os.path.basename(place)) if place and own else None
 
 
-def _of_process(path: str | Path) -> str | None:
+def _process_link(path: str | Path) -> str | None:
     """The link that stands for an open file of a process, if the path is one or leads to one."""
     place = os.path.abspath(path)
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         parent, name = os.path.split(place)
         parent = os.path.realpath(parent)
         place = os.path.join(parent, name)

@@ -117,7 +117,9 @@ def adapt(
     adapted = replace(
         model,
         adaptation=adaptation,
-        calibrations=tuple(each for each in model.calibrations if each.adapted),
+        calibrations=tuple(
+            calibration for calibration in model.calibrations if calibration.adapted
+        ),
         name=f"{model.name.removesuffix('-adapted')}-adapted",
         description=_ending(model.description, text),
         provenance=_ending(model.provenance or model.origin, text),

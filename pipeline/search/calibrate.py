@@ -125,8 +125,10 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
         "adapted": config.adapt or model.adaptation is not None,
     }
     _calibration(model, **key)
-    possible = [each for each in model.calibrations if not each.differences(**key)]
-    min(possible, key=lambda each: each.rates[-1]).threshold(rate, 1 + mirrored)
+    possible = [
+        calibration for calibration in model.calibrations if not calibration.differences(**key)
+    ]
+    min(possible, key=lambda calibration: calibration.rates[-1]).threshold(rate, 1 + mirrored)
 
 
 def _calibration(model: Model, **key: Any) -> Calibration:

@@ -203,7 +203,7 @@ def _refuse(first: Features, second: Features, differences: list[str]) -> None:
 
 
 def _refuse_mixed_views(first: Features, second: Features) -> None:
-    more, fewer = sorted((first, second), key=lambda each: -each.spec.query_descriptors)
+    more, fewer = sorted((first, second), key=lambda features: -features.spec.query_descriptors)
     if fewer.spec.query_descriptors:
         raise FingerprintMismatchError(
             f"{more.path} and {fewer.path} hold different query views, so that their scores would "

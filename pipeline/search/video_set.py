@@ -165,6 +165,11 @@ class VideoSet:
         sequence = self._sequences[video]
         return sequence.store.record(sequence.own_id).source
 
+    def stored(self, video: int) -> tuple[FeatureStore, str]:
+        """The store that a video is in, and its id there."""
+        sequence = self._sequences[video]
+        return sequence.store, sequence.own_id
+
     @property
     def sound(self) -> np.ndarray:
         """[V] bool: no damage is known, see `check` and `read`."""

@@ -3,6 +3,7 @@
 from .base import FeatureStore
 from .copy import copy_store
 from .factory import create_or_append, open_store, open_writer, read_spec
+from .thumbnails import Thumbnails, read_thumbnails, write_thumbnails
 from .video_check import VideoCheck
 from .video_writer import VideoWriter
 from .writer import StoreWriter
@@ -10,6 +11,7 @@ from .writer import StoreWriter
 __all__ = [
     "FeatureStore",
     "StoreWriter",
+    "Thumbnails",
     "VideoCheck",
     "VideoWriter",
     "copy_store",
@@ -17,4 +19,6 @@ __all__ = [
     "open_store",
     "open_writer",
     "read_spec",
+    "read_thumbnails",
+    "write_thumbnails",
 ]

@@ -13,6 +13,7 @@ from ..quantization import ENCODINGS, convert, is_coarser
 from .base import FeatureStore, crc32c
 from .factory import create_or_append, open_store
 from .limits import LIMITS, Limits
+from .thumbnails import read_thumbnails, write_thumbnails
 from .writer import StoreWriter
 
 COMMIT_BYTES = 256 << 20
@@ -31,7 +32,8 @@ def copy_store(
 
     Recorded failures are copied, too, except of videos that the target holds. Videos are added to
     a target that exists: so an interrupted copy continues, and two stores are merged. A copy into
-    a new store holds current videos only, which reclaims the space of removed ones.
+    a new store holds current videos only, which reclaims the space of removed ones. Thumbnails are
+    copied with their videos.
 
     Args:
         progress: called with (videos looked at, videos in all) after each video.
@@ -124,6 +126,9 @@ class _Copier:
             video.abandon()
             raise StoreError(f"{old.path}: video {video_id!r} is damaged; extract it again")
         video.finish(record.note)
+        pictures = read_thumbnails(old.path, video_id, old.checksum(video_id))
+        if pictures is not None:
+            write_thumbnails(self.new.path, video_id, self.new.checksum(video_id), pictures)
         return record.frames * self.new.header.row_bytes
 
     def _slabs(self, video_id: str) -> Iterator[tuple[int, int, np.ndarray]]:

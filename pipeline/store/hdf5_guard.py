@@ -19,9 +19,11 @@ from ..child_python import child_command
 from ..errors import StoreError
 from .locks import lock_shared, unlock
 
-CPU_SECONDS_EACH = 0.02  # for each dataset, ten times what it takes; see `Limits.check_seconds`
+CPU_SECONDS_PER_DATASET = (
+    0.02  # for each dataset, ten times what it takes; see `Limits.check_seconds`
+)
 MEMORY = 1 << 30  # bytes of address space, and for each dataset:
-MEMORY_EACH = 2048
+MEMORY_PER_DATASET = 2048
 _START = f"from {__package__}.hdf5_child import main; main()"
 _checked: dict[tuple[int, int], tuple[int, int, int]] = {}
 
@@ -86,8 +88,8 @@ def _ask(path: Path, fd: int, job: dict[str, Any], cpu_seconds: float) -> list[A
     job |= {
         "path": os.fspath(path.absolute()),
         "name": _name(fd),
-        "cpu": cpu_seconds + count * CPU_SECONDS_EACH,
-        "memory": MEMORY + count * MEMORY_EACH,
+        "cpu": cpu_seconds + count * CPU_SECONDS_PER_DATASET,
+        "memory": MEMORY + count * MEMORY_PER_DATASET,
     }
     # One thread of the linear algebra library that NumPy loads: each takes address space.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -28,6 +28,7 @@ from .manifest import (
     put_line,
     remove_line,
 )
+from .thumbnails import remove_thumbnails
 from .video_writer import VideoWriter
 
 
@@ -58,6 +59,7 @@ class StoreWriter(ABC):
         self._keys = index.make_keys()
         self._lines: list[str] = []
         self._new: dict[str, None] = {}
+        self._removed: set[str] = set()  # since the last commit
         self._open: dict[str, VideoWriter] = {}
         self._error: BaseException | None = None
         self._closed = False
@@ -88,7 +90,7 @@ class StoreWriter(ABC):
         self._require_stored(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
 
-    def place_behind_others(self, ids: Container[str]) -> int:
+    def first_free_place(self, ids: Container[str]) -> int:
         """The first place (see `begin`) behind all stored videos except `ids`."""
         places = (e.place for i, e in self._index.videos.items() if i not in ids)
         return max(places, default=-1) + 1
@@ -148,6 +150,7 @@ class StoreWriter(ABC):
                 self._retire(entry)
         self._log(remove_line(video_id))
         self._new.pop(video_id, None)
+        self._removed.add(video_id)
 
     def commit(self) -> list[str]:
         """Make everything finished so far durable: it survives a kill or a power failure.
@@ -163,7 +166,9 @@ class StoreWriter(ABC):
         if self._lines:
             with _guard(self):
                 self._commit(close_group(self._lines))
-        self._lines, self._new = [], {}
+        for video_id in self._removed.difference(self._index.videos):
+            remove_thumbnails(self.path, video_id)
+        self._lines, self._new, self._removed = [], {}, set()
         return done
 
     def close(self) -> None:

@@ -106,10 +106,10 @@ class HeadModel(keras.Model):  # type: ignore[misc]
     ) -> Tensor:
         """The whole loss; y holds "positive" and "negative", float32 [B, M]."""
         config = self._config
-        told = info_nce if config.loss == "infonce" else triplets
+        loss_function = info_nce if config.loss == "infonce" else triplets
         argument = config.temperature if config.loss == "infonce" else config.margin
         scores, same_scores = uses(y_pred["scores"], 2)
-        apart = told(scores, y["positive"], y["negative"], argument)
+        apart = loss_function(scores, y["positive"], y["negative"], argument)
         ends = extremes(same_scores, y_pred["selves"], y["negative"])
         return apart + config.self_weight * ends + config.regularisation * y_pred["beyond"]
 
@@ -127,8 +127,8 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         """The unit context, for the rows and the columns of `count` matrices."""
         if self.context is None:
             return [None] * count
-        each = uses(self._unit_context(), 2 * count)
-        return list(zip(each[::2], each[1::2], strict=True))
+        vectors = uses(self._unit_context(), 2 * count)
+        return list(zip(vectors[::2], vectors[1::2], strict=True))
 
     def _frame_matrix(
         self, queries: Tensor, targets: Tensor, contexts: tuple[Tensor, Tensor] | None = None

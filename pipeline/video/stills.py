@@ -99,21 +99,26 @@ class _Cursor:
         return nearest and nearest[1]
 
 
-def encode_jpeg(image: np.ndarray) -> bytes:
+def encode_jpeg(image: np.ndarray, short_side: int | None = None) -> bytes:
     """Encode a small picture.
 
     Args:
         image: uint8 RGB [H, W, 3].
+        short_side: pixels that it is reduced to, an even number; None leaves it as it is.
 
     Returns:
         The content of a JPEG file.
     """
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    width, height = frame.width, frame.height
+    if short_side is not None and short_side < min(width, height):
+        factor = short_side / min(width, height)
+        width, height = (2 * round(side * factor / 2) for side in (width, height))
     encoder: Any = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height = frame.width, frame.height
+    encoder.width, encoder.height = width, height
     encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 1)
     encoder.options = {"qmin": str(_QUALITY), "qmax": str(_QUALITY), "huffman": "optimal"}
-    picture = frame.reformat(format="yuvj420p", threads=1)
+    picture = frame.reformat(width, height, "yuvj420p", interpolation="AREA", threads=1)
     picture.pts = 0
     packets = [*encoder.encode(picture), *encoder.encode(None)]
     return b"".join(bytes(packet) for packet in packets)

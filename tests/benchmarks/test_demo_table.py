@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.demo import calibrated_threshold, summary, table, wrong_verdicts
+from tools.demo import calibrated_threshold, read_results, summary, table, times, wrong_verdicts
 
 TRUTH = {"a_crop": ("a",), "b_crop": ("b",), "b_in_a": ("b", "a")}
 GOOD = {
@@ -54,6 +54,43 @@ def test_table_ranks_and_marks() -> None:
         "  b_crop   0.100  unrelated",
     ]
     assert "  b_in_a   0.500  unrelated  WRONG" in lines
+
+
+def segment(query_start: float, query_end: float, database_start: float) -> dict[str, float]:
+    return {
+        "query_start": query_start,
+        "query_end": query_end,
+        "database_start": database_start,
+        "database_end": database_start + query_end - query_start,
+    }
+
+
+def test_times_of_the_first_segments() -> None:
+    one, two, three = segment(0, 5, 70), segment(5, 9.54, 12), segment(5, 6, 90)
+    assert times([]) == ""
+    assert times([one]) == "0:00.0-0:05.0 at 1:10.0-1:15.0"
+    assert times([one, two, three]) == (
+        "0:05.0-0:09.5 at 0:12.0-0:16.5, 0:00.0-0:05.0 at 1:10.0-1:15.0, 1 more"
+    )
+
+
+def test_results_with_segments_have_times_in_the_table(tmp_path: Path) -> None:
+    matches = {
+        query: {
+            copy: {"score": score, "mirrored": False, "segments": []} for copy, score in row.items()
+        }
+        for query, row in GOOD.items()
+    }
+    matches["a"]["b_in_a"]["segments"] = [segment(1, 2, 3)]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"info": {}, "matches": matches}))
+    results, segments = read_results(path)
+    assert results == GOOD and segments["b", "b_in_a"] == []
+    lines = table(results, TRUTH, 0.35, segments)
+    assert "  b_in_a   0.600  copy       0:01.0-0:02.0 at 0:03.0-0:04.0" in lines
+    assert "  a_crop   0.900  copy" in lines
+    path.write_text(json.dumps(GOOD))
+    assert read_results(path) == (GOOD, {})
 
 
 def test_exit_code_tells_wrong_verdicts(tmp_path: Path) -> None:

@@ -229,7 +229,8 @@ def test_the_untrained_model_is_the_backbone_and_nothing_else():
     model = load_model(default_model_dir())
     plain = untrained(model)
     assert plain.layout.query == plain.layout.regions == 9
-    assert not any((plain.comparator, plain.blank, plain.insets, plain.views, plain.small))
+    assert not any((plain.comparator, plain.blank, plain.insets))
+    assert [group.name for group in plain.layout.groups] == ["regions"]
     assert (plain.input.resize, plain.input.crop, plain.input.method) == (256, 224, "bicubic")
     frame = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
     found = FeatureNet(plain)(frame)[0]

@@ -14,7 +14,7 @@ from pipeline.output.heat_map import LEVELS, HeatMap
 from pipeline.output.html_report import write_report
 from pipeline.output.match import Match
 from pipeline.output.report_cards import NoVideoFiles, ReportEntry
-from pipeline.output.writers import ResultInfo
+from pipeline.output.result_info import ResultInfo
 from pipeline.video.stills import encode_jpeg
 from tests.browser import Browser, find_browser
 from tests.unit.test_html_report import HOSTILE
@@ -120,12 +120,22 @@ def test_it_sorts_and_filters(browser, small_page):
     assert choose(browser, "verdict", "copy") == ["b>y"]
     assert choose(browser, "query", "") == ["a>x", "a>y", "b>y"]
     assert choose(browser, "least", "0.92") == ["b>y"]
-    assert browser.evaluate('document.getElementById("shown").textContent') == "1 of 5 matches"
+    assert (
+        browser.evaluate('document.getElementById("shown").textContent') == "1 of 5 matches shown"
+    )
     assert choose(browser, "least", "") == ["a>x", "a>y", "b>y"]
     assert choose(browser, "text", "IT'S nothing") == []
     assert browser.evaluate('document.getElementById("none").hidden') is False
     assert choose(browser, "text", "IT'S film") == ["a>x", "a>y", "b>y"]
     assert browser.errors == []
+
+
+def test_most_pairs_being_unrelated_the_copies_are_shown_first(browser, tmp_path):
+    entries = [ReportEntry(Match("q", f"d{n}", n / 10)) for n in range(6)]
+    write_report(tmp_path / "r.html", entries, INFO, threshold=0.4)
+    browser.open(tmp_path / "r.html")
+    assert browser.evaluate(SHOWN) == ["q>d4", "q>d5"]
+    assert len(choose(browser, "verdict", "")) == 6
 
 
 def test_hostile_names_are_shown_and_run_nothing(browser, tmp_path):
@@ -149,6 +159,7 @@ def test_the_policy_stops_a_script_that_got_into_the_page(browser, small_page, t
     assert any("Content Security Policy" in error for error in browser.errors)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_thousand_matches_are_loaded_when_they_are_seen(browser, tmp_path):
     entries = [
         ReportEntry(Match(f"q{i // 20}", f"d{i}", 0.5, (Segment(0, 4, i, i + 4, 0.8),)), heat(i))

@@ -27,7 +27,7 @@ from pipeline.output.report_cards import (
     still_seconds,
     wanted_stills,
 )
-from pipeline.output.writers import ResultInfo
+from pipeline.output.result_info import ResultInfo
 
 INFO = ResultInfo("small", "ab" * 32, {"similarity_function": "chamfer"}, top_k=3, rate=0.001)
 SEGMENT = Segment(1.0, 5.0, 11.0, 13.0, 0.75)
@@ -79,7 +79,7 @@ def page_of(path: Path, entries, **how) -> Elements:
     return Elements(path.read_text(encoding="utf-8"))
 
 
-def decoded_png(content: bytes) -> np.ndarray:
+def decoded_png(content: bytes, colours: int = LEVELS) -> np.ndarray:
     """The indices of a picture, read chunk by chunk."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = {}, 8
@@ -91,7 +91,7 @@ def decoded_png(content: bytes) -> np.ndarray:
         at += 12 + length
     width, height = (int.from_bytes(chunks[b"IHDR"][i : i + 4], "big") for i in (0, 4))
     rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
-    assert not rows[:, 0].any() and len(chunks[b"PLTE"]) == 3 * LEVELS
+    assert not rows[:, 0].any() and len(chunks[b"PLTE"]) == 3 * colours
     return rows[:, 1:]
 
 

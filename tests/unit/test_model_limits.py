@@ -260,16 +260,15 @@ def test_archives_that_grow_are_not_unpacked(
     assert len(content) < 200_000
     put_weights(directory, content)
     load_model(directory)
-    monkeypatch.setattr(archive, "MOST_BYTES", 1 << 20)
     read: list[str] = []
     monkeypatch.setattr(archive, "_floats", lambda name, content: read.append(name))
-    with pytest.raises(ModelError, match=r"its arrays take 4.* more than 1048576 are not read"):
-        load_model(directory)
+    with pytest.raises(ValueError, match=r"its arrays take 4.* more than 1048576 are not read"):
+        archive.read_arrays(content, lambda name, shape: True, 1 << 20)
     assert read == []
 
 
 def test_a_million_members_are_not_listed(directory: Path) -> None:
-    put_weights(directory, archive._ENTRY * (archive.MOST_ARRAYS + 1))
+    put_weights(directory, archive._ENTRY * (archive.MAX_ARRAYS + 1))
     with pytest.raises(ModelError, match="more than 10000 members"):
         load_model(directory)
 

@@ -93,11 +93,11 @@ def tap_channels(taps: Sequence[str]) -> tuple[int, ...]:
     Raises:
         ModelError: a name is none of stem, block_00 to block_15, head.
     """
-    known = {"stem": STEM_CHANNELS, "head": HEAD_CHANNELS, **{b.name: b.outputs for b in BLOCKS}}
+    channels = {"stem": STEM_CHANNELS, "head": HEAD_CHANNELS, **{b.name: b.outputs for b in BLOCKS}}
     for tap in taps:
-        if tap not in known:
-            raise ModelError(f"EfficientNet-Lite0 has no layer {tap!r}, only {', '.join(known)}")
-    return tuple(known[tap] for tap in taps)
+        if tap not in channels:
+            raise ModelError(f"EfficientNet-Lite0 has no layer {tap!r}, only {', '.join(channels)}")
+    return tuple(channels[tap] for tap in taps)
 
 
 def build(arrays: Mapping[str, np.ndarray], taps: Sequence[str], size: int) -> keras.Model:

@@ -151,13 +151,13 @@ class FeatureNet:
         x = (x - np.array(self._input.mean, np.float32)) * np.array(self._input.scale, np.float32)
         black = -np.array(self._input.mean) * np.array(self._input.scale)
         colours = Colours(black, black + 255 * np.array(self._input.scale), np.zeros(3))
-        made = self._lowpass_groups(x, colours)
+        descriptors = self._lowpass_groups(x, colours)
         for group in self.layout.groups:
             if group.space == "regions":
-                made[group.name] = self._region_group(x, group.augmentation, colours)
+                descriptors[group.name] = self._region_group(x, group.augmentation, colours)
             elif group.space == "thumbnail":
-                made[group.name] = self._thumbnail_group(rgb, group.augmentation)
-        parts = [made[group.name] for group in self.layout.groups]
+                descriptors[group.name] = self._thumbnail_group(rgb, group.augmentation)
+        parts = [descriptors[group.name] for group in self.layout.groups]
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
 
     def _lowpass_groups(self, x: Any, colours: Colours) -> dict[str, Any]:
@@ -167,25 +167,25 @@ class FeatureNet:
         not depend on it.
         """
         groups = [group for group in self.layout.groups if group.space == "lowpass"]
-        made: dict[str, Any] = {}
+        descriptors: dict[str, Any] = {}
         pictures: list[Any] = []
         for group in groups:
             if group.augmentation is None:
-                made[group.name] = self._lowpass([query_augmentation.halve_and_lowpass(x)])
+                descriptors[group.name] = self._lowpass([query_augmentation.halve_and_lowpass(x)])
             else:
                 pictures += query_augmentation.lowpass_pictures(x, group.augmentation, colours)
-        found, start = self._lowpass(pictures) if pictures else None, 0
+        augmented, start = self._lowpass(pictures) if pictures else None, 0
         for group in groups:
-            if group.augmentation is not None and found is not None:
-                made[group.name] = found[:, start : start + group.count]
+            if group.augmentation is not None and augmented is not None:
+                descriptors[group.name] = augmented[:, start : start + group.count]
                 start += group.count
-        return made
+        return descriptors
 
     def _lowpass(self, pictures: list[Any]) -> Any:
         """s of float32 [B, S / 2, S / 2, 3] -> whitened [B, s, C], by one run of the backbone."""
         joined = pictures[0] if len(pictures) == 1 else ops.concatenate(pictures, axis=0)
-        found = region_vectors(self._half_maps(joined), 1)
-        whitened = whitening.whiten(found, *self._whitenings["lowpass"])
+        vectors = region_vectors(self._half_maps(joined), 1)
+        whitened = whitening.whiten(vectors, *self._whitenings["lowpass"])
         apart = ops.reshape(whitened, (len(pictures), -1, whitened.shape[-1]))
         return ops.transpose(apart, (1, 0, 2))
 
@@ -218,15 +218,15 @@ class FeatureNet:
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
-        found = region_vectors(self._whole_maps(x), self._grid)
-        return whitening.whiten(found, *self._whitenings["regions"])
+        vectors = region_vectors(self._whole_maps(x), self._grid)
+        return whitening.whiten(vectors, *self._whitenings["regions"])
 
     def _check_sizes(self, model: Model) -> None:
         shapes = [output.shape for output in self._backbone.outputs]
-        found, expected = sum(shape[-1] for shape in shapes), len(model.whitening.mean)
-        if found != expected:
+        values, expected = sum(shape[-1] for shape in shapes), len(model.whitening.mean)
+        if values != expected:
             raise ModelError(
-                f"{model.name}: the taps {model.taps} give {found} values a region, its "
+                f"{model.name}: the taps {model.taps} give {values} values a region, its "
                 f"whitening was fitted for {expected}; the model's files do not belong together"
             )
         smallest = min(shape[1] for shape in shapes)

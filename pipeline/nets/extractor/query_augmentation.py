@@ -123,12 +123,12 @@ def _crops(x: Any, share: float, parts: int) -> list[Any]:
     size = round(side * share)
     shrink = _area_weights(size, side // 2)
     first = [round((side - size) * i / (parts - 1)) for i in range(parts)] if parts > 1 else None
-    found = []
+    crops = []
     for top in first or [(side - size) // 2]:
         for left in first or [(side - size) // 2]:
             part = x[:, top : top + size, left : left + size]
-            found.append(part if size == side // 2 else _resampled(part, shrink, shrink))
-    return found
+            crops.append(part if size == side // 2 else _resampled(part, shrink, shrink))
+    return crops
 
 
 def _resampled(x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:

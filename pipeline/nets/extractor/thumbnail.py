@@ -32,8 +32,8 @@ def thumbnails(frames: Any, size: int = SIZE) -> Any:
     square = frames.shape[1] // THUMBNAIL
     split = ops.reshape(luminance, (-1, THUMBNAIL, square, THUMBNAIL, square))
     flat = ops.reshape(ops.mean(split, axis=(2, 4)), (-1, SIZE))
-    found = l2_normalize(flat - ops.mean(flat, axis=1, keepdims=True))
+    vectors = l2_normalize(flat - ops.mean(flat, axis=1, keepdims=True))
     # What rounding leaves of one colour is no picture.
     spread = ops.max(flat, axis=1, keepdims=True) - ops.min(flat, axis=1, keepdims=True)
-    found = ops.where(spread < _SMALLEST, 0.0, found)
-    return found if size == SIZE else ops.pad(found, ((0, 0), (0, size - SIZE)))
+    vectors = ops.where(spread < _SMALLEST, 0.0, vectors)
+    return vectors if size == SIZE else ops.pad(vectors, ((0, 0), (0, size - SIZE)))

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-MOST_BYTES = 1 << 30  # of an archive's arrays; the largest known model takes 0.4 GiB
-MOST_ARRAYS = 10_000
-_MOST_SHOWN = 500  # characters of an error
+MAX_BYTES = 1 << 30  # of an archive's arrays; the largest known model takes 0.4 GiB
+MAX_ARRAYS = 10_000
+_MAX_SHOWN = 500  # characters of an error
 _HEAD = 1 << 16  # bytes of a member that its header lies in
 _ENTRY = b"PK\x01\x02"  # starts a member's entry in the list at the end of an archive
 _ENCRYPTED = 0x1
@@ -57,29 +57,32 @@ def open_regular(path: Path) -> Any:
     return file
 
 
-def read_arrays(content: bytes, wanted: Wanted) -> dict[str, np.ndarray]:
+def read_arrays(
+    content: bytes, wanted: Wanted, max_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
     """Arrays of an npz file, as float32.
 
     Args:
         content: of the file.
         wanted: called with each array's name and shape before any array is read: whether it is
             read. It raises ValueError for one that must not be there.
+        max_bytes: arrays that take more are not read.
 
     Raises:
         ValueError: no archive of plain floats, or one beyond the limits.
     """
     try:
-        return _read(content, wanted)
+        return _read(content, wanted, max_bytes)
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for foreign content
         lines = str(error).splitlines() or [type(error).__name__]
         raise ValueError(
-            lines[0][:_MOST_SHOWN]
+            lines[0][:_MAX_SHOWN]
         ) from error  # numpy's further lines advise to allow pickles
 
 
-def _read(content: bytes, wanted: Wanted) -> dict[str, np.ndarray]:
-    if content.count(_ENTRY) > MOST_ARRAYS:
-        raise ValueError(f"more than {MOST_ARRAYS} members")
+def _read(content: bytes, wanted: Wanted, max_bytes: int) -> dict[str, np.ndarray]:
+    if content.count(_ENTRY) > MAX_ARRAYS:
+        raise ValueError(f"more than {MAX_ARRAYS} members")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         chosen: dict[str, zipfile.ZipInfo] = {}
         seen, total = set(), 0
@@ -92,8 +95,8 @@ def _read(content: bytes, wanted: Wanted) -> dict[str, np.ndarray]:
             if wanted(name, shape):
                 chosen[name] = member
                 total += size
-        if total > MOST_BYTES:
-            raise ValueError(f"its arrays take {total} bytes, more than {MOST_BYTES} are not read")
+        if total > max_bytes:
+            raise ValueError(f"its arrays take {total} bytes, more than {max_bytes} are not read")
         return {name: _floats(name, archive.read(member)) for name, member in chosen.items()}
 
 

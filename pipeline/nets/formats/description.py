@@ -19,8 +19,8 @@ FORMAT_VERSION = 3
 UNSEALED_VERSION = 1  # of earlier versions of this program, without a digest
 OLD_VERSIONS = (UNSEALED_VERSION, 2)  # read through `old_versions`
 SEAL = "values_sha256"
-MOST_BYTES = 1 << 20
-_MOST_NUMBER = 2**53  # beyond it whole numbers are not exact as floats
+MAX_BYTES = 1 << 20
+_MAX_NUMBER = 2**53  # beyond it whole numbers are not exact as floats
 _TEXTS = ("licence", "origin", "description")  # for people; they may be edited
 _REQUIRED: dict[str, type] = {
     "format_version": int,
@@ -62,11 +62,11 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     """
     values = _parsed(path)
     version = values.get("format_version")
-    known = (*OLD_VERSIONS, FORMAT_VERSION)
-    if version not in known or isinstance(version, (bool, float)):
+    versions = (*OLD_VERSIONS, FORMAT_VERSION)
+    if version not in versions or isinstance(version, (bool, float)):
         raise ModelError(
             f"{path}: format_version is {short_repr(version)}, this program reads "
-            f"{known[0]} to {known[-1]}; use a release of the program that fits the model"
+            f"{versions[0]} to {versions[-1]}; use a release of the program that fits the model"
         )
     old = version in OLD_VERSIONS
     required = _REQUIRED if old else {**_REQUIRED, **_LAYOUT}
@@ -89,9 +89,9 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
 
 def as_bytes(values: Mapping[str, Any]) -> bytes:
     """What `model.json` holds: the values, sealed. Every writer of the file goes through here."""
-    kept = {key: value for key, value in values.items() if key != SEAL}
-    kept["format_version"] = FORMAT_VERSION
-    return (json.dumps({**kept, SEAL: _digest(kept)}, indent=2) + "\n").encode()
+    content = {key: value for key, value in values.items() if key != SEAL}
+    content["format_version"] = FORMAT_VERSION
+    return (json.dumps({**content, SEAL: _digest(content)}, indent=2) + "\n").encode()
 
 
 def _digest(values: Mapping[str, Any]) -> str:
@@ -102,11 +102,11 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def _check_seal(path: Path, values: Mapping[str, Any]) -> None:
-    found = values.get(SEAL)
-    if found is None and values["format_version"] == UNSEALED_VERSION:
+    seal = values.get(SEAL)
+    if seal is None and values["format_version"] == UNSEALED_VERSION:
         return
-    if found != _digest(values):
-        missing = "is missing" if found is None else "does not fit the other values"
+    if seal != _digest(values):
+        missing = "is missing" if seal is None else "does not fit the other values"
         raise ModelError(
             f"{path}: {SEAL} {missing}: the description is damaged or was edited; copy the model "
             f"again, or accept an edit of your own with `visil-index seal-model {path.parent}`"
@@ -116,7 +116,7 @@ def _check_seal(path: Path, values: Mapping[str, Any]) -> None:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(
-            read_file(path, MOST_BYTES).decode("utf-8"),
+            read_file(path, MAX_BYTES).decode("utf-8"),
             object_pairs_hook=_once,
             parse_constant=_number,
             parse_float=_number,
@@ -150,7 +150,7 @@ def _number(text: str) -> float:
 
 def _whole(text: str) -> int:
     number = int(text)
-    if abs(number) > _MOST_NUMBER:
+    if abs(number) > _MAX_NUMBER:
         raise ValueError(f"the number {text[:20]}... is too large")
     return number
 

@@ -20,7 +20,7 @@ from ..model.descriptors import THUMBNAIL
 from ..model.model import Model
 from ..model.preprocessing import InputDescription
 from ..model.whitening import Whitening
-from .archive import MOST_BYTES, read_arrays, read_file
+from .archive import MAX_BYTES, read_arrays, read_file
 from .description import (
     FORMAT_VERSION,
     as_bytes,
@@ -37,8 +37,8 @@ _WHITENING = ("mean", "eigenvectors", "eigenvalues")
 _ANCHORS = old_name("anchors")
 _SPACES = {"lowpass": old_name("lowpass"), "thumbnail": old_name("thumbnail")}
 _GROUPS = ("backbone", "whitening", *_SPACES.values(), "adaptation", "comparator")
-_MOST_AXES = 4
-_MOST_SHOWN = 500  # characters of an error
+_MAX_AXES = 4
+_MAX_SHOWN = 500  # characters of an error
 _INSETS = 2  # of a model that asks for none, where its calibration is with insets
 
 
@@ -72,11 +72,11 @@ def _assembled(directory: Path, values: Mapping[str, Any]) -> Model:
         weights = _assemble(values, arrays)
     except KeyError as error:
         raise ModelError(
-            f"{directory / WEIGHTS_FILE}: no array {str(error)[:_MOST_SHOWN]}, "
+            f"{directory / WEIGHTS_FILE}: no array {str(error)[:_MAX_SHOWN]}, "
             f"which {path.name} promises; copy both files again from where the model came from"
         ) from error
     except (TypeError, ValueError) as error:
-        reason = str(error)[:_MOST_SHOWN]  # a crafted value may be of any length
+        reason = str(error)[:_MAX_SHOWN]  # a crafted value may be of any length
         raise ModelError(f"{path}: {reason}; see docs/MODELS.md for the format") from error
     if weights.dims != values["whitening_dims"]:
         raise ModelError(
@@ -140,11 +140,11 @@ def write_calibration(calibration: Calibration, directory: Path) -> None:
     path = directory / DESCRIPTION_FILE
     values = read_description(path)
     try:
-        known = _calibrations(values)
+        calibrations = _calibrations(values)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: calibration: {error}; delete that key") from error
-    others = [each for each in known if each.key != calibration.key]
-    values["calibration"] = [each.as_json() for each in (*others, calibration)]
+    entries = [entry for entry in calibrations if entry.key != calibration.key]
+    values["calibration"] = [entry.as_json() for entry in (*entries, calibration)]
     try:
         _replace(path, as_bytes(values))
     except OSError as error:
@@ -193,37 +193,35 @@ def _describe(model: Model, sha256: str) -> dict[str, Any]:
     if model.insets:
         values["insets"] = model.insets
     if model.calibrations:
-        values["calibration"] = [each.as_json() for each in model.calibrations]
+        values["calibration"] = [entry.as_json() for entry in model.calibrations]
     return values
 
 
 def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
     """Every array as float32, after the file's digest was found right."""
     try:
-        content = read_file(path, MOST_BYTES)
+        content = read_file(path, MAX_BYTES)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error}; copy the model again") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise ModelError(
-            f"{path}: SHA-256 is {found}, {DESCRIPTION_FILE} says {sha256[:64]}: the file is "
+            f"{path}: SHA-256 is {digest}, {DESCRIPTION_FILE} says {sha256[:64]}: the file is "
             f"damaged, cut short ({len(content)} bytes) or of another model; copy both files again"
         )
     try:
-        return read_arrays(content, _known)
+        return read_arrays(content, _check_array)
     except ValueError as error:
         raise ModelError(
             f"{path}: not an npz file of numbers: {error}; copy the model again"
         ) from error
 
 
-def _known(name: str, shape: tuple[int, ...]) -> bool:
+def _check_array(name: str, shape: tuple[int, ...]) -> bool:
     if name not in (_ANCHORS, "attention", "blank") and name.split("/")[0] not in _GROUPS:
         raise ValueError(f"array {name[:80]!r} is unknown")
-    if len(shape) > _MOST_AXES:
-        raise ValueError(
-            f"array {name[:80]!r} has {len(shape)} axes, expected {_MOST_AXES} at most"
-        )
+    if len(shape) > _MAX_AXES:
+        raise ValueError(f"array {name[:80]!r} has {len(shape)} axes, expected {_MAX_AXES} at most")
     return True
 
 
@@ -267,20 +265,20 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
 
 
 def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
-    found = values.get("calibration", [])
+    stored = values.get("calibration", [])
     # Those of earlier versions do not say whether the model was adapted: as it is itself.
     adapted = {"adapted": bool(values.get("adaptation"))}
-    made = [found] if isinstance(found, dict) else found
-    if not all(isinstance(each, dict) for each in made):
+    entries = [stored] if isinstance(stored, dict) else stored
+    if not all(isinstance(entry, dict) for entry in entries):
         raise TypeError("calibration: expected objects of keys and values")
-    return tuple(Calibration.from_json(adapted | _counted(each, values)) for each in made)
+    return tuple(Calibration.from_json(adapted | _counted(entry, values)) for entry in entries)
 
 
 def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Earlier versions said whether there were insets, not how many: as the model has them."""
-    most = values.get("insets") or _INSETS
+    limit = values.get("insets") or _INSETS
     counts = {key: calibration.get(key, 0) for key in ("insets", "query_insets")}
-    return {**calibration, **{k: most if n is True else n or 0 for k, n in counts.items()}}
+    return {**calibration, **{k: limit if n is True else n or 0 for k, n in counts.items()}}
 
 
 def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:

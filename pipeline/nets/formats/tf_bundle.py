@@ -19,12 +19,12 @@ import numpy as np
 
 from .archive import open_regular, read_file
 
-MOST_INDEX_BYTES = 1 << 24  # a release has 12 kB
+MAX_INDEX_BYTES = 1 << 24  # a release has 12 kB
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER, _TRAILER = 48, 5
 _FLOAT = 1  # DT_FLOAT
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
-_MOST_VARINT = 10
+_MAX_VARINT_BYTES = 10
 
 Fields = dict[int, list[int | bytes]]
 
@@ -49,7 +49,7 @@ def read_index(prefix: Path) -> tuple[dict[str, Entry], int]:
         OSError: the index cannot be read.
         ValueError: it is damaged, or in a form that is not read here.
     """
-    content = read_file(Path(f"{prefix}.index"), MOST_INDEX_BYTES)
+    content = read_file(Path(f"{prefix}.index"), MAX_INDEX_BYTES)
     if len(content) < _FOOTER or struct.unpack("<Q", content[-8:])[0] != _MAGIC:
         raise ValueError("the index is cut short or no index")
     at, footer = 0, content[-_FOOTER:]
@@ -178,7 +178,7 @@ def _fields(message: bytes) -> Fields:
 def _varint(content: bytes, at: int) -> tuple[int, int]:
     """Little-endian, seven bits a byte: the number, and the place behind it."""
     number = 0
-    for place, byte in enumerate(content[at : at + _MOST_VARINT]):
+    for place, byte in enumerate(content[at : at + _MAX_VARINT_BYTES]):
         number |= (byte & 0x7F) << (7 * place)
         if byte < 0x80:
             return number, at + place + 1

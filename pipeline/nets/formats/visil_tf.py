@@ -17,7 +17,7 @@ from ..model.model import Model
 from ..model.preprocessing import InputDescription
 from ..model.whitening import Whitening
 from . import tf_bundle
-from .archive import MOST_BYTES, read_arrays, read_file
+from .archive import MAX_BYTES, read_arrays, read_file
 
 COMPARATOR_NAMES = {  # generation -> (kernel, bias) variables in order, below video_comparator/
     "2019": [
@@ -110,13 +110,13 @@ def _checkpoint_prefix(directory: Path) -> Path:
 
     The text file `checkpoint` beside it names an absolute path on the machine that wrote it.
     """
-    found = sorted(directory.glob("model.ckpt*.index"))
-    if not found:
+    index_files = sorted(directory.glob("model.ckpt*.index"))
+    if not index_files:
         raise ModelError(f"{directory}: model.ckpt.index is missing; {REMEDY}")
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    if len(index_files) > 1:
+        names = ", ".join(path.name for path in index_files)
         raise ModelError(f"{directory}: several checkpoints ({names}); keep the files of one")
-    prefix = found[0].with_suffix("")
+    prefix = index_files[0].with_suffix("")
     if not any(directory.glob(f"{prefix.name}.data-*")):
         raise ModelError(f"{prefix}.data-00000-of-00001 is missing; {REMEDY}")
     return prefix
@@ -195,7 +195,7 @@ def _read_pca(path: Path) -> Whitening:
         return name in expected
 
     try:
-        arrays = read_arrays(read_file(path, MOST_BYTES), wanted)
+        arrays = read_arrays(read_file(path, MAX_BYTES), wanted)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; {REMEDY}") from error
     except (OSError, ValueError) as error:

@@ -419,11 +419,11 @@ def standard_layout(
 
 
 def _slices(groups: Sequence[DescriptorGroup]) -> dict[str, slice]:
-    found, start = {}, 0
+    slices, start = {}, 0
     for group in groups:
-        found[group.name] = slice(start, start + group.count)
+        slices[group.name] = slice(start, start + group.count)
         start += group.count
-    return found
+    return slices
 
 
 def _check_groups(groups: Sequence[DescriptorGroup]) -> None:

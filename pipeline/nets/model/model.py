@@ -192,8 +192,8 @@ class Model:
     @property
     def whitenings(self) -> dict[str, Whitening]:
         """The whitening of each space that the model has."""
-        found = {"regions": self.whitening, "lowpass": self.lowpass, "thumbnail": self.thumbnail}
-        return {space: pca for space, pca in found.items() if pca is not None}
+        by_space = {"regions": self.whitening, "lowpass": self.lowpass, "thumbnail": self.thumbnail}
+        return {space: pca for space, pca in by_space.items() if pca is not None}
 
     @property
     def views_digest(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...checks import number, text, whole
 from ...records import Preprocess
 
-MOST_SIDE = 4096  # of the input, in pixels
+MAX_SIDE = 4096  # of the input, in pixels
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class InputDescription:
 
     def __post_init__(self) -> None:
         for key in ("resize", "crop"):
-            whole(f"input: {key}", getattr(self, key), 1, MOST_SIDE)
+            whole(f"input: {key}", getattr(self, key), 1, MAX_SIDE)
         text("input: method", self.method)
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f"channels is {self.channels!r}, expected 'RGB' or 'BGR'")

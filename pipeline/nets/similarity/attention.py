@@ -67,8 +67,8 @@ def descriptor_weights(
     weights = frame_weights(ops.transpose(regions))
     if x.shape[0] == layout.regions:
         return regions, weights
-    others = ops.ones_like(x[layout.regions :, :, 0])
-    return ops.concatenate([regions, others if queries else others * weights], axis=0), weights
+    ones = ops.ones_like(x[layout.regions :, :, 0])
+    return ops.concatenate([regions, ones if queries else ones * weights], axis=0), weights
 
 
 def frame_weights(regions: Any) -> Any:

@@ -14,7 +14,7 @@ from ..backend import ops
 from .ragged import pad_edges
 
 SHRINK = 4  # rows and columns of the matrix per row and column of the output
-_LEAST = 1e-6  # of a weight: four of nothing weigh alike, where 0 / 0 would be NaN
+_MIN_WEIGHT = 1e-6  # of a weight: four of nothing weigh alike, where 0 / 0 would be NaN
 
 Tensor = Any
 Weights = tuple[Any, Any]
@@ -76,5 +76,5 @@ def _mean_of_four(x: Tensor, axis: int, weights: Tensor | None = None) -> Tensor
     size = (4, 1) if axis == 1 else (1, 4)
     if weights is None:
         return ops.average_pool(x, size, size, "valid", data_format="channels_last")
-    weights = ops.expand_dims(ops.maximum(weights, _LEAST), (3 - axis, 3))
+    weights = ops.expand_dims(ops.maximum(weights, _MIN_WEIGHT), (3 - axis, 3))
     return _mean_of_four(x * weights, axis) / _mean_of_four(weights, axis)

@@ -71,8 +71,8 @@ class FeatureLoader:
                 tile[comparison.reference.name] = ops.reshape(rows, (-1, self._dims))
                 if comparison.maxima:
                     fused = ops.cast(rows[comparison.rows - comparison.fused_rows :], "float32")
-                    found = term_offsets(fused, comparison, self._anchors)
-                    offsets[comparison.reference.name] = found
+                    term_values = term_offsets(fused, comparison, self._anchors)
+                    offsets[comparison.reference.name] = term_values
             loaded.tiles.append(tile)
             loaded.offsets.append(offsets)
             if loaded.weights is not None:

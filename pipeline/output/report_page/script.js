@@ -36,7 +36,7 @@
       shown += fits;
     }
     byId("shown").textContent =
-      shown === matches.length ? `${shown} matches` : `${shown} of ${matches.length} matches`;
+      shown === matches.length ? `${shown} matches` : `${shown} of ${matches.length} matches shown`;
     byId("none").hidden = shown > 0;
   }
 

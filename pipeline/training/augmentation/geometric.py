@@ -12,8 +12,8 @@ from ...image.homography import CORNERS, homography
 
 def crop(rng: np.random.Generator) -> np.ndarray:
     """40 to 90 % of either side, at a place by chance."""
-    kept = rng.uniform(0.4, 0.9)
-    sides = np.clip(kept * np.exp(rng.uniform(-0.15, 0.15, 2)), 0.4, 0.95)
+    share = rng.uniform(0.4, 0.9)
+    sides = np.clip(share * np.exp(rng.uniform(-0.15, 0.15, 2)), 0.4, 0.95)
     middle = rng.uniform(-1, 1, 2) * (1 - sides)
     return np.array([[sides[0], 0, middle[0]], [0, sides[1], middle[1]], [0, 0, 1]])
 

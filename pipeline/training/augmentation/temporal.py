@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LEAST_SECONDS = 4.0  # of a copy, where the clip has as much
+MIN_SECONDS = 4.0  # of a copy, where the clip has as much
 
 
 def keep_order(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -14,7 +14,7 @@ def keep_order(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.nda
 
 def change_speed(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Played 0.5 to 2 times as fast, at least four seconds long where the clip is."""
-    fastest = max(1.0, min(2.0, len(order) / (LEAST_SECONDS * rate)))
+    fastest = max(1.0, min(2.0, len(order) / (MIN_SECONDS * rate)))
     factor = float(np.exp(rng.uniform(np.log(0.5), np.log(fastest))))
     return order[(np.arange(int(len(order) / factor)) * factor).astype(int)]
 
@@ -27,8 +27,8 @@ def freeze(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray
 
 def jump(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """The same bursts cut out, if enough is left."""
-    kept = order[~_bursts(len(order), rate, rng)]
-    return kept if len(kept) >= LEAST_SECONDS * rate else order
+    rest = order[~_bursts(len(order), rate, rng)]
+    return rest if len(rest) >= MIN_SECONDS * rate else order
 
 
 def reorder(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -40,7 +40,7 @@ def reorder(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarra
 
 def cut_segments(order: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """A part of it, 40 to 90 % and at least four seconds."""
-    count = max(int(len(order) * rng.uniform(0.4, 0.9)), int(LEAST_SECONDS * rate))
+    count = max(int(len(order) * rng.uniform(0.4, 0.9)), int(MIN_SECONDS * rate))
     if count >= len(order):
         return order
     first = int(rng.integers(len(order) - count + 1))
