@@ -30,6 +30,7 @@ from pipeline.nets.model.descriptors import standard_layout
 from pipeline.search.aggregation import PairScores
 from pipeline.search.limits import Limits
 from pipeline.search.read_plan import COMPARATOR, plan_pieces
+from pipeline.search.score_sink import DenseScores
 
 SHAPES = [(3, 3, 1, 32), (3, 3, 32, 64), (3, 3, 64, 128), (1, 1, 128, 1)]
 
@@ -102,7 +103,7 @@ def batched(
     scorer = PairScorer(weights, "chamfer", precision, tile)
     sides = [plan_pieces([len(v) for v in side], COMPARATOR, 256) for side in (queries, targets)]
     scores = PairScores(*sides, COMPARATOR, "chamfer")
-    table = np.empty((len(queries), len(targets)), np.float32)
+    sink = DenseScores(np.full((len(queries), len(targets)), -np.inf, np.float32))
     resident = scorer.place_queries(queries.reshape(-1, *queries.shape[2:]))
     flat = targets.reshape(-1, *targets.shape[2:])
     spent = {"place": 0.0, "frames": 0.0, "comparator": 0.0}
@@ -119,7 +120,7 @@ def batched(
         limits = 10**6, Limits().batch_cells
         for batch in scores.batches(*sides, *limits, few_shapes=scorer.few_shapes, weights=weights):
             found = scorer.maxima(matrix, batch.windows, batch.rows, batch.columns, weights)
-            scores.add(batch, *scorer.fetched(found), table)
+            scores.add(batch, *scorer.fetched(found), sink)
         times.append(time.perf_counter())
         spent.update(zip(spent, np.diff(times).tolist(), strict=True))
 

@@ -37,6 +37,7 @@ from pipeline.quantization import ENCODINGS, dequantize
 from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import database_block_frames, score_table
+from pipeline.search.score_sink import DenseScores
 from pipeline.search.scoring import LoadedBlock, ScoringLoop
 from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
@@ -66,7 +67,7 @@ def parts(
         LoadedBlock(block, scorer.place_queries(query_reader.read(block)))
         for block in query_reader.plan.blocks
     ]
-    table = np.empty((len(queries), len(database)), np.float32)
+    sink = DenseScores(np.full((len(queries), len(database)), -np.inf, np.float32))
 
     def read() -> None:
         for block in blocks:
@@ -82,7 +83,7 @@ def parts(
         scores = loop.pair_scores(query_reader, reader)
         for i in range(len(blocks)):
             for block in resident:
-                loop.score_block(scores, block, targets[i % len(targets)], table)
+                loop.score_block(scores, block, targets[i % len(targets)], sink)
 
     steps = {"read": read, "place": place, "compare": work}
     if database.dtype.kind != "f":

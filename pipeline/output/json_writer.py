@@ -7,6 +7,7 @@ from typing import TextIO
 
 from ..text import json_text
 from .match import Match, rounded_score
+from .match_tables import MatchList
 from .result_info import ResultInfo
 
 _PART = 4096
@@ -41,12 +42,18 @@ class JsonWriter:
 def _lines(keys: dict[str, str], matches: Sequence[Match]) -> Iterator[str]:
     for start in range(0, len(matches), _PART):
         lines = []
-        for match in matches[start : start + _PART]:
-            key = keys.get(match.database_id)
+        for database_id, score in _pairs(matches, slice(start, start + _PART)):
+            key = keys.get(database_id)
             if key is None:
-                key = keys[match.database_id] = json_text(match.database_id)
-            lines.append(f"\n  {key}: {rounded_score(match.score)!r}")
+                key = keys[database_id] = json_text(database_id)
+            lines.append(f"\n  {key}: {rounded_score(score)!r}")
         yield ("," if start else "") + ",".join(lines)
+
+
+def _pairs(matches: Sequence[Match], part: slice) -> Iterator[tuple[str, float]]:
+    if isinstance(matches, MatchList):
+        return matches.pairs(part)
+    return ((match.database_id, match.score) for match in matches[part])
 
 
 class SegmentJsonWriter:

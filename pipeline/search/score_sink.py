@@ -64,7 +64,8 @@ class DenseScores:
 
     def put(self, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
         """Take in scores; see `ScoreSink`. NaN, as damaged features give, wins and stays."""
-        np.maximum.at(self._flat, rows * self.columns + columns, scores)
+        with np.errstate(invalid="ignore"):
+            np.maximum.at(self._flat, rows * self.columns + columns, scores)
 
 
 class BestScores:

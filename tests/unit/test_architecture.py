@@ -1,6 +1,7 @@
 """The way of the data, enforced: who may import whom, and how light the start is."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -106,6 +107,58 @@ def test_a_room_of_the_network_imports_only_from_above(path):
     assert not below, f"nets.{room} must not import {below}"
     if room == "model":
         assert not {n.split(".")[0] for n in imports_of(path)} & {"keras", "tensorflow", "jax"}
+
+
+def architecture_rows() -> list[tuple[str, str, list[str]]]:
+    """(layer, package, modules) of each row of the table of packages in ARCHITECTURE.md."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = page[page.index("| layer |") : page.index("## Where to change what")]
+    rows = []
+    for line in table.splitlines():
+        if not (match := re.fullmatch(r"\| (\d+[a-z]?) \|([^|]*)\| (.*) \|", line)):
+            continue
+        layer, package, text = match.groups()
+        heads = [re.match(r"`[\w/]+`(?:, `[\w/]+`)*", item) for item in text.split("; ")]
+        assert all(heads), f"{line}: each part begins with the name of a module"
+        folder = "".join(re.findall(r"`([\w/]+)`", package))
+        names = [name for head in heads if head for name in re.findall(r"`([\w/]+)`", head[0])]
+        rows.append((layer, folder, [folder + name for name in names]))
+    return rows
+
+
+def test_the_page_names_modules_that_exist():
+    rows = architecture_rows()
+    assert len(rows) > 20
+    named = [name for _, _, names in rows for name in names]
+    assert [name for name in named if not (ROOT / "pipeline" / f"{name}.py").is_file()] == []
+    assert sorted(named) == sorted(set(named))
+
+
+def test_the_page_has_the_layers_that_are_checked():
+    """The same modules share a layer, and layers follow each other in the same order."""
+    named = [(layer, name) for layer, _, names in architecture_rows() for name in names]
+    layers = {(int(layer.rstrip("abcde")), RANK[name.split("/")[0]]) for layer, name in named}
+    rooms = {
+        (layer, NETS_RANK[name.split("/")[1]]) for layer, name in named if name.startswith("nets/")
+    }
+    for pairs in (layers, rooms):
+        numbers, ranks = zip(*sorted(pairs), strict=True)
+        assert list(ranks) == sorted(set(ranks))
+        assert len(numbers) == len(set(numbers))
+
+
+def test_the_page_says_where_to_look():
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    places = re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+)`", page)
+    missing = [
+        place
+        for place in places
+        if not (ROOT / "pipeline" / f"{place}.py").is_file()
+        and not (ROOT / "pipeline" / place).is_dir()
+        and not any((ROOT / "pipeline").glob(f"*/{place}.py"))
+    ]
+    assert len(places) > 40
+    assert missing == []
 
 
 def test_the_package_names_itself_nowhere():

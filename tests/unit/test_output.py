@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, PipelineError
-from pipeline.output.json_writer import write_json
 from pipeline.output.score_table import ScoreTable
 from pipeline.output.target import check_output_file, is_stream
+from tests.results import write_table
 
 ROOT = Path(__file__).parents[2]
 SCORES = np.array([[0.5, 1.0]], np.float32)
 WANT = {"q": {"a": 0.5, "b": 1.0}}
 WRITE = (
     "import sys; import numpy as np; from pipeline.output.target import check_output_file\n"
-    "from pipeline.output.json_writer import write_json\n"
+    "from tests.results import write_table\n"
     "check_output_file(sys.argv[1])\n"
     "from pipeline.output.score_table import ScoreTable\n"
     "scores = np.array([[0.5, 1.0]], 'f4')\n"
-    "write_json(sys.argv[1], ScoreTable(['q'], ['a', 'b'], scores))\n"
+    "write_table(sys.argv[1], ScoreTable(['q'], ['a', 'b'], scores))\n"
 )
 
 
@@ -34,7 +34,7 @@ def shell(line, *arguments):
 
 
 def write(path, scores=SCORES):
-    return write_json(path, ScoreTable(["q"], ["a", "b"], scores))
+    return write_table(path, ScoreTable(["q"], ["a", "b"], scores))
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
@@ -91,7 +91,7 @@ def test_nothing_goes_to_a_stream_if_a_score_is_no_number(tmp_path):
     scores = np.array([[0.5, 1.0], [0.5, np.nan]], np.float32)
     message = "'q2' and 'b' is nan"
     with (tmp_path / "out").open("w") as file, pytest.raises(PipelineError, match=message):
-        write_json(f"/dev/fd/{file.fileno()}", ScoreTable(["q1", "q2"], ["a", "b"], scores))
+        write_table(f"/dev/fd/{file.fileno()}", ScoreTable(["q1", "q2"], ["a", "b"], scores))
     assert (tmp_path / "out").read_text() == ""
 
 
@@ -115,7 +115,7 @@ def test_a_planted_link_beside_the_result_is_not_followed(tmp_path):
 
 def test_letters_stay_letters_and_control_characters_are_escaped(tmp_path):
     ids = ["é 日本", "\x1b[31m", "\x9b1m", "\u202egpj.mp4", "half \udc80", 'quote " \\']
-    write_json(tmp_path / "r.json", ScoreTable(ids, ["é"], np.zeros((len(ids), 1), np.float32)))
+    write_table(tmp_path / "r.json", ScoreTable(ids, ["é"], np.zeros((len(ids), 1), np.float32)))
     raw = (tmp_path / "r.json").read_bytes()
     text = raw.decode("utf-8")
     assert '"é 日本": {\n  "é": 0.0' in text

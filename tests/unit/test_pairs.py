@@ -14,6 +14,7 @@ from pipeline.quantization import dequantize, quantize
 from pipeline.search.aggregation import PairScores
 from pipeline.search.limits import Limits
 from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_pieces
+from pipeline.search.score_sink import DenseScores
 from pipeline.search.scoring import ScoringLoop
 from pipeline.short_videos import repeat_to_min
 from tests import reference
@@ -80,7 +81,8 @@ def score_all(
     limits = Limits(piece_frames=max_frames, query_block_frames=budget, batch_cells=cells)
     loop = ScoringLoop(scorer, function, batch_size=pairs, limits=limits)
     table = np.full((len(queries), len(targets)), -np.inf, np.float32)
-    loop.fill(table, loop.query_reader(Arrays(queries)), loop.reader(Arrays(targets), budget))
+    sides = loop.query_reader(Arrays(queries)), loop.reader(Arrays(targets), budget)
+    loop.fill(DenseScores(table), *sides)
     assert np.isfinite(table).all(), "every pair has its score"
     return table
 
@@ -148,7 +150,7 @@ def test_little_is_kept_of_a_long_video_against_many_queries(function):
         back = (
             np.zeros((shape[0], batch.columns // 4), np.float32) if function != "chamfer" else None
         )
-        scores.add(batch, np.zeros(shape, np.float32), back, table)
+        scores.add(batch, np.zeros(shape, np.float32), back, DenseScores(table))
     kept = sum(p.rows.nbytes + p.columns.nbytes for p in scores._unfinished.values())
     assert len(scores._unfinished) == 50 and (table == -np.inf).all()
     assert kept == 50 * 4 * (2 + 1000 * (function != "chamfer"))
@@ -163,7 +165,7 @@ def test_a_score_that_is_no_number_stays_though_an_inset_has_one():
         table = np.full((1, 2), -np.inf, np.float32)
         for batch in scores.batches(*sides, 64, 1 << 20):
             by_row = np.array(values, np.float32)[batch.targets, None]
-            scores.add(batch, np.repeat(by_row, batch.rows, axis=1), None, table)
+            scores.add(batch, np.repeat(by_row, batch.rows, axis=1), None, DenseScores(table))
         assert np.isnan(table[0, 0]) and table[0, 1] == np.float32(0.3)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, PipelineError
-from pipeline.output.json_writer import write_json
 from pipeline.output.score_table import ScoreTable, new_score_table
 from pipeline.output.selection import Selection
 from pipeline.output.target import check_output_file
+from tests.results import write_table
 
 SCORES = np.array([[0.5, -0.25, 1.0, 0.5], [0.1234567, -0.0, 1e-9, 0.75]], np.float32)
 QUERIES, DATABASE = ["q/1", "-q 2"], ["a", "b\u00e9", "c", "d"]
@@ -16,7 +16,7 @@ TABLE = ScoreTable(QUERIES, DATABASE, SCORES)
 
 def test_json_holds_every_pair_in_listed_order(tmp_path):
     path = tmp_path / "r.json"
-    assert write_json(path, TABLE) == 8
+    assert write_table(path, TABLE) == 8
     read = json.loads(path.read_text())
     assert list(read) == QUERIES
     assert list(read["q/1"]) == DATABASE
@@ -31,7 +31,7 @@ def test_same_scores_same_bytes_and_long_rows(tmp_path):
     scores = rng.uniform(-1, 1, (2, 10_000)).astype(np.float32)
     ids = [str(i) for i in range(10_000)]
     for name in "ab":
-        write_json(tmp_path / name, ScoreTable(QUERIES, ids, scores))
+        write_table(tmp_path / name, ScoreTable(QUERIES, ids, scores))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     read = json.loads((tmp_path / "a").read_text())
     np.testing.assert_allclose(list(read["q/1"].values()), scores[0], atol=5.1e-7)
@@ -54,13 +54,13 @@ def test_select(top_k, threshold, expected):
 
 
 def test_a_query_without_match_is_still_there(tmp_path):
-    write_json(tmp_path / "r.json", TABLE, Selection(threshold=0.9))
+    write_table(tmp_path / "r.json", TABLE, Selection(threshold=0.9))
     assert json.loads((tmp_path / "r.json").read_text()) == {"q/1": {"c": 1.0}, "-q 2": {}}
 
 
 def test_a_query_without_features_is_there_without_scores(tmp_path):
     listed = ["lost", "q/1", "-q 2"]
-    write_json(tmp_path / "r.json", TABLE, listed_queries=listed)
+    write_table(tmp_path / "r.json", TABLE, listed_queries=listed)
     read = json.loads((tmp_path / "r.json").read_text())
     assert list(read) == listed
     assert read["lost"] == {} and len(read["q/1"]) == 4
@@ -73,7 +73,7 @@ def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     table[0] = 1
     table[1] = np.nan
     with pytest.raises(PipelineError, match="-q 2"):
-        write_json(path, ScoreTable(QUERIES, DATABASE, table))
+        write_table(path, ScoreTable(QUERIES, DATABASE, table))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
@@ -114,7 +114,7 @@ def test_behind_a_link_the_file_is_written_and_the_link_stays(tmp_path):
     folder.mkdir()
     link.symlink_to(folder / "today.json")
     check_output_file(link)
-    write_json(link, TABLE)
+    write_table(link, TABLE)
     assert link.is_symlink()
     assert list(json.loads((folder / "today.json").read_text())) == QUERIES
     assert [p.name for p in folder.iterdir()] == ["today.json"]
