@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -94,6 +95,21 @@ def test_a_report_shows_stills_of_the_videos_at_hand(request_of, tmp_path):
     assert summary == ReportSummary(2, videos=2, without_stills=0) and len(stills) == 6
     assert calls == [(1, 2), (2, 2)]
     assert sum("#t=" in str(e["href"]) for e in page.named("a")) == 2 + 6
+
+
+def test_a_damaged_video_costs_its_own_picture(stores, tmp_path):
+    for name in ("q.h5", "d.h5"):
+        shutil.copy(stores / name, tmp_path)
+    features.spoil(tmp_path / "d.h5", np.nan)  # of `copy`
+    path = tmp_path / "r.html"
+    with ExitStack() as stack:
+        sides = [open_video_set(stack, [("", tmp_path / name)]) for name in ("q.h5", "d.h5")]
+        request = SearchRequest(*sides, features.model(attention=False))
+        matches = [Match("film", "copy", 0.5), Match("film", "other", 0.2)]
+        report_matches(path, request, matches, result_info(request), stills=False)
+        assert list(request.database.damaged) == ["copy"]
+    page = Elements(path.read_text(encoding="utf-8"))
+    assert len(page.named("article")) == 2 and len(page.named("img")) == 1
 
 
 def test_a_report_without_stills_has_heat_maps(request_of, tmp_path):
