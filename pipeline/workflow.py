@@ -216,6 +216,7 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
     if comparison.output_file is None:
         raise InputError("no output_file given")
     with prepared_search(comparison, host) as prepared:
+        _require_selection(comparison, prepared.request)
         matches: list[Match] = []
         report = compute_similarity(
             prepared.request,
@@ -275,6 +276,7 @@ def find_matches(
 
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
+        _require_selection(comparison, request)
         refiner = _refiner(comparison, request)
         table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
@@ -283,6 +285,15 @@ def find_matches(
         listed = [match for of_query in matches.values() for match in of_query]
         _write_report(comparison, request, listed, host)
         return matches, damage_lines(*request.video_sets)
+
+
+def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
+    """Refuse to align all pairs of large sets, for segments or for a report."""
+    from .search.segments import require_selection
+
+    if comparison.finds_segments or comparison.report_file is not None:
+        selects = request.selection.leaves_out(len(request.database))
+        require_selection(len(request.queries), len(request.database), selects)
 
 
 def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
