@@ -13,6 +13,7 @@ from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
+from .search import search
 from .stores import copy, info, prune, remove, verify
 from .train import train
 
@@ -26,6 +27,7 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    search,
     plot,
     train,
     info,

@@ -19,6 +19,7 @@ from ..alignment import align, fold_insets
 from ..alignment.segment import Segment
 from ..config import SEGMENT_EVIDENCE, CompareConfig
 from ..errors import StoreError
+from .engine import pair_scorer
 from .request import SearchRequest
 from .video_set import VideoSet
 
@@ -133,18 +134,18 @@ class PairAligner:
     Args:
         request: as for `search.run.search`; its model is adapted already.
         most_cells: of a matrix.
+        scorer: the request's network, if it was made already.
     """
 
-    def __init__(self, request: SearchRequest, *, most_cells: int = _MOST_CELLS) -> None:
-        from ..nets.backend import device_scope, resolve_similarity_precision
-        from ..nets.similarity.pair_scorer import PairScorer
-
+    def __init__(
+        self,
+        request: SearchRequest,
+        *,
+        most_cells: int = _MOST_CELLS,
+        scorer: PairScorer | None = None,
+    ) -> None:
         self._request, self._most_cells = request, most_cells
-        precision = resolve_similarity_precision(request.config.precision, request.gpu_id)
-        with device_scope(request.gpu_id):
-            self._scorer: PairScorer = PairScorer(
-                request.model, request.similarity_function, precision, gpu_id=request.gpu_id
-            )
+        self._scorer = scorer or pair_scorer(request)
         self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
         self._placed_queries: dict[tuple[bool, int, int], tuple[DeviceFeatures, int]] = {}

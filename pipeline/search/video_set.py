@@ -113,6 +113,27 @@ class VideoSet:
         joined.insets = max(self.insets, other.insets)
         return joined
 
+    def subset(self, video_ids: Sequence[str]) -> VideoSet:
+        """Some videos of this set as a set of their own, which finds damage by itself.
+
+        Args:
+            video_ids: in the order of the new set.
+
+        Raises:
+            InputError: an id is not in this set, or there is none.
+        """
+        numbers = {video_id: number for number, video_id in enumerate(self.ids)}
+        if not video_ids:
+            raise InputError(f"{self.path}: no video id given")
+        for video_id in video_ids:
+            if video_id not in numbers:
+                raise InputError(f"video id {video_id!r} is in none of the stores given")
+        chosen = copy.copy(self)
+        chosen.ids = list(video_ids)
+        parts = [self._sequences[numbers[video_id]] for video_id in video_ids]
+        chosen._set_sequences([p._replace(check=VideoCheck(p.store, p.own_id)) for p in parts])
+        return chosen
+
     def split_insets(self, with_insets: bool = True) -> tuple[VideoSet, np.ndarray]:
         """Make every inset (`video.pip.detector`) a sequence of its own, after its video's.
 

@@ -31,6 +31,7 @@ LAYERS = [
     "refinement match_report",
     "workflow",
     "api",
+    "index",
     "cli",
 ]
 # The same within `nets`: what a model is, its files, and the two networks made of it.
