@@ -30,6 +30,7 @@ LAYERS = [
     "training source_files",
     "refinement match_report",
     "workflow",
+    "deduplicate",
     "api",
     "index",
     "cli",
