@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import compute_similarity, extract_features
+    from .api import compute_similarity, extract_features, find_duplicates
     from .config import CompareConfig, ExtractConfig, TrainConfig
     from .errors import (
         FingerprintMismatchError,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .nets.formats.loader import load_model
     from .nets.model.model import Model
     from .nets.visil import ViSiL
+    from .output.duplicates import DuplicateGroup, DuplicateReport
     from .output.search_result import SearchResult
     from .records import Failure, FeatureSpec, SourceInfo, VideoFeatures, VideoRecord, VideoRef
     from .search.run import CompareReport
@@ -45,6 +46,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CompareConfig",
     "CompareReport",
+    "DuplicateGroup",
+    "DuplicateReport",
     "ExtractConfig",
     "ExtractReport",
     "Failure",
@@ -70,6 +73,7 @@ __all__ = [
     "VideoRef",
     "compute_similarity",
     "extract_features",
+    "find_duplicates",
     "load_model",
     "open_store",
     "read_list",
@@ -78,7 +82,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    ".api": "compute_similarity extract_features",
+    ".api": "compute_similarity extract_features find_duplicates",
     ".config": "CompareConfig ExtractConfig TrainConfig",
     ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
     "StoreError StoreLockedError VideoError",
@@ -89,6 +93,7 @@ _MODULES = {
     ".nets.model.model": "Model",
     ".nets.visil": "ViSiL",
     ".output.search_result": "SearchResult",
+    ".output.duplicates": "DuplicateGroup DuplicateReport",
     ".records": "Failure FeatureSpec SourceInfo VideoFeatures VideoRecord VideoRef",
     ".search.run": "CompareReport",
     ".store": "FeatureStore open_store",

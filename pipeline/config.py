@@ -1,7 +1,8 @@
 """All settings, and how a settings file is read.
 
-A file is YAML with the sections `extract:`, `compare:` and `train:`, each with the fields of the
-class below; what is left out keeps its default. Options on the command line win over the file.
+A file is YAML with the sections `extract:`, `compare:`, `train:` and `duplicates:`, each with the
+fields of the class below; what is left out keeps its default. Options on the command line win over
+the file.
 `configs/default.yaml` is made from the same fields: `visil-index settings > configs/default.yaml`.
 """
 
@@ -20,6 +21,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ModelFunction = Literal["chamfer", "symmetric_chamfer"]  # that models are made for
 SimilarityFunction = Literal["chamfer", "symmetric_chamfer", "max_chamfer"]
 Dtype = Literal["float32", "float16", "int8", "binary"]
+KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
 Normalize = Literal["none", "database"]
@@ -265,6 +267,36 @@ class CompareConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DuplicatesConfig(Section):
+    """Settings of the search for duplicates, beside those of stage two."""
+
+    keep: KeepRule = setting(
+        "longest",
+        "Which video represents a group: longest (by samples, then pixels, then bytes), largest "
+        "(by pixels, then bytes), oldest (by the time of the file), or first (as listed).",
+        "--keep",
+    )
+    cover: float = setting(
+        0.8,
+        "A video is a copy of another one, or contained in it, if matching segments cover at "
+        "least this share of it.",
+        "--cover",
+        gt=0,
+        le=1,
+    )
+    similarity_function: SimilarityFunction | None = setting(
+        None,
+        "max_chamfer: the larger of how much of either video is found in the other; chamfer: how "
+        "much of the shorter one is found in the longer one; symmetric_chamfer: the mean of both "
+        "directions.",
+        "-s",
+        "--similarity_function",
+        null="that of `compare` in the settings file, else max_chamfer; with --max_fpr chamfer if "
+        "the model is calibrated only for it",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
     """Settings of the training of whitening, attention and comparator."""
 
@@ -379,6 +411,7 @@ class Config:
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    duplicates: DuplicatesConfig = field(default_factory=DuplicatesConfig)
     file: str | Path | None = field(default=None, compare=False)
 
 
@@ -423,7 +456,7 @@ def default_yaml() -> str:
 def _with_settings(config: Config, content: Any) -> Config:
     """The configuration with other values in it."""
     if not isinstance(content, Mapping):
-        raise InputError("expected sections `extract:`, `compare:`, `train:`")
+        raise InputError("expected sections `extract:`, `compare:`, `train:`, `duplicates:`")
     for section, values in content.items():
         if section not in sections():
             raise InputError(

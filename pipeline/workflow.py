@@ -173,16 +173,11 @@ class Comparison:
         return self.mirror_queries or bool(self.mirrored)
 
 
-class Host(Protocol):
-    """What the command line and Python do in ways of their own."""
+class SearchHost(Protocol):
+    """What the command line and Python do in ways of their own, for stored videos."""
 
     def load_model(self) -> Model:
         """The model, loaded once."""
-
-    def extract(
-        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
-    ) -> ExtractReport:
-        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
 
     def note(self, text: str) -> None:
         """Pass on what a person should know."""
@@ -192,6 +187,15 @@ class Host(Protocol):
 
     def progress(self, done: int, total: int) -> None:
         """Database videos compared so far, and all."""
+
+
+class Host(SearchHost, Protocol):
+    """The same for listed videos as well."""
+
+    def extract(
+        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
+    ) -> ExtractReport:
+        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,7 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
     if comparison.output_file is None:
         raise InputError("no output_file given")
     with prepared_search(comparison, host) as prepared:
+        _require_selection(comparison, prepared.request)
         matches: list[Match] = []
         report = compute_similarity(
             prepared.request,
@@ -280,6 +285,7 @@ def find_matches(
 
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
+        _require_selection(comparison, request)
         refiner = _refiner(comparison, request)
         table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
@@ -288,6 +294,15 @@ def find_matches(
         listed = [match for of_query in matches.values() for match in of_query]
         _write_report(comparison, request, listed, host)
         return matches, damage_lines(*request.video_sets)
+
+
+def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
+    """Refuse to align all pairs of large sets, for segments or for a report."""
+    from .search.segments import require_selection
+
+    if comparison.finds_segments or comparison.report_file is not None:
+        selects = request.selection.leaves_out(len(request.database))
+        require_selection(len(request.queries), len(request.database), selects)
 
 
 def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
@@ -564,23 +579,30 @@ class _Preparation:
 
     def _with_threshold(self, request: SearchRequest) -> SearchRequest:
         """The request with the threshold of `max_fpr`, as the model was calibrated."""
-        from .search.calibrate import calibration_for, threshold_for
-
         rate = self.comparison.max_fpr
-        if rate is None:
-            return request
-        calibration = calibration_for(request)
-        threshold = threshold_for(rate, request)
-        sure = ""
-        if calibration.confidence is not None:
-            sure = f" with confidence {calibration.confidence:g}"
-        self.host.say(
-            f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
-            f"{calibration.pairs} unrelated pairs{sure}"
-        )
-        return replace(
-            request, selection=replace(request.selection, threshold=threshold, rate=rate)
-        )
+        return request if rate is None else with_calibrated_threshold(request, rate, self.host)
+
+
+def with_calibrated_threshold(
+    request: SearchRequest, rate: float, host: SearchHost
+) -> SearchRequest:
+    """The request with the threshold of a false-positive rate, as the model was calibrated.
+
+    Raises:
+        InputError: see `search.calibrate.threshold_for`.
+    """
+    from .search.calibrate import calibration_for, threshold_for
+
+    calibration = calibration_for(request)
+    threshold = threshold_for(rate, request)
+    sure = ""
+    if calibration.confidence is not None:
+        sure = f" with confidence {calibration.confidence:g}"
+    host.say(
+        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"{calibration.pairs} unrelated pairs{sure}"
+    )
+    return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))
 
 
 def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:

@@ -9,6 +9,7 @@ import click
 
 from .. import __version__
 from .compare import compare
+from .duplicates import duplicates
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
@@ -28,6 +29,7 @@ for _command in (
     extract,
     compare,
     search,
+    duplicates,
     plot,
     train,
     info,

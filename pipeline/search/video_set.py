@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, StoreError
 from ..program import command
 from ..quantization import dequantize, dequantized_dtype, stored_values
-from ..records import FeatureSpec, SourceInfo
+from ..records import FeatureSpec, SourceInfo, VideoRecord
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
 from .compatibility import require_same_features
@@ -134,6 +134,18 @@ class VideoSet:
         chosen._set_sequences([p._replace(check=VideoCheck(p.store, p.own_id)) for p in parts])
         return chosen
 
+    def take(self, videos: Sequence[int] | np.ndarray) -> VideoSet:
+        """Some of the videos, in this order; what is known of their damage is shared.
+
+        Args:
+            videos: their numbers.
+        """
+        numbers = np.asarray(videos, np.intp).tolist()
+        part = copy.copy(self)
+        part.ids = [self.ids[video] for video in numbers]
+        part._set_sequences([self._sequences[video] for video in numbers])
+        return part
+
     def split_insets(self, with_insets: bool = True) -> tuple[VideoSet, np.ndarray]:
         """Make every inset (`video.pip.detector`) a sequence of its own, after its video's.
 
@@ -183,8 +195,12 @@ class VideoSet:
 
     def source(self, video: int) -> SourceInfo:
         """Which file a video came from, as its store tells."""
+        return self.record(video).source
+
+    def record(self, video: int) -> VideoRecord:
+        """What a video's store tells of it; its id there has no prefix."""
         sequence = self._sequences[video]
-        return sequence.store.record(sequence.own_id).source
+        return sequence.store.record(sequence.own_id)
 
     def stored(self, video: int) -> tuple[FeatureStore, str]:
         """The store that a video is in, and its id there."""

@@ -29,7 +29,7 @@ LAYERS = [
     "extraction search",
     "training source_files",
     "refinement match_report",
-    "workflow",
+    "workflow deduplicate",
     "api",
     "index",
     "cli",
