@@ -38,6 +38,7 @@ from pipeline.calibration.bootstrap import upper_scores
 from pipeline.calibration.curve import CONFIDENCE
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.nets.formats.loader import load_model
+from pipeline.search.adapt import adapt_request
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
 from pipeline.search.video_set import VideoSet
@@ -144,11 +145,13 @@ def _among(
     model = load_model(model_dir)
     with ExitStack() as stack:
         queries, database = (stack.enter_context(open_store(path)) for path in stores)
-        asked = VideoSet([queries], lists[0])
-        searched = (VideoSet([database], [lists[1][i] for i in draw]) for draw in draws)
-        return np.concatenate(
-            [score_table(SearchRequest(asked, one, model, config))[0] for one in searched], axis=1
-        )
+        query_set = VideoSet([queries], lists[0])
+        tables = []
+        for draw in draws:
+            videos = VideoSet([database], [lists[1][i] for i in draw])
+            request = adapt_request(SearchRequest(query_set, videos, model, config))
+            tables.append(score_table(request)[0])
+        return np.concatenate(tables, axis=1)
 
 
 def _parents(strangers: Strangers) -> tuple[np.ndarray, np.ndarray]:
