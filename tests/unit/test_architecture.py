@@ -29,7 +29,8 @@ LAYERS = [
     "extraction search",
     "training source_files",
     "refinement match_report",
-    "workflow deduplicate",
+    "workflow",
+    "deduplicate",
     "api",
     "cli",
 ]
