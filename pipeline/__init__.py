@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         VideoError,
     )
     from .extraction.report import ExtractReport
+    from .index import Index
     from .inputs import read_list, scan_folder
     from .nets.formats.loader import load_model
     from .nets.model.model import Model
     from .nets.visil import ViSiL
     from .output.duplicates import DuplicateGroup, DuplicateReport
+    from .output.search_result import SearchResult
     from .records import Failure, FeatureSpec, SourceInfo, VideoFeatures, VideoRecord, VideoRef
     from .search.run import CompareReport
     from .store import FeatureStore, open_store
@@ -52,11 +54,13 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FingerprintMismatchError",
+    "Index",
     "InputError",
     "Model",
     "ModelError",
     "PipelineError",
     "PipelineWarning",
+    "SearchResult",
     "SourceInfo",
     "StoreError",
     "StoreLockedError",
@@ -83,10 +87,12 @@ _MODULES = {
     ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
     "StoreError StoreLockedError VideoError",
     ".extraction.report": "ExtractReport",
+    ".index": "Index",
     ".inputs": "read_list scan_folder",
     ".nets.formats.loader": "load_model",
     ".nets.model.model": "Model",
     ".nets.visil": "ViSiL",
+    ".output.search_result": "SearchResult",
     ".output.duplicates": "DuplicateGroup DuplicateReport",
     ".records": "Failure FeatureSpec SourceInfo VideoFeatures VideoRecord VideoRef",
     ".search.run": "CompareReport",

@@ -24,6 +24,7 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+Normalize = Literal["none", "database"]
 SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -180,6 +181,34 @@ class CompareConfig(Section):
         "videos have in common counts for less.",
         "--adapt",
     )
+    normalize: Normalize = setting(
+        "none",
+        "database: take off each query's scores the level that it reaches among the searched "
+        "videos, so that one threshold fits all queries; none: leave scores as they are.",
+        "--normalize",
+    )
+    normalize_quantile: float = setting(
+        0.95,
+        "With a normalisation: this quantile of a query's scores is its level.",
+        "--normalize_quantile",
+        gt=0,
+        lt=1,
+    )
+    normalize_ceiling: float = setting(
+        0.3,
+        "With a normalisation: a level is at most this, so that many copies of one query do not "
+        "raise it further.",
+        "--normalize_ceiling",
+        ge=-1,
+        le=1,
+    )
+    normalize_prior: float = setting(
+        0.2,
+        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+        "--normalize_prior",
+        ge=-1,
+        le=1,
+    )
     background_weight: float = setting(
         0.5,
         "With a background: this part of a query's mean best score in it is taken off its scores.",
@@ -225,6 +254,16 @@ class CompareConfig(Section):
         ge=1,
         le=30,
     )
+
+    @property
+    def normalization(self) -> str:
+        """How scores are normalised, in words: calibrations are told apart by it."""
+        if self.normalize == "none":
+            return "none"
+        return (
+            f"{self.normalize}, quantile {self.normalize_quantile:g}, ceiling "
+            f"{self.normalize_ceiling:g}, prior {self.normalize_prior:g}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -239,7 +239,7 @@ class VideoRefiner:
         vectors: list[list[np.ndarray]] = [[] for _ in sides]
         with decode_videos(
             [VideoRef(f"{number}", paths[side]) for number, side in enumerate(sides)],
-            self._request.model.input.preprocess,
+            self._net(_as_query(sides[0])).preprocess,
             self._request.config.refine_fps,
             workers=config.workers,
             stall_seconds=config.stall_seconds,
@@ -263,10 +263,9 @@ class VideoRefiner:
 
     def _features(self, side: _Side, images: np.ndarray) -> np.ndarray:
         """Features of frames as the store of a side would keep them."""
-        as_query = side.is_query and side.videos.spec.query_descriptors > 0
         if side.mirrored:
             images = np.ascontiguousarray(images[:, :, ::-1])
-        return quantize(self._net(as_query)(images), side.videos.dtype)
+        return quantize(self._net(_as_query(side))(images), side.videos.dtype)
 
     def _net(self, as_queries: bool) -> FeatureNet:
         from .nets.extractor.feature_net import FeatureNet
@@ -329,6 +328,11 @@ class VideoRefiner:
             for x in (vectors[rows - first], samples.vectors[places])
         )
         return float(np.median((before * now).sum(axis=2).mean(axis=1))) >= _ALIKE
+
+
+def _as_query(side: _Side) -> bool:
+    """Whether its features have the views that only queries have."""
+    return side.is_query and side.videos.spec.query_descriptors > 0
 
 
 def _is_whole(segment: Segment, query: _Side, database: _Side) -> bool:

@@ -111,6 +111,8 @@ class Comparison:
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:
+        from .search.compatibility import check_normalization
+
         if self.output_file is not None:
             named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
             inputs = (*self.other_inputs, *(path for _, path in named))
@@ -149,6 +151,7 @@ class Comparison:
                 "stored queries can be mirrored only with their mirrored features: make these with "
                 f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
             )
+        check_normalization(self.config.compare, bool(self.background))
 
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
@@ -222,6 +225,7 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
     if comparison.output_file is None:
         raise InputError("no output_file given")
     with prepared_search(comparison, host) as prepared:
+        _require_selection(comparison, prepared.request)
         matches: list[Match] = []
         report = compute_similarity(
             prepared.request,
@@ -281,6 +285,7 @@ def find_matches(
 
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
+        _require_selection(comparison, request)
         refiner = _refiner(comparison, request)
         table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
@@ -289,6 +294,15 @@ def find_matches(
         listed = [match for of_query in matches.values() for match in of_query]
         _write_report(comparison, request, listed, host)
         return matches, damage_lines(*request.video_sets)
+
+
+def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
+    """Refuse to align all pairs of large sets, for segments or for a report."""
+    from .search.segments import require_selection
+
+    if comparison.finds_segments or comparison.report_file is not None:
+        selects = request.selection.leaves_out(len(request.database))
+        require_selection(len(request.queries), len(request.database), selects)
 
 
 def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
@@ -547,7 +561,15 @@ class _Preparation:
             self.host.note(f"{missing} queries have no mirrored features, scored as they are")
 
     def _give_notes(self, request: SearchRequest) -> None:
+        from .search.score_normalization import PRIOR_VIDEOS
+
         model, queries = request.model, request.queries
+        videos = len(request.database)
+        if request.config.normalize != "none" and videos < PRIOR_VIDEOS:
+            self.host.note(
+                f"{videos} database videos are few to normalise scores by: a usual level counts "
+                "for more than what queries reach among them"
+            )
         if model.layout.query > model.regions and not queries.spec.query_descriptors:
             self.host.note(
                 f"the queries in {queries.path} were stored without --as_queries, so without "

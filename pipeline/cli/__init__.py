@@ -14,6 +14,7 @@ from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
+from .search import search
 from .stores import copy, info, prune, remove, verify
 from .train import train
 
@@ -27,6 +28,7 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    search,
     duplicates,
     plot,
     train,

@@ -52,6 +52,7 @@ class SearchEngine:
         database: VideoSet | None = None,
         limits: Limits | None = None,
         *,
+        scorer: PairScorer | None = None,
         resident_mb: int = 0,
     ) -> None:
         """Make it for a request.
@@ -59,13 +60,14 @@ class SearchEngine:
         Args:
             database: another set than the request's database, such as its background.
             limits: None takes what suits most machines.
+            scorer: the request's network, if it was made already.
             resident_mb: features of the database that stay on the device between searches, in MiB
                 there; the rest is read again for every search.
         """
         config = request.config
         self.database = request.database if database is None else database
         self.limits = limits or Limits()
-        scorer = pair_scorer(request)
+        scorer = scorer or pair_scorer(request)
         self.loop = ScoringLoop(
             scorer,
             request.similarity_function,

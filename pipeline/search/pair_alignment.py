@@ -188,8 +188,15 @@ class PairAligner:
         Raises:
             StoreError: a video is damaged.
         """
-        matrices = self._pair(query, database)
-        return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
+        return self._better(self._pair(query, database))
+
+    def matrices(self, query: int, database: Sequence[int]) -> Iterator[PairMatrix | None]:
+        """The frame matrices of a query with several database videos, in their order.
+
+        Arguments, errors and None as in `align_all`; of a mirrored query as in `matrix`.
+        """
+        for matrices in self._matrices(query, database):
+            yield self._better(matrices) if matrices else None
 
     def segments(self, matrix: PairMatrix) -> list[Segment]:
         """The segments of a frame matrix, the most certain first."""
@@ -211,6 +218,9 @@ class PairAligner:
             videos = self._request.database
             raise StoreError(videos.damaged[videos.ids[database]])
         return matrices
+
+    def _better(self, matrices: Sequence[PairMatrix]) -> PairMatrix:
+        return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
 
     def _best(self, matrices: Sequence[PairMatrix]) -> tuple[PairMatrix, PairAlignment]:
         """The direction with more that matches."""

@@ -25,12 +25,22 @@ from .compatibility import require_background
 from .engine import SearchEngine
 from .limits import Limits
 from .request import SearchRequest
-from .score_normalization import background_level, subtract_background
+from .score_normalization import (
+    SAMPLE_VIDEOS,
+    background_level,
+    database_level,
+    level_columns,
+    normalize_by_database,
+    subtract_background,
+)
 from .score_sink import BestScores, DenseScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .video_set import VideoSet, damage_lines
 
 Progress = Callable[[int, int], None]
+# Larger databases are sampled for levels before the search, which costs a tenth of it at most. Of
+# smaller ones all scores are kept instead.
+_ALL_SCORES_VIDEOS = 10 * SAMPLE_VIDEOS
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,8 @@ def score_table(
     )
     if level is not None:
         subtract_background(table, level, request.config.background_weight)
+    if request.config.normalize == "database":
+        normalize_by_database(table, request.config)
     return table, waited + background_waited
 
 
@@ -183,7 +195,8 @@ def find_matches(
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
-    The scores of all pairs are kept only where all are selected.
+    The scores of all pairs are kept only where all are selected, or where they are few and are
+    normalised by themselves.
 
     Args:
         refiner: finds ends of segments again.
@@ -203,7 +216,8 @@ def find_matches(
         request, progress=progress, folder=folder, limits=limits, engine=engine
     )
     if request.segments:
-        matches = SegmentMatches(matches, request, refiner)
+        scorer = engine.loop.scorer if engine else None
+        matches = SegmentMatches(matches, request, refiner, scorer=scorer)
     return matches, waited
 
 
@@ -218,7 +232,9 @@ def _matches(
     """The matches without segments, as `find_matches`."""
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
-    if not selection.leaves_out(len(database)):
+    normalize = request.config.normalize == "database"
+    few = normalize and len(database) <= _ALL_SCORES_VIDEOS
+    if few or not selection.leaves_out(len(database)):
         table, waited = search(
             request, progress=progress, folder=folder, limits=limits, engine=engine
         )
@@ -227,6 +243,8 @@ def _matches(
     level, background_waited = _background_level(request, limits)
     if level is not None:
         level = (request.config.background_weight * level)[:, 0]
+    if normalize:
+        level, background_waited = _sampled_level(request, limits)
     sink = BestScores(
         selection,
         (len(queries), len(database)),
@@ -289,6 +307,19 @@ def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarra
     among, waited = _scores(request, background, limits)
     require_background(background, set(queries.ids), config.background_top_k)
     return background_level(among[:, background.sound], config.background_top_k), waited
+
+
+def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, float]:
+    """The level of each query in a sample of the database.
+
+    Returns:
+        Float32 [queries] of `database_level`, and the seconds waited.
+    """
+    database = request.database
+    columns = level_columns(len(database)).tolist()
+    sample = database.subset([database.ids[column] for column in columns])
+    scores, waited = _scores(request, sample, limits)
+    return database_level(scores, request.config)[:, 0], waited
 
 
 def _scores(

@@ -144,7 +144,7 @@ class ScoringLoop:
 
         load_queries = self.scorer.place_queries
         resident = None
-        if self.keep_queries:
+        if self.keep_queries or len(queries.plan.blocks) == 1:  # one is on the device anyway
             resident = [load_queries(vectors) for vectors in queries.read_all()]
         waited = 0.0
         for pieces, features, wait_seconds in database.load_ahead(load_targets):

@@ -74,7 +74,8 @@ class PartDecoder:
 
     def _samples(self, first: float, end: float) -> Iterator[tuple[float, Any]]:
         """Yield (k / fps, the frame on screen then)."""
-        latest, k = None, math.ceil(first * self._fps - 1e-6)
+        latest, gone = None, 0.0
+        k = math.ceil(first * self._fps - 1e-6)
         for time, frame in self._reader.decode_from(first):
             appears = time - self._tolerance
             if latest is None:  # nothing is known of what was on screen before
@@ -82,8 +83,9 @@ class PartDecoder:
             while latest is not None and k / self._fps < min(appears, end):
                 yield k / self._fps, latest
                 k += 1
-            latest = frame
+            latest, gone = frame, appears + self._reader.step
             if appears >= end:
                 return
-        if latest is not None and k / self._fps < end:
+        while latest is not None and k / self._fps < min(gone, end):
             yield k / self._fps, latest
+            k += 1

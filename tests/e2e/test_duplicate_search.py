@@ -106,8 +106,6 @@ def test_copies_excerpts_and_compilations_are_told_apart(stores, tmp_path):
     written = json.loads((tmp_path / "d.json").read_text())
     assert written["removable"] == [member.id for member in report.removable]
     assert written["settings"]["similarity_function"] == "max_chamfer"
-    # A query's level among all videos is not known when its first pairs are kept or dropped.
-    assert written["settings"].get("normalize", "none") == "none"
     assert ["excerpt", "film"] in [pair[:2] for pair in written["groups"][0]["pairs"]]
 
 
@@ -219,6 +217,12 @@ def test_small_blocks_find_the_pairs_of_the_whole_table(tmp_path, comparator):
     np.testing.assert_allclose([found[p] for p in found], [wanted[p] for p in found], atol=1e-5)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1] and len(seen) > 10
+
+
+def test_scores_are_not_normalised(stores):
+    asked = search(stores, config=CompareConfig(normalize="database"))
+    assert asked.info.settings["normalize"] == "none"
+    assert asked.groups == search(stores).groups
 
 
 def test_python_is_silent_where_nothing_is_wrong(stores):

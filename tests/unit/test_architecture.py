@@ -32,6 +32,7 @@ LAYERS = [
     "workflow",
     "deduplicate",
     "api",
+    "index",
     "cli",
 ]
 # The same within `nets`: what a model is, its files, and the two networks made of it.

@@ -1,0 +1,211 @@
+"""Frame matrices and segments of single pairs, from stores of made-up features."""
+
+import numpy as np
+import pytest
+
+from pipeline.alignment import Segment
+from pipeline.config import SEGMENT_EVIDENCE, CompareConfig
+from pipeline.errors import InputError, StoreError
+from pipeline.output.selection import Selection
+from pipeline.quantization import ENCODINGS, convert, dequantize, quantize
+from pipeline.records import InsetRule, SourceInfo
+from pipeline.search import pair_alignment, segments
+from pipeline.search.pair_alignment import PairAligner, SegmentJudge
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import find_matches
+from pipeline.search.video_set import VideoSet
+from pipeline.store import create_or_append, open_store
+from tests import features, reference
+
+MODEL = features.model(attention=False)
+
+
+def frames(count, seed):
+    """Frames of nine equal regions, so that unlike frames have similarities about 0."""
+    return np.repeat(features.region_vectors(count, seed)[:, :1], features.REGIONS, axis=1)
+
+
+FILM = frames(30, 102)
+# Seconds 8 to 20 of the film, between frames of nothing else.
+COPY = np.concatenate([frames(5, 1), FILM[8:20], frames(6, 2)])
+DATABASE = {
+    "other": frames(25, 3),
+    "copy": COPY,
+    "one": FILM[4:5],
+    "three": frames(3, 4),
+}
+SPEC = features.spec(MODEL.features_digest)
+
+
+def videos(folder, name, made, dtype="float32"):
+    return VideoSet([open_store(features.fill(folder / name, SPEC, made, dtype))])
+
+
+@pytest.fixture
+def request_of(tmp_path):
+    def make(queries=None, database=None, dtype="float32", config=None, model=MODEL, **more):
+        sides = (
+            videos(tmp_path, f"{side}-{dtype}.h5", made, dtype)
+            for side, made in (("q", queries or {"film": FILM}), ("d", database or DATABASE))
+        )
+        return SearchRequest(*sides, model, config or CompareConfig(), **more)
+
+    return make
+
+
+def expected(query, target):
+    layout = reference.RegionsAlone(features.REGIONS)
+    return reference.frame_similarity(query, target, False, None, layout)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "comparator"), [(dtype, False) for dtype in ENCODINGS] + [("float32", True)]
+)
+def test_matrices_equal_the_reference(request_of, dtype, comparator):
+    request = request_of(dtype=dtype, model=features.model(comparator, attention=False))
+    aligner = PairAligner(request)
+    for number, vectors in enumerate(DATABASE.values()):
+        found = aligner.matrix(0, number)
+        stored = [
+            dequantize(quantize(x, ENCODINGS[dtype]), features.DIMS).astype(np.float32)
+            for x in (FILM, vectors)
+        ]
+        np.testing.assert_allclose(found.values, expected(*stored), atol=2e-3)
+        assert found.query_seconds.tolist() == list(range(30))
+        assert found.database_seconds.tolist() == list(range(len(vectors)))
+        assert (found.step, found.mirrored, found.query_duration) == (1, False, None)
+
+
+def test_blocks_and_parts_change_nothing(request_of, monkeypatch):
+    request = request_of()
+    whole = [PairAligner(request).matrix(0, number).values for number in range(4)]
+    monkeypatch.setattr(pair_alignment, "_BLOCK_FRAMES", 9)
+    monkeypatch.setattr(pair_alignment, "_PART_FRAMES", 4)
+    aligner = PairAligner(request)
+    for number, values in enumerate(whole):
+        np.testing.assert_allclose(aligner.matrix(0, number).values, values, atol=1e-6)
+    together = list(aligner.align_all(0, range(4)))
+    assert together == [aligner.align(0, number) for number in range(4)]
+
+
+def test_the_copy_alone_has_a_segment(request_of):
+    found = list(PairAligner(request_of()).align_all(0, range(4)))
+    (segment,) = found[1].segments
+    ends = segment.query_start, segment.query_end, segment.database_start, segment.database_end
+    assert ends == pytest.approx((8, 20, 5, 17), abs=0.6)
+    assert segment.score == pytest.approx(1, abs=1e-3)
+    assert [bool(each.segments) for each in found] == [False, True, False, False]
+
+
+def test_of_very_long_videos_some_frames_are_compared(request_of):
+    request = request_of()
+    full = PairAligner(request).matrix(0, 1)
+    thinned = PairAligner(request, most_cells=30 * 23 // 4).matrix(0, 1)
+    step = thinned.step
+    assert step == 3
+    np.testing.assert_allclose(thinned.values, full.values[::step, ::step], atol=1e-6)
+    assert thinned.query_seconds.tolist() == list(range(0, 30, step))
+    request = request_of(
+        {"film": np.repeat(FILM, 3, axis=0)}, {"copy": np.repeat(COPY, 3, axis=0)}, "float16"
+    )
+    found = PairAligner(request, most_cells=4000).align(0, 0)
+    assert found.step == 2
+    assert found.segments[0].offset == pytest.approx(15 - 24, abs=2)
+
+
+def test_the_better_direction_of_a_mirrored_query_counts(request_of, tmp_path):
+    plain = {"film": frames(30, 7), "again": FILM}
+    spec = features.spec(MODEL.features_digest, mirrored=True)
+    mirrored = VideoSet([open_store(features.fill(tmp_path / "m.h5", spec, {"film": FILM}))])
+    aligner = PairAligner(request_of(plain, mirrored=mirrored))
+    found = aligner.align(0, 1)
+    assert found.mirrored and found.segments
+    assert aligner.matrix(0, 1).mirrored
+    assert not aligner.align(1, 1).mirrored
+    assert aligner.align(1, 1).segments == found.segments
+
+
+def test_insets_count_where_they_are_seen(tmp_path):
+    rule = InsetRule(limit=1)
+    spec = features.spec(MODEL.features_digest, insets=str(rule))
+    host = frames(20, 11)
+    with create_or_append(tmp_path / "d.h5", spec, "float32") as writer:
+        video = writer.begin("host", SourceInfo("host.mp4"))
+        video.append(host, np.arange(20.0))
+        video.append(FILM[10:18], np.arange(5.0, 13.0), 1)
+        video.finish()
+    both = VideoSet([open_store(tmp_path / "d.h5")])
+    film = videos(tmp_path, "q.h5", {"film": FILM})
+    (segment,) = PairAligner(SearchRequest(film, both, MODEL)).align(0, 0).segments
+    assert segment.query_start == pytest.approx(10, abs=0.6)
+    assert segment.database_start == pytest.approx(5, abs=0.6)
+    plain = VideoSet([open_store(features.fill(tmp_path / "p.h5", SPEC, {"film": FILM}))])
+    for searched, shape in ((False, (20, 30)), (True, (20, 30))):
+        config = CompareConfig(query_insets=searched)
+        aligner = PairAligner(SearchRequest(both, plain, MODEL, config))
+        assert aligner.matrix(0, 0).values.shape == shape
+        assert bool(aligner.align(0, 0).segments) == searched
+
+
+def test_a_damaged_video_is_left_out(request_of, tmp_path):
+    database = {"copy": COPY, "sound": COPY}
+    features.fill(tmp_path / "d-float32.h5", SPEC, database)
+    features.spoil(tmp_path / "d-float32.h5", np.nan)
+    damaged = VideoSet([open_store(tmp_path / "d-float32.h5")])
+    film = videos(tmp_path, "film.h5", {"film": FILM})
+    aligner = PairAligner(SearchRequest(film, damaged, MODEL))
+    found = list(aligner.align_all(0, [0, 1]))
+    assert found[0] is None and found[1].segments
+    assert list(damaged.damaged) == ["copy"]
+    with pytest.raises(StoreError, match="copy"):
+        aligner.align(0, 0)
+
+
+def test_little_evidence_is_no_segment():
+    long, short = (Segment(0, n, 0, n, 0.6) for n in (6, 2))
+    weak = Segment(0, 60, 0, 60, 0.25)
+    judge = SegmentJudge.of(CompareConfig(), has_threshold=False)
+    assert judge.least_evidence == SEGMENT_EVIDENCE
+    assert judge.convincing([long, short, weak]) == [long, short]
+    assert judge.convincing([short]) == []
+    assert SegmentJudge.of(CompareConfig(), has_threshold=True).convincing([short]) == [short]
+    asked = SegmentJudge.of(CompareConfig(segment_evidence=0.5), has_threshold=True)
+    assert asked.convincing([short]) == [short]
+    assert SegmentJudge.of(CompareConfig(segment_evidence=0.7), True).convincing([short]) == []
+
+
+def test_matches_have_segments(request_of):
+    request = request_of(segments=True, selection=Selection(top_k=2))
+    table, _ = find_matches(request)
+    matches = table.matches("film")
+    assert {match.database_id for match in matches} == {"copy", "other"}
+    by_id = {match.database_id: match for match in matches}
+    assert len(by_id["copy"].segments) == 1 and by_id["other"].segments == ()
+    assert (table.report.pairs, table.report.marked, table.report.segments) == (2, 1, 1)
+    plain, _ = find_matches(request_of(selection=Selection(top_k=2)))
+    assert [m.segments for m in plain.matches("film")] == [None, None]
+    assert [m.score for m in plain.matches("film")] == [m.score for m in matches]
+
+
+def test_very_many_pairs_need_a_selection(request_of, monkeypatch):
+    segments.require_selection(100, 100, selects=False)
+    segments.require_selection(10_000, 10_000, selects=True)
+    with pytest.raises(InputError, match="1,000,000 pairs would take 167 minutes"):
+        segments.require_selection(1000, 1000, selects=False)
+    monkeypatch.setattr(segments, "MOST_UNSELECTED", 3)
+    with pytest.raises(InputError, match="give top_k"):
+        find_matches(request_of(segments=True))
+
+
+def test_convert_is_used_for_mixed_stores(tmp_path):
+    """Stores of two encodings are read as floats."""
+    parts = [
+        features.fill(tmp_path / f"{dtype}.h5", SPEC, {dtype: COPY}, dtype)
+        for dtype in ("int8", "float16")
+    ]
+    database = VideoSet([open_store(path) for path in parts])
+    film = videos(tmp_path, "film.h5", {"film": FILM})
+    aligner = PairAligner(SearchRequest(film, database, MODEL))
+    kept = dequantize(convert(COPY, features.DIMS, np.dtype("i1")), features.DIMS)
+    np.testing.assert_allclose(aligner.matrix(0, 0).values, expected(FILM, kept), atol=2e-3)
+    assert all(found.segments for found in aligner.align_all(0, [0, 1]))
