@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# A module imports only from lines above its own; modules on one line may know each other.
+# A module imports only from its own package and from lines above; none from its own line.
 LAYERS = [
     "atomic errors text child_python program",
     "scratch",
