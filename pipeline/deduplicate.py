@@ -32,7 +32,7 @@ class DuplicateSearch:
         stores: (id prefix, path) of each store of the collection.
         config: settings of stage two and of the search for duplicates. Unless they name a
             similarity function it is `SIMILARITY_FUNCTION`; insets of both sides count where the
-            stores have some.
+            stores have some. Scores are not normalised, whatever they say.
         threshold: scores of at least this are duplicates.
         max_fpr: in place of a threshold, see `search.calibrate.threshold_for`. Where the model is
             calibrated only for the way in which `compare` searches, pairs are compared so.
@@ -112,7 +112,8 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
 
     model, compare = host.load_model(), search.config.compare
     function = search.config.duplicates.similarity_function or compare.similarity_function
-    asked = replace(compare, similarity_function=function)
+    # A query's level among all videos is not known when its first pairs are kept or dropped.
+    asked = replace(compare, similarity_function=function, normalize="none")
     config = replace(
         asked,
         similarity_function=function or SIMILARITY_FUNCTION,

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 WorkProgress = Callable[[int, int], None]
 _MIN_PENDING = 1 << 16  # scores that are collected before repeated pairs are looked for
 _RESIDENT_BLOCKS = 2  # query blocks that stay on the device, at most
+_MIN_BLOCK_FRAMES = 256  # the product of fewer is slow
+_MIN_BLOCKS = (
+    16  # a block is compared with itself in both orders: a 16th of the work is for nothing
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def pairs_of_collection(
     order = _by_length(collection)
     sink = PairsAbove(threshold, [collection.ids[video] for video in order.tolist()])
     if len(order) > 1:
-        blocks = RowBlocks(collection.lengths[order], limits.query_block_frames)
+        lengths = collection.lengths[order]
+        blocks = RowBlocks(lengths, _block_frames(int(lengths.sum()), limits))
         scoring = _Scoring(request, scorer, order, limits)
         with device_scope(request.gpu_id):
             for rows in blocks:
@@ -101,6 +106,12 @@ def _by_length(collection: VideoSet) -> np.ndarray:
     sound = np.flatnonzero(collection.sound)
     frames = np.array([collection.record(video).own_frames for video in sound.tolist()], np.int64)
     return sound[np.argsort(frames, kind="stable")]
+
+
+def _block_frames(frames: int, limits: Limits) -> int:
+    """Frames of a block of rows, of a collection of so many."""
+    wanted = max(_MIN_BLOCK_FRAMES, frames // _MIN_BLOCKS)
+    return min(wanted, limits.query_block_frames)
 
 
 def _teller(progress: WorkProgress, blocks: RowBlocks, rows: range) -> Callable[[int, int], None]:

@@ -219,6 +219,12 @@ def test_small_blocks_find_the_pairs_of_the_whole_table(tmp_path, comparator):
     assert seen[-1][0] == seen[-1][1] and len(seen) > 10
 
 
+def test_scores_are_not_normalised(stores):
+    asked = search(stores, config=CompareConfig(normalize="database"))
+    assert asked.info.settings["normalize"] == "none"
+    assert asked.groups == search(stores).groups
+
+
 def test_python_is_silent_where_nothing_is_wrong(stores):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
