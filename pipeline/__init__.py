@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import compute_similarity, extract_features
+    from .api import compute_similarity, extract_features, find_duplicates
     from .config import CompareConfig, ExtractConfig, TrainConfig
     from .errors import (
         FingerprintMismatchError,
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
         VideoError,
     )
     from .extraction.report import ExtractReport
+    from .index import Index
     from .inputs import read_list, scan_folder
     from .nets.formats.loader import load_model
     from .nets.model.model import Model
     from .nets.visil import ViSiL
+    from .output.duplicates import DuplicateGroup, DuplicateReport
+    from .output.search_result import SearchResult
     from .records import Failure, FeatureSpec, SourceInfo, VideoFeatures, VideoRecord, VideoRef
     from .search.run import CompareReport
     from .store import FeatureStore, open_store
@@ -43,17 +46,21 @@ __version__ = "0.1.0"
 __all__ = [
     "CompareConfig",
     "CompareReport",
+    "DuplicateGroup",
+    "DuplicateReport",
     "ExtractConfig",
     "ExtractReport",
     "Failure",
     "FeatureSpec",
     "FeatureStore",
     "FingerprintMismatchError",
+    "Index",
     "InputError",
     "Model",
     "ModelError",
     "PipelineError",
     "PipelineWarning",
+    "SearchResult",
     "SourceInfo",
     "StoreError",
     "StoreLockedError",
@@ -66,6 +73,7 @@ __all__ = [
     "VideoRef",
     "compute_similarity",
     "extract_features",
+    "find_duplicates",
     "load_model",
     "open_store",
     "read_list",
@@ -74,15 +82,18 @@ __all__ = [
 ]
 
 _MODULES = {
-    ".api": "compute_similarity extract_features",
+    ".api": "compute_similarity extract_features find_duplicates",
     ".config": "CompareConfig ExtractConfig TrainConfig",
     ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
     "StoreError StoreLockedError VideoError",
     ".extraction.report": "ExtractReport",
+    ".index": "Index",
     ".inputs": "read_list scan_folder",
     ".nets.formats.loader": "load_model",
     ".nets.model.model": "Model",
     ".nets.visil": "ViSiL",
+    ".output.search_result": "SearchResult",
+    ".output.duplicates": "DuplicateGroup DuplicateReport",
     ".records": "Failure FeatureSpec SourceInfo VideoFeatures VideoRecord VideoRef",
     ".search.run": "CompareReport",
     ".store": "FeatureStore open_store",

@@ -9,7 +9,7 @@ from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import CompareConfig, Config, ExtractConfig
+from .config import CompareConfig, Config, DuplicatesConfig, ExtractConfig, KeepRule
 from .default_model import default_model_dir
 from .errors import InputError, PipelineWarning
 from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .extraction.run import Progress
     from .nets.extractor.feature_net import FeatureNet
     from .nets.model.model import Model
+    from .output.duplicates import DuplicateReport
     from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
@@ -183,6 +184,55 @@ def compute_similarity(
         query_id: {match.database_id: match.score for match in matches}
         for query_id, matches in found.items()
     }
+
+
+def find_duplicates(
+    stores: Stores,
+    output_file: str | Path | None = None,
+    model_dir: str | Path | None = None,
+    config: CompareConfig | None = None,
+    *,
+    threshold: float | None = None,
+    max_fpr: float | None = None,
+    keep: KeepRule = "longest",
+    cover: float = 0.8,
+    gpu_id: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DuplicateReport:
+    """Find videos of a collection that show the same. Nothing is removed.
+
+    Args:
+        stores: as `compute_similarity` takes them; together they are the collection.
+        output_file: write the groups there as well, see `output.duplicates.write_duplicates`.
+        model_dir: the model the stores were made with; None takes the shipped one.
+        config, threshold, max_fpr: see `deduplicate.DuplicateSearch`.
+        keep, cover: which videos stay, see `config.DuplicatesConfig`.
+        gpu_id: see `nets.backend.device_scope`.
+        progress: called with (products of frames done, all of them).
+
+    Returns:
+        The groups. A `PipelineWarning` names each damaged video; these are left out.
+
+    Raises:
+        PipelineError: of stores or model; see `errors.py`.
+        InputError: not one of threshold and max_fpr, or a value that cannot be used.
+    """
+    from . import deduplicate
+
+    search = deduplicate.DuplicateSearch(
+        _stores(stores),
+        Config(
+            compare=config or CompareConfig(),
+            duplicates=DuplicatesConfig(keep=keep, cover=cover),
+        ),
+        threshold=threshold,
+        max_fpr=max_fpr,
+        output_file=output_file,
+        gpu_id=gpu_id,
+    )
+    report = deduplicate.find_duplicates(search, _Python(model_dir, gpu_id, progress, None))
+    _warn_damaged(report.damaged)
+    return report
 
 
 class _Python:

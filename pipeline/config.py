@@ -1,7 +1,8 @@
 """All settings, and how a settings file is read.
 
-A file is YAML with the sections `extract:`, `compare:` and `train:`, each with the fields of the
-class below; what is left out keeps its default. Options on the command line win over the file.
+A file is YAML with the sections `extract:`, `compare:`, `train:` and `duplicates:`, each with the
+fields of the class below; what is left out keeps its default. Options on the command line win over
+the file.
 `configs/default.yaml` is made from the same fields: `visil-index settings > configs/default.yaml`.
 """
 
@@ -20,8 +21,10 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ModelFunction = Literal["chamfer", "symmetric_chamfer"]  # that models are made for
 SimilarityFunction = Literal["chamfer", "symmetric_chamfer", "max_chamfer"]
 Dtype = Literal["float32", "float16", "int8", "binary"]
+KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+Normalize = Literal["none", "database"]
 SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -178,6 +181,34 @@ class CompareConfig(Section):
         "videos have in common counts for less.",
         "--adapt",
     )
+    normalize: Normalize = setting(
+        "none",
+        "database: take off each query's scores the level that it reaches among the searched "
+        "videos, so that one threshold fits all queries; none: leave scores as they are.",
+        "--normalize",
+    )
+    normalize_quantile: float = setting(
+        0.95,
+        "With a normalisation: this quantile of a query's scores is its level.",
+        "--normalize_quantile",
+        gt=0,
+        lt=1,
+    )
+    normalize_ceiling: float = setting(
+        0.3,
+        "With a normalisation: a level is at most this, so that many copies of one query do not "
+        "raise it further.",
+        "--normalize_ceiling",
+        ge=-1,
+        le=1,
+    )
+    normalize_prior: float = setting(
+        0.2,
+        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+        "--normalize_prior",
+        ge=-1,
+        le=1,
+    )
     background_weight: float = setting(
         0.5,
         "With a background: this part of a query's mean best score in it is taken off its scores.",
@@ -186,6 +217,13 @@ class CompareConfig(Section):
     )
     background_top_k: int = setting(
         5, "With a background: the mean is of this many best scores.", ge=1
+    )
+    resident_mb: int = setting(
+        2048,
+        "Index in Python: memory for database features that stay on the device between searches. "
+        "What is beyond it is read again for every search.",
+        unit="MiB",
+        ge=0,
     )
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
@@ -215,6 +253,46 @@ class CompareConfig(Section):
         unit="seconds",
         ge=1,
         le=30,
+    )
+
+    @property
+    def normalization(self) -> str:
+        """How scores are normalised, in words: calibrations are told apart by it."""
+        if self.normalize == "none":
+            return "none"
+        return (
+            f"{self.normalize}, quantile {self.normalize_quantile:g}, ceiling "
+            f"{self.normalize_ceiling:g}, prior {self.normalize_prior:g}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuplicatesConfig(Section):
+    """Settings of the search for duplicates, beside those of stage two."""
+
+    keep: KeepRule = setting(
+        "longest",
+        "Which video represents a group: longest (by samples, then pixels, then bytes), largest "
+        "(by pixels, then bytes), oldest (by the time of the file), or first (as listed).",
+        "--keep",
+    )
+    cover: float = setting(
+        0.8,
+        "A video is a copy of another one, or contained in it, if matching segments cover at "
+        "least this share of it.",
+        "--cover",
+        gt=0,
+        le=1,
+    )
+    similarity_function: SimilarityFunction | None = setting(
+        None,
+        "max_chamfer: the larger of how much of either video is found in the other; chamfer: how "
+        "much of the shorter one is found in the longer one; symmetric_chamfer: the mean of both "
+        "directions.",
+        "-s",
+        "--similarity_function",
+        null="that of `compare` in the settings file, else max_chamfer; with --max_fpr chamfer if "
+        "the model is calibrated only for it",
     )
 
 
@@ -333,6 +411,7 @@ class Config:
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    duplicates: DuplicatesConfig = field(default_factory=DuplicatesConfig)
     file: str | Path | None = field(default=None, compare=False)
 
 
@@ -377,7 +456,7 @@ def default_yaml() -> str:
 def _with_settings(config: Config, content: Any) -> Config:
     """The configuration with other values in it."""
     if not isinstance(content, Mapping):
-        raise InputError("expected sections `extract:`, `compare:`, `train:`")
+        raise InputError("expected sections `extract:`, `compare:`, `train:`, `duplicates:`")
     for section, values in content.items():
         if section not in sections():
             raise InputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def report_matches(
 
     Raises:
         InputError: a match is of videos that the request does not have.
-        StoreError: a video is damaged.
+        StoreError: a query is damaged.
         PipelineError: the report cannot be written.
     """
     queries = dict.fromkeys(match.query_id for match in matches)
@@ -128,19 +129,25 @@ def verdict_threshold(request: SearchRequest) -> tuple[float | None, str]:
 def _entries(
     request: SearchRequest, matches: Sequence[Match], progress: Callable[[int, int], None]
 ) -> list[ReportEntry]:
+    """The matches with segments and pictures; one with a damaged video has neither."""
     aligner = _aligner(request)
     rows, columns = _indices(request.queries), _indices(request.database)
-    entries = []
-    for done, match in enumerate(matches, 1):
-        matrix = aligner.matrix(
-            _known(rows, match.query_id, "queries"), _known(columns, match.database_id, "database")
-        )
-        if match.segments is None:
-            segments = tuple(aligner.segments(matrix))
-            match = replace(match, segments=segments, mirrored=matrix.mirrored)
-        entries.append(ReportEntry(match, heat_map(matrix)))
-        progress(done, len(matches))
+    entries: list[ReportEntry] = []
+    for query_id, group in groupby(matches, lambda match: match.query_id):
+        of_query = list(group)
+        row = _known(rows, query_id, "queries")
+        videos = [_known(columns, match.database_id, "database") for match in of_query]
+        for match, matrix in zip(of_query, aligner.matrices(row, videos), strict=True):
+            entries.append(ReportEntry(match) if matrix is None else _entry(aligner, match, matrix))
+            progress(len(entries), len(matches))
     return entries
+
+
+def _entry(aligner: PairAligner, match: Match, matrix: PairMatrix) -> ReportEntry:
+    if match.segments is None:
+        segments = tuple(aligner.segments(matrix))
+        match = replace(match, segments=segments, mirrored=matrix.mirrored)
+    return ReportEntry(match, heat_map(matrix))
 
 
 def _aligner(request: SearchRequest) -> PairAligner:

@@ -44,6 +44,7 @@ class VideoSource:
             are kept in, or none.
         videos: listed videos, which go through stage one; None: all that the stores hold.
         origin: the list or folder of `videos`, for messages.
+        opened: stored videos of stores that are open already, in place of `stores`.
 
     Raises:
         InputError: neither videos nor a store, or listed videos and several stores.
@@ -52,9 +53,10 @@ class VideoSource:
     stores: Sequence[tuple[str, str | Path]] = ()
     videos: Sequence[VideoRef] | None = None
     origin: str = "the list"
+    opened: VideoSet | None = None
 
     def __post_init__(self) -> None:
-        if self.videos is None and not self.stores:
+        if self.videos is None and not self.stores and self.opened is None:
             raise InputError("no store given")
         if self.videos is not None and len(self.stores) > 1:
             raise InputError(
@@ -109,6 +111,8 @@ class Comparison:
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:
+        from .search.compatibility import check_normalization
+
         if self.output_file is not None:
             named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
             inputs = (*self.other_inputs, *(path for _, path in named))
@@ -147,6 +151,7 @@ class Comparison:
                 "stored queries can be mirrored only with their mirrored features: make these with "
                 f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
             )
+        check_normalization(self.config.compare, bool(self.background))
 
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
@@ -168,16 +173,11 @@ class Comparison:
         return self.mirror_queries or bool(self.mirrored)
 
 
-class Host(Protocol):
-    """What the command line and Python do in ways of their own."""
+class SearchHost(Protocol):
+    """What the command line and Python do in ways of their own, for stored videos."""
 
     def load_model(self) -> Model:
         """The model, loaded once."""
-
-    def extract(
-        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
-    ) -> ExtractReport:
-        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
 
     def note(self, text: str) -> None:
         """Pass on what a person should know."""
@@ -187,6 +187,15 @@ class Host(Protocol):
 
     def progress(self, done: int, total: int) -> None:
         """Database videos compared so far, and all."""
+
+
+class Host(SearchHost, Protocol):
+    """The same for listed videos as well."""
+
+    def extract(
+        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
+    ) -> ExtractReport:
+        """Run stage one; `label` stands for a temporary store in messages, else it is empty."""
 
 
 @dataclass(frozen=True)
@@ -374,6 +383,18 @@ def open_video_set(
     return VideoSet(opened, ids, prefixes)
 
 
+def store_notes(videos: VideoSet) -> Iterator[str]:
+    """What a person should know about the stores of one side."""
+    for store in videos.stores:
+        if store.failures:
+            yield (
+                f"{len(store.failures)} videos failed when {store.path} was made and "
+                "are not compared (visil-index info --failures)"
+            )
+    if len({store.encoding == "binary" for store in videos.stores}) > 1:
+        yield "some stores are binary and some are not: scores of the binary ones are lower"
+
+
 class _Preparation:
     """The steps from a comparison to a request."""
 
@@ -431,15 +452,13 @@ class _Preparation:
         from .search.request import check_sets
 
         sides = self.comparison.queries, self.comparison.database
-        queries, database = (
-            self._opened(side.stores) if side.videos is None else None for side in sides
-        )
+        queries, database = (self._opened(side) if side.videos is None else None for side in sides)
         mirrored = background = None
         if queries and self.comparison.mirrored:
             mirrored = open_video_set(self.stack, self.comparison.mirrored, queries.ids)
             self._note_unmirrored(queries, mirrored)
         if self.comparison.background:
-            background = self._opened(self.comparison.background)
+            background = self._opened(VideoSource(self.comparison.background))
             listed = {video.id for video in self.comparison.queries.videos or ()}
             require_background(background, listed, self.config.compare.background_top_k)
         if queries or database or background:
@@ -453,18 +472,12 @@ class _Preparation:
             )
         return queries, database, mirrored, background
 
-    def _opened(self, stores: Sequence[tuple[str, str | Path]]) -> VideoSet:
-        videos = open_video_set(self.stack, stores)
-        for store in videos.stores:
-            if store.failures:
-                self.host.note(
-                    f"{len(store.failures)} videos failed when {store.path} was made and "
-                    "are not compared (visil-index info --failures)"
-                )
-        if len({store.encoding == "binary" for store in videos.stores}) > 1:
-            self.host.note(
-                "some stores are binary and some are not: scores of the binary ones are lower"
-            )
+    def _opened(self, source: VideoSource) -> VideoSet:
+        if source.opened is not None:
+            return source.opened
+        videos = open_video_set(self.stack, source.stores)
+        for note in store_notes(videos):
+            self.host.note(note)
         return videos
 
     def _extracted(
@@ -512,25 +525,16 @@ class _Preparation:
         return self.config.extract.insets or self.host.load_model().insets or QUERY_INSETS
 
     def _as_in(self, config: ExtractConfig, like: VideoSet, side: str) -> ExtractConfig:
-        """The settings with what the other side was made with: only that can be compared."""
-        from .video import SAMPLING_RULES
-
-        spec, default = like.spec, ExtractConfig()
-        sampling = next(
-            (name for name, rule in SAMPLING_RULES.items() if rule == spec.sampling), None
-        )
-        if sampling is None:
-            raise InputError(
-                f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
-                "does not know; compare it with a store made the same way"
-            )
-        needed = (spec.fps, spec.dims, sampling)
-        given = (config.fps, config.dims or spec.dims, config.sampling)
-        if given != needed and given != (default.fps, spec.dims, default.sampling):
+        """`config_as_in`, with a note where other settings were given."""
+        changed, default = config_as_in(config, like), ExtractConfig()
+        dims = changed.dims
+        needed = (changed.fps, dims, changed.sampling)
+        given = (config.fps, config.dims or dims, config.sampling)
+        if given != needed and given != (default.fps, dims, default.sampling):
             self.host.note(
-                f"{side} made as {like.path}: fps {spec.fps:g}, dims {spec.dims}, {sampling}"
+                f"{side} made as {like.path}: fps {changed.fps:g}, dims {dims}, {changed.sampling}"
             )
-        return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+        return changed
 
     def _extracted_mirrored(self, queries: VideoSet) -> VideoSet:
         """Mirrored features of listed queries, of those that could be used."""
@@ -552,7 +556,15 @@ class _Preparation:
             self.host.note(f"{missing} queries have no mirrored features, scored as they are")
 
     def _give_notes(self, request: SearchRequest) -> None:
+        from .search.score_normalization import PRIOR_VIDEOS
+
         model, queries = request.model, request.queries
+        videos = len(request.database)
+        if request.config.normalize != "none" and videos < PRIOR_VIDEOS:
+            self.host.note(
+                f"{videos} database videos are few to normalise scores by: a usual level counts "
+                "for more than what queries reach among them"
+            )
         if model.layout.query > model.regions and not queries.spec.query_descriptors:
             self.host.note(
                 f"the queries in {queries.path} were stored without --as_queries, so without "
@@ -562,23 +574,48 @@ class _Preparation:
 
     def _with_threshold(self, request: SearchRequest) -> SearchRequest:
         """The request with the threshold of `max_fpr`, as the model was calibrated."""
-        from .search.calibrate import calibration_for, threshold_for
-
         rate = self.comparison.max_fpr
-        if rate is None:
-            return request
-        calibration = calibration_for(request)
-        threshold = threshold_for(rate, request)
-        sure = ""
-        if calibration.confidence is not None:
-            sure = f" with confidence {calibration.confidence:g}"
-        self.host.say(
-            f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
-            f"{calibration.pairs} unrelated pairs{sure}"
+        return request if rate is None else with_calibrated_threshold(request, rate, self.host)
+
+
+def with_calibrated_threshold(
+    request: SearchRequest, rate: float, host: SearchHost
+) -> SearchRequest:
+    """The request with the threshold of a false-positive rate, as the model was calibrated.
+
+    Raises:
+        InputError: see `search.calibrate.threshold_for`.
+    """
+    from .search.calibrate import calibration_for, threshold_for
+
+    calibration = calibration_for(request)
+    threshold = threshold_for(rate, request)
+    sure = ""
+    if calibration.confidence is not None:
+        sure = f" with confidence {calibration.confidence:g}"
+    host.say(
+        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"{calibration.pairs} unrelated pairs{sure}"
+    )
+    return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))
+
+
+def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
+    """Settings of stage one with what stored features were made with: only that can be compared.
+
+    Raises:
+        InputError: their frames were picked by a rule that this version does not know.
+    """
+    from .video import SAMPLING_RULES
+
+    spec = like.spec
+    sampling = next((name for name, rule in SAMPLING_RULES.items() if rule == spec.sampling), None)
+    if sampling is None:
+        raise InputError(
+            f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
+            "does not know; compare it with a store made the same way"
         )
-        return replace(
-            request, selection=replace(request.selection, threshold=threshold, rate=rate)
-        )
+    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:

@@ -34,9 +34,10 @@ from pipeline.nets.backend import ops
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.similarity.pair_scorer import PairScorer
 from pipeline.quantization import ENCODINGS, dequantize
+from pipeline.search.engine import database_block_frames
 from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
-from pipeline.search.run import database_block_frames, score_table
+from pipeline.search.run import score_table
 from pipeline.search.score_sink import DenseScores
 from pipeline.search.scoring import LoadedBlock, ScoringLoop
 from pipeline.search.video_set import VideoSet

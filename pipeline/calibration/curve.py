@@ -23,6 +23,7 @@ from .bootstrap import MIN_GROUPS, min_groups, upper_scores
 MAX_WHOLE = 2**53  # largest whole number in a calibration
 MIN_PAIRS = 100
 CONFIDENCE = 0.99
+NOT_NORMALIZED = "none"
 _MIN_COUNT = 5  # fewer pairs above a score say nothing of other collections
 _STEPS = (5, 2, 1)  # rates 0.5, 0.2, 0.1, 0.05, ...
 # Fields that model descriptions know by another name.
@@ -43,6 +44,7 @@ class CalibrationKey:
             raises scores; 0 for none.
         query_insets: the same number for queries whose insets were compared, too.
         adapted: whether the model was adapted to the database (`nets.similarity.adaptation`).
+        normalization: see `CompareConfig.normalization`; descriptions without it mean "none".
     """
 
     similarity_function: str
@@ -54,6 +56,7 @@ class CalibrationKey:
     insets: int = 0
     query_insets: int = 0
     adapted: bool = False
+    normalization: str = NOT_NORMALIZED
 
     def __post_init__(self) -> None:
         """Check the type of each field: `dims: "512"` in a file would equal no 512.
@@ -61,7 +64,7 @@ class CalibrationKey:
         Raises:
             ValueError: naming the field.
         """
-        for key in ("similarity_function", "sampling", "binary"):
+        for key in ("similarity_function", "sampling", "binary", "normalization"):
             text(f"calibration: {key}", getattr(self, key))
         number("calibration: fps", self.fps)
         for key, minimum in (("dims", 1), ("insets", 0), ("query_insets", 0)):
@@ -150,8 +153,15 @@ class Calibration(CalibrationKey):
         return cls(**{names.get(key, key): value for key, value in values.items()})
 
     def as_json(self) -> dict[str, Any]:
-        """The fields under the names that model descriptions have for them."""
-        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        """The fields under the names that model descriptions have for them.
+
+        `normalization` is there only where scores are normalised: versions without it read the
+        other calibrations.
+        """
+        values = asdict(self)
+        if self.normalization == NOT_NORMALIZED:
+            del values["normalization"]
+        return {_STORED_NAMES.get(name, name): value for name, value in values.items()}
 
     @property
     def key(self) -> CalibrationKey:

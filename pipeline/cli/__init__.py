@@ -9,10 +9,12 @@ import click
 
 from .. import __version__
 from .compare import compare
+from .duplicates import duplicates
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
+from .search import search
 from .stores import copy, info, prune, remove, verify
 from .train import train
 
@@ -26,6 +28,8 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    search,
+    duplicates,
     plot,
     train,
     info,

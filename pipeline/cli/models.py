@@ -14,6 +14,13 @@ from ..config import Config
 from ..errors import InputError, ModelError
 from . import common, options, streams
 
+NORMALIZE_SETTINGS = (
+    "normalize",
+    "normalize_quantile",
+    "normalize_ceiling",
+    "normalize_prior",
+)
+
 if TYPE_CHECKING:
     from ..nets.model.model import Model
 
@@ -149,7 +156,11 @@ def _adapted_before(target: Path) -> Model | None:
 @common.gpu_option
 @common.handled("interrupted; the model is as it was")
 @options.settings(
-    "compare.similarity_function", "compare.query_insets", "compare.adapt", "compare.checksums"
+    "compare.similarity_function",
+    "compare.query_insets",
+    "compare.adapt",
+    "compare.checksums",
+    *(f"compare.{name}" for name in NORMALIZE_SETTINGS),
 )
 def calibrate(
     *,

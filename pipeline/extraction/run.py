@@ -53,7 +53,7 @@ from .report import ExtractReport
 if TYPE_CHECKING:
     from ..nets.extractor.feature_net import FeatureNet
 
-THUMBNAIL_PIXELS = 72
+THUMBNAIL_PIXELS, THUMBNAIL_BYTES = 72, 2000  # short side; at most
 REPLACE = ("never", "changed", "all")
 _NO_VIDEO = ("not_a_video", "no_video_stream", "empty")  # reasons that a file is no video
 
@@ -215,7 +215,9 @@ class _Run:
     def _keep_thumbnails(self, video: _OpenVideo, frames: Frames) -> None:
         if self.config.thumbnails and not frames.inset:
             for second, image in zip(frames.seconds.tolist(), frames.images, strict=True):
-                video.thumbnails.append((second, encode_jpeg(image, THUMBNAIL_PIXELS)))
+                video.thumbnails.append(
+                    (second, encode_jpeg(image, THUMBNAIL_PIXELS, THUMBNAIL_BYTES))
+                )
 
     def _events_with_commits(self, events: DecodePool) -> Iterator[Event]:
         """Yield the events; commits finished videos in time, also while no event comes."""

@@ -99,7 +99,9 @@ def format_of(path: str | Path, file_format: str | None = None, segments: bool =
         )
     chosen = chosen or "json"
     if chosen == "vcsl" and not segments:
-        raise InputError(f"{path}: VCSL's format holds segments, but none are looked for")
+        raise InputError(
+            f"{path}: VCSL's format holds segments, but none are looked for; give --segments"
+        )
     return chosen
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibration.curve import CONFIDENCE, Calibration, CalibrationKey, fit
+from ..calibration.curve import CONFIDENCE, NOT_NORMALIZED, Calibration, CalibrationKey, fit
 from ..config import CompareConfig
 from ..errors import InputError
 from ..output.score_table import require_finite
@@ -20,7 +20,6 @@ from .run import score_table
 if TYPE_CHECKING:
     from ..nets.model.model import Model
 
-_REMEDY = "calibrate it on your own videos (visil-index calibrate), or give --threshold"
 _SHOWN = 5  # best pairs that a calibration lists
 _BEST = Selection(top_k=_SHOWN)
 
@@ -123,6 +122,7 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
         "similarity_function": config.similarity_function or model.similarity_function,
         "query_insets": int(config.query_insets),  # or more, as their store says
         "adapted": config.adapt or model.adaptation is not None,
+        "normalization": config.normalization,
     }
     _calibration(model, **key)
     possible = [
@@ -134,7 +134,7 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
 def _calibration(model: Model, **key: Any) -> Calibration:
     """The one for exactly this way of comparing, else one that is on the safe side of it."""
     if not model.calibrations:
-        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_REMEDY}")
+        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_remedy(key)}")
     nearest = min(
         model.calibrations,
         key=lambda c: (
@@ -145,9 +145,16 @@ def _calibration(model: Model, **key: Any) -> Calibration:
     if differences := nearest.differences(**key):
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
-            f"({'; '.join(differences)}): {_REMEDY}"
+            f"({'; '.join(differences)}): {_remedy(key)}"
         )
     return nearest
+
+
+def _remedy(key: Mapping[str, Any]) -> str:
+    """What a user can do where no calibration fits."""
+    normalized = key["normalization"] != NOT_NORMALIZED
+    options = " --normalize database" if normalized else ""
+    return f"calibrate it on your own videos (visil-index calibrate{options}), or give --threshold"
 
 
 def _key(request: SearchRequest) -> CalibrationKey:
@@ -166,4 +173,5 @@ def _key(request: SearchRequest) -> CalibrationKey:
         insets=database.insets,
         query_insets=queries.insets if request.config.query_insets else 0,
         adapted=request.config.adapt or model.adaptation is not None,
+        normalization=request.config.normalization,
     )

@@ -12,6 +12,7 @@ from ..program import command
 from ..records import FeatureSpec
 
 if TYPE_CHECKING:
+    from ..config import CompareConfig
     from ..nets.model.model import Model
     from .video_set import VideoSet
 
@@ -191,6 +192,19 @@ def require_adaptable(database: VideoSet, model: Model) -> None:
         raise FingerprintMismatchError(
             f"{database.path} keeps {database.spec.dims} of {model.dims} values; adapting needs "
             "all of them: extract without --dims"
+        )
+
+
+def check_normalization(config: CompareConfig, background: bool) -> None:
+    """Refuse to normalise scores both by a background and by the database.
+
+    Raises:
+        InputError: both are asked for.
+    """
+    if background and config.normalize != "none":
+        raise InputError(
+            f"normalize is {config.normalize!r} and a background is given, which normalises scores "
+            "as well: give --normalize none, or no background"
         )
 
 

@@ -20,6 +20,7 @@ from ..alignment.evidence import UNRELATED
 from ..alignment.segment import Segment
 from ..config import SEGMENT_EVIDENCE, CompareConfig
 from ..errors import StoreError
+from .engine import pair_scorer
 from .request import SearchRequest
 from .video_set import VideoSet
 
@@ -153,18 +154,18 @@ class PairAligner:
     Args:
         request: as for `search.run.search`; its model is adapted already.
         most_cells: of a matrix.
+        scorer: the request's network, if it was made already.
     """
 
-    def __init__(self, request: SearchRequest, *, most_cells: int = _MOST_CELLS) -> None:
-        from ..nets.backend import device_scope, resolve_similarity_precision
-        from ..nets.similarity.pair_scorer import PairScorer
-
+    def __init__(
+        self,
+        request: SearchRequest,
+        *,
+        most_cells: int = _MOST_CELLS,
+        scorer: PairScorer | None = None,
+    ) -> None:
         self._request, self._most_cells = request, most_cells
-        precision = resolve_similarity_precision(request.config.precision, request.gpu_id)
-        with device_scope(request.gpu_id):
-            self._scorer: PairScorer = PairScorer(
-                request.model, request.similarity_function, precision, gpu_id=request.gpu_id
-            )
+        self._scorer = scorer or pair_scorer(request)
         self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
         self._placed_queries: dict[tuple[int, ...], tuple[DeviceFeatures, int]] = {}
@@ -220,7 +221,15 @@ class PairAligner:
         (matrices,) = self._matrices(self._sides(query), [database])
         if matrices is None:
             raise self._damage(database)
-        return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
+        return self._better(matrices)
+
+    def matrices(self, query: int, database: Sequence[int]) -> Iterator[PairMatrix | None]:
+        """The frame matrices of a query with several database videos, in their order.
+
+        Arguments, errors and None as in `align_all`; of a mirrored query as in `matrix`.
+        """
+        for matrices in self._matrices(self._sides(query), database):
+            yield self._better(matrices) if matrices else None
 
     def segments(self, matrix: PairMatrix) -> list[Segment]:
         """The segments of a frame matrix, the most certain first."""
@@ -241,6 +250,9 @@ class PairAligner:
     def _damage(self, database: int) -> StoreError:
         videos = self._request.database
         return StoreError(videos.damaged[videos.ids[database]])
+
+    def _better(self, matrices: Sequence[PairMatrix]) -> PairMatrix:
+        return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
 
     def _best(self, matrices: Sequence[PairMatrix]) -> tuple[PairMatrix, PairAlignment]:
         """The direction with more that matches."""

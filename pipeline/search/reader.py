@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -88,11 +88,16 @@ class BlockReader:
 
         The next block is read and loaded while the caller works on this one.
         """
-        blocks = self.plan.blocks
+        yield from self._load_ahead(load, self.plan.blocks)
 
+    def _load_ahead(
+        self, load: Callable[[np.ndarray], Loaded], blocks: Sequence[list[Piece]]
+    ) -> Iterator[tuple[list[Piece], Loaded, float]]:
         def read_and_load(block: Sequence[Piece]) -> Loaded:
             return load(self.read(block))
 
+        if not blocks:
+            return
         with ThreadPoolExecutor(1, "read-ahead") as pool:
             pending = pool.submit(read_and_load, blocks[0])
             for i, block in enumerate(blocks):
@@ -102,3 +107,38 @@ class BlockReader:
                 if i + 1 < len(blocks):
                     pending = pool.submit(read_and_load, blocks[i + 1])
                 yield block, loaded, wait_seconds
+
+
+class ResidentReader(BlockReader):
+    """A reader whose first blocks stay loaded after the first pass, so that later ones are quick.
+
+    Args:
+        source, plan, descriptors, checksums: see `BlockReader`.
+        resident_blocks: how many blocks stay.
+    """
+
+    def __init__(
+        self,
+        source: FeatureSource,
+        plan: ReadPlan,
+        *,
+        descriptors: int | None = None,
+        checksums: bool = True,
+        resident_blocks: int = 0,
+    ) -> None:
+        super().__init__(source, plan, descriptors=descriptors, checksums=checksums)
+        self._resident_blocks = resident_blocks
+        self._resident: list[Any] = []
+
+    def load_ahead(
+        self, load: Callable[[np.ndarray], Loaded]
+    ) -> Iterator[tuple[list[Piece], Loaded, float]]:
+        """As `BlockReader.load_ahead`; `load` has to be the same in every pass."""
+        blocks = self.plan.blocks
+        resident = list(self._resident)
+        for block, loaded in zip(blocks, resident, strict=False):
+            yield block, loaded, 0.0
+        for block, loaded, wait_seconds in self._load_ahead(load, blocks[len(resident) :]):
+            if len(self._resident) < self._resident_blocks:
+                self._resident.append(loaded)
+            yield block, loaded, wait_seconds

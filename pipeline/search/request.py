@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..config import CompareConfig
 from ..output.selection import Selection
 from .compatibility import (
+    check_normalization,
     require_adaptable,
     require_background,
     require_comparable,
@@ -100,6 +101,7 @@ def check_sets(
     Raises:
         FingerprintMismatchError, InputError, ModelError: see `SearchRequest`.
     """
+    check_normalization(config, background is not None)
     if queries and background:
         require_background(background, set(queries.ids), config.background_top_k)
         require_comparable(queries, background)

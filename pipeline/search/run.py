@@ -22,15 +22,25 @@ from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
 from ..output.writers import check_result_file, write_matches
 from .compatibility import require_background
+from .engine import SearchEngine
 from .limits import Limits
 from .request import SearchRequest
-from .score_normalization import background_level, subtract_background
+from .score_normalization import (
+    SAMPLE_VIDEOS,
+    background_level,
+    database_level,
+    level_columns,
+    normalize_by_database,
+    subtract_background,
+)
 from .score_sink import BestScores, DenseScores, ScoreSink
-from .scoring import ScoringLoop
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .video_set import VideoSet, damage_lines
 
 Progress = Callable[[int, int], None]
+# Larger databases are sampled for levels before the search, which costs a tenth of it at most. Of
+# smaller ones all scores are kept instead.
+_ALL_SCORES_VIDEOS = 10 * SAMPLE_VIDEOS
 
 
 @dataclass(frozen=True)
@@ -118,13 +128,16 @@ def search(
     progress: Progress | None = None,
     folder: str | Path | None = None,
     limits: Limits | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[ScoreTable, float]:
     """Score every query against every database video; arguments and errors as `score_table`.
 
     Returns:
         The scores with their ids, and the seconds spent waiting for features.
     """
-    scores, waited = score_table(request, progress=progress, folder=folder, limits=limits)
+    scores, waited = score_table(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
     queries, database = request.queries, request.database
     table = ScoreTable(queries.ids, database.ids, scores, queries.sound, database.sound)
     return table, waited
@@ -136,6 +149,7 @@ def score_table(
     progress: Progress | None = None,
     folder: str | Path | None = None,
     limits: Limits | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
     """Score every query against every database video.
 
@@ -146,6 +160,7 @@ def score_table(
     Args:
         progress, limits: see `compute_similarity`.
         folder: for a table that is too large for memory, see `output.score_table.new_score_table`.
+        engine: made for the request's database, model and settings by an earlier search.
 
     Returns:
         Scores float32 [queries, database], and the seconds spent waiting for features. A damaged
@@ -159,9 +174,13 @@ def score_table(
     """
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
-    table, waited = _scores(request, request.database, limits, folder, progress)
+    table, waited = _scores(
+        request, request.database, limits, folder=folder, progress=progress, engine=engine
+    )
     if level is not None:
         subtract_background(table, level, request.config.background_weight)
+    if request.config.normalize == "database":
+        normalize_by_database(table, request.config)
     return table, waited + background_waited
 
 
@@ -172,10 +191,12 @@ def find_matches(
     progress: Progress | None = None,
     folder: str | Path | None = None,
     limits: Limits | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
-    The scores of all pairs are kept only where all are selected.
+    The scores of all pairs are kept only where all are selected, or where they are few and are
+    normalised by themselves.
 
     Args:
         refiner: finds ends of segments again.
@@ -191,9 +212,12 @@ def find_matches(
     if request.segments:
         selects = request.selection.leaves_out(len(request.database))
         require_selection(len(request.queries), len(request.database), selects)
-    matches, waited = _matches(request, progress=progress, folder=folder, limits=limits)
+    matches, waited = _matches(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
     if request.segments:
-        matches = SegmentMatches(matches, request, refiner)
+        scorer = engine.loop.scorer if engine else None
+        matches = SegmentMatches(matches, request, refiner, scorer=scorer)
     return matches, waited
 
 
@@ -203,17 +227,24 @@ def _matches(
     progress: Progress | None,
     folder: str | Path | None,
     limits: Limits | None,
+    engine: SearchEngine | None,
 ) -> tuple[MatchTable, float]:
     """The matches without segments, as `find_matches`."""
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
-    if not selection.leaves_out(len(database)):
-        table, waited = search(request, progress=progress, folder=folder, limits=limits)
+    normalize = request.config.normalize == "database"
+    few = normalize and len(database) <= _ALL_SCORES_VIDEOS
+    if few or not selection.leaves_out(len(database)):
+        table, waited = search(
+            request, progress=progress, folder=folder, limits=limits, engine=engine
+        )
         return DenseMatches(table, selection, listed), waited
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
     if level is not None:
         level = (request.config.background_weight * level)[:, 0]
+    if normalize:
+        level, background_waited = _sampled_level(request, limits)
     sink = BestScores(
         selection,
         (len(queries), len(database)),
@@ -222,7 +253,7 @@ def _matches(
         folder=folder,
         in_memory_bytes=limits.table_bytes,
     )
-    waited = _score_pairs(request, database, sink, limits, progress)
+    waited = _score_pairs(request, database, sink, limits, progress=progress, engine=engine)
     matches = SparseMatches(
         queries.ids,
         database.ids,
@@ -278,17 +309,34 @@ def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarra
     return background_level(among[:, background.sound], config.background_top_k), waited
 
 
+def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, float]:
+    """The level of each query in a sample of the database.
+
+    Returns:
+        Float32 [queries] of `database_level`, and the seconds waited.
+    """
+    database = request.database
+    columns = level_columns(len(database)).tolist()
+    sample = database.subset([database.ids[column] for column in columns])
+    scores, waited = _scores(request, sample, limits)
+    return database_level(scores, request.config)[:, 0], waited
+
+
 def _scores(
     request: SearchRequest,
     database: VideoSet,
     limits: Limits,
+    *,
     folder: str | Path | None = None,
     progress: Progress | None = None,
+    engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
     """Plain scores against a database, NaN for damaged videos, and the seconds waited."""
     queries = request.queries
     table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
-    waited = _score_pairs(request, database, DenseScores(table), limits, progress)
+    waited = _score_pairs(
+        request, database, DenseScores(table), limits, progress=progress, engine=engine
+    )
     table[~queries.sound] = np.nan
     table[:, ~database.sound] = np.nan
     return table, waited
@@ -299,30 +347,25 @@ def _score_pairs(
     database: VideoSet,
     sink: ScoreSink,
     limits: Limits,
+    *,
     progress: Progress | None = None,
+    engine: SearchEngine | None = None,
 ) -> float:
     """Score all pairs with a database into a sink; returns the seconds waited."""
     from ..nets.backend import device_scope
 
-    config = request.config
     query_sequences, row_index = _query_sequences(request)
-    sequences, column_index = database.split_insets()
+    engine = engine or SearchEngine(request, database, limits)
     with device_scope(request.gpu_id):
-        loop = _scoring_loop(request, limits)
-        waited = loop.fill(
+        waited = engine.loop.fill(
             sink,
-            loop.query_reader(query_sequences),
-            loop.reader(
-                sequences,
-                database_block_frames(config.block_mb, sequences, limits),
-                descriptors=sequences.spec.shared_descriptors,
-                checksums=config.checksums,
-            ),
+            engine.loop.query_reader(query_sequences),
+            engine.reader,
             row_index=row_index,
-            column_index=column_index,
+            column_index=engine.column_index,
             progress=progress,
         )
-    database.check(config.checksums)
+    database.check(request.config.checksums)
     database.require_sound()
     return waited
 
@@ -338,27 +381,3 @@ def _query_sequences(request: SearchRequest) -> tuple[VideoSet, np.ndarray]:
     mirrored_rows = np.array([row[video_id] for video_id in mirrored.ids], np.intp)
     mirrored_sequences, owner = mirrored.split_insets(insets)
     return sequences.concat(mirrored_sequences), np.concatenate([row_index, mirrored_rows[owner]])
-
-
-def _scoring_loop(request: SearchRequest, limits: Limits) -> ScoringLoop:
-    from ..nets.backend import resolve_similarity_precision
-    from ..nets.similarity.pair_scorer import PairScorer
-
-    config, function = request.config, request.similarity_function
-    precision = resolve_similarity_precision(config.precision, request.gpu_id)
-    scorer = PairScorer(request.model, function, precision, gpu_id=request.gpu_id)
-    return ScoringLoop(
-        scorer, function, config.batch_size, config.load_queries, request.gpu_id, limits
-    )
-
-
-def database_block_frames(megabytes: int, videos: VideoSet, limits: Limits) -> int:
-    """Database frames that are read at a time.
-
-    Args:
-        megabytes: memory for them, in MiB.
-    """
-    # On the device int8 and signs are floats again: no more of them at once than of float16.
-    value_bytes = max(2, videos.dtype.itemsize)
-    frame_bytes = videos.spec.descriptors * videos.spec.dims * value_bytes
-    return limits.database_block_frames(megabytes, frame_bytes)

@@ -1,14 +1,25 @@
-"""Scores made comparable between queries by what each query reaches among unrelated videos.
+"""Scores made comparable between queries, so that one threshold fits all of them.
 
-A query that is like anything (a plain wall, a test card) scores high everywhere. Its mean best
-score in a background of unrelated videos says how much, and a part of it is subtracted.
+A query that is like anything (a plain wall, a test card) scores high everywhere. How high it
+comes among unrelated videos, its level, is subtracted. There are two ways to find it:
 
-Source: the descriptor baseline of Meta's Video Similarity Challenge, 2022 (score normalisation).
+- A background: videos that are known to be unrelated to all queries. The level is the mean best
+  score there, and a part of it is subtracted. Source: the descriptor baseline of Meta's Video
+  Similarity Challenge, 2022 (score normalisation).
+- The searched database itself: most of its videos are unrelated to a query. The level is a high
+  quantile of the query's scores, which few copies do not move. It never exceeds a ceiling, as many
+  copies move it, and in a small database it is drawn to a prior.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from ..config import CompareConfig
+
+PRIOR_VIDEOS = 100  # the prior counts as much as so many videos
+SAMPLE_VIDEOS = 2000  # a quantile of so many is exact enough
+_CHUNK_SCORES = 1 << 24
 
 
 def background_level(background_scores: np.ndarray, top_k: int) -> np.ndarray:
@@ -33,3 +44,54 @@ def subtract_background(scores: np.ndarray, level: np.ndarray, weight: float) ->
         level: [queries, 1] of `background_level`.
     """
     scores -= weight * level
+
+
+def level_columns(videos: int) -> np.ndarray:
+    """The database videos that levels are estimated on: all, of many evenly spaced ones.
+
+    Args:
+        videos: number of database videos.
+
+    Returns:
+        Int64, ascending, at most `SAMPLE_VIDEOS` of them.
+    """
+    count = min(videos, SAMPLE_VIDEOS)
+    return np.arange(count, dtype=np.int64) * videos // max(count, 1)
+
+
+def database_level(scores: np.ndarray, config: CompareConfig) -> np.ndarray:
+    """The level of each query in the database that is searched.
+
+    Args:
+        scores: float32 [queries, n], of the videos of `level_columns`; NaN is left out.
+        config: `normalize_quantile`, `normalize_ceiling`, `normalize_prior`.
+
+    Returns:
+        Float32 [queries, 1]; the prior for a query without scores. At most the larger of ceiling
+        and prior.
+    """
+    levels = [_level(row[np.isfinite(row)], config) for row in scores]
+    return np.array(levels, np.float32).reshape(-1, 1)
+
+
+def _level(scores: np.ndarray, config: CompareConfig) -> float:
+    """The level of one query, of its sound scores [n]."""
+    total = PRIOR_VIDEOS * config.normalize_prior
+    if len(scores):
+        quantile = float(np.quantile(scores.astype(np.float64), config.normalize_quantile))
+        total += len(scores) * min(quantile, config.normalize_ceiling)
+    return total / (len(scores) + PRIOR_VIDEOS)
+
+
+def normalize_by_database(scores: np.ndarray, config: CompareConfig) -> None:
+    """Subtract from each query's scores its level in the database, in place.
+
+    Args:
+        scores: float32 [queries, database], NaN for damaged videos; may be a file (`np.memmap`).
+        config: see `database_level`.
+    """
+    columns = level_columns(scores.shape[1])
+    rows = max(1, _CHUNK_SCORES // max(1, len(columns)))
+    for start in range(0, len(scores), rows):
+        part = scores[start : start + rows]
+        part -= database_level(part[:, columns], config)

@@ -145,7 +145,7 @@ class BestScores:
         if len(entries):
             self._pending.append(entries)
             self._pending_count += len(entries)
-            if self._pending_count >= max(_MIN_PENDING, len(self._kept)):
+            if self._pending_count >= max(_MIN_PENDING, len(self._kept) // 2):
                 self._compact()
 
     def _note_bad(self, entries: np.ndarray) -> None:
@@ -157,23 +157,23 @@ class BestScores:
         """Cut every row to its best; or move what reaches a threshold into a file."""
         entries = np.concatenate([self._kept, *self._pending])
         self._pending, self._pending_count = [], 0
+        self._kept = np.empty(0, SCORE)  # frees memory for what follows
         if self._selection.top_k is not None:
             self._kept = self._best(entries, self._selection.top_k)
         elif len(entries) > self._most and self._folder is not None:
             chunk = Chunk.of(entries, len(self._least))
             self._spilled.append(replace(chunk, entries=_in_file(chunk.entries, self._folder)))
-            self._kept = np.empty(0, SCORE)
         else:
             self._kept = entries
 
     def _best(self, entries: np.ndarray, top_k: int) -> np.ndarray:
         """The best of each row, ties as listed, sorted by row."""
-        row, column, score = (entries[name] for name in ("row", "column", "score"))
-        entries = entries[np.lexsort((-score, column, row))]
+        entries = entries[np.lexsort((-entries["score"], entries["column"], entries["row"]))]
         repeats = np.zeros(len(entries), bool)  # the same pair with a lower score
         same = (entries[name][1:] == entries[name][:-1] for name in ("row", "column"))
         repeats[1:] = np.logical_and(*same)
-        entries = entries[~repeats]
+        if repeats.any():
+            entries = entries[~repeats]
         # By row and score; the sort is stable, so ties stay in the order of columns.
         entries = entries[np.lexsort((-entries["score"], entries["row"]))]
         begin = np.searchsorted(entries["row"], entries["row"])

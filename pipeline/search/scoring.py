@@ -17,7 +17,7 @@ import numpy as np
 from .aggregation import PairBatch, PairScores
 from .limits import Limits
 from .read_plan import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_reads
-from .reader import BlockReader, FeatureSource
+from .reader import BlockReader, FeatureSource, ResidentReader
 from .score_sink import ScoreSink
 
 if TYPE_CHECKING:
@@ -71,16 +71,25 @@ class ScoringLoop:
         *,
         descriptors: int | None = None,
         checksums: bool = True,
+        resident_frames: int = 0,
     ) -> BlockReader:
         """A reader of one side in pieces and blocks of the right size.
 
         Args:
             block_frames: frames read at a time.
             descriptors, checksums: see `BlockReader`.
+            resident_frames: blocks of so many frames in all stay loaded, see `ResidentReader`.
         """
         lengths = source.lengths.tolist()
         plan = plan_reads(lengths, self.geometry, self.limits.piece_frames, block_frames)
-        return BlockReader(source, plan, descriptors=descriptors, checksums=checksums)
+        sizes = np.cumsum([sum(piece.frames for piece in block) for block in plan.blocks])
+        return ResidentReader(
+            source,
+            plan,
+            descriptors=descriptors,
+            checksums=checksums,
+            resident_blocks=int(np.searchsorted(sizes, resident_frames, side="right")),
+        )
 
     def query_reader(self, source: FeatureSource) -> BlockReader:
         """A reader of the queries."""
@@ -135,7 +144,7 @@ class ScoringLoop:
 
         load_queries = self.scorer.place_queries
         resident = None
-        if self.keep_queries:
+        if self.keep_queries or len(queries.plan.blocks) == 1:  # one is on the device anyway
             resident = [load_queries(vectors) for vectors in queries.read_all()]
         waited = 0.0
         for pieces, features, wait_seconds in database.load_ahead(load_targets):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import InputError, StoreError
 from ..output.match import Match, MatchTable
 from .pair_alignment import PairAligner, PairAlignment
 from .request import SearchRequest
+
+if TYPE_CHECKING:
+    from ..nets.similarity.pair_scorer import PairScorer
 
 MOST_UNSELECTED = 10_000  # pairs that are aligned though neither top_k nor a threshold is given
 _PAIR_SECONDS = 0.01  # that a pair takes, about; videos of a minute
@@ -67,16 +70,22 @@ class SegmentMatches:
         table: the matches without segments.
         request: what they were found with.
         refiner: finds ends again; None leaves them.
+        scorer: the request's network, if it was made already.
 
     Attributes:
         report: what was found so far.
     """
 
     def __init__(
-        self, table: MatchTable, request: SearchRequest, refiner: SegmentRefiner | None = None
+        self,
+        table: MatchTable,
+        request: SearchRequest,
+        refiner: SegmentRefiner | None = None,
+        *,
+        scorer: PairScorer | None = None,
     ) -> None:
         self._table, self._request, self._refiner = table, request, refiner
-        self._aligner = PairAligner(request)
+        self._aligner = PairAligner(request, scorer=scorer)
         self._queries = {video_id: i for i, video_id in enumerate(request.queries.ids)}
         self._database = {video_id: i for i, video_id in enumerate(request.database.ids)}
         self.report = SegmentReport(refinement=refiner.report if refiner else None)

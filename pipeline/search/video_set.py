@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, StoreError
 from ..program import command
 from ..quantization import dequantize, dequantized_dtype, stored_values
-from ..records import FeatureSpec, SourceInfo
+from ..records import FeatureSpec, SourceInfo, VideoRecord
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
 from .compatibility import require_same_features
@@ -113,6 +113,39 @@ class VideoSet:
         joined.insets = max(self.insets, other.insets)
         return joined
 
+    def subset(self, video_ids: Sequence[str]) -> VideoSet:
+        """Some videos of this set as a set of their own, which finds damage by itself.
+
+        Args:
+            video_ids: in the order of the new set.
+
+        Raises:
+            InputError: an id is not in this set, or there is none.
+        """
+        numbers = {video_id: number for number, video_id in enumerate(self.ids)}
+        if not video_ids:
+            raise InputError(f"{self.path}: no video id given")
+        for video_id in video_ids:
+            if video_id not in numbers:
+                raise InputError(f"video id {video_id!r} is in none of the stores given")
+        chosen = copy.copy(self)
+        chosen.ids = list(video_ids)
+        parts = [self._sequences[numbers[video_id]] for video_id in video_ids]
+        chosen._set_sequences([p._replace(check=VideoCheck(p.store, p.own_id)) for p in parts])
+        return chosen
+
+    def take(self, videos: Sequence[int] | np.ndarray) -> VideoSet:
+        """Some of the videos, in this order; what is known of their damage is shared.
+
+        Args:
+            videos: their numbers.
+        """
+        numbers = np.asarray(videos, np.intp).tolist()
+        part = copy.copy(self)
+        part.ids = [self.ids[video] for video in numbers]
+        part._set_sequences([self._sequences[video] for video in numbers])
+        return part
+
     def split_insets(self, with_insets: bool = True) -> tuple[VideoSet, np.ndarray]:
         """Make every inset (`video.pip.detector`) a sequence of its own, after its video's.
 
@@ -162,8 +195,12 @@ class VideoSet:
 
     def source(self, video: int) -> SourceInfo:
         """Which file a video came from, as its store tells."""
+        return self.record(video).source
+
+    def record(self, video: int) -> VideoRecord:
+        """What a video's store tells of it; its id there has no prefix."""
         sequence = self._sequences[video]
-        return sequence.store.record(sequence.own_id).source
+        return sequence.store.record(sequence.own_id)
 
     def stored(self, video: int) -> tuple[FeatureStore, str]:
         """The store that a video is in, and its id there."""

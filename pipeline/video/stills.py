@@ -16,7 +16,7 @@ from .seeking import SeekingReader
 
 _FORWARD_SECONDS = 4.0  # up to here it is as fast to decode on as to seek
 _EARLY = 1e-3  # seconds that a frame may begin after the second at which it is asked for
-_QUALITY = 7  # of 2, the best, to 31
+_QUALITIES = (7, 11, 16, 23, 31)  # of 2, the best, to 31
 
 
 class StillDecoder:
@@ -99,12 +99,15 @@ class _Cursor:
         return nearest and nearest[1]
 
 
-def encode_jpeg(image: np.ndarray, short_side: int | None = None) -> bytes:
+def encode_jpeg(
+    image: np.ndarray, short_side: int | None = None, most_bytes: int | None = None
+) -> bytes:
     """Encode a small picture.
 
     Args:
         image: uint8 RGB [H, W, 3].
         short_side: pixels that it is reduced to, an even number; None leaves it as it is.
+        most_bytes: the quality is lowered until the file is not larger; None: one good quality.
 
     Returns:
         The content of a JPEG file.
@@ -114,11 +117,19 @@ def encode_jpeg(image: np.ndarray, short_side: int | None = None) -> bytes:
     if short_side is not None and short_side < min(width, height):
         factor = short_side / min(width, height)
         width, height = (2 * round(side * factor / 2) for side in (width, height))
-    encoder: Any = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height = width, height
-    encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 1)
-    encoder.options = {"qmin": str(_QUALITY), "qmax": str(_QUALITY), "huffman": "optimal"}
     picture = frame.reformat(width, height, "yuvj420p", interpolation="AREA", threads=1)
     picture.pts = 0
+    for quality in _QUALITIES:
+        content = _encoded(picture, quality)
+        if most_bytes is None or len(content) <= most_bytes:
+            break
+    return content
+
+
+def _encoded(picture: Any, quality: int) -> bytes:
+    encoder: Any = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height = picture.width, picture.height
+    encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 1)
+    encoder.options = {"qmin": str(quality), "qmax": str(quality), "huffman": "optimal"}
     packets = [*encoder.encode(picture), *encoder.encode(None)]
     return b"".join(bytes(packet) for packet in packets)

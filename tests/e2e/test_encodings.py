@@ -9,9 +9,10 @@ from pipeline import compute_similarity
 from pipeline.config import CompareConfig
 from pipeline.nets.formats import native
 from pipeline.quantization import ENCODINGS, dequantize, quantize
+from pipeline.search.engine import database_block_frames
 from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
-from pipeline.search.run import database_block_frames, score_table
+from pipeline.search.run import score_table
 from pipeline.search.video_set import VideoSet
 from pipeline.store import copy_store, open_store
 from tests import features, reference

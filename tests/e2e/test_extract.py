@@ -1,9 +1,11 @@
 """Stage one over the example clips and broken files: states, resuming, and what may not mix."""
 
+import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -11,14 +13,23 @@ from pipeline.config import ExtractConfig
 from pipeline.decode import decode_videos
 from pipeline.errors import FingerprintMismatchError, InputError, StoreLockedError
 from pipeline.extraction.plan import select_videos
-from pipeline.extraction.run import extract_features
-from pipeline.records import VideoRef
-from pipeline.store import create_or_append, open_store
+from pipeline.extraction.run import THUMBNAIL_PIXELS, extract_features
+from pipeline.records import Preprocess, VideoRef
+from pipeline.store import create_or_append, open_store, read_thumbnails
 from pipeline.video import SAMPLING, sample_frames
 from tests.pixelnet import PixelNet
 
 EXAMPLES = sorted(Path(__file__).parents[2].glob("examples/*.[mw][pe]*"))
 CONFIG = ExtractConfig(dtype="float32", batch_size=7, workers=2)
+
+
+class LargePixelNet(PixelNet):
+    """Takes frames of 90 pixels."""
+
+    preprocess = Preprocess(120, 90)
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        return super().__call__(np.ascontiguousarray(frames[:, ::3, ::3]))
 
 
 def refs(paths=EXAMPLES):
@@ -61,6 +72,24 @@ def test_every_clip_is_stored_as_if_alone(path, truth, batch_size):
     assert report.frames == frames
     full, rest = divmod(frames, batch_size)
     assert net.batches == [batch_size] * full + [rest] * bool(rest)
+
+
+def test_thumbnails_are_the_samples_in_small(path):
+    net = LargePixelNet()  # a thumbnail is smaller than its frames
+    extract_features(refs()[:2], path, net, replace(CONFIG, thumbnails=True))
+    with open_store(path) as store:
+        for ref in refs()[:2]:
+            pack = read_thumbnails(path, ref.id, store.checksum(ref.id))
+            frames = dict(sample_frames(ref.path, net.preprocess, 1.0))
+            assert pack.seconds.tolist() == store.seconds(ref.id).tolist() == list(frames)
+            for content, frame in zip(pack.pictures, frames.values(), strict=True):
+                with av.open(io.BytesIO(content), format="jpeg_pipe") as container:
+                    small = next(container.decode(video=0)).to_ndarray(format="rgb24")
+                assert small.shape == (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS, 3)
+                cells = frame.reshape(18, 5, 18, 5, 3).mean(axis=(1, 3))
+                reduced = small.reshape(18, 4, 18, 4, 3).mean(axis=(1, 3))
+                assert np.abs(cells - reduced).mean() < 8
+            assert max(map(len, pack.pictures)) <= 2000
 
 
 def test_a_longer_list_costs_only_what_is_new(path, truth):

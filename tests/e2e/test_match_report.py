@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +19,8 @@ from pipeline.output.selection import Selection
 from pipeline.records import SourceInfo
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import result_info
-from pipeline.store import create_or_append
+from pipeline.store import Thumbnails, create_or_append, open_store, write_thumbnails
+from pipeline.store.thumbnails import remove_thumbnails
 from pipeline.video import probe
 from pipeline.workflow import open_video_set
 from tests import clips, features
@@ -94,6 +97,21 @@ def test_a_report_shows_stills_of_the_videos_at_hand(request_of, tmp_path):
     assert sum("#t=" in str(e["href"]) for e in page.named("a")) == 2 + 6
 
 
+def test_a_damaged_video_costs_its_own_picture(stores, tmp_path):
+    for name in ("q.h5", "d.h5"):
+        shutil.copy(stores / name, tmp_path)
+    features.spoil(tmp_path / "d.h5", np.nan)  # of `copy`
+    path = tmp_path / "r.html"
+    with ExitStack() as stack:
+        sides = [open_video_set(stack, [("", tmp_path / name)]) for name in ("q.h5", "d.h5")]
+        request = SearchRequest(*sides, features.model(attention=False))
+        matches = [Match("film", "copy", 0.5), Match("film", "other", 0.2)]
+        report_matches(path, request, matches, result_info(request), stills=False)
+        assert list(request.database.damaged) == ["copy"]
+    page = Elements(path.read_text(encoding="utf-8"))
+    assert len(page.named("article")) == 2 and len(page.named("img")) == 1
+
+
 def test_a_report_without_stills_has_heat_maps(request_of, tmp_path):
     request = request_of()
     matches = [Match("film", "copy", 0.5)]
@@ -101,6 +119,24 @@ def test_a_report_without_stills_has_heat_maps(request_of, tmp_path):
     report_matches(path, request, matches, result_info(request), stills=False)
     page = Elements(path.read_text(encoding="utf-8"))
     assert [e["alt"] for e in page.named("img")] == ["frame similarities"]
+
+
+def test_thumbnails_of_the_store_stand_for_videos_that_are_gone(request_of, stores, tmp_path):
+    request, matches = request_of(), [Match("film", "copy", 0.5)]
+    pictures = [b"\xff\xd8 %d" % second for second in range(37)]
+    with open_store(stores / "d.h5") as store:
+        pack = Thumbnails(np.arange(37.0), pictures)
+        write_thumbnails(stores / "d.h5", "copy", store.checksum("copy"), pack)
+    path = tmp_path / "r.html"
+    summary = report_matches(
+        path, request, matches, result_info(request), locate=lambda path: "/gone.mp4"
+    )
+    assert (summary.videos, summary.without_stills) == (1, 1)
+    page = Elements(path.read_text(encoding="utf-8"))
+    stills = [str(e["src"]) for e in page.named("img") if str(e["alt"]).startswith("at ")]
+    seconds = [int(base64.b64decode(still.split(",")[1]).split()[1]) for still in stills]
+    assert seconds == pytest.approx([5.5, 11, 16.5], abs=1.1)
+    remove_thumbnails(stores / "d.h5", "copy")
 
 
 def test_stills_are_not_taken_from_another_file(request_of, stores, tmp_path):

@@ -1,5 +1,6 @@
 """Matches of a search: the same whether the scores of all pairs are kept or only the best."""
 
+import csv
 import json
 from contextlib import ExitStack
 from dataclasses import replace
@@ -85,11 +86,8 @@ def rows(table):
     return {q: [(m.database_id, m.score) for m in table.matches(q)] for q in table.query_ids}
 
 
-@pytest.mark.parametrize("selection", [
-    Selection(1), Selection(3), Selection(threshold=0.1), Selection(2, 0.1)
-], ids=str)  # fmt: skip
 @pytest.mark.parametrize("case", ["plain", "insets", "mirrored", "background", "damaged", "all"])
-def test_the_best_are_those_of_the_table(requested, monkeypatch, case, selection):
+def test_the_best_are_those_of_the_table(requested, monkeypatch, case):
     monkeypatch.setattr(score_sink, "_MIN_PENDING", 4)
     config = replace(CONFIG, query_insets=case in ("insets", "all"))
     others = {}
@@ -100,12 +98,13 @@ def test_the_best_are_those_of_the_table(requested, monkeypatch, case, selection
     if case in ("damaged", "all"):
         others["database"] = "part.zarr"
     table, _ = search(requested(Selection(), config, **others), limits=LIMITS)
-    want = rows(DenseMatches(table, selection))
-    request = requested(selection, config, **others)
-    found, _ = find_matches(request, limits=LIMITS)
-    assert isinstance(found, SparseMatches)
-    assert rows(found) == want and any(want.values())
-    assert ("a" in request.database.damaged) == (case in ("damaged", "all"))
+    for selection in (Selection(1), Selection(3), Selection(threshold=0.1), Selection(2, 0.1)):
+        want = rows(DenseMatches(table, selection))
+        request = requested(selection, config, **others)
+        found, _ = find_matches(request, limits=LIMITS)
+        assert isinstance(found, SparseMatches)
+        assert rows(found) == want and any(want.values())
+        assert ("a" in request.database.damaged) == (case in ("damaged", "all"))
 
 
 def test_all_scores_are_a_table(requested):
@@ -153,3 +152,37 @@ def test_what_does_not_fit_is_refused_before_the_work(stores, tmp_path):
     assert json.loads((tmp_path / "info.json").read_text())["matches"] == 18
     with pytest.raises(InputError, match="of an output_file, but there is none"):
         api.compute_similarity(stores["q.h5"], stores["d.zarr"], file_format="csv")
+
+
+def test_all_formats_have_the_same_segments(stores, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = stores["q.h5"].parent
+    names = ["r.json", "r.jsonl", "r.csv", "r.parquet", "r.vcsl.json"]
+    for name in names:
+        api.compute_similarity(
+            stores["d.zarr"], stores["d.zarr"], tmp_path / name, folder / "model", CONFIG,
+            top_k=2, segments=True,
+        )  # fmt: skip
+    json_matches = json.loads((tmp_path / "r.json").read_text())["matches"]
+    want = {
+        (q, d): [[s["query_start"], s["database_start"], s["query_end"], s["database_end"]]
+                 for s in match["segments"]]
+        for q, found in json_matches.items() for d, match in found.items()
+    }  # fmt: skip
+    assert len(want) == 12 and sum(map(len, want.values())) >= 5
+    lines = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
+    assert {(x["query_id"], x["database_id"]): len(x["segments"]) for x in lines} == {
+        pair: len(boxes) for pair, boxes in want.items()
+    }
+    boxes = json.loads((tmp_path / "r.vcsl.json").read_text())
+    assert boxes == {"-".join(pair): found for pair, found in want.items()}
+    rows = [(*pair, *(box or [None] * 4)) for pair, found in want.items() for box in found or [[]]]
+    columns = "query_id", "ref_id", "query_start", "ref_start", "query_end", "ref_end"
+    table = parquet.read_table(tmp_path / "r.parquet").to_pylist()
+    assert [tuple(row[name] for name in columns) for row in table] == rows
+    with (tmp_path / "r.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [tuple(row[name] for name in columns) for row in read] == [
+        tuple("" if value is None else str(value) for value in row) for row in rows
+    ]
+    assert [float(row["score"]) for row in read] == [row["score"] for row in table]

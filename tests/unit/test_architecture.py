@@ -30,7 +30,9 @@ LAYERS = [
     "training source_files",
     "refinement match_report",
     "workflow",
+    "deduplicate",
     "api",
+    "index",
     "cli",
 ]
 # The same within `nets`: what a model is, its files, and the two networks made of it.

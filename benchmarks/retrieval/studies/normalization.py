@@ -1,0 +1,206 @@
+"""What is the normalisation by the searched database worth, and where does it fail?
+
+    python -m benchmarks.retrieval.studies.normalization SET_DIR --split validation [--adapt]
+    python -m benchmarks.retrieval.studies.normalization SET_DIR --split validation --on test
+
+Plain and normalised scores (`CompareConfig.normalize`) of a split's queries, in the whole database
+and in parts of it: so many videos drawn by chance; the copies of each query and the 5 % of the
+unrelated videos that score highest with it (look-alikes); its copies and as many unrelated videos;
+its copies alone. Thresholds for `--max_fpr` are fitted on all clips of `--split`, and applied to
+the queries of the same split, or of `--on`. Stores are those of `calibration_holdout`. With
+`--adapt` the model is adapted to the whole database of a split, parts of it are parts of that
+table. Tables of scores are kept in SET_DIR/SPLIT/tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.retrieval.dataset.sources import SPLITS
+from benchmarks.retrieval.report.tables import markdown_row
+from benchmarks.retrieval.studies.calibration_holdout import RATES, drawn, thresholds
+from benchmarks.retrieval.studies.evaluate import (
+    add_options,
+    configs,
+    model_scores,
+    model_store,
+    model_stores,
+    read_lists,
+    to_stderr,
+)
+from benchmarks.retrieval.studies.unrelated_pairs import Strangers, read_strangers
+from pipeline.calibration.curve import CONFIDENCE
+from pipeline.config import CompareConfig
+from pipeline.metrics import figures
+from pipeline.search.score_normalization import normalize_by_database
+
+SIZES = (500, 100, 20)
+LOOK_ALIKES = 0.05  # of the unrelated videos
+HEADS = ["database", "scores", "mAP", "uAP", "recall at 0.1 %"]
+HEADS += [f"max_fpr {rate:g}: let through, found" for rate in RATES]
+
+Scores = Callable[[np.ndarray], np.ndarray]  # [Q, D] with NaN for what is not in the database
+
+
+@dataclass(frozen=True)
+class Split:
+    """Queries of a split against its database: scores float [Q, D], copies bool [Q, D]."""
+
+    scores: np.ndarray
+    copies: np.ndarray
+
+
+def normalized(config: CompareConfig) -> Scores:
+    """The scores less their levels."""
+
+    def scores_of(table: np.ndarray) -> np.ndarray:
+        result = table.copy()
+        normalize_by_database(result, config)
+        return result
+
+    return scores_of
+
+
+def parts_of(split: Split) -> dict[str, list[np.ndarray]]:
+    """Which databases each query is searched in: name -> bool [Q, D], one or several draws."""
+    scores, copies = split.scores, split.copies
+    parts = {f"all {scores.shape[1]}": [np.ones_like(copies)]}
+    for size in SIZES:
+        draws = drawn(scores.shape[1], size)
+        parts[f"{size} by chance"] = [
+            np.broadcast_to(np.isin(np.arange(scores.shape[1]), draw), copies.shape)
+            for draw in draws
+        ]
+    unrelated = np.where(copies, -np.inf, scores)
+    alike = unrelated >= np.quantile(unrelated, 1 - LOOK_ALIKES, axis=1, keepdims=True)
+    parts["copies and look-alikes"] = [copies | alike]
+    rng = np.random.default_rng(0)
+    chance = np.where(copies, np.inf, rng.random(scores.shape)).argsort(axis=1).argsort(axis=1)
+    parts["half copies"] = [copies | (chance < copies.sum(axis=1, keepdims=True))]
+    parts["copies alone"] = [copies]
+    return parts
+
+
+def cells_of(split: Split, masks: Sequence[np.ndarray], way: Scores, bars: np.ndarray) -> list[str]:
+    """Figures of one way of scoring in databases of one kind, means over draws."""
+    rows = []
+    for mask in masks:
+        scores = way(np.where(mask, split.scores, np.nan).astype(np.float32))
+        found = figures(scores, split.copies & mask, mask)
+        passed = [
+            np.mean(scores[mask & side][:, None] >= bars, axis=0)
+            if (mask & side).any()
+            else np.full(len(bars), np.nan)
+            for side in (~split.copies, split.copies)
+        ]
+        rows.append([found.mean_ap, found.micro_ap, found.recall_01, *np.ravel(passed, "F")])
+    mean = np.mean(rows, axis=0)
+    pairs = [f"{let:.2g}, {found:.3f}" for let, found in mean[3:].reshape(-1, 2)]
+    return [*(f"{value:.3f}" for value in mean[:3]), *pairs]
+
+
+def bars_of(strangers: Strangers, scores: np.ndarray, way: Scores) -> np.ndarray:
+    """Thresholds for `RATES`, as `visil-index calibrate` finds them on all clips."""
+    table = np.where(strangers.unrelated, way(scores), np.nan)
+    rows, columns = (
+        np.array([strangers.parents[name] for name in side])
+        for side in (strangers.queries, strangers.database)
+    )
+    found = thresholds(table, strangers.asked, rows, columns, [CONFIDENCE])
+    return found[f"confidence {CONFIDENCE:g}"]
+
+
+def lines_of(
+    strangers: Strangers, fitted: np.ndarray, split: Split, ways: Mapping[str, Scores]
+) -> list[str]:
+    """Markdown: a row for each database and way of scoring."""
+    lines = [markdown_row(*HEADS), markdown_row("---", "---", *("---:" for _ in HEADS[2:]))]
+    bars = {name: bars_of(strangers, fitted, way) for name, way in ways.items()}
+    for database, masks in parts_of(split).items():
+        for name, way in ways.items():
+            cells = cells_of(split, masks, way, bars[name])
+            lines.append(markdown_row(database, name, *cells))
+    return lines
+
+
+def kept_table(
+    stores: Sequence[Path], lists: Sequence[list[str]], options: argparse.Namespace
+) -> np.ndarray:
+    """Plain scores of stores, float32 [Q, D], computed once."""
+    config = configs(options)[1]
+    name = hashlib.sha256(repr((stores, lists, options.model_dir, config)).encode()).hexdigest()
+    path = stores[1].parent.parent / "tables" / f"{name[:16]}.npy"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, model_scores(stores, lists, options.model_dir, config).astype(np.float32))
+    return np.asarray(np.load(path))
+
+
+def read_fitted(options: argparse.Namespace) -> tuple[Strangers, np.ndarray]:
+    """All clips of the split, and their scores."""
+    split_dir, extract = options.set_dir / options.split, configs(options)[0]
+    strangers = read_strangers(split_dir)
+    sides = (strangers.queries, "strangers", True), (strangers.database, "database", False)
+    stores = [
+        model_store(videos, split_dir / "stores" / name, options.model_dir, extract, to_stderr, q)
+        for videos, name, q in sides
+    ]
+    lists = [list(strangers.queries), list(strangers.database)]
+    return strangers, kept_table(stores, lists, options)
+
+
+def read_split(options: argparse.Namespace, strangers: Strangers, fitted: np.ndarray) -> Split:
+    """The queries that figures are of."""
+    split_dir = options.set_dir / (options.on or options.split)
+    queries, database, kinds = read_lists(split_dir)
+    if not options.on:
+        rows = [list(strangers.queries).index(name) for name in queries]
+        return Split(fitted[rows], kinds != "")
+    stores = model_stores(
+        (queries, database), split_dir, options.model_dir, configs(options)[0], to_stderr
+    )
+    return Split(kept_table(stores, [list(queries), list(database)], options), kinds != "")
+
+
+def ways_of(options: argparse.Namespace) -> dict[str, Scores]:
+    """Plain scores, and normalised ones with the settings that are asked for."""
+    ways: dict[str, Scores] = {"plain": lambda table: table}
+    base = CompareConfig(normalize="database")
+    for quantile, ceiling, prior in product(options.quantile, options.ceiling, options.prior):
+        config = replace(
+            base, normalize_quantile=quantile, normalize_ceiling=ceiling, normalize_prior=prior
+        )
+        several = max(map(len, (options.quantile, options.ceiling, options.prior))) > 1
+        ways[config.normalization if several else "normalised"] = normalized(config)
+    return ways
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    add_options(parser)
+    parser.add_argument("--on", choices=SPLITS, help="the split that thresholds are applied to")
+    for name in ("quantile", "ceiling", "prior"):
+        value = getattr(CompareConfig, f"normalize_{name}")
+        parser.add_argument(f"--{name}", type=float, nargs="+", default=[value])
+    options = parser.parse_args(arguments)
+    try:
+        strangers, fitted = read_fitted(options)
+        split = read_split(options, strangers, fitted)
+    except (FileNotFoundError, RuntimeError) as error:
+        to_stderr(str(error))
+        return 1
+    print("\n".join(lines_of(strangers, fitted, split, ways_of(options))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

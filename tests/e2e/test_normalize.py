@@ -1,0 +1,168 @@
+"""`--normalize database` over stores of made-up features: scores, selections, thresholds."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline import compute_similarity
+from pipeline.config import CompareConfig
+from pipeline.errors import InputError
+from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import load_model
+from pipeline.output.selection import Selection
+from pipeline.search import run as search_run
+from pipeline.search import score_normalization
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import find_matches, score_table
+from pipeline.search.score_normalization import database_level, level_columns
+from pipeline.search.video_set import VideoSet
+from pipeline.store import open_store
+from tests import features
+from tests.command import run
+
+PLAIN = CompareConfig(precision="float32")
+NORMALIZED = replace(PLAIN, normalize="database")
+MODEL = features.model(comparator=False, attention=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model and stores; d0 is a copy of q0, the last of d.h5 are look-alikes of q1."""
+    path = tmp_path_factory.mktemp("normalize")
+    native.write(MODEL, path / "model")
+    queries = {f"q{i}": features.region_vectors(4 + i, [1, i]) for i in range(20)}
+    database = {f"d{i}": features.region_vectors(4 + i % 9, [2, i]) for i in range(30)}
+    database["d0"] = queries["q0"]
+    database |= {f"like{i}": 0.7 * queries["q1"] for i in range(3)}
+    made_with = features.spec(MODEL.features_digest)
+    features.fill(path / "q.h5", made_with, queries)
+    features.fill(path / "m.h5", features.spec(MODEL.features_digest, mirrored=True), queries)
+    features.fill(path / "d.h5", made_with, database)
+    return path
+
+
+@pytest.fixture
+def opened(folder):
+    with ExitStack() as stack:
+        yield [
+            VideoSet([stack.enter_context(open_store(folder / name))]) for name in ("q.h5", "d.h5")
+        ]
+
+
+def sides(folder):
+    return ("--model_dir", folder / "model", "--query_store", folder / "q.h5",
+            "--database_store", folder / "d.h5")  # fmt: skip
+
+
+def test_the_level_is_subtracted_and_the_order_stays(opened):
+    plain, normalized = (
+        score_table(SearchRequest(*opened, MODEL, config))[0] for config in (PLAIN, NORMALIZED)
+    )
+    level = database_level(plain, NORMALIZED)
+    assert level.std() > 0
+    np.testing.assert_allclose(normalized, plain - level, atol=1e-6)
+
+
+@pytest.mark.parametrize("selection", [Selection(3), Selection(threshold=0.1), Selection(2, 0.05)])
+def test_few_scores_are_kept_of_a_large_database(opened, selection, monkeypatch):
+    """Levels come from a sample, by which all scores would be normalised as well."""
+    monkeypatch.setattr(score_normalization, "SAMPLE_VIDEOS", 8)
+    request = SearchRequest(*opened, MODEL, NORMALIZED, selection=selection)
+    assert len(level_columns(len(request.database))) == 8
+    dense, _ = find_matches(request)
+    monkeypatch.setattr(search_run, "_ALL_SCORES_VIDEOS", 10)
+    sparse, _ = find_matches(request)
+    assert type(dense) is not type(sparse)
+    found = 0
+    for query_id in dense.query_ids:
+        one, two = dense.matches(query_id), sparse.matches(query_id)
+        assert [m.database_id for m in one] == [m.database_id for m in two]
+        np.testing.assert_allclose([m.score for m in one], [m.score for m in two], atol=1e-6)
+        found += len(one)
+    assert found
+
+
+def test_a_damaged_video_moves_no_level(opened):
+    queries, database = opened
+    sound = database.subset(database.ids[1:])
+    want, _ = score_table(SearchRequest(queries, sound, MODEL, NORMALIZED))
+    database.mark_damaged(0, "d.h5: d0 is damaged")
+    table, _ = score_table(SearchRequest(queries, database, MODEL, NORMALIZED))
+    assert np.isnan(table[:, 0]).all()
+    np.testing.assert_allclose(table[:, 1:], want, atol=1e-6)
+
+
+def test_from_the_command_from_python_and_from_a_file(folder, tmp_path):
+    out = tmp_path / "r.json"
+    run("compare", *sides(folder), "-o", out, "--normalize", "database")
+    table = compute_similarity(
+        folder / "q.h5", folder / "d.h5", model_dir=folder / "model", config=NORMALIZED
+    )
+    by_option = json.loads(out.read_text())
+    assert by_option["q0"] == pytest.approx(table["q0"], abs=1e-5)
+    (tmp_path / "s.yaml").write_text("compare:\n  normalize: database\n")
+    run("compare", *sides(folder), "-o", out, "--config", tmp_path / "s.yaml")
+    assert json.loads(out.read_text()) == by_option
+    run("compare", *sides(folder), "-o", out)
+    assert json.loads(out.read_text()) != by_option
+
+
+def test_few_videos_are_noted(folder, tmp_path):
+    features.fill(
+        tmp_path / "few.h5",
+        features.spec(MODEL.features_digest),
+        {"one": features.region_vectors(5, 9)},
+    )
+    command = ("compare", "-m", folder / "model", "--query_store", folder / "q.h5",
+               "--database_store", tmp_path / "few.h5", "-o", tmp_path / "r.json")  # fmt: skip
+    said = run(*command, "--normalize", "database")
+    assert "note: 1 database videos are few to normalise scores by" in said
+    assert "are few" not in run(*command)
+
+
+def test_with_mirrored_queries_and_adaptation(opened, folder):
+    from pipeline.search.adapt import adapt_request
+
+    with open_store(folder / "m.h5") as store:
+        config = replace(NORMALIZED, adapt=True)
+        table, plain = (
+            score_table(
+                adapt_request(SearchRequest(*opened, MODEL, each, mirrored=VideoSet([store])))
+            )[0]
+            for each in (config, replace(config, normalize="none"))
+        )
+    np.testing.assert_allclose(table, plain - database_level(plain, config), atol=1e-6)
+
+
+def test_not_together_with_a_background(opened, folder):
+    with pytest.raises(InputError, match="--normalize none, or no background"):
+        SearchRequest(*opened, MODEL, NORMALIZED, background=opened[1])
+    with pytest.raises(InputError, match="--normalize none, or no background"):
+        compute_similarity("q.h5", "d.h5", background="b.h5", config=NORMALIZED)
+
+
+def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
+    (tmp_path / "related.tsv").write_text("q0\td0\n")
+    native.write(MODEL, tmp_path / "model")
+    of_model = ("--model_dir", tmp_path / "model", *sides(folder)[2:])
+    related = ("--related", tmp_path / "related.tsv")
+    search = ("compare", *of_model, "-o", tmp_path / "r.json", "--max_fpr", "0.1")
+    normalize = ("--normalize", "database")
+
+    said = run(*search, *normalize, code=2)
+    assert "has no calibration: calibrate it on your own videos (visil-index calibrate " in said
+    run("calibrate", *of_model, *related)
+    said = run(*search, *normalize, code=2)
+    assert "normalization: none calibrated, database, quantile 0.95" in said
+    assert "visil-index calibrate --normalize database)" in said
+    run("calibrate", *of_model, *related, *normalize)
+    plain, normalized = load_model(tmp_path / "model").calibrations
+    assert (plain.normalization, normalized.normalization) == ("none", NORMALIZED.normalization)
+    for options, made in ((normalize, normalized), ((), plain)):
+        assert f"threshold: {made.threshold(0.1):.4f}" in run(*search, *options)
+    assert plain.threshold(0.1) != normalized.threshold(0.1)
+    said = run(*search, *normalize, "--normalize_quantile", "0.8", code=2)
+    assert "quantile 0.8, ceiling 0.3, prior 0.2 here" in said

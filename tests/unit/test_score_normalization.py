@@ -1,0 +1,145 @@
+"""Levels of queries in the searched database: values, few videos, many copies, damage."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.calibration.curve import Calibration, CalibrationKey, fit
+from pipeline.config import CompareConfig
+from pipeline.errors import InputError
+from pipeline.search import score_normalization
+from pipeline.search.score_normalization import (
+    PRIOR_VIDEOS,
+    SAMPLE_VIDEOS,
+    database_level,
+    level_columns,
+    normalize_by_database,
+)
+
+CONFIG = CompareConfig(
+    normalize="database", normalize_quantile=0.9, normalize_ceiling=0.5, normalize_prior=0.2
+)
+UNRELATED = np.random.default_rng(0).normal(0.1, 0.05, (5, 400)).astype(np.float32)
+
+
+def shrunk(quantile, videos):
+    """What a level is made of: the quantile, and the prior as much as 100 videos."""
+    total = videos * quantile + PRIOR_VIDEOS * CONFIG.normalize_prior
+    return total / (videos + PRIOR_VIDEOS)
+
+
+@pytest.mark.parametrize("videos", [1, 2, 3, 20, 400])
+def test_a_level_is_a_quantile_drawn_to_the_prior(videos):
+    scores = UNRELATED[:, :videos]
+    want = shrunk(np.quantile(scores.astype(np.float64), 0.9, axis=1), videos)
+    level = database_level(scores, CONFIG)
+    assert level.dtype == np.float32 and level.shape == (5, 1)
+    np.testing.assert_allclose(level[:, 0], want, atol=1e-6)
+
+
+def test_a_level_in_few_videos_is_near_the_prior():
+    alike = np.full((1, 2), 0.5, np.float32)
+    assert database_level(alike, CONFIG)[0, 0] == pytest.approx((2 * 0.5 + 100 * 0.2) / 102)
+    empty = database_level(np.empty((3, 0), np.float32), CONFIG)
+    assert empty.tolist() == [[np.float32(0.2)]] * 3
+
+
+@pytest.mark.parametrize("copies", [0.02, 0.3, 1.0])
+def test_copies_raise_a_level_to_the_ceiling_at_most(copies):
+    scores = UNRELATED.copy()
+    few = database_level(scores, CONFIG)
+    scores[:, : int(400 * copies)] = 0.97
+    level = database_level(scores, CONFIG)
+    assert (level <= 0.5).all()
+    if copies < 0.1:
+        np.testing.assert_allclose(level, few, atol=0.02)
+    else:
+        np.testing.assert_allclose(level, shrunk(0.5, 400), atol=1e-6)
+
+
+def test_copies_stay_above_what_was_unrelated():
+    scores = np.full((1, 30), 0.9, np.float32)  # nothing but copies
+    normalize_by_database(scores, CONFIG)
+    assert scores.min() > 0.9 - 0.5
+
+
+def test_what_is_damaged_does_not_count():
+    damaged = UNRELATED.copy()
+    damaged[:, ::4] = np.nan
+    damaged[2] = np.nan
+    rest = [0, 1, 3, 4]
+    level = database_level(damaged, CONFIG)
+    left = np.delete(UNRELATED, np.s_[::4], axis=1)
+    np.testing.assert_array_equal(level[rest], database_level(left, CONFIG)[rest])
+    assert level[2, 0] == np.float32(0.2)
+    table = damaged.copy()
+    normalize_by_database(table, CONFIG)
+    np.testing.assert_array_equal(np.isnan(table), np.isnan(damaged))
+
+
+def test_queries_that_are_like_anything_become_comparable():
+    plain = UNRELATED + np.linspace(0, 0.3, 5, dtype=np.float32)[:, None]
+    table = plain.copy()
+    normalize_by_database(table, replace(CONFIG, normalize_ceiling=1.0))
+    spread = [np.quantile(each, 0.9, axis=1).std() for each in (plain, table)]
+    assert spread[1] < 0.3 * spread[0]
+    order = [np.argsort(each, axis=1, kind="stable") for each in (plain, table)]
+    np.testing.assert_array_equal(*order)
+
+
+def test_tables_of_many_rows_are_done_in_parts(monkeypatch):
+    whole, parts = UNRELATED.copy(), UNRELATED.copy()
+    normalize_by_database(whole, CONFIG)
+    monkeypatch.setattr(score_normalization, "_CHUNK_SCORES", 900)  # two rows at a time
+    normalize_by_database(parts, CONFIG)
+    np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("videos", [0, 1, 5, SAMPLE_VIDEOS, SAMPLE_VIDEOS + 1, 100_000])
+def test_large_databases_are_sampled_at_even_distances(videos):
+    columns = level_columns(videos)
+    assert len(columns) == min(videos, SAMPLE_VIDEOS)
+    if videos:
+        assert columns[0] == 0 and columns[-1] < videos
+        assert set(np.diff(columns)) <= {videos // len(columns), -(-videos // len(columns))}
+
+
+def test_a_level_of_a_sample_is_that_of_all():
+    scores = np.random.default_rng(1).normal(0.1, 0.05, (3, 50_000)).astype(np.float32)
+    sampled = database_level(scores[:, level_columns(50_000)], CONFIG)
+    np.testing.assert_allclose(sampled, database_level(scores, CONFIG), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ({"normalize": "background"}, "one of none, database"),
+        ({"normalize_quantile": 1.0}, "above 0 and below 1"),
+        ({"normalize_ceiling": 1.5}, "from -1 to 1"),
+        ({"normalize_prior": float("nan")}, "from -1 to 1"),
+    ],
+)
+def test_settings_are_checked(values, expected):
+    with pytest.raises(InputError, match=expected):
+        CompareConfig(**values)
+
+
+def test_calibrations_tell_ways_of_normalising_apart():
+    used = {"similarity_function": "chamfer", "dims": 512, "fps": 1.0, "sampling": "frames"}
+    scores = np.linspace(0, 0.4, 400).reshape(20, 20)
+    ids = [f"v{i}" for i in range(20)]
+    plain = fit(scores, CalibrationKey(**used), ids, ids)
+    assert "normalization" not in plain.as_json(), "earlier versions read it"
+    assert Calibration.from_json(plain.as_json()) == plain
+    normalized = replace(plain, normalization=CONFIG.normalization)
+    assert Calibration.from_json(normalized.as_json()) == normalized
+    assert plain.differences(**used, normalization="none") == []
+    assert plain.differences(**used, normalization=CONFIG.normalization) == [
+        "normalization: none calibrated, database, quantile 0.9, ceiling 0.5, prior 0.2 here"
+    ]
+    other = replace(CONFIG, normalize_quantile=0.8).normalization
+    assert len(normalized.differences(**used, normalization=other)) == 1
+    assert replace(CONFIG, normalize="none").normalization == "none"
+    with pytest.raises(ValueError, match="normalization"):
+        Calibration.from_json(normalized.as_json() | {"normalization": 1})
