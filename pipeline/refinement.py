@@ -18,6 +18,7 @@ from .config import ExtractConfig
 from .errors import InputError, StoreError
 from .quantization import dequantize, quantize
 from .records import VideoRef
+from .search.engine import pair_scorer
 from .search.pair_alignment import PairAlignment
 from .search.request import SearchRequest
 from .search.segments import RefinementReport
@@ -283,15 +284,7 @@ class VideoRefiner:
 
     @cached_property
     def _scorer(self) -> PairScorer:
-        from .nets.backend import device_scope, resolve_similarity_precision
-        from .nets.similarity.pair_scorer import PairScorer
-
-        request = self._request
-        precision = resolve_similarity_precision(request.config.precision, request.gpu_id)
-        with device_scope(request.gpu_id):
-            return PairScorer(
-                request.model, request.similarity_function, precision, gpu_id=request.gpu_id
-            )
+        return pair_scorer(self._request)
 
     def _matrix(self, query: _Samples, database: _Samples) -> np.ndarray:
         from .nets.backend import device_scope, ops

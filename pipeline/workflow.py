@@ -319,11 +319,6 @@ def _tell_segments(report: SegmentReport | None, host: Host) -> None:
     if report is None:
         return
     host.say(f"{report.segments} segments in {report.marked} of {report.pairs} matches")
-    if report.thinned:
-        host.note(
-            f"{report.thinned} pairs of very long videos were aligned on a part of their frames: "
-            "short segments may be missed, and ends are less exact"
-        )
     if report.refinement is None:
         return
     host.say(f"{report.refinement.refined} of {report.refinement.segments} segments refined")

@@ -10,12 +10,13 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..alignment import align, fold_insets
+from ..alignment.evidence import UNRELATED
 from ..alignment.segment import Segment
 from ..config import SEGMENT_EVIDENCE, CompareConfig
 from ..errors import StoreError
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
 _BLOCK_FRAMES = 2048  # database frames that are on the device together, about
 _PART_FRAMES = 4096  # frames of a video that are read at a time
-_MOST_CELLS = 32 << 20  # of a matrix: 128 MiB. Of longer videos not every frame is compared
+_MOST_CELLS = 32 << 20  # of a matrix: 128 MiB. longer videos are aligned in stretches
 _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
+_SEAM = 1.0  # seconds between the parts of a segment that two stretches share
+_SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
 _UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
 
 
@@ -62,12 +65,10 @@ class PairAlignment:
     Attributes:
         segments: the most certain first; none where nothing matches.
         mirrored: the mirrored query matches better.
-        step: see `PairMatrix`; ends are known to about as many samples.
     """
 
     segments: tuple[Segment, ...]
     mirrored: bool = False
-    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,38 @@ class _Frames:
         videos = self.videos
         for start in range(0, self.stored, _PART_FRAMES):
             stop = min(start + _PART_FRAMES, self.stored)
+            rows = self.rows[(self.rows >= start) & (self.rows < stop)] - start
+            if not len(rows):
+                continue
             vectors = np.empty((stop - start, *videos.row_shape), videos.dtype)
             videos.read(self.index, start, stop, vectors, checksum=checksum)
-            rows = self.rows[(self.rows >= start) & (self.rows < stop)] - start
-            if len(rows):
-                yield vectors if len(rows) == len(vectors) else vectors[rows]
+            yield vectors if len(rows) == len(vectors) else vectors[rows]
+
+    def tiles(self, size: int) -> Iterator[tuple[_Frames, float, float | None]]:
+        """Stretches of so many frames, with the insets in them, and from when to when each is.
+
+        The last one ends with the video, None where its file did not say when.
+        """
+        own = self.seconds[: self.own]
+        starts = range(0, self.own, size)
+        cuts = [0.0, *((own[at - 1] + own[at]) / 2 for at in starts[1:])]
+        ends: list[float | None] = [*cuts[1:], self.duration]
+        for at, first, end in zip(starts, cuts, ends, strict=True):
+            inside = np.zeros(len(self.rows), bool)
+            inside[at : min(at + size, self.own)] = True
+            insets = self.seconds[self.own :]
+            inside[self.own :] = (insets >= first) & (insets < (np.inf if end is None else end))
+            rows, seconds = self.rows[inside], self.seconds[inside]
+            count = min(size, self.own - at)
+            yield replace(self, rows=rows, seconds=seconds - first, own=count), first, end
 
 
 class PairAligner:
     """Frame matrices and segments of pairs of a request's videos.
 
     The settings of segments are the request's. A matrix has 32 million cells at most, as of two
-    videos of 94 minutes at one frame a second. Of longer ones every second frame is compared, or
-    every third and so on: a segment of few samples is then missed, and ends are less exact.
+    videos of 94 minutes at one frame a second. Longer ones are aligned stretch by stretch, and
+    segments that go on in the next stretch are joined.
 
     Args:
         request: as for `search.run.search`; its model is adapted already.
@@ -148,7 +168,7 @@ class PairAligner:
         self._scorer = scorer or pair_scorer(request)
         self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
-        self._placed_queries: dict[tuple[bool, int, int], tuple[DeviceFeatures, int]] = {}
+        self._placed_queries: dict[tuple[int, ...], tuple[DeviceFeatures, int]] = {}
         mirrored = request.mirrored.ids if request.mirrored else ()
         self._mirrored_index = {video_id: i for i, video_id in enumerate(mirrored)}
 
@@ -161,7 +181,10 @@ class PairAligner:
         Raises:
             StoreError: a video is damaged.
         """
-        return self._best(self._pair(query, database))[1]
+        (found,) = self.align_all(query, [database])
+        if found is None:
+            raise self._damage(database)
+        return found
 
     def align_all(self, query: int, database: Sequence[int]) -> Iterator[PairAlignment | None]:
         """Find the segments of a query in several database videos, in their order.
@@ -176,11 +199,18 @@ class PairAligner:
         Raises:
             StoreError: the query is damaged.
         """
-        for matrices in self._matrices(query, database):
-            yield self._best(matrices)[1] if matrices else None
+        sides = self._sides(query)
+        for is_long, group in itertools.groupby(database, lambda v: self._step(sides, v) > 1):
+            if is_long:
+                yield from (self._align_tiles(sides, video) for video in group)
+                continue
+            for matrices in self._matrices(sides, group):
+                yield self._best(matrices)[1] if matrices else None
 
     def matrix(self, query: int, database: int) -> PairMatrix:
         """The frame matrix of a pair; of a mirrored query the one with more that matches.
+
+        Of two very long videos it has every second frame only, or every third and so on.
 
         Args:
             query, database: indices into the request's queries and database.
@@ -188,20 +218,26 @@ class PairAligner:
         Raises:
             StoreError: a video is damaged.
         """
-        return self._better(self._pair(query, database))
+        (matrices,) = self._matrices(self._sides(query), [database])
+        if matrices is None:
+            raise self._damage(database)
+        return self._better(matrices)
 
     def matrices(self, query: int, database: Sequence[int]) -> Iterator[PairMatrix | None]:
         """The frame matrices of a query with several database videos, in their order.
 
         Arguments, errors and None as in `align_all`; of a mirrored query as in `matrix`.
         """
-        for matrices in self._matrices(query, database):
+        for matrices in self._matrices(self._sides(query), database):
             yield self._better(matrices) if matrices else None
 
     def segments(self, matrix: PairMatrix) -> list[Segment]:
         """The segments of a frame matrix, the most certain first."""
+        return self._judge.convincing(self._aligned(matrix))
+
+    def _aligned(self, matrix: PairMatrix) -> list[Segment]:
         config = self._request.config
-        found = align(
+        return align(
             matrix.values,
             matrix.query_seconds,
             matrix.database_seconds,
@@ -210,14 +246,10 @@ class PairAligner:
             method=config.segment_method,
             most=config.max_segments,
         )
-        return self._judge.convincing(found)
 
-    def _pair(self, query: int, database: int) -> list[PairMatrix]:
-        matrices = next(self._matrices(query, [database]))
-        if matrices is None:
-            videos = self._request.database
-            raise StoreError(videos.damaged[videos.ids[database]])
-        return matrices
+    def _damage(self, database: int) -> StoreError:
+        videos = self._request.database
+        return StoreError(videos.damaged[videos.ids[database]])
 
     def _better(self, matrices: Sequence[PairMatrix]) -> PairMatrix:
         return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
@@ -225,22 +257,51 @@ class PairAligner:
     def _best(self, matrices: Sequence[PairMatrix]) -> tuple[PairMatrix, PairAlignment]:
         """The direction with more that matches."""
         pairs = [
-            (matrix, PairAlignment(tuple(self.segments(matrix)), matrix.mirrored, matrix.step))
+            (matrix, PairAlignment(tuple(self.segments(matrix)), matrix.mirrored))
             for matrix in matrices
         ]
         return max(pairs, key=lambda pair: _matched(pair[1]))
 
-    def _matrices(self, query: int, database: Sequence[int]) -> Iterator[list[PairMatrix] | None]:
+    def _step(self, sides: Sequence[tuple[VideoSet, int]], video: int) -> int:
+        """Every so many-th frame of both videos can be compared at once."""
+        cells = _most_frames(sides) * int(self._request.database.lengths[video])
+        return max(1, math.ceil(math.sqrt(cells / self._most_cells)))
+
+    def _align_tiles(
+        self, sides: Sequence[tuple[VideoSet, int]], video: int
+    ) -> PairAlignment | None:
+        """Align two very long videos stretch by stretch; None if the database video is damaged."""
+        insets, size = self._request.config.query_insets, math.isqrt(self._most_cells)
+        found = []
+        for number, (videos, index) in enumerate(sides):
+            segments: list[Segment] = []
+            query = _Frames.of(videos, index, 1, insets)
+            try:
+                database = _Frames.of(self._request.database, video, 1, with_insets=True)
+            except StoreError:
+                return None
+            for rows, columns in itertools.product(query.tiles(size), database.tiles(size)):
+                (values,) = self._values([rows[0]], [columns[0]])
+                if values is None:
+                    return None
+                matrix = _folded(rows[0], columns[0], values[0], mirrored=bool(number))
+                lengths = [
+                    None if end is None else end - first for _, first, end in (rows, columns)
+                ]
+                matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
+                segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
+            convincing = self._judge.convincing(joined(segments))
+            most = self._request.config.max_segments
+            found.append(PairAlignment(tuple(convincing[:most]), bool(number)))
+        return max(found, key=_matched)
+
+    def _matrices(
+        self, sides: Sequence[tuple[VideoSet, int]], database: Iterable[int]
+    ) -> Iterator[list[PairMatrix] | None]:
         """Of each database video the matrices of all directions; None if it is damaged."""
-        sides = self._sides(query)
-        own_frames = max(int(videos.lengths[index]) for videos, index in sides)
+        own_frames = _most_frames(sides)
         insets = self._request.config.query_insets
-
-        def step_for(video: int) -> int:
-            frames = int(self._request.database.lengths[video])
-            return max(1, math.ceil(math.sqrt(own_frames * frames / self._most_cells)))
-
-        for step, group in itertools.groupby(database, step_for):
+        for step, group in itertools.groupby(database, lambda video: self._step(sides, video)):
             queries = [_Frames.of(videos, index, step, insets) for videos, index in sides]
             for videos in self._blocks(group, step, own_frames):
                 values = self._values(queries, videos)
@@ -328,7 +389,7 @@ class PairAligner:
             )
             for number, query in enumerate(queries):
                 rows = []
-                for features, count in self._placed(query, mirrored=bool(number)):
+                for features, count in self._placed(query):
                     found = ops.convert_to_numpy(self._scorer.frame_matrix(features, targets))
                     rows.append(np.asarray(found[:count, : ends[-1]], np.float32))
                 matrix = rows[0] if len(rows) == 1 else np.concatenate(rows)
@@ -338,13 +399,13 @@ class PairAligner:
                     if of_video is not None:
                         of_video[number].append(part)
 
-    def _placed(self, query: _Frames, mirrored: bool) -> Iterable[tuple[DeviceFeatures, int]]:
+    def _placed(self, query: _Frames) -> Iterable[tuple[DeviceFeatures, int]]:
         """Parts of a query on the device, and their frames; a short one stays there."""
         checksums = self._request.config.checksums
         if query.stored > _PART_FRAMES:
             parts = query.parts(checksums)
             return ((self._scorer.place_queries(part), len(part)) for part in parts)
-        key = mirrored, query.index, query.step
+        key = id(query.videos), query.index, query.step, int(query.rows[0]), len(query.rows)
         placed = self._placed_queries.get(key)
         if placed is None:
             (part,) = query.parts(checksums)
@@ -392,6 +453,65 @@ def evidence(segment: Segment) -> float:
         segment.query_end - segment.query_start, segment.database_end - segment.database_start
     )
     return (segment.score - _UNRELATED_SCORE) * seconds
+
+
+def joined(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments of stretches of two videos, those that continue each other as one.
+
+    Args:
+        segments: in seconds of the whole videos.
+
+    Returns:
+        The segments with the most evidence first. Those with less than half of the contrast of
+        the best one are left out, as within one stretch.
+    """
+    rest = sorted(segments, key=lambda segment: segment.query_start)
+    whole: list[Segment] = []
+    for segment in rest:
+        place = next((i for i, other in enumerate(whole) if _continues(other, segment)), None)
+        if place is None:
+            whole.append(segment)
+        else:
+            whole[place] = _chained(whole[place], segment)
+    best = max((segment.score for segment in whole), default=0.0)
+    clear = [s for s in whole if s.score - UNRELATED >= (best - UNRELATED) / 2]
+    return sorted(clear, key=evidence, reverse=True)
+
+
+def _continues(first: Segment, second: Segment) -> bool:
+    """Whether a segment goes on where another one ends, at about its speed."""
+    return (
+        abs(second.query_start - first.query_end) <= _SEAM
+        and abs(second.database_start - first.database_end) <= _SEAM
+        and abs(math.log2(second.slope / first.slope)) <= _SAME_SLOPE
+    )
+
+
+def _chained(first: Segment, second: Segment) -> Segment:
+    lengths = np.array([s.query_end - s.query_start for s in (first, second)])
+    return Segment(
+        first.query_start,
+        second.query_end,
+        first.database_start,
+        second.database_end,
+        float(np.average([first.score, second.score], weights=lengths)),
+        first.query_decidable and second.query_decidable,
+    )
+
+
+def _moved(segment: Segment, query: float, database: float) -> Segment:
+    """A segment later by some seconds in each video."""
+    return replace(
+        segment,
+        query_start=segment.query_start + query,
+        query_end=segment.query_end + query,
+        database_start=segment.database_start + database,
+        database_end=segment.database_end + database,
+    )
+
+
+def _most_frames(sides: Sequence[tuple[VideoSet, int]]) -> int:
+    return max(int(videos.lengths[index]) for videos, index in sides)
 
 
 def _folded(query: _Frames, database: _Frames, values: np.ndarray, mirrored: bool) -> PairMatrix:

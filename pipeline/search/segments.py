@@ -41,14 +41,12 @@ class SegmentReport:
         pairs: pairs that were aligned.
         marked: those with a segment.
         segments: all segments.
-        thinned: pairs of two very long videos, of which not every frame was compared.
         refinement: None if no video was to be decoded again.
     """
 
     pairs: int = 0
     marked: int = 0
     segments: int = 0
-    thinned: int = 0
     refinement: RefinementReport | None = None
 
 
@@ -129,7 +127,6 @@ class SegmentMatches:
                 self.report.pairs += 1
                 self.report.marked += bool(found.segments)
                 self.report.segments += len(found.segments)
-                self.report.thinned += found.step > 1
 
 
 def require_selection(queries: int, database: int, selects: bool) -> None:

@@ -97,7 +97,7 @@ def test_the_copy_alone_has_a_segment(request_of):
     assert [bool(each.segments) for each in found] == [False, True, False, False]
 
 
-def test_of_very_long_videos_some_frames_are_compared(request_of):
+def test_the_matrix_of_very_long_videos_has_some_of_their_frames(request_of):
     request = request_of()
     full = PairAligner(request).matrix(0, 1)
     thinned = PairAligner(request, most_cells=30 * 23 // 4).matrix(0, 1)
@@ -105,12 +105,34 @@ def test_of_very_long_videos_some_frames_are_compared(request_of):
     assert step == 3
     np.testing.assert_allclose(thinned.values, full.values[::step, ::step], atol=1e-6)
     assert thinned.query_seconds.tolist() == list(range(0, 30, step))
-    request = request_of(
-        {"film": np.repeat(FILM, 3, axis=0)}, {"copy": np.repeat(COPY, 3, axis=0)}, "float16"
+
+
+@pytest.mark.parametrize("cells", [20 * 20, 16 * 16])
+def test_very_long_videos_are_aligned_in_stretches(tmp_path, cells):
+    """Stretches have 20 or 16 frames; the segment goes through several of them."""
+    film = frames(60, 5)
+    made = {"copy": np.concatenate([frames(7, 6), film[12:48], frames(10, 7)]), "x": frames(50, 8)}
+    request = SearchRequest(
+        videos(tmp_path, "q.h5", {"film": film}), videos(tmp_path, "d.h5", made), MODEL
     )
-    found = PairAligner(request, most_cells=4000).align(0, 0)
-    assert found.step == 2
-    assert found.segments[0].offset == pytest.approx(15 - 24, abs=2)
+    (whole,) = PairAligner(request).align(0, 0).segments
+    found, other = PairAligner(request, most_cells=cells).align_all(0, [0, 1])
+    best = found.segments[0]
+    ends = best.query_start, best.query_end, best.database_start, best.database_end
+    expected_ends = whole.query_start, whole.query_end, whole.database_start, whole.database_end
+    assert ends == pytest.approx(expected_ends, abs=0.6)
+    assert ends == pytest.approx((12, 48, 7, 43), abs=1.1)
+    assert other.segments == ()
+
+
+def test_only_what_continues_is_joined():
+    parts = [Segment(0, 10, 5, 15, 0.9), Segment(10.5, 20, 15.5, 25, 0.7, False)]
+    (one,) = pair_alignment.joined(parts)
+    assert (one.query_start, one.query_end, one.database_start, one.database_end) == (0, 20, 5, 25)
+    assert 0.7 < one.score < 0.9 and not one.query_decidable
+    apart = [parts[0], Segment(10.5, 20, 25, 34.5, 0.7), Segment(10, 20, 15, 20, 0.7)]
+    assert len(pair_alignment.joined(apart)) == 3
+    assert pair_alignment.joined([parts[0], Segment(30, 31, 1, 2, 0.3)]) == [parts[0]]
 
 
 def test_the_better_direction_of_a_mirrored_query_counts(request_of, tmp_path):
