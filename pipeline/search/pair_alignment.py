@@ -148,7 +148,7 @@ class PairAligner:
     """Frame matrices and segments of pairs of a request's videos.
 
     The settings of segments are the request's. A matrix has 32 million cells at most, as of two
-    videos of 94 minutes at one frame a second. Longer ones are aligned stretch by stretch, and
+    videos of 96 minutes at one frame a second. Longer ones are aligned stretch by stretch, and
     segments that go on in the next stretch are joined.
 
     Args:
