@@ -36,7 +36,7 @@ HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
 MAX_PIXELS = 8192 * 8192  # of a picture
-DECODER_MEMORY_MB, LEAST_DECODER_MEMORY_MB = 4096, 256
+DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class ExtractConfig(Section):
         DECODER_MEMORY_MB,
         "Memory that one decoding process may take; 0: no limit.",
         unit="MiB",
-        values=f"0 or at least {LEAST_DECODER_MEMORY_MB} MiB",
+        values=f"0 or at least {MIN_DECODER_MEMORY_MB} MiB",
         ge=0,
     )
     insets: int | None = setting(
@@ -134,7 +134,7 @@ class ExtractConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if 0 < self.decoder_memory_mb < LEAST_DECODER_MEMORY_MB:
+        if 0 < self.decoder_memory_mb < MIN_DECODER_MEMORY_MB:
             values = settings_of(ExtractConfig)["decoder_memory_mb"].allowed
             raise InputError(f"decoder_memory_mb is {self.decoder_memory_mb}, expected {values}")
 

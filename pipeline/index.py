@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .search.video_set import VideoSet
 
 DEFAULT_RATE = 0.001  # of verdicts where neither a rate nor a threshold is asked for
-_MOST_COMPARED_IDS = 50_000  # in the search for an id that is spelled nearly alike: a second
+_MAX_COMPARED_IDS = 50_000  # in the search for an id that is spelled nearly alike: a second
 
 Queries = str | Path | Mapping[str, str | Path] | Iterable[str | Path | VideoRef]
 
@@ -534,7 +534,7 @@ def _suggestion(text: str, ids: Sequence[str]) -> str:
     """The stored id that was probably meant, for a message."""
     name = os.path.splitext(os.path.basename(text))[0].lower()
     alike = [i for i in ids if name and os.path.splitext(os.path.basename(i))[0].lower() == name]
-    if not alike and len(ids) <= _MOST_COMPARED_IDS:
+    if not alike and len(ids) <= _MAX_COMPARED_IDS:
         alike = get_close_matches(text, ids, n=1)
     if alike:
         return f"; did you mean {alike[0]!r}?"

@@ -11,7 +11,7 @@ from .errors import InputError
 from .extraction.identity import Identity, file_state, identity
 from .records import SourceInfo
 
-_MOST_FOLDERS = 32  # of a stored path that are looked for below the root
+_MAX_FOLDERS = 32  # of a stored path that are looked for below the root
 
 
 class FoundFile(NamedTuple):
@@ -67,5 +67,5 @@ class SourceFiles:
             return [path]
         folders = ntpath.splitdrive(path)[1].replace("\\", "/").split("/")
         names = [name for name in folders if name not in ("", ".", "..")]
-        tails = [names[start:] for start in range(max(0, len(names) - _MOST_FOLDERS), len(names))]
+        tails = [names[start:] for start in range(max(0, len(names) - _MAX_FOLDERS), len(names))]
         return [path, *(str(self._root.joinpath(*tail)) for tail in tails)]

@@ -17,12 +17,12 @@ from .timeline import Timeline
 
 METHODS: dict[str, Aligner] = {"lines": align_by_lines, "hough": align_by_hough}
 DEFAULT_METHOD = "lines"
-MOST_SEGMENTS = 8  # of a pair
+MAX_SEGMENTS = 8  # of a pair
 
 __all__ = [
     "DEFAULT_METHOD",
+    "MAX_SEGMENTS",
     "METHODS",
-    "MOST_SEGMENTS",
     "Aligner",
     "EndWindow",
     "Segment",
@@ -40,7 +40,7 @@ def align(
     query_duration: float | None = None,
     database_duration: float | None = None,
     method: str = DEFAULT_METHOD,
-    most: int = MOST_SEGMENTS,
+    max_segments: int = MAX_SEGMENTS,
 ) -> list[Segment]:
     """Find where two videos match.
 
@@ -51,7 +51,7 @@ def align(
         query_duration, database_duration: seconds of the videos where they are known; None takes
             half a step after the last frame.
         method: of `METHODS`.
-        most: segments at most.
+        max_segments: segments at most.
 
     Returns:
         The segments, the most certain first; none where nothing matches.
@@ -70,4 +70,4 @@ def align(
         )
     if not np.isfinite(matrix).all():
         raise ValueError("the matrix holds a value that is no number")
-    return METHODS[method](matrix, query, database, most)
+    return METHODS[method](matrix, query, database, max_segments)

@@ -14,7 +14,7 @@ from .timeline import Timeline
 _QUERY, _DATABASE = 0, 1
 
 
-class Stretch(NamedTuple):
+class Interval(NamedTuple):
     """A part of a line: query seconds of both ends.
 
     Attributes:
@@ -44,14 +44,14 @@ class _Samples(NamedTuple):
     similarities: np.ndarray
 
 
-def stretch_on(
+def interval_on(
     evidence: Evidence,
     levels: Levels,
     query: Timeline,
     database: Timeline,
     slope: float,
     offset: float,
-) -> Stretch | None:
+) -> Interval | None:
     """The best run along a line, cut halfway between samples; None if the line meets no sample.
 
     Args:
@@ -68,7 +68,7 @@ def stretch_on(
     end = _cut(samples, last, 1) if last < len(samples.at) - 1 else high
     score = float(samples.similarities[first : last + 1].mean())
     level = float(np.median(samples.similarities[first : last + 1]))
-    return Stretch(max(start, low), min(end, high), score, level)
+    return Interval(max(start, low), min(end, high), score, level)
 
 
 def _samples_on(

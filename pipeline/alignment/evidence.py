@@ -13,7 +13,7 @@ import numpy as np
 UNRELATED = 0.10  # similarity of frames that have nothing in common
 _SHARE = 0.70  # quantile of the best similarities that stands for matching frames
 _LOWEST, _HIGHEST = 0.20, 0.45  # of the threshold
-_LEAST_CONTRAST = 0.15  # between matching and unrelated frames
+_MIN_CONTRAST = 0.15  # between matching and unrelated frames
 _RIVAL_MARGIN, _RIVAL_PRICE = 0.25, 0.30
 _BLOCK_CELLS = 1 << 16
 _AGAIN_PRICE = 0.60  # evidence that frames lose which are part of a segment already
@@ -104,6 +104,6 @@ class Evidence:
         beaten *= np.float32(_RIVAL_PRICE)
         above = similarities - np.float32(levels.threshold)
         above -= beaten
-        above *= np.float32(2 / max(levels.match - UNRELATED, _LEAST_CONTRAST))
+        above *= np.float32(2 / max(levels.match - UNRELATED, _MIN_CONTRAST))
         np.maximum(above, -1, out=above)
         return np.minimum(above, 1, out=above)

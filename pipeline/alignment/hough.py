@@ -9,12 +9,12 @@ from .search import votes_of
 from .segment import Segment
 from .timeline import Timeline
 
-_LEAST_SCORE = 1.0  # seconds of full evidence
+_MIN_SCORE = 1.0  # seconds of full evidence
 _GAP = 2.5  # steps without a vote that end a run
 
 
 def align_by_hough(
-    matrix: np.ndarray, query: Timeline, database: Timeline, most: int
+    matrix: np.ndarray, query: Timeline, database: Timeline, max_segments: int
 ) -> list[Segment]:
     """Take the offset with the most votes, cut its votes at gaps, and go on without its frames.
 
@@ -28,14 +28,14 @@ def align_by_hough(
     bins -= bins.min(initial=0)
     weights = votes.evidence.astype(np.float64)
     found: list[Segment] = []
-    while len(found) < most and weights.any():
+    while len(found) < max_segments and weights.any():
         counted = np.convolve(np.bincount(bins, weights), [0.5, 1.0, 0.5], "same")
         peak = int(counted.argmax())
         own = np.flatnonzero((np.abs(bins - peak) <= 1) & (weights > 0))
         own = own[np.argsort(query.seconds[votes.rows[own]], kind="stable")]
         gaps = np.flatnonzero(np.diff(query.seconds[votes.rows[own]]) > _GAP * step) + 1
         run = max(np.split(own, gaps), key=lambda part: weights[part].sum())
-        if weights[run].sum() * step < _LEAST_SCORE:
+        if weights[run].sum() * step < _MIN_SCORE:
             break
         rows, columns = votes.rows[run], votes.columns[run]
         found.append(_segment(matrix, query, database, rows, columns))

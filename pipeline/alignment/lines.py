@@ -8,25 +8,25 @@ from typing import NamedTuple
 import numpy as np
 
 from .decidable import is_query_decidable
-from .ends import Stretch, stretch_on
+from .ends import Interval, interval_on
 from .evidence import UNRELATED, Evidence, Levels
 from .offset import fitted
 from .search import Line, Votes, best_line, corner_line, votes_of
 from .segment import Segment
 from .timeline import Timeline
 
-_LEAST_SCORE = 0.60  # seconds of full evidence, less prices, that a line needs
-_LEAST_SECONDS = 1.0  # of the longer side of a segment
-_LEAST_QUERY_SECONDS = 0.4
+_MIN_SCORE = 0.60  # seconds of full evidence, less prices, that a line needs
+_MIN_SECONDS = 1.0  # of the longer side of a segment
+_MIN_QUERY_SECONDS = 0.4
 _MARGIN = 0.30  # steps around a segment that belong to it when the next one is searched
 _CORNER_SHARE = 0.5  # of the best line's score that the line from corner to corner needs
 _CORNER_GAIN = 0.003  # of similarity, that it needs besides
 _REAL_TIME_SHARE = 0.5  # of the best line's score that one without change of speed needs
-_LEAST_CONTRAST = 0.5  # of a segment's similarity to that of the pair's best segment
+_MIN_CONTRAST = 0.5  # of a segment's similarity to that of the pair's best segment
 
 
 def align_by_lines(
-    matrix: np.ndarray, query: Timeline, database: Timeline, most: int
+    matrix: np.ndarray, query: Timeline, database: Timeline, max_segments: int
 ) -> list[Segment]:
     """Find segments one after another: the best line, its exact place, its ends.
 
@@ -36,8 +36,8 @@ def align_by_lines(
     evidence = Evidence(matrix)
     votes = votes_of(evidence.cells, matrix)
     found: list[Segment] = []
-    for _ in range(most):
-        line = best_line(evidence.cells, votes, query, database, _LEAST_SCORE)
+    for _ in range(max_segments):
+        line = best_line(evidence.cells, votes, query, database, _MIN_SCORE)
         place = None if line is None else _place(evidence, query, database, line)
         if place is not None and place.line.slope != 1:
             place = _real_time_if_as_good(evidence, votes, query, database, place)
@@ -45,15 +45,15 @@ def align_by_lines(
             place = _corner_if_better(evidence, query, database, place)
         if place is None:
             break
-        line, slope, offset, stretch = place
-        if stretch is not None:
-            segment = _segment(matrix, query, database, slope, offset, stretch)
+        line, slope, offset, interval = place
+        if interval is not None:
+            segment = _segment(matrix, query, database, slope, offset, interval)
             if segment is not None:
                 found.append(segment)
-        _take_out(evidence, query, database, line, slope, offset, stretch)
+        _take_out(evidence, query, database, line, slope, offset, interval)
         votes = votes._replace(evidence=np.maximum(evidence.cells[votes.rows, votes.columns], 0))
     best = max((s.score for s in found), default=0)
-    return [s for s in found if s.score - UNRELATED >= _LEAST_CONTRAST * (best - UNRELATED)]
+    return [s for s in found if s.score - UNRELATED >= _MIN_CONTRAST * (best - UNRELATED)]
 
 
 class _Place(NamedTuple):
@@ -62,7 +62,7 @@ class _Place(NamedTuple):
     line: Line
     slope: float
     offset: float
-    stretch: Stretch | None
+    interval: Interval | None
 
 
 def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) -> _Place:
@@ -74,11 +74,11 @@ def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) 
     slope, offset = line.slope, line.offset
     if not line.whole:
         slope, offset = fitted(evidence, query, database, line)
-    stretch = stretch_on(evidence, evidence.levels, query, database, slope, offset)
-    if stretch is not None:
-        levels = Levels.from_match(stretch.level)
-        stretch = stretch_on(evidence, levels, query, database, slope, offset)
-    return _Place(line, slope, offset, stretch)
+    interval = interval_on(evidence, evidence.levels, query, database, slope, offset)
+    if interval is not None:
+        levels = Levels.from_match(interval.level)
+        interval = interval_on(evidence, levels, query, database, slope, offset)
+    return _Place(line, slope, offset, interval)
 
 
 def _real_time_if_as_good(
@@ -89,14 +89,14 @@ def _real_time_if_as_good(
     Where a video hardly moves, lines of any slope have evidence, and a slope that leads to the
     ends of a video saves the price of cuts.
     """
-    least = max(_LEAST_SCORE, _REAL_TIME_SHARE * best.line.score)
-    line = best_line(evidence.cells, votes, query, database, least, slopes=(1.0,))
+    min_score = max(_MIN_SCORE, _REAL_TIME_SHARE * best.line.score)
+    line = best_line(evidence.cells, votes, query, database, min_score, slopes=(1.0,))
     if line is None:
         return best
     place = _place(evidence, query, database, line)
-    if best.stretch is None or place.stretch is None:
+    if best.interval is None or place.interval is None:
         return best
-    return place if place.stretch.score >= best.stretch.score else best
+    return place if place.interval.score >= best.interval.score else best
 
 
 def _corner_if_better(
@@ -110,14 +110,14 @@ def _corner_if_better(
     trimmed copy is the likelier of the two.
     """
     line = corner_line(evidence.cells, query, database)
-    if line is None or line.score < _LEAST_SCORE:
+    if line is None or line.score < _MIN_SCORE:
         return best
     corner = _place(evidence, query, database, line)
-    if best is None or best.stretch is None or line.score > best.line.score:
+    if best is None or best.interval is None or line.score > best.line.score:
         return corner
-    if corner.stretch is None or line.score < _CORNER_SHARE * best.line.score:
+    if corner.interval is None or line.score < _CORNER_SHARE * best.line.score:
         return best
-    closer = corner.stretch.score - best.stretch.score >= _CORNER_GAIN
+    closer = corner.interval.score - best.interval.score >= _CORNER_GAIN
     return corner if closer else best
 
 
@@ -127,18 +127,18 @@ def _segment(
     database: Timeline,
     slope: float,
     offset: float,
-    stretch: Stretch,
+    interval: Interval,
 ) -> Segment | None:
     """The segment of a stretch, None if it is too short to be one."""
-    length = stretch.end - stretch.start
-    if length < _LEAST_QUERY_SECONDS or length * max(1.0, slope) < _LEAST_SECONDS:
+    length = interval.end - interval.start
+    if length < _MIN_QUERY_SECONDS or length * max(1.0, slope) < _MIN_SECONDS:
         return None
     segment = Segment(
-        stretch.start,
-        stretch.end,
-        max(database.start, slope * stretch.start + offset),
-        min(database.end, slope * stretch.end + offset),
-        stretch.score,
+        interval.start,
+        interval.end,
+        max(database.start, slope * interval.start + offset),
+        min(database.end, slope * interval.end + offset),
+        interval.score,
     )
     decidable = is_query_decidable(matrix, query, database, segment)
     return segment if decidable else replace(segment, query_decidable=False)
@@ -151,10 +151,10 @@ def _take_out(
     line: Line,
     slope: float,
     offset: float,
-    stretch: Stretch | None,
+    interval: Interval | None,
 ) -> None:
     """Take the frames of a segment out of the evidence."""
-    start, end = (line.first, line.last) if stretch is None else (stretch.start, stretch.end)
+    start, end = (line.first, line.last) if interval is None else (interval.start, interval.end)
     margins = _MARGIN * query.step, _MARGIN * database.step
     rows = query.between(start - margins[0], end + margins[0])
     columns = database.between(

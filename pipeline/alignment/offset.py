@@ -22,8 +22,8 @@ _REACH = 1.6  # steps within which similarity falls off
 _WINDOW = 2.1  # steps beyond the run that are looked at
 _TEMPERATURE = 0.40  # steps of evidence that make a hypothesis e times less likely, twice over
 _NOISE = 0.04  # least spread of similarities about their fall-off
-_SPILL_SPREAD, _SPILL_MOST = 0.20, 1.3  # steps of the query that the database video lacks
-_MOST_ROWS = 300  # samples of a run that are looked at, evenly spread over a longer one
+_SPILL_SPREAD, _SPILL_MAX = 0.20, 1.3  # steps of the query that the database video lacks
+_MAX_ROWS = 300  # samples of a run that are looked at, evenly spread over a longer one
 
 
 class _Window(NamedTuple):
@@ -81,10 +81,10 @@ def fitted(
 
 
 def _thinned(indices: np.ndarray) -> np.ndarray:
-    """At most `_MOST_ROWS` of the indices, evenly spread."""
-    if len(indices) <= _MOST_ROWS:
+    """At most `_MAX_ROWS` of the indices, evenly spread."""
+    if len(indices) <= _MAX_ROWS:
         return indices
-    return indices[np.linspace(0, len(indices) - 1, _MOST_ROWS).astype(np.intp)]
+    return indices[np.linspace(0, len(indices) - 1, _MAX_ROWS).astype(np.intp)]
 
 
 def _log_of_evidence(
@@ -180,6 +180,6 @@ def _log_of_spill(
     after = query.end - (database.end - offsets) / slopes
     starts = line.first < query.start + 1.1 * step
     stops = line.last > query.end - 2.1 * step
-    head = np.where((before > 0) & (before < _SPILL_MOST * step) & starts & (after < 0), before, 0)
-    tail = np.where((after > 0) & (after < _SPILL_MOST * step) & stops & (before < 0), after, 0)
+    head = np.where((before > 0) & (before < _SPILL_MAX * step) & starts & (after < 0), before, 0)
+    tail = np.where((after > 0) & (after < _SPILL_MAX * step) & stops & (before < 0), after, 0)
     return -(((head + tail) / step) ** 2) / (2 * _SPILL_SPREAD**2)

@@ -14,13 +14,13 @@ class Aligner(Protocol):
     """Finds the segments of a pair of videos in their matrix of frame similarities."""
 
     def __call__(
-        self, matrix: np.ndarray, query: Timeline, database: Timeline, most: int
+        self, matrix: np.ndarray, query: Timeline, database: Timeline, max_segments: int
     ) -> list[Segment]:
         """Find at most so many segments, the most certain first.
 
         Args:
             matrix: float32 [Q, D], similarities within [-1, 1]; it stays as it is.
             query, database: times of rows and columns.
-            most: segments at most.
+            max_segments: segments at most.
         """
         ...

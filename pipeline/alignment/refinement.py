@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .ends import stretch_on
+from .ends import interval_on
 from .evidence import Evidence, Levels
 from .offset import fitted
 from .search import Line
@@ -16,7 +16,7 @@ from .timeline import Timeline
 
 _FURTHEST = 2.0  # seconds that an end may move; the coarse rate is not further off
 _REAL_TIME = 0.03  # slopes this close to 1 are 1: ends are known to a fraction of a second
-_LEAST_SHARED = 0.5  # seconds of a window that have to lie within the segment
+_MIN_SHARED = 0.5  # seconds of a window that have to lie within the segment
 
 
 class EndWindow(NamedTuple):
@@ -112,10 +112,10 @@ def _end_in(
     evidence = Evidence(matrix, Levels.from_match(segment.score))
     span = 1.0 / max(query.step, database.step)
     slope, offset = fitted(evidence, query, database, line, span=span, slope_is_known=True)
-    stretch = stretch_on(evidence, evidence.levels, query, database, slope, offset)
-    if stretch is None:
+    interval = interval_on(evidence, evidence.levels, query, database, slope, offset)
+    if interval is None:
         return old
-    at = stretch.start if at_start else stretch.end
+    at = interval.start if at_start else interval.end
     new = at, slope * at + offset
     far = max(abs(a - b) for a, b in zip(new, old, strict=True)) > _FURTHEST * max(1.0, slope)
     return old if far else (new[0], min(max(new[1], 0.0), durations[1]))
@@ -129,4 +129,4 @@ def _line_in(
     offset = end[1] - slope * end[0]
     first = max(segment.query_start, query.start, (database.start - offset) / slope)
     last = min(segment.query_end, query.end, (database.end - offset) / slope)
-    return Line(0.0, slope, offset, first, last) if last - first >= _LEAST_SHARED else None
+    return Line(0.0, slope, offset, first, last) if last - first >= _MIN_SHARED else None

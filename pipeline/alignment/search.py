@@ -20,9 +20,9 @@ SLOPES = tuple(2.0 ** (k / 4) for k in (0, -1, 1, -2, 2, -3, 3, -4, 4))
 CUT_PRICE = 0.30  # seconds of full evidence that a cut inside of a video costs
 _SLOPE_PRICE = 1.20  # seconds for a slope of 2 or 1/2, in proportion to the logarithm for others
 _CORNER_PRICE = 0.20  # the same for the line from corner to corner: a whole video sped up or down
-_LEAST_SLOPE = 0.12  # |log2| of a slope below which the line from corner to corner is no other one
+_MIN_SLOPE = 0.12  # |log2| of a slope below which the line from corner to corner is no other one
 _CANDIDATES = 24  # lines of a slope that are computed in full
-_MOST_VOTES = 30_000  # cells that vote, the best: bounds time where all frames look alike
+_MAX_VOTES = 30_000  # cells that vote, the best: bounds time where all frames look alike
 
 
 class Line(NamedTuple):
@@ -52,15 +52,15 @@ class Votes(NamedTuple):
 
 
 def votes_of(evidence: np.ndarray, matrix: np.ndarray) -> Votes:
-    """The cells that speak for a match, about `_MOST_VOTES` at most; both [Q, D].
+    """The cells that speak for a match, about `_MAX_VOTES` at most; both [Q, D].
 
     Of more cells those with the highest similarity vote.
     """
     places = np.flatnonzero(evidence > 0)
-    if len(places) > _MOST_VOTES:
+    if len(places) > _MAX_VOTES:
         similarities = matrix.ravel()[places]
-        sample = similarities[:: 1 + len(places) // _MOST_VOTES]
-        lowest = np.quantile(sample, 1 - _MOST_VOTES / len(places))
+        sample = similarities[:: 1 + len(places) // _MAX_VOTES]
+        lowest = np.quantile(sample, 1 - _MAX_VOTES / len(places))
         places = places[similarities >= lowest]
     rows, columns = np.divmod(places, evidence.shape[1])
     return Votes(rows, columns, evidence[rows, columns])
@@ -71,14 +71,14 @@ def best_line(
     votes: Votes,
     query: Timeline,
     database: Timeline,
-    least: float,
+    min_score: float,
     slopes: Sequence[float] = SLOPES,
 ) -> Line | None:
-    """The line with the best run, over all slopes; None if none reaches `least`."""
+    """The line with the best run, over all slopes; None if none reaches `min_score`."""
     best: Line | None = None
     for slope in slopes:
         price = _SLOPE_PRICE * abs(np.log2(slope))
-        floor = price + (least if best is None else best.score)
+        floor = price + (min_score if best is None else best.score)
         if slope <= 1:
             found = _best_of_slope(evidence, votes, (query, database), slope, floor)
         else:
@@ -100,7 +100,7 @@ def corner_line(evidence: np.ndarray, query: Timeline, database: Timeline) -> Li
     None as well where both last about as long: `best_line` finds such a line.
     """
     slope = (database.end - database.start) / (query.end - query.start)
-    if not SLOPES[-2] / 1.1 <= slope <= SLOPES[-1] * 1.1 or abs(np.log2(slope)) < _LEAST_SLOPE:
+    if not SLOPES[-2] / 1.1 <= slope <= SLOPES[-1] * 1.1 or abs(np.log2(slope)) < _MIN_SLOPE:
         return None
     offset = database.start - slope * query.start
     if slope <= 1:
@@ -137,8 +137,8 @@ def _best_of_slope(
     beside = np.zeros_like(counted)
     beside[:-1] += counted[1:]
     beside[1:] += counted[:-1]
-    most = counted + beside  # no run on a line of the bin can have more
-    eligible = np.flatnonzero(most > floor)
+    bound = counted + beside  # no run on a line of the bin can have more
+    eligible = np.flatnonzero(bound > floor)
     if not len(eligible):
         return None
     if len(eligible) > _CANDIDATES:

@@ -12,7 +12,7 @@ from ..image.png import encode_png
 
 LEVELS = 32  # similarities that the picture tells apart
 LOWEST, HIGHEST = 0.0, 0.9  # similarities of the darkest and the brightest colour
-MOST_PIXELS = 192  # of a side; longer videos are reduced to it
+MAX_PIXELS = 192  # of a side; longer videos are reduced to it
 # Colours at even distances, from dark to bright; their lightness rises all the way.
 _ANCHORS = np.array(
     [(12, 10, 38), (52, 22, 96), (116, 32, 116), (184, 52, 96), (236, 104, 56), (252, 180, 60),
@@ -69,19 +69,17 @@ def palette() -> np.ndarray:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
-def heat_map(matrix: FrameMatrix, most_pixels: int = MOST_PIXELS) -> HeatMap:
+def heat_map(matrix: FrameMatrix, max_pixels: int = MAX_PIXELS) -> HeatMap:
     """Reduce a matrix to a picture; where frames share a pixel, the highest similarity counts.
 
     Args:
         matrix: with at least one frame on each side.
-        most_pixels: longest side of the picture.
+        max_pixels: longest side of the picture.
     """
     query = video_seconds(matrix.query_seconds, matrix.query_duration)
     database = video_seconds(matrix.database_seconds, matrix.database_duration)
-    values = _reduce(
-        np.asarray(matrix.values, np.float32), matrix.query_seconds, query, most_pixels
-    )
-    values = _reduce(values.T, matrix.database_seconds, database, most_pixels).T
+    values = _reduce(np.asarray(matrix.values, np.float32), matrix.query_seconds, query, max_pixels)
+    values = _reduce(values.T, matrix.database_seconds, database, max_pixels).T
     scaled = (values - LOWEST) / (HIGHEST - LOWEST) * LEVELS
     return HeatMap(np.clip(scaled, 0, LEVELS - 1).astype(np.uint8), query, database)
 
@@ -94,9 +92,9 @@ def video_seconds(seconds: np.ndarray, duration: float | None) -> float:
     return duration if duration and seconds[-1] < duration <= shown + 30 else shown
 
 
-def _reduce(values: np.ndarray, seconds: np.ndarray, total: float, most: int) -> np.ndarray:
+def _reduce(values: np.ndarray, seconds: np.ndarray, total: float, max_rows: int) -> np.ndarray:
     """Rows of equal times: each the maximum over the frames that are on screen in it."""
-    count = max(1, min(most, len(seconds)))
+    count = max(1, min(max_rows, len(seconds)))
     edges = np.arange(count + 1) * (total / count)
     first = np.searchsorted(seconds, edges[:-1] + 1e-6, "right") - 1
     end = np.searchsorted(seconds, edges[1:] - 1e-6, "left")

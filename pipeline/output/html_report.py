@@ -1,6 +1,6 @@
 """Matches as a page to look at: scores, segments, heat maps and stills in one HTML file.
 
-The page needs no network and no server. Up to `MOST_EMBEDDED` matches all pictures are in the file;
+The page needs no network and no server. Up to `MAX_EMBEDDED` matches all pictures are in the file;
 beyond, they are in a folder beside it, and a browser loads those that are scrolled to. Ids and
 paths are text from outside: everything of them is escaped, and a content security policy lets no
 script run but the page's own.
@@ -32,7 +32,7 @@ from .report_pictures import EmbeddedPictures, PictureFolder
 from .result_info import ResultInfo
 from .target import behind_links, is_stream, opened_output
 
-MOST_EMBEDDED = 400  # matches
+MAX_EMBEDDED = 400  # matches
 _PAGE = Path(__file__).with_name("report_page")
 
 
@@ -62,7 +62,7 @@ def write_report(
         PipelineError: it cannot be written.
     """
     if embedded is None:
-        embedded = len(entries) <= MOST_EMBEDDED
+        embedded = len(entries) <= MAX_EMBEDDED
     if not embedded and is_stream(path):
         raise InputError(
             f"{path}: the pictures of {len(entries)} matches go to a folder beside the page; give "

@@ -20,7 +20,7 @@ _INK = np.array(
     np.uint8,
 )
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
-_MOST_TICKS = 8
+_MAX_TICKS = 8
 # Letters of 3 x 5 points: an octal digit for each row.
 _GLYPHS = {
     "0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711", "5": "74717",
@@ -68,8 +68,8 @@ def plot_matrix(matrix: FrameMatrix, segments: Sequence[Segment]) -> bytes:
 
 def tick_seconds(total: float) -> list[float]:
     """Round times from 0 to the end of a video, a handful of them."""
-    steps = (step for step in _TICK_SECONDS if total / step <= _MOST_TICKS)
-    step = next(steps, _TICK_SECONDS[-1] * (1 + int(total / _TICK_SECONDS[-1] / _MOST_TICKS)))
+    steps = (step for step in _TICK_SECONDS if total / step <= _MAX_TICKS)
+    step = next(steps, _TICK_SECONDS[-1] * (1 + int(total / _TICK_SECONDS[-1] / _MAX_TICKS)))
     return [float(second) for second in range(0, int(total) + 1, step)]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _BLOCK_FRAMES = 2048  # database frames that are on the device together, about
 _PART_FRAMES = 4096  # frames of a video that are read at a time
-_MOST_CELLS = 32 << 20  # of a matrix: 128 MiB. longer videos are aligned in stretches
+_MAX_CELLS = 32 << 20  # of a matrix: 128 MiB. longer videos are aligned in stretches
 _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
 _SEAM = 1.0  # seconds between the parts of a segment that two stretches share
 _SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
@@ -153,7 +153,7 @@ class PairAligner:
 
     Args:
         request: as for `search.run.search`; its model is adapted already.
-        most_cells: of a matrix.
+        max_cells: of a matrix.
         scorer: the request's network, if it was made already.
     """
 
@@ -161,10 +161,10 @@ class PairAligner:
         self,
         request: SearchRequest,
         *,
-        most_cells: int = _MOST_CELLS,
+        max_cells: int = _MAX_CELLS,
         scorer: PairScorer | None = None,
     ) -> None:
-        self._request, self._most_cells = request, most_cells
+        self._request, self._max_cells = request, max_cells
         self._scorer = scorer or pair_scorer(request)
         self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
@@ -244,7 +244,7 @@ class PairAligner:
             query_duration=matrix.query_duration,
             database_duration=matrix.database_duration,
             method=config.segment_method,
-            most=config.max_segments,
+            max_segments=config.max_segments,
         )
 
     def _damage(self, database: int) -> StoreError:
@@ -264,14 +264,14 @@ class PairAligner:
 
     def _step(self, sides: Sequence[tuple[VideoSet, int]], video: int) -> int:
         """Every so many-th frame of both videos can be compared at once."""
-        cells = _most_frames(sides) * int(self._request.database.lengths[video])
-        return max(1, math.ceil(math.sqrt(cells / self._most_cells)))
+        cells = _max_frames(sides) * int(self._request.database.lengths[video])
+        return max(1, math.ceil(math.sqrt(cells / self._max_cells)))
 
     def _align_tiles(
         self, sides: Sequence[tuple[VideoSet, int]], video: int
     ) -> PairAlignment | None:
         """Align two very long videos stretch by stretch; None if the database video is damaged."""
-        insets, size = self._request.config.query_insets, math.isqrt(self._most_cells)
+        insets, size = self._request.config.query_insets, math.isqrt(self._max_cells)
         found = []
         for number, (videos, index) in enumerate(sides):
             segments: list[Segment] = []
@@ -291,15 +291,15 @@ class PairAligner:
                 matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
                 segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
             convincing = self._judge.convincing(joined(segments))
-            most = self._request.config.max_segments
-            found.append(PairAlignment(tuple(convincing[:most]), bool(number)))
+            limit = self._request.config.max_segments
+            found.append(PairAlignment(tuple(convincing[:limit]), bool(number)))
         return max(found, key=_matched)
 
     def _matrices(
         self, sides: Sequence[tuple[VideoSet, int]], database: Iterable[int]
     ) -> Iterator[list[PairMatrix] | None]:
         """Of each database video the matrices of all directions; None if it is damaged."""
-        own_frames = _most_frames(sides)
+        own_frames = _max_frames(sides)
         insets = self._request.config.query_insets
         for step, group in itertools.groupby(database, lambda video: self._step(sides, video)):
             queries = [_Frames.of(videos, index, step, insets) for videos, index in sides]
@@ -329,7 +329,7 @@ class PairAligner:
         self, database: Iterable[int], step: int, query_frames: int
     ) -> Iterator[list[_Frames | None]]:
         """Database videos that go to the device together; None for a damaged one."""
-        room = min(_BLOCK_FRAMES, max(1, self._most_cells // query_frames))
+        room = min(_BLOCK_FRAMES, max(1, self._max_cells // query_frames))
         block: list[_Frames | None] = []
         frames = 0
         for video in database:
@@ -421,12 +421,12 @@ class SegmentJudge:
     """Which segments of a pair convince.
 
     Attributes:
-        least_score: of a segment.
-        least_evidence: that the best segment of a pair needs, see `evidence`.
+        min_score: of a segment.
+        min_evidence: that the best segment of a pair needs, see `evidence`.
     """
 
-    least_score: float
-    least_evidence: float
+    min_score: float
+    min_evidence: float
 
     @classmethod
     def of(cls, config: CompareConfig, has_threshold: bool) -> SegmentJudge:
@@ -438,9 +438,9 @@ class SegmentJudge:
 
     def convincing(self, segments: Sequence[Segment]) -> list[Segment]:
         """The segments that convince; none if the best one does not."""
-        enough = [segment for segment in segments if segment.score >= self.least_score]
+        enough = [segment for segment in segments if segment.score >= self.min_score]
         best = max((evidence(segment) for segment in enough), default=0.0)
-        return enough if best >= self.least_evidence else []
+        return enough if best >= self.min_evidence else []
 
 
 def evidence(segment: Segment) -> float:
@@ -510,7 +510,7 @@ def _moved(segment: Segment, query: float, database: float) -> Segment:
     )
 
 
-def _most_frames(sides: Sequence[tuple[VideoSet, int]]) -> int:
+def _max_frames(sides: Sequence[tuple[VideoSet, int]]) -> int:
     return max(int(videos.lengths[index]) for videos, index in sides)
 
 

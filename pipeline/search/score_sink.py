@@ -95,10 +95,9 @@ class BestScores:
         self._selection, self._sound_range = selection, sound
         self.columns = shape[1]
         self._level, self._folder = level, folder
-        self._most = in_memory_bytes // SCORE.itemsize
-        self._least = np.full(
-            shape[0], -np.inf, np.float32
-        )  # less cannot be among the best any more
+        self._max_pending = in_memory_bytes // SCORE.itemsize
+        # A lower score cannot be among the best of its query any more.
+        self._min_scores = np.full(shape[0], -np.inf, np.float32)
         self._kept = np.empty(0, SCORE)
         self._pending: list[np.ndarray] = []
         self._pending_count = 0
@@ -126,7 +125,9 @@ class BestScores:
     def finish(self) -> SparseScores:
         """All scores that may be selected."""
         self._compact()
-        return SparseScores([*self._spilled, Chunk.of(self._kept, len(self._least))], self._bad)
+        return SparseScores(
+            [*self._spilled, Chunk.of(self._kept, len(self._min_scores))], self._bad
+        )
 
     def _sort_out(self, entries: np.ndarray) -> None:
         """Hold back what is not complete, leave out damaged videos, keep what may be selected."""
@@ -140,7 +141,7 @@ class BestScores:
             self._note_bad(entries[~finite])
             entries = entries[finite]
         may_be = self._selection.reaches(entries["score"])
-        may_be &= entries["score"] >= self._least[entries["row"]]
+        may_be &= entries["score"] >= self._min_scores[entries["row"]]
         entries = entries[may_be]
         if len(entries):
             self._pending.append(entries)
@@ -160,8 +161,8 @@ class BestScores:
         self._kept = np.empty(0, SCORE)  # frees memory for what follows
         if self._selection.top_k is not None:
             self._kept = self._best(entries, self._selection.top_k)
-        elif len(entries) > self._most and self._folder is not None:
-            chunk = Chunk.of(entries, len(self._least))
+        elif len(entries) > self._max_pending and self._folder is not None:
+            chunk = Chunk.of(entries, len(self._min_scores))
             self._spilled.append(replace(chunk, entries=_in_file(chunk.entries, self._folder)))
         else:
             self._kept = entries
@@ -179,7 +180,7 @@ class BestScores:
         begin = np.searchsorted(entries["row"], entries["row"])
         rank = np.arange(len(entries)) - begin
         last = entries[rank == top_k - 1]
-        self._least[last["row"]] = last["score"]
+        self._min_scores[last["row"]] = last["score"]
         return entries[rank < top_k]
 
 

@@ -14,7 +14,7 @@ from .request import SearchRequest
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
 
-MOST_UNSELECTED = 10_000  # pairs that are aligned though neither top_k nor a threshold is given
+MAX_UNSELECTED = 10_000  # pairs that are aligned though neither top_k nor a threshold is given
 _PAIR_SECONDS = 0.01  # that a pair takes, about; videos of a minute
 
 
@@ -140,7 +140,7 @@ def require_selection(queries: int, database: int, selects: bool) -> None:
         InputError: there are more than 10,000 pairs, and nothing selects among them.
     """
     pairs = queries * database
-    if selects or pairs <= MOST_UNSELECTED:
+    if selects or pairs <= MAX_UNSELECTED:
         return
     minutes = pairs * _PAIR_SECONDS / 60
     raise InputError(

@@ -21,7 +21,7 @@ from ..errors import StoreError
 from ..text import json_text
 
 _FORMAT = 1
-_MOST_BYTES = 1 << 30  # of a file: ten days at a picture a second
+_MAX_BYTES = 1 << 30  # of a file: ten days at a picture a second
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_thumbnails(store: Path, video_id: str, checksum: str) -> Thumbnails | N
     """
     try:
         with open(_file(store, video_id), "rb") as file:
-            content = file.read(_MOST_BYTES)
+            content = file.read(_MAX_BYTES)
         line, _, rest = content.partition(b"\n")
         header = json.loads(line)
         if (header["format"], header["id"], header["crc32c"]) != (_FORMAT, video_id, checksum):

@@ -100,14 +100,14 @@ class _Cursor:
 
 
 def encode_jpeg(
-    image: np.ndarray, short_side: int | None = None, most_bytes: int | None = None
+    image: np.ndarray, short_side: int | None = None, max_bytes: int | None = None
 ) -> bytes:
     """Encode a small picture.
 
     Args:
         image: uint8 RGB [H, W, 3].
         short_side: pixels that it is reduced to, an even number; None leaves it as it is.
-        most_bytes: the quality is lowered until the file is not larger; None: one good quality.
+        max_bytes: the quality is lowered until the file is not larger; None: one good quality.
 
     Returns:
         The content of a JPEG file.
@@ -121,7 +121,7 @@ def encode_jpeg(
     picture.pts = 0
     for quality in _QUALITIES:
         content = _encoded(picture, quality)
-        if most_bytes is None or len(content) <= most_bytes:
+        if max_bytes is None or len(content) <= max_bytes:
             break
     return content
 

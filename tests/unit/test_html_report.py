@@ -17,7 +17,7 @@ from pipeline.alignment.segment import Segment
 from pipeline.errors import InputError, PipelineError
 from pipeline.image.png import encode_png
 from pipeline.output.heat_map import HIGHEST, LEVELS, LOWEST, HeatMap, heat_map, palette
-from pipeline.output.html_report import MOST_EMBEDDED, write_report
+from pipeline.output.html_report import MAX_EMBEDDED, write_report
 from pipeline.output.match import Match
 from pipeline.output.report_cards import (
     NoVideoFiles,
@@ -238,7 +238,7 @@ def test_the_policy_allows_the_pages_own_script_and_style_alone(tmp_path):
 def test_pictures_of_many_matches_are_beside_the_page_each_once(tmp_path):
     entries = [
         ReportEntry(Match("q", f"d{i % 7}", 0.5, (SEGMENT,)), picture())
-        for i in range(MOST_EMBEDDED + 1)
+        for i in range(MAX_EMBEDDED + 1)
     ]
     path = tmp_path / "two words.html"
     folder = tmp_path / "two words_files"

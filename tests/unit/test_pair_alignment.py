@@ -100,7 +100,7 @@ def test_the_copy_alone_has_a_segment(request_of):
 def test_the_matrix_of_very_long_videos_has_some_of_their_frames(request_of):
     request = request_of()
     full = PairAligner(request).matrix(0, 1)
-    thinned = PairAligner(request, most_cells=30 * 23 // 4).matrix(0, 1)
+    thinned = PairAligner(request, max_cells=30 * 23 // 4).matrix(0, 1)
     step = thinned.step
     assert step == 3
     np.testing.assert_allclose(thinned.values, full.values[::step, ::step], atol=1e-6)
@@ -116,7 +116,7 @@ def test_very_long_videos_are_aligned_in_stretches(tmp_path, cells):
         videos(tmp_path, "q.h5", {"film": film}), videos(tmp_path, "d.h5", made), MODEL
     )
     (whole,) = PairAligner(request).align(0, 0).segments
-    found, other = PairAligner(request, most_cells=cells).align_all(0, [0, 1])
+    found, other = PairAligner(request, max_cells=cells).align_all(0, [0, 1])
     best = found.segments[0]
     ends = best.query_start, best.query_end, best.database_start, best.database_end
     expected_ends = whole.query_start, whole.query_end, whole.database_start, whole.database_end
@@ -187,7 +187,7 @@ def test_little_evidence_is_no_segment():
     long, short = (Segment(0, n, 0, n, 0.6) for n in (6, 2))
     weak = Segment(0, 60, 0, 60, 0.25)
     judge = SegmentJudge.of(CompareConfig(), has_threshold=False)
-    assert judge.least_evidence == SEGMENT_EVIDENCE
+    assert judge.min_evidence == SEGMENT_EVIDENCE
     assert judge.convincing([long, short, weak]) == [long, short]
     assert judge.convincing([short]) == []
     assert SegmentJudge.of(CompareConfig(), has_threshold=True).convincing([short]) == [short]
@@ -214,7 +214,7 @@ def test_very_many_pairs_need_a_selection(request_of, monkeypatch):
     segments.require_selection(10_000, 10_000, selects=True)
     with pytest.raises(InputError, match="1,000,000 pairs would take 167 minutes"):
         segments.require_selection(1000, 1000, selects=False)
-    monkeypatch.setattr(segments, "MOST_UNSELECTED", 3)
+    monkeypatch.setattr(segments, "MAX_UNSELECTED", 3)
     with pytest.raises(InputError, match="give top_k"):
         find_matches(request_of(segments=True))
 

@@ -30,17 +30,18 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 Wanted = Callable[[str, tuple[int, ...]], bool]
 
 
-def read_file(path: Path, most: int) -> bytes:
+def read_file(path: Path, max_bytes: int) -> bytes:
     """The content of a regular file.
 
     Raises:
-        OSError: not readable, no regular file (a pipe would block for ever), or above `most` bytes.
+        OSError: not readable, no regular file (a pipe would block for ever), or more than
+            `max_bytes`.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content: bytes = file.read(most + 1) if size <= most else b""
-    if size > most or len(content) > most:
-        raise OSError(f"it has {size} bytes, more than {most} are not read")
+        content: bytes = file.read(max_bytes + 1) if size <= max_bytes else b""
+    if size > max_bytes or len(content) > max_bytes:
+        raise OSError(f"it has {size} bytes, more than {max_bytes} are not read")
     return content
 
 
