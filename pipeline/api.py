@@ -170,7 +170,10 @@ def compute_similarity(
         output_file=output_file,
         file_format=file_format,
         info_file=info_file,
-        other_inputs=[p for p in (queries, database) if isinstance(p, (str, Path))],
+        other_inputs=[
+            *(p for p in (queries, database) if isinstance(p, (str, Path)) and Path(p).is_file()),
+            model_dir or default_model_dir(),
+        ],
         gpu_id=gpu_id,
     )
     if output_file is not None:

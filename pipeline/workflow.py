@@ -8,6 +8,7 @@ notes in its own way.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from .config import Config, ExtractConfig
 from .errors import InputError
 from .output.selection import Selection
-from .output.target import check_output_file, opened_output
+from .output.target import check_extension, check_output_file, opened_output
 from .output.writers import check_result_file
 from .program import command
 from .records import VideoRef
@@ -84,7 +85,8 @@ class Comparison:
         report_file: where a page with pictures of all matches is written, see `match_report`.
         output_file: where the result will be written; None for a result in memory.
         file_format, info_file: of the result, see `output.writers.open_writer`.
-        other_inputs: files that the result must not replace, as lists and settings.
+        other_inputs: files that the result must not replace, as lists and settings, and the
+            model's folder.
         gpu_id: see `nets.backend.device_scope`.
 
     Raises:
@@ -114,11 +116,9 @@ class Comparison:
         from .search.compatibility import check_normalization
 
         if self.output_file is not None:
-            named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
-            inputs = (*self.other_inputs, *(path for _, path in named))
             check_result_file(
                 self.output_file,
-                inputs,
+                self.inputs(self.output_file),
                 file_format=self.file_format,
                 info_file=self.info_file,
                 segments=self.finds_segments,
@@ -126,7 +126,7 @@ class Comparison:
         elif self.file_format is not None or self.info_file is not None:
             raise InputError("file_format and info_file are of an output_file, but there is none")
         if self.report_file is not None:
-            check_output_file(self.report_file, [p for p in (self.output_file,) if p is not None])
+            self._check_report_file(self.report_file)
         if self.video_root is not None and not (self.refine_segments or self.report_file):
             raise InputError(
                 "video_root is where videos are for refine_segments and for a report; neither was "
@@ -152,6 +152,19 @@ class Comparison:
                 f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
             )
         check_normalization(self.config.compare, bool(self.background))
+
+    def inputs(self, output: str | Path) -> list[str | Path]:
+        """Stores, `other_inputs` and listed videos, which an output must not replace."""
+        named = (*self.queries.stores, *self.database.stores, *self.mirrored, *self.background)
+        name = os.path.basename(os.path.realpath(output))
+        listed = (*(self.queries.videos or ()), *(self.database.videos or ()))
+        videos = (video.path for video in listed if os.path.basename(video.path) == name)
+        return [*self.other_inputs, *(path for _, path in named), *videos]
+
+    def _check_report_file(self, report_file: str | Path) -> None:
+        outputs = [p for p in (self.output_file, self.info_file) if p is not None]
+        check_output_file(report_file, [*self.inputs(report_file), *outputs], option="--report")
+        check_extension(report_file, (".html", ".htm"), "--report")
 
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
@@ -259,8 +272,8 @@ def plot_pair(
     from .match_report import pair_matrix
     from .output.plot import plot_matrix
 
-    sides = comparison.queries, comparison.database
-    check_output_file(output_file, [path for side in sides for _, path in side.stores])
+    check_output_file(output_file, comparison.inputs(output_file))
+    check_extension(output_file, (".png",), "--output_file")
     with prepared_search(comparison, host) as prepared:
         matrix, match = pair_matrix(prepared.request, query_id, database_id)
     with opened_output(output_file, binary=True) as file:

@@ -59,9 +59,9 @@ class CompareOptions:
 
     @property
     def input_files(self) -> list[str]:
-        """Lists and settings."""
+        """Lists, settings and the model's folder."""
         files = self.query_file, self.database_file, self.config.file
-        return [str(path) for path in files if path]
+        return [*(str(path) for path in files if path), common.model_folder(self.model_dir)]
 
 
 # Of stage one, for sides that are lists of videos.

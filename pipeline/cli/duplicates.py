@@ -79,7 +79,7 @@ def duplicates(
         threshold=threshold,
         max_fpr=max_fpr,
         output_file=output,
-        other_inputs=[str(config.file)] if config.file else [],
+        other_inputs=[*([config.file] if config.file else []), common.model_folder(model_dir)],
         gpu_id=gpu_id,
     )
     terminal = _Terminal(model_dir)

@@ -57,6 +57,7 @@ def plot(
     segments are listed as well. Ids with a leading dash go behind `--`.
     """
     from .. import workflow
+    from ..output.target import is_stream
 
     queries, database, mirrored = (
         [common.split_store(store) for store in stores]
@@ -67,11 +68,12 @@ def plot(
         workflow.VideoSource(database),
         config,
         mirrored=mirrored,
+        other_inputs=[*([config.file] if config.file else []), common.model_folder(model_dir)],
         gpu_id=gpu_id,
     )
     host = Terminal(model_dir, gpu_id)
     match = workflow.plot_pair(comparison, host, query_id, database_id, output_file=output_file)
-    show = streams.show if output_file != "-" else common.say
+    show = common.say if is_stream(output_file) else streams.show
     for line in _segment_lines(match):
         show(line)
 

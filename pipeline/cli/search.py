@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,10 +106,10 @@ def search(**given_options: Any) -> int:
             max_fpr=given.max_fpr,
             segments=segments,
         )
+    if given.output is not None:  # first: whoever reads the table may stop before its end
+        _write(given.output, result, only_confirmed=given.max_fpr is not None, segments=segments)
     for line in table_lines(result):
         streams.show(line)
-    if given.output is not None:
-        _write(given.output, result, only_confirmed=given.max_fpr is not None, segments=segments)
     damaged = common.report_damaged(result.damaged)
     return common.PARTIAL_FAILURE if result.failures or damaged else 0
 
@@ -119,8 +120,10 @@ def _check_output(given: SearchOptions, stores: Sequence[str], segments: bool) -
     assert given.output is not None
     if given.output == "-":
         raise InputError("--output -: standard output has the table; give a file, or use compare")
-    inputs = [*stores, *given.videos, *([given.config.file] if given.config.file else [])]
-    check_result_file(given.output, inputs, segments=segments)
+    videos = [path for path in given.videos if not os.path.isdir(path)]
+    files = [given.config.file] if given.config.file else []
+    inputs = [*stores, *videos, *files, common.model_folder(given.model_dir)]
+    check_result_file(given.output, inputs, segments=segments, option="--output")
 
 
 def _write(path: str, result: SearchResult, *, only_confirmed: bool, segments: bool) -> None:

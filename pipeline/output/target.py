@@ -34,12 +34,13 @@ def check_output_file(
 
     Args:
         path: of a file, of a pipe or character device, or `-` for standard output.
-        inputs: stores and lists that the result is made of, there already or still to be made.
+        inputs: stores, lists, videos and the model's folder that the result is made of, there
+            already or still to be made; of a folder all that is in it.
         option: by which the path is given, for messages.
 
     Raises:
         InputError: the folder does not exist or is not writable, the path is a folder, a socket or
-            a block device, or it is one of the inputs, which the result would replace.
+            a block device, or it is one of the inputs or in one, which the result would replace.
     """
     if not str(path):
         raise InputError(f"{option} is empty, expected a file name, or - for standard output")
@@ -48,6 +49,10 @@ def check_output_file(
             raise InputError(
                 f"{path}: is an input as well, the result would replace it; "
                 f"give {option} another name"
+            )
+        if _lies_in(path, other):
+            raise InputError(
+                f"{path}: lies in {other}, which is an input; give {option} a place outside of it"
             )
     try:
         if (descriptor := _descriptor(path)) is not None:
@@ -165,10 +170,30 @@ def _check_folder(path: str | Path) -> None:
         os.stat(target)  # a name that is too long
 
 
+def check_extension(path: str | Path, extensions: tuple[str, ...], option: str) -> None:
+    """Refuse a file of another kind, which was hardly meant to be replaced. A stream has any name.
+
+    Raises:
+        InputError: the name ends otherwise.
+    """
+    if not is_stream(path) and Path(path).suffix.lower() not in extensions:
+        raise InputError(
+            f"{path}: ends in none of {', '.join(extensions)}; give {option} a name that does"
+        )
+
+
+def _lies_in(path: str | Path, folder: str | Path) -> bool:
+    if is_stream(path) or not os.path.isdir(folder):
+        return False
+    return behind_links(folder) in behind_links(path).parents
+
+
 def _same_file(path: str | Path, other: str | Path) -> bool:
     try:
-        descriptor = _descriptor(path)
-        own = os.stat(path if descriptor is None else descriptor)
-        return os.path.samestat(own, os.stat(other))
+        places = (
+            place if (descriptor := _descriptor(place)) is None else descriptor
+            for place in (path, other)
+        )
+        return os.path.samestat(*(os.stat(place) for place in places))
     except OSError:  # one of them does not exist yet, or is closed
         return behind_links(path) == behind_links(other)

@@ -112,6 +112,7 @@ def check_result_file(
     file_format: str | None = None,
     info_file: str | Path | None = None,
     segments: bool = False,
+    option: str = "--output_file",
 ) -> None:
     """Fail before the work, not after it, if the result cannot be written.
 
@@ -119,13 +120,14 @@ def check_result_file(
         path: see `target.check_output_file`.
         inputs: see `target.check_output_file`.
         file_format, info_file, segments: see `open_writer`.
+        option: by which the path is given, for messages.
 
     Raises:
         InputError: the format is not known, does not fit the name of the file, needs segments or
             a package that is not installed; or a file cannot be written.
     """
     inputs = list(inputs)
-    check_output_file(path, inputs)
+    check_output_file(path, inputs, option=option)
     chosen = format_of(path, file_format, segments)
     if chosen == "parquet" and find_spec("pyarrow") is None:
         raise InputError(

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.errors import InputError, PipelineError
 from pipeline.output.score_table import ScoreTable
-from pipeline.output.target import check_output_file, is_stream
+from pipeline.output.target import check_extension, check_output_file, is_stream
+from tests.messages import raises
 from tests.results import write_table
 
 ROOT = Path(__file__).parents[2]
@@ -122,3 +123,29 @@ def test_letters_stay_letters_and_control_characters_are_escaped(tmp_path):
     assert not set(text) & {"\x1b", "\x9b", "\u202e"}
     assert "\\u001b" in text and "\\u009b" in text and "\\u202e" in text and "\\udc80" in text
     assert list(json.loads(text)) == ids
+
+
+def test_nothing_is_written_into_an_input_that_is_a_folder(tmp_path: Path) -> None:
+    store, beside = tmp_path / "db.zarr", tmp_path / "results.json"
+    store.mkdir()
+    check_output_file(beside, [store])
+    for path in (store / "zarr.json", store / "deep" / ".." / "x.csv"):
+        (store / "deep").mkdir(exist_ok=True)
+        with raises(InputError, str(path), str(store), remedy="--report"):
+            check_output_file(path, [store], option="--report")
+    (tmp_path / "link").symlink_to(store)
+    with raises(InputError, str(store)):
+        check_output_file(tmp_path / "link" / "zarr.json", [store])
+
+
+def test_two_results_are_not_written_to_one_stream() -> None:
+    with raises(InputError, "/dev/stdout", remedy="--report"):
+        check_output_file("/dev/stdout", ["-"], option="--report")
+
+
+def test_files_of_other_kinds_are_not_replaced(tmp_path: Path) -> None:
+    check_extension(tmp_path / "report.HTML", (".html",), "--report")
+    check_extension("/dev/stdout", (".html",), "--report")
+    for name in ("notes.txt", "store.h5", "video.mp4", "noname"):
+        with raises(InputError, name, ".html", remedy="--report"):
+            check_extension(tmp_path / name, (".html",), "--report")
