@@ -11,6 +11,7 @@ import pytest
 from pipeline.alignment.segment import Segment
 from pipeline.errors import InputError, PipelineError
 from pipeline.output.match import Match, rounded_score
+from pipeline.output.row_writers import ParquetWriter
 from pipeline.output.writers import check_result_file, format_of, open_writer
 from tests.results import INFO
 
@@ -148,16 +149,21 @@ def test_parquet_has_the_same_columns_and_its_info_within(tmp_path):
     assert parquet.read_table(path).num_rows == 0
 
 
-def test_parquet_in_row_groups_and_to_a_stream(tmp_path, monkeypatch):
+def test_parquet_in_row_groups_and_to_a_stream(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("pipeline.output.row_writers._ROW_GROUP", 10)
     many = {"q": [Match("q", f"half \udc80 {i}", i / 100) for i in range(35)]}
     with (tmp_path / "out").open("wb") as file:
         write(f"/dev/fd/{file.fileno()}", many, file_format="parquet")
-    found = parquet.ParquetFile(tmp_path / "out")
-    assert found.num_row_groups == 4
-    assert found.read()["score"].to_pylist() == [i / 100 for i in range(35)]
-    assert found.read()["ref_id"][1].as_py() == "half \\udc80 1"
+    with (tmp_path / "groups").open("wb") as file:
+        writer = ParquetWriter(file, segments=False, group_rows=10)
+        for match in many["q"]:
+            writer.write("q", [match])
+        writer.close()
+    for name, groups in (("out", 1), ("groups", 4)):
+        found = parquet.ParquetFile(tmp_path / name)
+        assert found.num_row_groups == groups
+        assert found.read()["score"].to_pylist() == [i / 100 for i in range(35)]
+        assert found.read()["ref_id"][1].as_py() == "half \\udc80 1"
 
 
 def test_vcsl_has_boxes(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 from pipeline.calibration.curve import Calibration, CalibrationKey, fit
 from pipeline.config import CompareConfig
 from pipeline.errors import InputError
-from pipeline.search import score_normalization
 from pipeline.search.score_normalization import (
     PRIOR_VIDEOS,
     SAMPLE_VIDEOS,
@@ -88,11 +87,10 @@ def test_queries_that_are_like_anything_become_comparable():
     np.testing.assert_array_equal(*order)
 
 
-def test_tables_of_many_rows_are_done_in_parts(monkeypatch):
+def test_tables_of_many_rows_are_done_in_parts():
     whole, parts = UNRELATED.copy(), UNRELATED.copy()
     normalize_by_database(whole, CONFIG)
-    monkeypatch.setattr(score_normalization, "_CHUNK_SCORES", 900)  # two rows at a time
-    normalize_by_database(parts, CONFIG)
+    normalize_by_database(parts, CONFIG, chunk_scores=900)  # two rows at a time
     np.testing.assert_array_equal(parts, whole)
 
 
