@@ -15,6 +15,7 @@ from pipeline.search.score_normalization import (
     level_columns,
     normalize_by_database,
 )
+from tests.messages import raises
 
 CONFIG = CompareConfig(
     normalize="database", normalize_quantile=0.9, normalize_ceiling=0.5, normalize_prior=0.2
@@ -119,7 +120,7 @@ def test_a_level_of_a_sample_is_that_of_all():
     ],
 )
 def test_settings_are_checked(values, expected):
-    with pytest.raises(InputError, match=expected):
+    with raises(InputError, next(iter(values)), remedy=expected):
         CompareConfig(**values)
 
 

@@ -11,6 +11,7 @@ from pipeline.output.score_table import ScoreTable
 from pipeline.output.selection import Selection
 from pipeline.search.limits import Limits
 from pipeline.search.score_sink import BestScores, DenseScores
+from tests.messages import raises
 
 ROWS, COLUMNS = 7, 60
 SELECTIONS = [
@@ -104,9 +105,9 @@ def test_a_score_that_is_no_number_is_told_of_as_with_the_table(selection):
     tables = [make(blocks, selection) for make in (sparse, dense)]
     for table in tables:
         for act in (table.check, lambda table=table: table.matches("q3")):
-            with pytest.raises(PipelineError, match="'q3' and 'd4' is nan"):
+            with raises(PipelineError, "'q3'", "'d4'", "nan", remedy="visil-index verify"):
                 act()
-        with pytest.raises(PipelineError, match="'q5' and 'd8' is nan"):
+        with raises(PipelineError, "'q5'", "'d8'", "nan", remedy="visil-index verify"):
             table.matches("q5")
         assert len(table.matches("q0")) == len(tables[0].matches("q0"))
     left_out = sparse(blocks, selection, lost=[3, 5])
