@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,18 @@ def plain_header(path: Path) -> dict[str, Any]:
 
     found: Any = zarr.open_group(path, mode="r").attrs["store"]
     return dict(found)
+
+
+def change_header(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Write the header of a store anew, changed."""
+    header = plain_header(path)
+    change(header)
+    if path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "r+", libver=("v108", "latest")) as file:
+            file.attrs["store"] = json.dumps(header)
+        return
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["store"] = header
+    (path / "zarr.json").write_text(json.dumps(root))

@@ -14,7 +14,6 @@ from .match import Match, rounded_score, segment_dict
 # The columns of VSC2022's matching track; `ref_id` is the database video.
 COLUMNS = ("query_id", "ref_id", "query_start", "query_end", "ref_start", "ref_end", "score")
 INFO_KEY = "visil_index"  # of the metadata of a Parquet file
-_ROW_GROUP = 1 << 16
 
 
 class JsonLinesWriter:
@@ -64,16 +63,17 @@ class ParquetWriter:
     Args:
         file: to write to; it need not be seekable.
         segments: matches have segments.
+        group_rows: rows that are collected before they are written as a row group, at least.
 
     Raises:
         ImportError: pyarrow is not installed.
     """
 
-    def __init__(self, file: BinaryIO, segments: bool) -> None:
+    def __init__(self, file: BinaryIO, segments: bool, *, group_rows: int = 1 << 16) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        self._sink = _Sink(file)
+        self._sink, self._group_rows = _Sink(file), group_rows
         self._schema = _schema(segments)
         self._rows: list[Mapping[str, Any]] = []
         self._arrow = pyarrow
@@ -83,7 +83,7 @@ class ParquetWriter:
         """Write the matches of a query; see `writers.ResultWriter`."""
         for match in matches:
             self._rows.extend(_rows(match))
-            if len(self._rows) >= _ROW_GROUP:
+            if len(self._rows) >= self._group_rows:
                 self._write_group()
 
     def add_info(self, values: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ class Limits:
         batch_cells: matrix entries in a batch of pairs; 2^18 are 32 MiB in a layer of the
             comparator, and more are no faster.
         table_bytes: a larger table of scores is kept in a file.
+        pending_scores: scores that are collected before the best of them are looked for.
     """
 
     piece_frames: int = 256
@@ -27,6 +28,7 @@ class Limits:
     matrix_cells: int = 1 << 25
     batch_cells: int = 1 << 18
     table_bytes: int = IN_MEMORY_BYTES
+    pending_scores: int = 1 << 16
 
     def database_block_frames(self, megabytes: int, frame_bytes: int) -> int:
         """Database frames that are read at a time.

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..nets.similarity.device_features import DeviceFeatures
     from ..nets.similarity.pair_scorer import PairScorer
 
-_BLOCK_FRAMES = 2048  # database frames that are on the device together, about
-_PART_FRAMES = 4096  # frames of a video that are read at a time
 _MAX_CELLS = 32 << 20  # of a matrix: 128 MiB. longer videos are aligned in stretches
 _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
 _SEAM = 1.0  # seconds between the parts of a segment that two stretches share
@@ -109,15 +107,15 @@ class _Frames:
         """Seconds of the video, None where its file did not say."""
         return self.videos.source(self.index).duration or None
 
-    def parts(self, checksum: bool) -> Iterator[np.ndarray]:
-        """Their descriptors as stored, [n, R, C] for some of the frames at a time.
+    def parts(self, checksum: bool, part_frames: int) -> Iterator[np.ndarray]:
+        """Their descriptors as stored, [n, R, C] for so many of the video's frames at a time.
 
         Raises:
             StoreError: the video is damaged.
         """
         videos = self.videos
-        for start in range(0, self.stored, _PART_FRAMES):
-            stop = min(start + _PART_FRAMES, self.stored)
+        for start in range(0, self.stored, part_frames):
+            stop = min(start + part_frames, self.stored)
             rows = self.rows[(self.rows >= start) & (self.rows < stop)] - start
             if not len(rows):
                 continue
@@ -155,6 +153,8 @@ class PairAligner:
         request: as for `search.run.search`; its model is adapted already.
         max_cells: of a matrix.
         scorer: the request's network, if it was made already.
+        block_frames: database frames that are on the device together, about.
+        part_frames: frames of a video that are read at a time.
     """
 
     def __init__(
@@ -163,8 +163,11 @@ class PairAligner:
         *,
         max_cells: int = _MAX_CELLS,
         scorer: PairScorer | None = None,
+        block_frames: int = 2048,
+        part_frames: int = 4096,
     ) -> None:
         self._request, self._max_cells = request, max_cells
+        self._block_frames, self._part_frames = block_frames, part_frames
         self._scorer = scorer or pair_scorer(request)
         self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
@@ -329,7 +332,7 @@ class PairAligner:
         self, database: Iterable[int], step: int, query_frames: int
     ) -> Iterator[list[_Frames | None]]:
         """Database videos that go to the device together; None for a damaged one."""
-        room = min(_BLOCK_FRAMES, max(1, self._max_cells // query_frames))
+        room = min(self._block_frames, max(1, self._max_cells // query_frames))
         block: list[_Frames | None] = []
         frames = 0
         for video in database:
@@ -351,11 +354,12 @@ class PairAligner:
         """Of each video its columns in the matrix of each query side; None if it is damaged."""
         columns: list[list[list[np.ndarray]] | None] = [[[] for _ in queries] for _ in videos]
         waiting: list[tuple[int, np.ndarray]] = []
+        checksums = self._request.config.checksums
         for place, frames in enumerate(videos):
             try:
-                for part in frames.parts(self._request.config.checksums) if frames else ():
+                for part in frames.parts(checksums, self._part_frames) if frames else ():
                     waiting.append((place, part))
-                    if sum(len(vectors) for _, vectors in waiting) >= _BLOCK_FRAMES:
+                    if sum(len(vectors) for _, vectors in waiting) >= self._block_frames:
                         self._compare(queries, waiting, columns)
                         waiting = []
             except StoreError:
@@ -402,13 +406,13 @@ class PairAligner:
     def _placed(self, query: _Frames) -> Iterable[tuple[DeviceFeatures, int]]:
         """Parts of a query on the device, and their frames; a short one stays there."""
         checksums = self._request.config.checksums
-        if query.stored > _PART_FRAMES:
-            parts = query.parts(checksums)
+        if query.stored > self._part_frames:
+            parts = query.parts(checksums, self._part_frames)
             return ((self._scorer.place_queries(part), len(part)) for part in parts)
         key = id(query.videos), query.index, query.step, int(query.rows[0]), len(query.rows)
         placed = self._placed_queries.get(key)
         if placed is None:
-            (part,) = query.parts(checksums)
+            (part,) = query.parts(checksums, self._part_frames)
             placed = self._scorer.place_queries(part), len(part)
             if len(self._placed_queries) >= _PLACED_QUERIES:
                 self._placed_queries.clear()

@@ -252,6 +252,7 @@ def _matches(
         level=level,
         folder=folder,
         in_memory_bytes=limits.table_bytes,
+        pending_scores=limits.pending_scores,
     )
     waited = _score_pairs(request, database, sink, limits, progress=progress, engine=engine)
     matches = SparseMatches(

@@ -19,7 +19,6 @@ from ..config import CompareConfig
 
 PRIOR_VIDEOS = 100  # the prior counts as much as so many videos
 SAMPLE_VIDEOS = 2000  # a quantile of so many is exact enough
-_CHUNK_SCORES = 1 << 24
 
 
 def background_level(background_scores: np.ndarray, top_k: int) -> np.ndarray:
@@ -83,15 +82,18 @@ def _level(scores: np.ndarray, config: CompareConfig) -> float:
     return total / (len(scores) + PRIOR_VIDEOS)
 
 
-def normalize_by_database(scores: np.ndarray, config: CompareConfig) -> None:
+def normalize_by_database(
+    scores: np.ndarray, config: CompareConfig, *, chunk_scores: int = 1 << 24
+) -> None:
     """Subtract from each query's scores its level in the database, in place.
 
     Args:
         scores: float32 [queries, database], NaN for damaged videos; may be a file (`np.memmap`).
         config: see `database_level`.
+        chunk_scores: scores of the sampled videos that are in memory at a time, at most.
     """
     columns = level_columns(scores.shape[1])
-    rows = max(1, _CHUNK_SCORES // max(1, len(columns)))
+    rows = max(1, chunk_scores // max(1, len(columns)))
     for start in range(0, len(scores), rows):
         part = scores[start : start + rows]
         part -= database_level(part[:, columns], config)

@@ -17,8 +17,7 @@ import numpy as np
 from ..output.score_table import unnamed_file
 from ..output.selection import Selection
 from ..output.sparse_scores import SCORE, Chunk, SparseScores
-
-_MIN_PENDING = 1 << 16  # scores that are collected before the best of them are looked for
+from .limits import Limits
 
 
 class ScoreSink(Protocol):
@@ -80,6 +79,7 @@ class BestScores:
         folder: for a file, where more scores reach a threshold than memory is for; None keeps all
             in memory.
         in_memory_bytes: that memory.
+        pending_scores: see `Limits`.
     """
 
     def __init__(
@@ -91,10 +91,12 @@ class BestScores:
         level: np.ndarray | None = None,
         folder: str | Path | None = None,
         in_memory_bytes: int = 1 << 28,
+        pending_scores: int = Limits.pending_scores,
     ) -> None:
         self._selection, self._sound_range = selection, sound
         self.columns = shape[1]
         self._level, self._folder = level, folder
+        self._pending_scores = pending_scores
         self._max_pending = in_memory_bytes // SCORE.itemsize
         # A lower score cannot be among the best of its query any more.
         self._min_scores = np.full(shape[0], -np.inf, np.float32)
@@ -146,7 +148,7 @@ class BestScores:
         if len(entries):
             self._pending.append(entries)
             self._pending_count += len(entries)
-            if self._pending_count >= max(_MIN_PENDING, len(self._kept) // 2):
+            if self._pending_count >= max(self._pending_scores, len(self._kept) // 2):
                 self._compact()
 
     def _note_bad(self, entries: np.ndarray) -> None:

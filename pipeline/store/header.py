@@ -117,8 +117,13 @@ def make_header(spec: FeatureSpec, dtype: str, provenance: dict[str, Any] | None
     return Header(spec, stored_dtype, version, clean)
 
 
-def read_header(value: Any, path: str) -> Header:
+def read_header(value: Any, path: str, *, newest: int = FORMAT_VERSION) -> Header:
     """Parse a header from its JSON form.
+
+    Args:
+        value: the header.
+        path: of the store, for messages.
+        newest: format version that is read, and all before it.
 
     Raises:
         StoreError: `path` is no feature store, or one of a newer version.
@@ -126,10 +131,10 @@ def read_header(value: Any, path: str) -> Header:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise not_a_store(path)
     version = value.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if isinstance(version, int) and version > newest:
         raise StoreError(
             f"{path}: written in format version {version}, this program reads up to "
-            f"{FORMAT_VERSION}; upgrade the program"
+            f"{newest}; upgrade the program"
         )
     try:
         _check_whole(value)

@@ -25,6 +25,7 @@ from tests.store_helpers import (
     SPEC,
     add,
     assert_holds,
+    change_header,
     plain,
     plain_header,
     seconds_of,
@@ -588,11 +589,11 @@ def test_files_of_other_programs_are_refused(path: Path) -> None:
             attempt(path)
 
 
-def test_a_newer_format_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_format_is_refused(path: Path) -> None:
     create_or_append(path, SPEC).close()
-    monkeypatch.setattr("pipeline.store.header.FORMAT_VERSION", 0)
+    change_header(path, lambda header: header.update(format_version=4))
     for attempt in (open_store, open_writer):
-        with raises(StoreError, path, "format version 1", "up to 0", remedy="upgrade"):
+        with raises(StoreError, path, "format version 4", "up to 3", remedy="upgrade"):
             attempt(path)
 
 

@@ -17,7 +17,7 @@ from pipeline.extraction.run import extract_features
 from pipeline.store import copy_store, create_or_append, open_store, open_writer
 from tests.messages import raises
 from tests.pixelnet import PixelNet
-from tests.store_helpers import SPEC, add, assert_holds, plain, plain_header
+from tests.store_helpers import SPEC, add, assert_holds, change_header, plain
 
 KINDS = ("h5", "zarr")
 IDS = ("a", "b/c", "d")
@@ -244,20 +244,6 @@ def test_an_hdf5_manifest_that_is_shorter_than_its_seal(tmp_path: Path) -> None:
         del file["manifest"].attrs["seal"]
     with raises(StoreError, path, "seal"):
         open_store(path)
-
-
-def change_header(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    header = plain_header(path)
-    change(header)
-    if path.suffix == ".h5":
-        import h5py
-
-        with h5py.File(path, "r+", libver=("v108", "latest")) as file:
-            file.attrs["store"] = json.dumps(header)
-        return
-    root = json.loads((path / "zarr.json").read_text())
-    root["attributes"]["store"] = header
-    (path / "zarr.json").write_text(json.dumps(root))
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -15,7 +15,6 @@ from pipeline.nets.formats import native
 from pipeline.output.match_tables import DenseMatches, SparseMatches
 from pipeline.output.selection import Selection
 from pipeline.records import SourceInfo
-from pipeline.search import score_sink
 from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import find_matches, search
@@ -25,7 +24,7 @@ from tests import features
 from tests.command import run
 
 CONFIG = CompareConfig(precision="float32", background_top_k=2)
-LIMITS = Limits(piece_frames=16, query_block_frames=40, matrix_cells=40 * 40)
+LIMITS = Limits(piece_frames=16, query_block_frames=40, matrix_cells=40 * 40, pending_scores=4)
 QUERIES = {"q1": (12, 3), "q2": (40, 0), "q3": (5, 0)}  # frames, and those of an inset
 DATABASE = {"a": (20, 8), "b": (9, 0), "twin": (9, 0), "c": (70, 10), "d": (4, 0), "e": (33, 5)}
 
@@ -87,8 +86,7 @@ def rows(table):
 
 
 @pytest.mark.parametrize("case", ["plain", "insets", "mirrored", "background", "damaged", "all"])
-def test_the_best_are_those_of_the_table(requested, monkeypatch, case):
-    monkeypatch.setattr(score_sink, "_MIN_PENDING", 4)
+def test_the_best_are_those_of_the_table(requested, case):
     config = replace(CONFIG, query_insets=case in ("insets", "all"))
     others = {}
     if case in ("mirrored", "all"):

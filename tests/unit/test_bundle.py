@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.nets.formats.tf_bundle import read_index, read_tensor
 from tests.golden.release import write_checkpoint
+from tests.messages import raises
 
 VALUES = {
     f"scope_{n // 10}/layer_{n}/kernel": np.arange(n + 6, dtype=np.float32).reshape(1, 2, -1) / 7
@@ -44,7 +45,7 @@ def test_every_value_is_read(written: Path) -> None:
     assert (entries.keys(), shards) == (VALUES.keys(), 1)
     for name, array in content_of(written).items():
         assert array.shape == np.shape(VALUES[name]) and np.array_equal(array, VALUES[name])
-    with pytest.raises(ValueError, match="no whole tensor of float32"):
+    with raises(ValueError, "tensor", "float32"):
         read_tensor(written, entries["global_step"], shards)
 
 
@@ -78,5 +79,5 @@ def test_huge_sizes_take_no_memory(written: Path, tmp_path: Path, footer: bytes)
     prefix = copied(written, tmp_path)
     path = Path(f"{prefix}.index")
     path.write_bytes(path.read_bytes()[:-48] + footer + path.read_bytes()[-8:])
-    with pytest.raises(ValueError, match=r"the index|of the index"):
+    with raises(ValueError, "the index"):
         read_index(prefix)

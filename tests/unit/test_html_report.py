@@ -28,6 +28,7 @@ from pipeline.output.report_cards import (
     wanted_stills,
 )
 from pipeline.output.result_info import ResultInfo
+from tests.messages import raises
 
 INFO = ResultInfo("small", "ab" * 32, {"similarity_function": "chamfer"}, top_k=3, rate=0.001)
 SEGMENT = Segment(1.0, 5.0, 11.0, 13.0, 0.75)
@@ -257,12 +258,12 @@ def test_pictures_of_many_matches_are_beside_the_page_each_once(tmp_path):
 
 def test_a_stream_cannot_have_a_folder_beside_it():
     entries = [ReportEntry(Match("q", "d", 0.5))]
-    with pytest.raises(InputError, match="give --report the name of a file"):
+    with raises(InputError, "report", remedy="give --report the name of a file"):
         write_report("-", entries, INFO, embedded=False)
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "r_files").write_text("mine")
-    with pytest.raises(PipelineError, match="r_files: cannot make the folder"):
+    with raises(PipelineError, tmp_path / "r_files", "folder", remedy="move away"):
         write_report(tmp_path / "r.html", [], INFO, embedded=False)
     assert (tmp_path / "r_files").read_text() == "mine"

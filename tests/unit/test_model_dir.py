@@ -28,6 +28,7 @@ from pipeline.nets.model.descriptors import (
 from pipeline.nets.model.model import Model
 from pipeline.nets.model.preprocessing import InputDescription
 from pipeline.nets.model.whitening import Whitening
+from tests.messages import raises
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")
@@ -273,9 +274,9 @@ def test_anchors_are_cut_with_the_rest(tmp_path: Path) -> None:
 
 
 def test_csls_needs_anchors() -> None:
-    with pytest.raises(ValueError, match="has csls, but there are no anchors"):
+    with raises(ValueError, "similarity term", "csls", "no anchors"):
         replace(FULL, anchors=None)
-    with pytest.raises(ValueError, match=r"anchors are \(7, 4\), expected \[M, 5\]"):
+    with raises(ValueError, "anchors", "(7, 4)", "[M, 5]"):
         replace(FULL, anchors=f32(7, 4))
 
 
@@ -299,11 +300,11 @@ def test_models_of_earlier_versions_are_the_same_model(directory: Path, version:
 
 def test_a_description_has_the_words_of_its_own_version(directory: Path) -> None:
     edit_old(directory, residual_weight=0.25)
-    with pytest.raises(ModelError, match="unknown key 'residual_weight'"):
+    with raises(ModelError, directory / "model.json", "'residual_weight'", remedy="docs/MODELS.md"):
         load_model(directory)
     native.write(FULL, directory)
     edit(directory, skip=0.25)
-    with pytest.raises(ModelError, match="unknown key 'skip'"):
+    with raises(ModelError, directory / "model.json", "'skip'", remedy="docs/MODELS.md"):
         load_model(directory)
 
 
@@ -312,57 +313,57 @@ MEAN = {"query": "regions", "reference": "regions", "reduce": "mean"}
 
 
 @pytest.mark.parametrize(
-    ("descriptors", "terms", "message"),
+    ("descriptors", "terms", "named"),
     [
-        ([], [MEAN], "first descriptor has to be network 'regions'"),
-        ([REGIONS], [], "no similarity term compares descriptors that both sides have"),
-        ([REGIONS], [5], "similarity_terms: 5, expected an object"),
-        (["regions"], [MEAN], "descriptors: 'regions', expected an object"),
-        ([REGIONS | {"network": "sound"}], [MEAN], "network is 'sound', expected one of regions"),
-        ([REGIONS | {"colour": 1}], [MEAN], "descriptors: unknown key 'colour'"),
-        ([{"name": "regions"}], [MEAN], "key 'network' is missing"),
-        ([REGIONS | {"amount": 2}], [MEAN], "amount and parts need an augmentation"),
-        ([REGIONS | {"name": ""}], [MEAN], "name has 1 to 80 characters"),
-        ([REGIONS, REGIONS], [MEAN], "'regions' is there twice"),
-        ([REGIONS, REGIONS | {"name": "b"}], [MEAN], "one descriptor of each network at most"),
-        ([REGIONS], [MEAN, MEAN], "is there twice"),
-        ([REGIONS], [MEAN | {"query": "x"}], "there is no descriptor 'x'"),
-        ([REGIONS], [MEAN | {"reduce": "median"}], "reduce is 'median', expected one of mean"),
-        ([REGIONS], [MEAN | {"top_k": 3}], "top_k is 3 with reduce 'mean'"),
-        ([REGIONS], [MEAN | {"reduce": "top_k", "top_k": 10}], "top_k is 10 of 9"),
-        ([REGIONS], [MEAN | {"offset": 2}], "offset is 2.0, expected -1 to 1"),
-        ([REGIONS], [MEAN | {"csls": 1.0}], "csls is for reduce 'max'"),
-        ([REGIONS], [MEAN | {"reduce": "max", "csls": 1.0}], "csls is for lowpass"),
-        ([REGIONS], [MEAN | {"weight": 1}], "similarity_terms: unknown key 'weight'"),
+        ([], [MEAN], ("first descriptor", "network 'regions'")),
+        ([REGIONS], [], ("similarity term", "both sides")),
+        ([REGIONS], [5], ("similarity_terms: 5", "object")),
+        (["regions"], [MEAN], ("descriptors: 'regions'", "object")),
+        ([REGIONS | {"network": "sound"}], [MEAN], ("network is 'sound'", "regions, lowpass")),
+        ([REGIONS | {"colour": 1}], [MEAN], ("descriptors:", "key 'colour'")),
+        ([{"name": "regions"}], [MEAN], ("descriptors:", "key 'network'", "missing")),
+        ([REGIONS | {"amount": 2}], [MEAN], ("'amount': 2", "augmentation")),
+        ([REGIONS | {"name": ""}], [MEAN], ("name", "1 to 80")),
+        ([REGIONS, REGIONS], [MEAN], ("descriptor 'regions'", "twice")),
+        ([REGIONS, REGIONS | {"name": "b"}], [MEAN], ("database", "each network")),
+        ([REGIONS], [MEAN, MEAN], ("similarity term", "'mean'", "twice")),
+        ([REGIONS], [MEAN | {"query": "x"}], ("similarity term", "no descriptor 'x'")),
+        ([REGIONS], [MEAN | {"reduce": "median"}], ("reduce is 'median'", "mean, top_k, max")),
+        ([REGIONS], [MEAN | {"top_k": 3}], ("top_k is 3", "reduce 'mean'")),
+        ([REGIONS], [MEAN | {"reduce": "top_k", "top_k": 10}], ("top_k is 10", "of 9")),
+        ([REGIONS], [MEAN | {"offset": 2}], ("offset is 2.0", "-1 to 1")),
+        ([REGIONS], [MEAN | {"csls": 1.0}], ("csls", "reduce 'max'")),
+        ([REGIONS], [MEAN | {"reduce": "max", "csls": 1.0}], ("csls", "lowpass")),
+        ([REGIONS], [MEAN | {"weight": 1}], ("similarity_terms", "key 'weight'")),
         ([REGIONS, {"name": "lowpass", "network": "lowpass"}],
-         [MEAN | {"query": "lowpass"}], "network lowpass cannot be compared with regions"),
+         [MEAN | {"query": "lowpass"}], ("network lowpass", "compared with regions")),
         ([REGIONS, REGIONS | {"name": "flip", "augmentation": "flip"}],
-         [MEAN | {"query": "flip"}], "no similarity term compares descriptors that both"),
+         [MEAN | {"query": "flip"}], ("similarity term", "both sides")),
         ([REGIONS, REGIONS | {"name": "flip", "augmentation": "flip"}],
-         [MEAN | {"reference": "flip"}], "the database has no descriptor flip"),
+         [MEAN | {"reference": "flip"}], ("database", "no descriptor flip")),
         ([REGIONS, {"name": "c", "network": "regions", "augmentation": "crops", "amount": 0.5}],
-         [MEAN], "crops of network regions, it is made for lowpass"),
+         [MEAN], ("descriptor c", "regions", "lowpass")),
         ([REGIONS, {"name": "b", "network": "thumbnail", "augmentation": "flip"}], [MEAN],
-         "the database has none of network thumbnail"),
+         ("descriptor b", "database", "network thumbnail")),
         ([{"name": "b", "network": "lowpass", "augmentation": "flip"}, REGIONS], [MEAN],
-         "first descriptor has to be"),
+         ("first descriptor", "network 'regions'")),
         ([REGIONS, {"name": "b", "network": "regions", "augmentation": "downscale", "amount": 33}],
-         [MEAN], "amount is 33, expected a divisor not above the input's side of 32"),
+         [MEAN], ("downscale", "amount is 33", "32")),
     ],
 )  # fmt: skip
 def test_broken_descriptors(
-    directory: Path, descriptors: list[Any], terms: list[Any], message: str
+    directory: Path, descriptors: list[Any], terms: list[Any], named: tuple[str, ...]
 ) -> None:
     native.write(MODEL, directory)
     edit(directory, descriptors=descriptors, similarity_terms=terms)
-    with pytest.raises(ModelError, match=rf"model\.json: .*{message}"):
+    with raises(ModelError, directory / "model.json", *named, remedy="docs/MODELS.md"):
         load_model(directory)
 
 
 def test_descriptors_of_queries_come_last() -> None:
     flip = DescriptorGroup("flip", "regions", 9, QueryAugmentation("flip"))
     lowpass = make_group("lowpass", "lowpass", 9)
-    with pytest.raises(ValueError, match="with an augmentation have to come last"):
+    with raises(ValueError, "descriptors", "augmentation", remedy="come last"):
         DescriptorLayout((LAYOUT.groups[0], flip, lowpass), LAYOUT.terms[:1])
 
 
@@ -371,108 +372,139 @@ def test_dims_keep_the_digest_and_cut_the_whitening(tmp_path: Path) -> None:
     found = load_model(tmp_path, dims=2)
     assert (found.dims, found.whitening.eigenvectors.shape) == (2, (6, 2))
     assert found.features_digest == MODEL.features_digest
-    with pytest.raises(ModelError, match="dims 6 asked, it has 1 to 5"):
+    with raises(ModelError, "tiny", "dims 6", remedy="1 to 5"):
         load_model(tmp_path, dims=6)
 
 
 def test_dims_with_attention(directory: Path) -> None:
-    with pytest.raises(ModelError, match="learned for 5 values; leave dims out or give 5"):
+    with raises(ModelError, "tiny", "dims 2", "attention", remedy="leave dims out or give 5"):
         load_model(directory, dims=2)
     assert load_model(directory, dims=5).dims == 5
 
 
 def test_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no such model directory; expected a published release"):
+    formats = "model.ckpt.index", "pca.npz", "model.json", "weights.npz"
+    with raises(ModelError, tmp_path / "absent", "no such", *formats, remedy="expected"):
         load_model(tmp_path / "absent")
-    with pytest.raises(ModelError, match=r"no model in it; expected .*pca\.npz.*model\.json"):
+    with raises(ModelError, f"{tmp_path}:", "no model", *formats, remedy="expected"):
         load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "named"),
     [
-        ({"colour": 1}, "unknown key 'colour'"),
-        ({"grid": None}, "key 'grid' is missing"),
-        ({"grid": "3"}, "grid is '3', expected int"),
-        ({"grid": 0}, "grid is 0, expected int from 1 to 32"),
-        ({"taps": []}, "expected 1 or more"),
-        ({"attention": 1}, "attention is 1, expected bool"),
-        ({"format_version": 4}, "format_version is 4, this program reads 1 to 3"),
-        ({"whitening_dims": 4}, r"whitening_dims is 4, weights\.npz holds 5"),
-        ({"similarity_function": "cosine"}, "similarity_function is 'cosine'"),
-        ({"similarity_function": "max_chamfer"}, "similarity_function is 'max_chamfer'"),
-        ({"input": {"resize": 40}}, "InputDescription"),
-        ({"blank": {"low": 0.6, "high": 0.2}}, r"blank low 0.6 and high 0.2"),
-        ({"blank": {"low": 0.6}}, "high"),
-        ({"calibration": {"pairs": 5}}, "similarity_function"),
-        ({"calibration": [{"pairs": 5}]}, "similarity_function"),
-        ({"calibration": 5}, "calibration is 5, expected dict or list"),
-        ({"insets": 5}, "insets is 5, expected 0 to 4"),
-        ({"insets": True}, "insets is True, expected int"),
-        ({"skip": 1.0}, "residual_weight is 1.0, expected 0 or more and less than 1"),
-        ({"skip": "half"}, "skip is 'half', expected float"),
-        ({"partial": {"regions": 10, "offset": 0.0}}, "top_k is 10 of 9"),
-        ({"partial": {"regions": 4, "offset": 2}}, "offset is 2.0, expected -1 to 1"),
-        ({"partial": {"regions": 4.5, "offset": 0}}, "regions is 4.5, expected int"),
-        ({"partial": {"regions": 4}}, "offset"),
-        ({"views": [{"kind": "framed", "amount": 1}]}, "amount is 1.0, expected share of the"),
-        ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]}, "expected -1 to 1"),
-        ({"views": [{"kind": "zoomed", "amount": 0.4}]}, "amount is 0.4, expected .* 0.5 to"),
-        ({"views": [{"kind": "turned", "amount": 181}]}, "rotate: amount is 181.0, .* 180 at most"),
-        ({"views": [{"kind": "outlined", "amount": 0}]}, "edges: amount is 0.0, .* more than 0"),
-        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, "parts is 0, expected int"),
-        ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, "csls is 3.0, expected 0"),
-        ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, "NaN is no finite number"),
-        ({"partial": {"regions": 4, "offset": NAN}}, "NaN is no finite number"),
-        ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, "only crops have parts"),
-        ({"views": [{"kind": "blurred", "amount": 5}]}, "kind is 'blurred', expected one of"),
-        ({"views": [{"kind": "turned"}]}, "amount"),
-        ({"views": [{"kind": "turned", "amount": "far"}]}, "far"),
-        ({"views": ["turned"]}, "views: 'turned', expected an object"),
-        ({"pixels": {"mirrored": 1}}, "mirrored is 1, expected true or false"),
-        ({"pixels": {"offset": NAN}}, "NaN is no finite number"),
-        ({"pixels": {"colour": 1}}, "colour"),
+        ({"colour": 1}, ["key 'colour'"]),
+        ({"grid": None}, ["key 'grid'", "missing"]),
+        ({"grid": 0}, ["grid is 0", "1 to 32"]),
+        ({"taps": []}, ["taps are ()", "1 or more"]),
+        ({"similarity_function": "cosine"}, ["similarity_function is 'cosine'", "chamfer"]),
+        ({"similarity_function": "max_chamfer"}, ["similarity_function is 'max_chamfer'"]),
+        ({"input": {"resize": 40}}, ["InputDescription", "'crop'", "'scale'"]),
+        ({"blank": {"low": 0.6, "high": 0.2}}, ["blank", "low 0.6", "high 0.2", "low < high"]),
+        ({"blank": {"low": 0.6}}, ["blank", "'high'"]),
+        ({"calibration": {"pairs": 5}}, ["calibration", "'similarity_function'"]),
+        ({"calibration": [{"pairs": 5}]}, ["calibration", "'similarity_function'"]),
+        ({"insets": 5}, ["insets is 5", "0 to 4"]),
+        ({"skip": 1.0}, ["residual_weight is 1.0", "less than 1"]),
+        ({"partial": {"regions": 10, "offset": 0.0}}, ["top_k is 10", "of 9"]),
+        ({"partial": {"regions": 4, "offset": 2}}, ["offset is 2.0", "-1 to 1"]),
+        ({"partial": {"regions": 4.5, "offset": 0}}, ["partial", "regions is 4.5", "int"]),
+        ({"partial": {"regions": 4}}, ["partial", "offset"]),
+        ({"views": [{"kind": "framed", "amount": 1}]}, ["amount is 1.0", "between 0 and 1"]),
+        ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]},
+         ["offset is -3.0", "-1 to 1"]),
+        ({"views": [{"kind": "zoomed", "amount": 0.4}]}, ["amount is 0.4", "0.5 to less than 1"]),
+        ({"views": [{"kind": "turned", "amount": 181}]}, ["rotate", "amount is 181.0", "180"]),
+        ({"views": [{"kind": "outlined", "amount": 0}]}, ["edges", "amount is 0.0", "more than 0"]),
+        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, ["parts is 0", "int"]),
+        ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, ["csls is 3.0", "0 to 2"]),
+        ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, ["rotate", "parts is 2"]),
+        ({"views": [{"kind": "blurred", "amount": 5}]}, ["views", "kind is 'blurred'", "framed"]),
+        ({"views": [{"kind": "turned"}]}, ["views", "key 'amount'"]),
+        ({"views": [{"kind": "turned", "amount": "far"}]}, ["amount is 'far'", "number"]),
+        ({"views": ["turned"]}, ["views: 'turned'", "object"]),
+        ({"pixels": {"mirrored": 1}}, ["pixels", "mirrored is 1", "true or false"]),
+        ({"pixels": {"colour": 1}}, ["pixels", "key 'colour'"]),
         ({"input": {"resize": 40, "crop": 40, "method": "bicubic", "channels": "RGB",
-                    "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "a multiple of 32, not 40"),
-        ({"adaptation": 1}, "adaptation is 1, expected bool"),
-        ({"adaptation": True}, "adaptation is for models without attention"),
-        ({"soft": False}, "views are compared with the soft vector"),
-        ({"small_offsets": [0.1]}, r"small_offsets is \[0.1\] for small \[2, 3\]"),
+                    "mean": [0, 0, 0], "scale": [1, 1, 1]}}, ["multiple of 32", "not 40"]),
+        ({"adaptation": True}, ["adaptation", "without attention"]),
+        ({"soft": False}, ["views", "soft is not true"]),
+        ({"small_offsets": [0.1]}, ["small_offsets is [0.1]", "small [2, 3]"]),
         ({"input": {"resize": 40, "crop": 32, "method": "bicubic", "channels": "YUV",
-                    "mean": [0, 0, 0], "scale": [1, 1, 1]}}, "channels is 'YUV'"),
-        ({"weights_sha256": "0" * 64}, r"weights\.npz: SHA-256 is .*copy both files again"),
+                    "mean": [0, 0, 0], "scale": [1, 1, 1]}}, ["channels is 'YUV'", "'RGB'"]),
     ],
 )  # fmt: skip
-def test_broken_description(directory: Path, changes: dict[str, Any], message: str) -> None:
+def test_broken_description(directory: Path, changes: dict[str, Any], named: list[str]) -> None:
     edit_old(directory, **changes)
-    with pytest.raises(ModelError, match=message):
+    with raises(ModelError, directory / "model.json", *named, remedy="docs/MODELS.md"):
         load_model(directory)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
-def test_description_that_is_no_json_object(directory: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "named", "remedy"),
+    [
+        ({"grid": "3"}, ["grid is '3'"], "expected int"),
+        ({"attention": 1}, ["attention is 1"], "expected bool"),
+        ({"adaptation": 1}, ["adaptation is 1"], "expected bool"),
+        ({"insets": True}, ["insets is True"], "expected int"),
+        ({"skip": "half"}, ["skip is 'half'"], "expected float"),
+        ({"calibration": 5}, ["calibration is 5"], "expected dict or list"),
+        ({"format_version": 4}, ["format_version is 4", "1 to 3"], "use a release"),
+        ({"whitening_dims": 4}, ["whitening_dims is 4", "weights.npz holds 5"], "correct the"),
+        ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, ["NaN"], "copy the model"),
+        ({"partial": {"regions": 4, "offset": NAN}}, ["NaN"], "copy the model"),
+        ({"pixels": {"offset": NAN}}, ["NaN"], "copy the model"),
+    ],
+)
+def test_description_of_another_type_or_model(
+    directory: Path, changes: dict[str, Any], named: list[str], remedy: str
+) -> None:
+    edit_old(directory, **changes)
+    with raises(ModelError, directory / "model.json", *named, remedy=remedy):
+        load_model(directory)
+
+
+def test_weights_of_another_model(directory: Path) -> None:
+    edit_old(directory, weights_sha256="0" * 64)
+    named = directory / "weights.npz", "SHA-256", "model.json", "0" * 64
+    with raises(ModelError, *named, remedy="copy both files again"):
+        load_model(directory)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("", "copy the model"),
+        ("{", "copy the model"),
+        ("[1]", "docs/MODELS.md"),
+        ("\xff", "copy the model"),
+    ],
+)
+def test_description_that_is_no_json_object(directory: Path, text: str, remedy: str) -> None:
     (directory / "model.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(ModelError, match=r"model\.json: (cannot be read|expected an object)"):
+    with raises(ModelError, directory / "model.json", remedy=remedy):
         load_model(directory)
 
 
 def test_truncated_weights(directory: Path) -> None:
     path = directory / "weights.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ModelError, match=rf"damaged, cut short \({path.stat().st_size} bytes\)"):
+    named = path, "damaged", f"{path.stat().st_size} bytes"
+    with raises(ModelError, *named, remedy="copy both files again"):
         load_model(directory)
 
 
 def test_missing_weights(directory: Path) -> None:
     (directory / "weights.npz").unlink()
-    with pytest.raises(ModelError, match=r"weights\.npz: cannot be read"):
+    with raises(ModelError, directory / "weights.npz", "No such file", remedy="copy the model"):
         load_model(directory)
 
 
 @pytest.mark.parametrize("name", ["attention", "blank", "comparator/3/", "whitening/mean"])
 def test_missing_array(directory: Path, name: str) -> None:
     rewrite_arrays(directory, drop=name)
-    with pytest.raises(ModelError, match=f"no array '{name}.*promises"):
+    named = directory / "weights.npz", f"no array '{name}", "model.json"
+    with raises(ModelError, *named, remedy="copy both files again"):
         load_model(directory)
 
 
@@ -480,42 +512,40 @@ def test_pickled_weights_are_refused(directory: Path) -> None:
     path = directory / "weights.npz"
     np.savez(path, attention=np.array([{"not": "numbers"}], dtype=object))
     edit(directory, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    with pytest.raises(ModelError, match="not an npz file of numbers"):
+    with raises(ModelError, path, "attention.npy", "object", remedy="copy the model"):
         load_model(directory)
 
 
 def test_comparator_that_is_no_chain() -> None:
     first, second, third, last = comparator()
-    with pytest.raises(ValueError, match="three 3x3 and one 1x1 in a chain"):
+    with raises(ValueError, "comparator", "three 3x3 and one 1x1"):
         replace(MODEL, comparator=(first, third, second, last))
-    with pytest.raises(ValueError, match="three 3x3 and one 1x1 in a chain"):
+    with raises(ValueError, "comparator", "three 3x3 and one 1x1"):
         replace(MODEL, comparator=(first, second, last))
 
 
 def test_whitening_checks_itself() -> None:
-    with pytest.raises(ValueError, match="do not belong together"):
+    with raises(ValueError, "mean (6,)", "eigenvectors (5, 5)", "[D, n]"):
         Whitening(f32(6), f32(5, 5), f32(5))
-    with pytest.raises(ValueError, match="not positive"):
+    with raises(ValueError, "eigenvalue", "positive"):
         Whitening(f32(6), f32(6, 5), np.zeros(5, np.float32))
 
 
 def test_backbones_that_cannot_be_built() -> None:
-    with pytest.raises(ModelError, match="backbone 'vgg' is unknown"):
+    with raises(ModelError, "tiny", "backbone 'vgg'", remedy="'resnet50_v1'"):
         build(replace(MODEL, backbone="vgg"), "float32")
-    with pytest.raises(ModelError, match="tiny: its arrays or taps do not fit the backbone"):
+    with raises(ModelError, "tiny", "resnet50_v1", "arrays or taps", remedy="copy the model"):
         build(MODEL, "float32")
 
 
 def test_adaptation_has_to_fit_the_model(tmp_path: Path) -> None:
     native.write(ADAPTED, tmp_path)
-    with pytest.raises(ModelError, match="its adaptation was learned for 5 values"):
+    with raises(ModelError, "tiny", "dims 2", "adaptation", remedy="leave dims out or give 5"):
         load_model(tmp_path, dims=2)
-    with pytest.raises(ValueError, match="for models without attention"):
+    with raises(ValueError, "adaptation", "without attention"):
         replace(ADAPTED, attention=f32(5))
     pca = ADAPTED.whitening.first(5)
-    with pytest.raises(
-        ValueError, match=r"\['regions'\], expected \['lowpass', 'regions', 'thumbnail'\]"
-    ):
+    with raises(ValueError, "adaptation", "['regions']", "['lowpass', 'regions', 'thumbnail']"):
         replace(ADAPTED, adaptation={"regions": pca})
-    with pytest.raises(ValueError, match=r"adaptation of regions is \(6, 5\), expected \(5, 5\)"):
+    with raises(ValueError, "adaptation of regions", "(6, 5)", "(5, 5)"):
         replace(MODEL, adaptation={"regions": pca})

@@ -11,6 +11,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.nets import backend
 from pipeline.nets.backend import compiled, device_scope, dtype_scope, keras, ops
+from tests.messages import raises
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -34,7 +35,7 @@ def test_model_description_needs_no_keras() -> None:
 def test_unknown_export() -> None:
     import pipeline
 
-    with pytest.raises(AttributeError, match="no attribute 'Visil'"):
+    with raises(AttributeError, "pipeline", "'Visil'"):
         _ = pipeline.Visil
 
 
@@ -82,7 +83,7 @@ def test_quiet_stderr_without_a_standard_error(monkeypatch: pytest.MonkeyPatch) 
 def test_precision() -> None:
     assert backend.resolve_precision("float16") == "float16"
     assert backend.resolve_precision("auto") in ("float32", "bfloat16", "float16")
-    with pytest.raises(InputError, match="int4"):
+    with raises(InputError, "precision is 'int4'", remedy="'float32'"):
         backend.resolve_precision("int4")
 
 
@@ -106,10 +107,10 @@ def test_auto_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_device_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     with device_scope("-1"):
         assert ops.convert_to_numpy(ops.add(1.0, 2.0)) == 3.0
-    with pytest.raises(InputError, match="gpu_id is '0,1'"):
+    with raises(InputError, "gpu_id is '0,1'", remedy="-1 for the CPU"):
         device_scope("0,1")
     monkeypatch.setattr(backend, "gpu_count", lambda: 2)
-    with pytest.raises(InputError, match="this machine has GPUs 0 to 1"):
+    with raises(InputError, "gpu_id is 2", "0 to 1", remedy="-1 for CPU"):
         device_scope(2)
     monkeypatch.setattr(backend, "gpu_count", lambda: 0)
     with device_scope("0"):  # the original's default works on a machine without a GPU

@@ -16,6 +16,7 @@ from pipeline.search.run import find_matches
 from pipeline.search.video_set import VideoSet
 from pipeline.store import create_or_append, open_store
 from tests import features, reference
+from tests.messages import raises
 
 MODEL = features.model(attention=False)
 
@@ -76,12 +77,10 @@ def test_matrices_equal_the_reference(request_of, dtype, comparator):
         assert (found.step, found.mirrored, found.query_duration) == (1, False, None)
 
 
-def test_blocks_and_parts_change_nothing(request_of, monkeypatch):
+def test_blocks_and_parts_change_nothing(request_of):
     request = request_of()
     whole = [PairAligner(request).matrix(0, number).values for number in range(4)]
-    monkeypatch.setattr(pair_alignment, "_BLOCK_FRAMES", 9)
-    monkeypatch.setattr(pair_alignment, "_PART_FRAMES", 4)
-    aligner = PairAligner(request)
+    aligner = PairAligner(request, block_frames=9, part_frames=4)
     for number, values in enumerate(whole):
         np.testing.assert_allclose(aligner.matrix(0, number).values, values, atol=1e-6)
     together = list(aligner.align_all(0, range(4)))
@@ -209,14 +208,14 @@ def test_matches_have_segments(request_of):
     assert [m.score for m in plain.matches("film")] == [m.score for m in matches]
 
 
-def test_very_many_pairs_need_a_selection(request_of, monkeypatch):
+def test_very_many_pairs_need_a_selection(request_of):
     segments.require_selection(100, 100, selects=False)
     segments.require_selection(10_000, 10_000, selects=True)
-    with pytest.raises(InputError, match="1,000,000 pairs would take 167 minutes"):
+    with raises(InputError, "1,000,000 pairs", "167 minutes", remedy="give top_k"):
         segments.require_selection(1000, 1000, selects=False)
-    monkeypatch.setattr(segments, "MAX_UNSELECTED", 3)
-    with pytest.raises(InputError, match="give top_k"):
-        find_matches(request_of(segments=True))
+    films, copies = ({f"{side}{i}": FILM[:1] for i in range(101)} for side in "qd")
+    with raises(InputError, "10,201 pairs", remedy="give top_k"):
+        find_matches(request_of(films, copies, segments=True))
 
 
 def test_convert_is_used_for_mixed_stores(tmp_path):

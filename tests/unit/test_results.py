@@ -7,6 +7,7 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.output.score_table import ScoreTable, new_score_table
 from pipeline.output.selection import Selection
 from pipeline.output.target import check_output_file
+from tests.messages import raises
 from tests.results import write_table
 
 SCORES = np.array([[0.5, -0.25, 1.0, 0.5], [0.1234567, -0.0, 1e-9, 0.75]], np.float32)
@@ -72,7 +73,7 @@ def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     table = new_score_table(2, 4)
     table[0] = 1
     table[1] = np.nan
-    with pytest.raises(PipelineError, match="-q 2"):
+    with raises(PipelineError, "'-q 2'", "'a'", "nan", remedy="visil-index verify"):
         write_table(path, ScoreTable(QUERIES, DATABASE, table))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
@@ -89,11 +90,11 @@ def test_a_table_too_large_for_memory_lies_on_disk(tmp_path):
 
 
 def test_output_is_checked_before_the_work(tmp_path):
-    with pytest.raises(InputError, match="is no regular file"):
+    with raises(InputError, f"{tmp_path}:", "folder", remedy="--output_file"):
         check_output_file(tmp_path)
-    with pytest.raises(InputError, match="is empty"):
+    with raises(InputError, "--output_file", "empty", remedy="- for standard output"):
         check_output_file("")
-    with pytest.raises(InputError, match="does not exist"):
+    with raises(InputError, tmp_path / "no" / "r.json", "not exist", remedy="make it first"):
         check_output_file(tmp_path / "no" / "r.json")
 
 
@@ -104,7 +105,7 @@ def test_the_result_does_not_replace_what_it_is_made_of(tmp_path):
     (tmp_path / "other").hardlink_to(store)
     inputs = [tmp_path / "q.txt", store, tmp_path / "new.zarr"]
     for path in (store, tmp_path / "link", tmp_path / "other", tmp_path / "x" / ".." / "new.zarr"):
-        with pytest.raises(InputError, match="is an input as well"):
+        with raises(InputError, path, "is an input", remedy="--output_file"):
             check_output_file(path, inputs)
     check_output_file(tmp_path / "d.json", inputs)
 
@@ -125,6 +126,6 @@ def test_no_room_for_the_scores_is_an_error_at_once(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(PipelineError, match="No space left"):
+    with raises(PipelineError, tmp_path, "No space left", remedy="fewer queries"):
         new_score_table(10, 10, tmp_path, 100)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,6 @@ import pytest
 from pipeline.calibration.curve import Calibration, CalibrationKey, fit
 from pipeline.config import CompareConfig
 from pipeline.errors import InputError
-from pipeline.search import score_normalization
 from pipeline.search.score_normalization import (
     PRIOR_VIDEOS,
     SAMPLE_VIDEOS,
@@ -16,6 +15,7 @@ from pipeline.search.score_normalization import (
     level_columns,
     normalize_by_database,
 )
+from tests.messages import raises
 
 CONFIG = CompareConfig(
     normalize="database", normalize_quantile=0.9, normalize_ceiling=0.5, normalize_prior=0.2
@@ -88,11 +88,10 @@ def test_queries_that_are_like_anything_become_comparable():
     np.testing.assert_array_equal(*order)
 
 
-def test_tables_of_many_rows_are_done_in_parts(monkeypatch):
+def test_tables_of_many_rows_are_done_in_parts():
     whole, parts = UNRELATED.copy(), UNRELATED.copy()
     normalize_by_database(whole, CONFIG)
-    monkeypatch.setattr(score_normalization, "_CHUNK_SCORES", 900)  # two rows at a time
-    normalize_by_database(parts, CONFIG)
+    normalize_by_database(parts, CONFIG, chunk_scores=900)  # two rows at a time
     np.testing.assert_array_equal(parts, whole)
 
 
@@ -121,7 +120,7 @@ def test_a_level_of_a_sample_is_that_of_all():
     ],
 )
 def test_settings_are_checked(values, expected):
-    with pytest.raises(InputError, match=expected):
+    with raises(InputError, next(iter(values)), remedy=expected):
         CompareConfig(**values)
 
 

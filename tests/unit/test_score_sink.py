@@ -9,8 +9,9 @@ from pipeline.errors import PipelineError
 from pipeline.output.match_tables import DenseMatches, SparseMatches
 from pipeline.output.score_table import ScoreTable
 from pipeline.output.selection import Selection
-from pipeline.search import score_sink
+from pipeline.search.limits import Limits
 from pipeline.search.score_sink import BestScores, DenseScores
+from tests.messages import raises
 
 ROWS, COLUMNS = 7, 60
 SELECTIONS = [
@@ -71,23 +72,22 @@ def rows(table):
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
 @pytest.mark.parametrize("pending", [1, 50, 1 << 16])
-def test_ties_repeated_pairs_and_any_order(monkeypatch, selection, pending):
-    monkeypatch.setattr(score_sink, "_MIN_PENDING", pending)
+def test_ties_repeated_pairs_and_any_order(selection, pending):
     for seed in range(3):
         blocks = parts(seed)
-        assert rows(sparse(blocks, selection)) == rows(dense(blocks, selection))
+        found = sparse(blocks, selection, pending_scores=pending)
+        assert rows(found) == rows(dense(blocks, selection))
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
-def test_a_level_damaged_videos_and_listed_queries(monkeypatch, selection):
-    monkeypatch.setattr(score_sink, "_MIN_PENDING", 8)
+def test_a_level_damaged_videos_and_listed_queries(selection):
     level = np.linspace(0, 0.7, ROWS).astype(np.float32)
     options = {"level": level, "damaged": [0, 9, 10, 40], "lost": [2],
                "listed": ["lost", *IDS[0][::-1]]}  # fmt: skip
     for seed in range(3):
         blocks = parts(seed, 2)
         want = rows(dense(blocks, selection, **options))
-        assert rows(sparse(blocks, selection, **options)) == want
+        assert rows(sparse(blocks, selection, pending_scores=8, **options)) == want
         assert want["lost"] == want["q2"] == []
 
 
@@ -105,9 +105,9 @@ def test_a_score_that_is_no_number_is_told_of_as_with_the_table(selection):
     tables = [make(blocks, selection) for make in (sparse, dense)]
     for table in tables:
         for act in (table.check, lambda table=table: table.matches("q3")):
-            with pytest.raises(PipelineError, match="'q3' and 'd4' is nan"):
+            with raises(PipelineError, "'q3'", "'d4'", "nan", remedy="visil-index verify"):
                 act()
-        with pytest.raises(PipelineError, match="'q5' and 'd8' is nan"):
+        with raises(PipelineError, "'q5'", "'d8'", "nan", remedy="visil-index verify"):
             table.matches("q5")
         assert len(table.matches("q0")) == len(tables[0].matches("q0"))
     left_out = sparse(blocks, selection, lost=[3, 5])
@@ -115,11 +115,10 @@ def test_a_score_that_is_no_number_is_told_of_as_with_the_table(selection):
     sparse(blocks, selection, damaged=[4, 7, 8]).check()
 
 
-def test_what_reaches_a_threshold_and_is_too_much_for_memory_lies_in_a_file(monkeypatch, tmp_path):
-    monkeypatch.setattr(score_sink, "_MIN_PENDING", 8)
+def test_what_reaches_a_threshold_and_is_too_much_for_memory_lies_in_a_file(tmp_path):
     selection = Selection(threshold=-0.5)
     blocks = parts(6)
-    options = {"folder": tmp_path, "in_memory_bytes": 600}
+    options = {"folder": tmp_path, "in_memory_bytes": 600, "pending_scores": 8}
     found = sparse(blocks, selection, **options)
     chunks = found.scores.chunks
     assert len(chunks) > 3 and all(isinstance(c.entries, np.memmap) for c in chunks[:-1])
@@ -137,7 +136,7 @@ def test_memory_is_that_of_the_best_and_of_what_waits():
         pairs = np.indices((queries, 40)).reshape(2, -1)
         sink.put(pairs[0], pairs[1] + first, rng.random(pairs.shape[1], np.float32))
         most = max(most, len(sink._kept) + sink._pending_count)
-    assert most <= score_sink._MIN_PENDING
+    assert most <= Limits.pending_scores
     assert len(sink.finish().chunks[0].entries) == 3 * queries
 
 
