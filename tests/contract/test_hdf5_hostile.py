@@ -144,6 +144,7 @@ def test_every_zeroed_sector_is_named_or_harmless(store: Path) -> None:
             assert str(store) in str(error)
 
 
+@pytest.mark.slow
 def test_verify_ends_where_the_library_does_not(store: Path) -> None:
     data = bytearray(store.read_bytes())
     at = data.rfind(b"GCOL") + 16 + 24  # the list of ids: behind the first, lengths of 0 for ever
@@ -187,6 +188,7 @@ def test_datasets_of_another_kind_are_named_by_verify(store: Path) -> None:
     assert [p.split(":")[0] for p in problems] == ["v1", "v2", "v3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body, message",
     [

@@ -145,6 +145,7 @@ def test_a_flipped_bit_is_found(path: Path, dtype: str) -> None:
             store.read("1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["h5", "zarr"])
 @pytest.mark.parametrize(
     "before, after",

@@ -45,6 +45,7 @@ def test_independent_scores_need_little_more():
     assert reached(SCORES, FITTED.threshold(0.1)) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.01, 0.003])
 def test_other_collections_let_no_more_through(rate):
     """What the plain quantile promises holds in half of the collections; this nearly always."""

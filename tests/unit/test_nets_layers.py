@@ -302,6 +302,7 @@ def test_rows_that_count_for_less_take_less_from_their_group() -> None:
     assert past(matrix, True, (rows, columns)) == pytest.approx((there + back) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_equal_weights_change_nothing(symmetric: bool) -> None:
     matrix = f32(np.random.default_rng(5).uniform(-1, 1, (2, 11, 9)))
@@ -313,6 +314,7 @@ def test_equal_weights_change_nothing(symmetric: bool) -> None:
         assert past(matrix, symmetric, weights) == pytest.approx(plain, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_each_pair_of_a_batch_may_have_weights_of_its_own() -> None:
     rng = np.random.default_rng(6)
     matrix = f32(rng.uniform(-1, 1, (3, 11, 9)))

@@ -115,6 +115,7 @@ def expected(
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 30, 33]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 @pytest.mark.parametrize("with_comparator", [False, True])
 def test_equals_the_plain_network_for_all_small_shapes(with_comparator, function):

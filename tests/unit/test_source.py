@@ -227,6 +227,7 @@ def test_of_several_films_the_default_one_then_the_longest_then_the_largest(
         assert f"one of {len(tracks)} video streams" in note
 
 
+@pytest.mark.slow
 def test_hundreds_of_streams_take_seconds(tmp_path: Path) -> None:
     tracks = [{"first": n % 4000, "count": 2, "codec": "mpeg4", "width": 16} for n in range(300)]
     decoder = VideoDecoder(str(mux(tmp_path / "a.mkv", *tracks)), PREPROCESS)

@@ -50,6 +50,7 @@ def views():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(("attention", "skip"), [(False, 0.0), (True, 0.3), (False, 0.3)])
 def test_scores_are_those_of_stage_two(symmetric, attention, skip):
