@@ -29,3 +29,16 @@ def assert_names(message: str, *named: object, remedy: str = "") -> None:
     assert message and "\n" not in message, repr(message)
     absent = [str(word) for word in (*named, remedy) if str(word).lower() not in message.lower()]
     assert not absent, f"not named: {absent}, in: {message}"
+
+
+def assert_output(output: str, *named: object, remedy: str = "") -> None:
+    """Some line of what a command printed contains all of these; upper and lower case are alike.
+
+    Args:
+        output: what the command printed.
+        named: file, video, option and value that the line must contain, in any order.
+        remedy: what the line says to do: a few words, a command or an option.
+    """
+    words = [str(word).lower() for word in (*named, remedy)]
+    found = any(all(word in line for word in words) for line in output.lower().splitlines())
+    assert found, f"no line names all of {words}, in: {output}"

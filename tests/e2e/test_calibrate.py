@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import compute_similarity
 from pipeline.config import CompareConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineWarning
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
 from pipeline.search.calibrate import check_rate, threshold_for
@@ -17,6 +17,7 @@ from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
+from tests.messages import assert_output, raises
 
 
 @pytest.fixture
@@ -45,15 +46,15 @@ def sides(folder, database="d.h5"):
 def test_from_calibration_to_threshold(folder):
     weights_before = (folder / "model" / "weights.npz").read_bytes()
     said = run("calibrate", *sides(folder), "--related", folder / "related.tsv")
-    assert "calibrated on 618 pairs of 20 groups or more, 2 left out" in said
-    assert "for --max_fpr 0.1, with confidence 0.99" in said
+    assert_output(said, folder / "model", "618 pairs", "20 groups", "2 left out")
+    assert_output(said, "--max_fpr 0.1,", "confidence 0.99")
     assert (folder / "model" / "weights.npz").read_bytes() == weights_before
     (calibration,) = load_model(folder / "model").calibrations
     assert (calibration.pairs, calibration.dims, calibration.scores[-1] < 0.9) == (618, 16, True)
 
     out = folder / "r.json"
     said = run("compare", *sides(folder), "-o", out, "--max_fpr", "0.01")
-    assert "--max_fpr 0.01, as calibrated on 618 unrelated pairs with confidence 0.99" in said
+    assert_output(said, "threshold", "--max_fpr 0.01", "618", "confidence 0.99")
     found = {(q, d) for q, row in json.loads(out.read_text()).items() for d in row}
     assert {("q0", "d0"), ("q1", "q1")} <= found
     assert len(found) - 2 <= round(0.01 * 618)
@@ -83,32 +84,36 @@ def test_groups_and_confidence(folder):
     assert grouped.scores != usual.scores
     (folder / "groups.tsv").write_text("q0\tone\nq1\tone\nq0\ttwo\n")
     said = run("calibrate", *sides(folder), "--groups", folder / "groups.tsv", code=2)
-    assert "groups.tsv: 'q0' has two groups, 'one' and 'two'" in said
+    assert_output(said, "error", folder / "groups.tsv", "'q0'", "'one'", "'two'")
     (folder / "groups.tsv").write_text("q0\n")
     said = run("calibrate", *sides(folder), "--groups", folder / "groups.tsv", code=2)
-    assert "line 1: expected `id<TAB>group`" in said
+    assert_output(said, "error", folder / "groups.tsv", "line 1", remedy="`id<TAB>group`")
 
 
 def test_a_copy_that_is_not_listed_shows(folder):
     said = run("calibrate", *sides(folder))
-    assert "calibrated on 619 pairs" in said
+    assert_output(said, folder / "model", "619 pairs")
     assert "1.000  q0\td0" in said
 
 
 def test_refusals(folder):
     asked = ("compare", *sides(folder), "-o", folder / "r.json")
-    assert "has no calibration: calibrate it" in run(*asked, "--max_fpr", "0.01", code=2)
+    said = run(*asked, "--max_fpr", "0.01", code=2)
+    assert_output(said, "error", "max_fpr", "'test model'", remedy="visil-index calibrate")
     run("calibrate", *sides(folder), "--related", folder / "related.tsv")
-    assert "expected more than 0" in run(*asked, "--max_fpr", "0", code=2)
-    assert "618 unrelated pairs" in run(*asked, "--max_fpr", "0.0001", code=2)
+    said = run(*asked, "--max_fpr", "0", code=2)
+    assert_output(said, "error", "max_fpr is 0,", remedy="expected more than 0 and less than 1")
+    said = run(*asked, "--max_fpr", "0.0001", code=2)
+    assert_output(said, "error", "max_fpr", "0.0001", "618", remedy="visil-index calibrate")
     mirrored = run(*asked, "--max_fpr", "1.5", "--mirrored_query_store", folder / "q.h5", code=2)
-    assert "max_fpr is 1.5, expected more than 0 and less than 1" in mirrored
+    assert_output(mirrored, "error", "max_fpr", "1.5", remedy="less than 1")
     both = run(*asked, "--max_fpr", "0.01", "--threshold", "0.5", code=2)
-    assert "not both" in both
+    assert_output(both, "error", "--threshold", "--max_fpr", remedy="not both")
     other = run(*asked, "--max_fpr", "0.01", "-s", "symmetric_chamfer", code=2)
-    assert "similarity_function: chamfer calibrated, symmetric_chamfer here" in other
+    named = "similarity_function", "chamfer calibrated", "symmetric_chamfer here"
+    assert_output(other, "error", *named, remedy="visil-index calibrate")
     assert not (folder / "r.json").exists()
-    with pytest.raises(InputError, match="not both"):
+    with raises(InputError, "threshold", "max_fpr", remedy="not both"):
         compute_similarity("q.h5", "d.h5", threshold=0.1, max_fpr=0.1)
 
 
@@ -118,7 +123,7 @@ def test_other_dims_are_refused(folder):
         "compare", "-m", folder / "model", "--query_store", folder / "cut.h5",
         "--database_store", folder / "cut.h5", "--max_fpr", "0.01", "-o", folder / "r.json", code=2,
     )  # fmt: skip
-    assert "dims: 16 calibrated, 8 here" in said
+    assert_output(said, "error", "dims: 16 calibrated", "8 here", remedy="visil-index calibrate")
 
 
 def test_a_calibration_of_floats_is_not_for_signs(folder):
@@ -128,14 +133,15 @@ def test_a_calibration_of_floats_is_not_for_signs(folder):
     out = ("-o", folder / "r.json", "--max_fpr", "0.1")
     run("calibrate", *sides(folder))
     said = run("compare", *sides(folder, "small.h5"), *out, code=2)
-    assert "binary: none calibrated, database here" in said
+    named = "binary: none calibrated", "database here"
+    assert_output(said, "error", *named, remedy="visil-index calibrate")
     run("calibrate", *sides(folder, "small.h5"))
     kept = load_model(folder / "model").calibrations
     assert [calibration.binary for calibration in kept] == ["none", "database"]
     run("copy", folder / "d.h5", folder / "int8.h5", "--dtype", "int8")
     for store, made in (("small.h5", kept[1]), ("d.h5", kept[0]), ("int8.h5", kept[0])):
         said = run("compare", *sides(folder, store), *out)
-        assert f"threshold: {made.threshold(0.1):.4f} for --max_fpr 0.1" in said
+        assert_output(said, "threshold", f"{made.threshold(0.1):.4f}", "--max_fpr 0.1")
 
 
 def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
@@ -148,7 +154,8 @@ def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
     with open_store(with_views) as q, open_store(folder / "d.h5") as d:
         pair = VideoSet([q]), VideoSet([d])
         model = replace(model, calibrations=(calibration,))
-        with pytest.raises(InputError, match="query_descriptors: 0 calibrated, 15 here"):
+        named = "query_descriptors: 0 calibrated", "15 here"
+        with raises(InputError, *named, remedy="visil-index calibrate"):
             threshold_for(0.1, SearchRequest(*pair, model, CompareConfig()))
         told_nothing = replace(model, calibrations=(replace(calibration, query_descriptors=None),))
         threshold_for(0.1, SearchRequest(*pair, told_nothing, CompareConfig()))
@@ -157,9 +164,10 @@ def test_a_calibration_of_plain_queries_is_not_for_those_with_views(folder):
 def test_bad_lists_and_models(folder):
     (folder / "bad.tsv").write_text("q0\td0\nq1\n")
     said = run("calibrate", *sides(folder), "--related", folder / "bad.tsv", code=2)
-    assert "bad.tsv, line 2: expected `query<TAB>database`" in said
+    assert_output(said, "error", folder / "bad.tsv", "line 2", remedy="`query<TAB>database`")
     text = (folder / "model" / "model.json").read_text()
-    assert "no such store" in run("calibrate", *sides(folder, "absent.h5"), code=1)
+    said = run("calibrate", *sides(folder, "absent.h5"), code=1)
+    assert_output(said, "error", folder / "absent.h5", remedy="extract_features.py")
     assert (folder / "model" / "model.json").read_text() == text
 
 
@@ -171,9 +179,9 @@ def test_one_calibration_that_can_tell_the_rate_is_enough_before_there_are_featu
     longer = (*first.rates[:-1], 1e-6), first.scores
     signs = replace(first, binary="database", pairs=10**7, rates=longer[0], scores=longer[1])
     check_rate(1e-5, replace(model, calibrations=(first, signs)), CompareConfig(), False)
-    with pytest.raises(InputError, match="619 unrelated pairs, which tell nothing below"):
+    with raises(InputError, "max_fpr", "1e-05", "619", remedy="visil-index calibrate"):
         check_rate(1e-5, model, CompareConfig(), False)
-    with pytest.raises(InputError, match="10000000 unrelated pairs"):
+    with raises(InputError, "max_fpr", "1e-07", "10000000", remedy="visil-index calibrate"):
         check_rate(1e-7, replace(model, calibrations=(first, signs)), CompareConfig(), False)
 
 
@@ -183,17 +191,18 @@ def test_a_damaged_video_is_no_unrelated_one(folder):
     features.fill(folder / "bad.h5", made_with, videos)
     features.spoil(folder / "bad.h5", np.nan)
     said = run("calibrate", *sides(folder, "bad.h5"), code=3)
-    assert "bad.h5: video 'd0' is damaged" in said
+    assert_output(said, folder / "bad.h5", "'d0'", "is damaged")
     (made,) = load_model(folder / "model").calibrations
     assert made.pairs == 20 * 29
     stores = folder / "q.h5", folder / "bad.h5"
-    with pytest.warns(UserWarning, match=r"left out: .*bad\.h5: video 'd0' is damaged"):
+    with pytest.warns(PipelineWarning, match=r"bad\.h5.*'d0'"):
         scores = compute_similarity(*stores, model_dir=folder / "model")
     assert all(list(row) == list(videos)[1:] for row in scores.values())
 
 
 def test_what_cannot_be_kept_is_refused_before_the_work(folder):
-    assert "no model in it" in run("calibrate", "-m", folder, *sides(folder)[2:], code=1)
+    said = run("calibrate", "-m", folder, *sides(folder)[2:], code=1)
+    assert_output(said, "error", f"{folder}:", "no model", remedy="expected a published release")
 
 
 def test_two_chances_are_allowed_for(folder):

@@ -21,6 +21,7 @@ from pipeline.video.pip.detector import SEGMENT_FRAMES, VERSIONS
 from tests import clips
 from tests.command import run
 from tests.insets import texture, tilted, within
+from tests.messages import assert_output, raises
 
 pytestmark = pytest.mark.usefixtures("kept_networks")
 
@@ -131,7 +132,7 @@ def test_what_a_query_shows_small_is_searched_when_asked(stores):
     assert plain["small"]["guest"] < with_insets["small"]["guest"] - 0.1
     assert with_insets["small"]["guest"] > 0.9
     assert with_insets["guest"] == pytest.approx(plain["guest"], abs=1e-6)
-    with pytest.raises(InputError, match=r"queries.h5: no insets .* --insets 2"):
+    with raises(InputError, stores["queries"], "insets", "--query_insets", remedy="--insets 2"):
         compute_similarity(stores["queries"], stores["bare"], config=asked)
 
 
@@ -144,14 +145,15 @@ def test_a_calibration_knows_what_was_searched_for(stores):
     old = replace(model, calibrations=(replace(made, insets=0),))
     fewer = replace(model, calibrations=(replace(made, insets=1),))
     plain, asked = CompareConfig(), CompareConfig(query_insets=True)
+    remedy = "visil-index calibrate"
     with open_store(stores["database"]) as d, open_store(stores["asked"]) as q:
         sides = VideoSet([q]), VideoSet([d])
         assert threshold_for(0.01, SearchRequest(*sides, model, plain)) == made.threshold(0.01)
-        with pytest.raises(InputError, match=r"\(insets: 0 calibrated, 2 here\)"):
+        with raises(InputError, "(insets: 0 calibrated", "2 here)", remedy=remedy):
             threshold_for(0.01, SearchRequest(*sides, old, plain))
-        with pytest.raises(InputError, match=r"\(insets: 1 calibrated, 2 here\)"):
+        with raises(InputError, "(insets: 1 calibrated", "2 here)", remedy=remedy):
             threshold_for(0.01, SearchRequest(*sides, fewer, plain))
-        with pytest.raises(InputError, match="query_insets: 0 calibrated, 2 here"):
+        with raises(InputError, "query_insets: 0 calibrated", "2 here", remedy=remedy):
             threshold_for(0.01, SearchRequest(*sides, model, asked))
         knows = replace(model, calibrations=(replace(made, query_insets=2),))
         for config in (plain, asked):
@@ -161,7 +163,7 @@ def test_a_calibration_knows_what_was_searched_for(stores):
         for calibrated in (model, old):
             assert threshold_for(0.01, SearchRequest(*sides, calibrated, plain)) > 0
     check_rate(0.01, model, plain, False)
-    with pytest.raises(InputError, match="query_insets: 0 calibrated, 1 here"):
+    with raises(InputError, "query_insets: 0 calibrated", "1 here", remedy=remedy):
         check_rate(0.01, model, asked, False)
 
 
@@ -172,7 +174,7 @@ def test_a_store_goes_on_as_it_was_begun(stores, videos, tmp_path):
     assert extract_features(more, path, config=CONFIG).complete
     with open_store(path) as store:
         assert store.insets("again") == () and not store.spec.insets
-    with pytest.raises(FingerprintMismatchError, match="insets"):
+    with raises(FingerprintMismatchError, path, "insets", remedy="write to another store"):
         extract_features(more, path, config=replace(CONFIG, insets=1), replace="all")
     other = tmp_path / "other.h5"
     extract_features({"other": videos["split"]}, other, config=CONFIG)
@@ -193,12 +195,12 @@ def test_a_store_that_was_begun_by_an_older_rule_goes_on_by_it(videos, stores, t
     (tmp_path / "d.txt").write_text(f"filmed\t{filmed}\n")
     for options in ((), ("--insets", 2, "--replace", "all")):
         said = run("extract", "-v", tmp_path / "d.txt", "-o", path, *options)
-        assert "was begun when fewer insets were found" in said
+        assert_output(said, "note", path, "fewer insets", remedy="make a new store")
         with open_store(path) as store:
             assert store.spec.insets == "edges/1 2" and store.insets("small") == (FRAMES,)
             assert store.insets("filmed") == ()
     new = tmp_path / "new.h5"
-    assert "was begun" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
+    assert "make a new store" not in run("extract", "-v", tmp_path / "d.txt", "-o", new)
     with open_store(new) as store:
         assert store.spec.insets == f"{VERSIONS[-1]} 2" and store.insets("filmed") == (FRAMES,)
 
@@ -268,8 +270,8 @@ def test_commands(videos, stores, tmp_path):
     said = run("extract", "-v", tmp_path / "d.txt", "-o", tmp_path / "d.h5", "--insets", 9, code=2)
     assert "--insets" in said
     bare = ("extract", "-v", tmp_path / "d.txt", "-o", tmp_path / "d.h5")
-    assert "begun without" not in run(*bare, "--insets", 0)
-    assert "was begun without insets" in run(*bare)
+    assert "make a new store" not in run(*bare, "--insets", 0)
+    assert_output(run(*bare), "note", bare[-1], "without insets", remedy="make a new store")
     listed = ("compare", "-q", tmp_path / "q.txt", "--database_store", tmp_path / "d.h5")
     scores = []
     for options in ((), ("--query_insets",)):
@@ -284,6 +286,8 @@ def test_commands(videos, stores, tmp_path):
     late = ("compare", "--query_store", stores["queries"], "-d", tmp_path / "missing-list.txt")
     (tmp_path / "missing-list.txt").write_text("x\tno-such-file.mp4\n")
     said = run(*late, "--query_insets", "-o", tmp_path / "r.json", code=2)
-    assert "no insets were looked for" in said and "no-such-file" not in said
+    assert_output(said, "error", stores["queries"], "--query_insets", remedy="--insets 2")
+    assert "no-such-file" not in said
     said = run(*listed, *kept, "--max_fpr", 0.01, "-o", tmp_path / "r.json", code=2)
-    assert "query_insets: 0 calibrated, 1 here" in said
+    named = "query_insets: 0 calibrated", "1 here"
+    assert_output(said, "error", *named, remedy="visil-index calibrate")

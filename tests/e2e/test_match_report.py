@@ -24,6 +24,7 @@ from pipeline.store.thumbnails import remove_thumbnails
 from pipeline.video import probe
 from pipeline.workflow import open_video_set
 from tests import clips, features
+from tests.messages import raises
 from tests.unit.test_html_report import Elements, decoded_png
 
 DIGEST = "ab" * 32
@@ -75,7 +76,7 @@ def test_a_pair_has_a_matrix_and_segments(request_of):
     "query, video, side", [("x", "copy", "queries"), ("film", "x", "database")]
 )
 def test_an_unknown_video_is_named(request_of, query, video, side):
-    with pytest.raises(InputError, match=f"video 'x' is not among the {side}"):
+    with raises(InputError, "'x'", side):
         pair_matrix(request_of(), query, video)
 
 

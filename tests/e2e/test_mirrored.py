@@ -17,6 +17,7 @@ from pipeline.search.run import score_table
 from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import clips, features
+from tests.messages import raises
 from tests.pixelnet import PixelNet
 
 pytestmark = pytest.mark.usefixtures("kept_networks")
@@ -95,14 +96,15 @@ def test_the_mirrored_copy_is_found(stores):
 def test_what_is_no_mirrored_store_is_refused(stores, tmp_path):
     with open_store(stores[0]) as q, open_store(stores[1]) as m, open_store(stores[2]) as d:
         sides = VideoSet([q]), VideoSet([d])
-        with pytest.raises(FingerprintMismatchError, match="mirrored: True here, False there"):
+        named = "mirrored: True here", "False there"
+        with raises(FingerprintMismatchError, stores[0], *named, remedy="--mirrored"):
             score_table(
                 SearchRequest(*sides, pixel_model(), CompareConfig(), mirrored=VideoSet([q]))
             )
-        with pytest.raises(FingerprintMismatchError, match="mirrored: True here, False there"):
+        with raises(FingerprintMismatchError, stores[1], stores[2], *named, remedy="extract one"):
             score_table(SearchRequest(VideoSet([m]), sides[1], pixel_model(), CompareConfig()))
         few = VideoSet([q], ["other"])
-        with pytest.raises(InputError, match="'q' is mirrored, but is no query"):
+        with raises(InputError, stores[1], "'q'", "no query"):
             score_table(
                 SearchRequest(few, sides[1], pixel_model(), CompareConfig(), mirrored=VideoSet([m]))
             )

@@ -22,6 +22,7 @@ from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
+from tests.messages import assert_output, raises
 
 PLAIN = CompareConfig(precision="float32")
 NORMALIZED = replace(PLAIN, normalize="database")
@@ -140,9 +141,10 @@ def test_with_mirrored_queries_and_adaptation(opened, folder):
 
 
 def test_not_together_with_a_background(opened, folder):
-    with pytest.raises(InputError, match="--normalize none, or no background"):
+    remedy = "--normalize none, or no background"
+    with raises(InputError, "'database'", remedy=remedy):
         SearchRequest(*opened, MODEL, NORMALIZED, background=opened[1])
-    with pytest.raises(InputError, match="--normalize none, or no background"):
+    with raises(InputError, "'database'", remedy=remedy):
         compute_similarity("q.h5", "d.h5", background="b.h5", config=NORMALIZED)
 
 
@@ -155,16 +157,17 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
     normalize = ("--normalize", "database")
 
     said = run(*search, *normalize, code=2)
-    assert "has no calibration: calibrate it on your own videos (visil-index calibrate " in said
+    remedy = "visil-index calibrate --normalize database"
+    assert_output(said, "error", "max_fpr", "no calibration", remedy=remedy)
     run("calibrate", *of_model, *related)
     said = run(*search, *normalize, code=2)
-    assert "normalization: none calibrated, database, quantile 0.95" in said
-    assert "visil-index calibrate --normalize database)" in said
+    named = "normalization: none calibrated", "database, quantile 0.95"
+    assert_output(said, "error", *named, remedy=remedy)
     run("calibrate", *of_model, *related, *normalize)
     plain, normalized = load_model(tmp_path / "model").calibrations
     assert (plain.normalization, normalized.normalization) == ("none", NORMALIZED.normalization)
     for options, made in ((normalize, normalized), ((), plain)):
-        assert f"threshold: {made.threshold(0.1):.4f}" in run(*search, *options)
+        assert_output(run(*search, *options), "threshold", f"{made.threshold(0.1):.4f}")
     assert plain.threshold(0.1) != normalized.threshold(0.1)
     said = run(*search, *normalize, "--normalize_quantile", "0.8", code=2)
-    assert "quantile 0.8, ceiling 0.3, prior 0.2 here" in said
+    assert_output(said, "error", "quantile 0.8", "ceiling 0.3", "prior 0.2 here", remedy=remedy)

@@ -14,6 +14,7 @@ from pipeline.workflow import Comparison, VideoSource
 from tests import clips
 from tests.command import run
 from tests.e2e.test_mirrored import Signed, pixel_model
+from tests.messages import raises
 
 RATE = 8
 EXTRACT = ExtractConfig(workers=1, batch_size=8, dtype="float32")
@@ -127,13 +128,13 @@ def test_the_command_writes_them(stores, tmp_path):
 
 
 def test_what_cannot_be_is_refused(stores, tmp_path):
-    with pytest.raises(InputError, match="neither was asked for"):
+    with raises(InputError, "video_root", remedy="refine_segments"):
         compute_similarity(*stores, segments=True, video_root=tmp_path)
-    with pytest.raises(InputError, match="is no folder"):
+    with raises(InputError, tmp_path / "none", "folder"):
         compute_similarity(*stores, refine_segments=True, video_root=tmp_path / "none")
-    with pytest.raises(InputError, match="refine_fps is 1, but the features have 1 frames"):
+    with raises(InputError, "refine_fps is 1", "have 1 frames", remedy="set a higher one"):
         compute_similarity(*stores, refine_segments=True, config=CompareConfig(refine_fps=1))
     listed = VideoSource((), [VideoRef(str(i), f"{i}.mp4") for i in range(101)])
-    with pytest.raises(InputError, match="10,201 pairs would take"):
+    with raises(InputError, "10,201 pairs", remedy="top_k"):
         Comparison(listed, listed, Config(), segments=True)
     Comparison(listed, listed, Config(), segments=True, max_fpr=0.01)

@@ -14,6 +14,7 @@ from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
 from tests.command import run
+from tests.messages import assert_output, raises
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def cards(tmp_path):
 def test_videos_of_both_are_read_from_their_own_store(cards):
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(cards / f"{n}.h5")) for n in (1, 2)]
-        with pytest.raises(InputError, match=r"'a' is in .*1\.h5 and in .*2\.h5: give one"):
+        with raises(InputError, "'a'", cards / "1.h5", cards / "2.h5", remedy="PREFIX=STORE"):
             VideoSet(stores)
         both = VideoSet(stores, None, ["", "card2/"])
         assert both.ids == ["a", "b", "card2/a", "card2/b"]
@@ -48,7 +49,7 @@ def test_videos_of_both_are_read_from_their_own_store(cards):
         joined.read(0, 0, 9, out)
         np.testing.assert_array_equal(out, features.region_vectors(9, 12))
         assert joined.ids == ["card2/b", "a", *both.ids]
-        with pytest.raises(InputError, match="given twice"):
+        with raises(InputError, cards / "1.h5", remedy="give it once"):
             VideoSet([stores[0], stores[0]], None, ["x", "y"])
 
 
@@ -76,7 +77,7 @@ def test_a_result_never_replaces_a_store_that_has_a_prefix(cards):
         "compare", "--query_store", cards / "q.h5", "--database_store", f"x={cards / '1.h5'}",
         "-m", cards / "model", "-o", cards / "1.h5", code=2,
     )  # fmt: skip
-    assert "is an input as well" in said
+    assert_output(said, "error", cards / "1.h5", "input")
 
 
 def test_paths_with_an_equals_sign(tmp_path, monkeypatch):

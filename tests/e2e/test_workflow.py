@@ -12,6 +12,7 @@ from pipeline.store import open_store
 from pipeline.workflow import Comparison, VideoSource
 from tests import clips
 from tests.e2e.test_mirrored import Signed, pixel_model, scene
+from tests.messages import raises
 
 CONFIG = ExtractConfig(workers=1, batch_size=4, dtype="float32")
 
@@ -69,12 +70,12 @@ def test_a_video_that_cannot_be_used_is_warned_of_and_has_no_scores(videos, tmp_
 
 def test_what_excludes_each_other_is_refused(tmp_path):
     store, listed = VideoSource([("", "d.h5")]), VideoSource((), [VideoRef("a", "a.mp4")])
-    for settings, message in (
-        ({"output_file": "d.h5"}, "is an input as well"),
-        ({"max_fpr": 0.1, "background": [("", "b.h5")]}, "without a background"),
-        ({"mirror_queries": True}, "--mirrored_query_store"),
+    for settings, named, remedy in (
+        ({"output_file": "d.h5"}, "d.h5", "input"),
+        ({"max_fpr": 0.1, "background": [("", "b.h5")]}, "background", "give a threshold"),
+        ({"mirror_queries": True}, "mirror", "--mirrored_query_store"),
     ):
-        with pytest.raises(InputError, match=message):
+        with raises(InputError, named, remedy=remedy):
             Comparison(store, store, **settings)
     with pytest.raises(InputError, match="kept in one store"):
         Comparison(listed, store, mirrored=[("", "m.h5"), ("", "n.h5")])
@@ -90,7 +91,7 @@ def test_a_listed_query_in_the_background_is_refused_before_decoding(videos, tmp
         {"q": videos["q"]}, {"other": videos["other"]}, extract_config=CONFIG, database_store=store
     )
     absent = {"other": tmp_path / "absent.mp4"}  # decoding it would warn
-    with pytest.raises(InputError, match=r"b\.h5: 'other' is a query"):
+    with raises(InputError, store, "'other'", remedy="unrelated to all queries"):
         compute_similarity(
             absent, store, background=store, config=CompareConfig(background_top_k=1)
         )
