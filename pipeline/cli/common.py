@@ -77,7 +77,6 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
     return decorate
 
 
-@functools.cache
 def model_folder(model_dir: str | None) -> str:
     """The model's folder: the one given, else that of the included model."""
     from ..default_model import default_model_dir
@@ -85,6 +84,7 @@ def model_folder(model_dir: str | None) -> str:
     return str(model_dir or default_model_dir())
 
 
+@functools.cache
 def load_weights(model_dir: str | None) -> Model:
     """Load a model, once, and say which one it is."""
     from ..default_model import default_model_dir
