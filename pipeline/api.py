@@ -179,13 +179,13 @@ def compute_similarity(
     if output_file is not None:
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
-    found, damaged = find_matches(comparison, host)
+    by_query, damaged = find_matches(comparison, host)
     _warn_damaged(damaged)
     if comparison.finds_segments:
-        return {query_id: list(matches) for query_id, matches in found.items()}
+        return {query_id: list(matches) for query_id, matches in by_query.items()}
     return {
         query_id: {match.database_id: match.score for match in matches}
-        for query_id, matches in found.items()
+        for query_id, matches in by_query.items()
     }
 
 

@@ -113,11 +113,11 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
     model, compare = host.load_model(), search.config.compare
     function = search.config.duplicates.similarity_function or compare.similarity_function
     # A query's level among all videos is not known when its first pairs are kept or dropped.
-    asked = replace(compare, similarity_function=function, normalize="none")
+    unnormalized = replace(compare, similarity_function=function, normalize="none")
     config = replace(
-        asked,
+        unnormalized,
         similarity_function=function or SIMILARITY_FUNCTION,
-        query_insets=asked.query_insets or collection.insets > 0,
+        query_insets=unnormalized.query_insets or collection.insets > 0,
     )
     request = SearchRequest(
         collection,
@@ -135,7 +135,9 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
         )
     if search.max_fpr is None:
         return request
-    return _with_calibrated_threshold(request, replace(request, config=asked), search.max_fpr, host)
+    return _with_calibrated_threshold(
+        request, replace(request, config=unnormalized), search.max_fpr, host
+    )
 
 
 def _with_calibrated_threshold(
@@ -170,15 +172,15 @@ class _Estimate:
     def __init__(self, host: SearchHost) -> None:
         self._host = host
         self._first: tuple[float, int] | None = None
-        self._told = False
+        self._estimate_given = False
 
     def tell(self, done: int, total: int) -> None:
         """Take in products of frames, done and all."""
         now = time.monotonic()
         if self._first is None:
             self._first = now, done
-        elif not self._told and done > self._first[1]:
-            self._told = True
+        elif not self._estimate_given and done > self._first[1]:
+            self._estimate_given = True
             speed = (done - self._first[1]) / max(1e-6, now - self._first[0])
             left = (total - done) / speed
             if left > _SHORT_SECONDS:

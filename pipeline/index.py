@@ -242,8 +242,8 @@ class Index:
             with self._prepared(queries, database, recorder, selection, segments) as request:
                 verdict = _verdict(request, max_fpr)
                 table = self._matches(request)
-                found = list(self._selected(table, top_k, leave_out_same=ids is not None))
-                return self._result(table, found, request, verdict, recorder, top_k)
+                best = list(self._selected(table, top_k, leave_out_same=ids is not None))
+                return self._result(table, best, request, verdict, recorder, top_k)
 
     def compare(self, query: str | Path, database: str | Path) -> PairComparison:
         """The frame matrix and the segments of a pair of videos.
@@ -490,12 +490,12 @@ def refs_of(paths: Iterable[str | Path | VideoRef]) -> list[VideoRef]:
     refs: dict[str, VideoRef] = {}
     for item in paths:
         if isinstance(item, VideoRef):
-            found: Iterable[VideoRef] = [item]
+            listed: Iterable[VideoRef] = [item]
         elif os.path.isdir(item) and not api._are_stores(item):
-            found = [replace(ref, id=printable_path(ref.path)) for ref in scan_folder(item)]
+            listed = [replace(ref, id=printable_path(ref.path)) for ref in scan_folder(item)]
         else:
-            found = [_file_ref(item)]
-        for ref in found:
+            listed = [_file_ref(item)]
+        for ref in listed:
             if refs.setdefault(ref.id, ref).path != ref.path:
                 raise InputError(f"id {ref.id!r} is used twice; ids must be unique")
     return list(refs.values())

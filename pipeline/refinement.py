@@ -105,8 +105,8 @@ class VideoRefiner:
         for mirrored in (False, True):
             places = [
                 place
-                for place, found in enumerate(alignments)
-                if found is not None and found.segments and found.mirrored == mirrored
+                for place, alignment in enumerate(alignments)
+                if alignment is not None and alignment.segments and alignment.mirrored == mirrored
             ]
             for start in range(0, len(places), _GROUP):
                 group = places[start : start + _GROUP]
@@ -115,8 +115,8 @@ class VideoRefiner:
                     for place in group
                 ]
                 better = self._refined_group(self._query_side(query, mirrored), pairs)
-                for place, found in zip(group, better, strict=True):
-                    result[place] = found
+                for place, alignment in zip(group, better, strict=True):
+                    result[place] = alignment
         return result
 
     def _query_side(self, query: int, mirrored: bool) -> _Side:
@@ -131,30 +131,32 @@ class VideoRefiner:
     ) -> list[PairAlignment | None]:
         """Decode a query and some database videos, and refine all their segments."""
         wanted: dict[_Side, list[float]] = {}
-        for side, found in pairs:
-            for segment in found.segments if found else ():
+        for side, alignment in pairs:
+            for segment in alignment.segments if alignment else ():
                 if not _is_whole(segment, query, side):
                     wanted.setdefault(query, []).extend((segment.query_start, segment.query_end))
                     ends = segment.database_start, segment.database_end
                     wanted.setdefault(side, []).extend(ends)
         samples, reasons = self._decoded(wanted)
         return [
-            None if found is None else self._refined_pair(query, side, found, samples, reasons)
-            for side, found in pairs
+            None
+            if alignment is None
+            else self._refined_pair(query, side, alignment, samples, reasons)
+            for side, alignment in pairs
         ]
 
     def _refined_pair(
         self,
         query: _Side,
         side: _Side,
-        found: PairAlignment,
+        alignment: PairAlignment,
         samples: Mapping[_Side, _Samples],
         reasons: Mapping[_Side, str],
     ) -> PairAlignment:
-        self.report.segments += len(found.segments)
+        self.report.segments += len(alignment.segments)
         matrix: np.ndarray | None = None
         segments = []
-        for segment in found.segments:
+        for segment in alignment.segments:
             better = segment
             if _is_whole(segment, query, side):
                 self._count("all of both videos, which is exact already", side)
@@ -169,7 +171,7 @@ class VideoRefiner:
                 else:
                     self.report.refined += 1
             segments.append(better)
-        return replace(found, segments=tuple(segments))
+        return replace(alignment, segments=tuple(segments))
 
     def _refined_segment(
         self,
@@ -209,13 +211,13 @@ class VideoRefiner:
         parts: dict[str, list[tuple[float, float]]] = {}
         reach = self._request.config.refine_seconds
         for side, ends in wanted.items():
-            found = self._files.find(side.videos.source(side.index))
-            if found.path is None:
-                reasons[side] = found.reason
+            location = self._files.find(side.videos.source(side.index))
+            if location.path is None:
+                reasons[side] = location.reason
                 continue
-            paths[side] = found.path
+            paths[side] = location.path
             around = [(max(0.0, end - reach), end + reach) for end in ends]
-            parts[found.path] = _joined([*parts.get(found.path, []), *around])
+            parts[location.path] = _joined([*parts.get(location.path, []), *around])
         samples = self._samples_of(paths, parts, reasons)
         for side in list(samples):
             if not self._shows_what_is_stored(side, samples[side]):

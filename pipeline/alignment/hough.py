@@ -27,8 +27,8 @@ def align_by_hough(
     bins = np.rint(offsets / step).astype(np.intp)
     bins -= bins.min(initial=0)
     weights = votes.evidence.astype(np.float64)
-    found: list[Segment] = []
-    while len(found) < max_segments and weights.any():
+    segments: list[Segment] = []
+    while len(segments) < max_segments and weights.any():
         counted = np.convolve(np.bincount(bins, weights), [0.5, 1.0, 0.5], "same")
         peak = int(counted.argmax())
         own = np.flatnonzero((np.abs(bins - peak) <= 1) & (weights > 0))
@@ -38,10 +38,10 @@ def align_by_hough(
         if weights[run].sum() * step < _MIN_SCORE:
             break
         rows, columns = votes.rows[run], votes.columns[run]
-        found.append(_segment(matrix, query, database, rows, columns))
+        segments.append(_segment(matrix, query, database, rows, columns))
         taken = np.isin(votes.rows, rows) | np.isin(votes.columns, columns)
         weights[taken] = 0
-    return found
+    return segments
 
 
 def _segment(

@@ -35,13 +35,13 @@ def align_by_lines(
     """
     evidence = Evidence(matrix)
     votes = votes_of(evidence.cells, matrix)
-    found: list[Segment] = []
+    segments: list[Segment] = []
     for _ in range(max_segments):
         line = best_line(evidence.cells, votes, query, database, _MIN_SCORE)
         place = None if line is None else _place(evidence, query, database, line)
         if place is not None and place.line.slope != 1:
             place = _real_time_if_as_good(evidence, votes, query, database, place)
-        if not found:
+        if not segments:
             place = _corner_if_better(evidence, query, database, place)
         if place is None:
             break
@@ -49,11 +49,11 @@ def align_by_lines(
         if interval is not None:
             segment = _segment(matrix, query, database, slope, offset, interval)
             if segment is not None:
-                found.append(segment)
+                segments.append(segment)
         _take_out(evidence, query, database, line, slope, offset, interval)
         votes = votes._replace(evidence=np.maximum(evidence.cells[votes.rows, votes.columns], 0))
-    best = max((s.score for s in found), default=0)
-    return [s for s in found if s.score - UNRELATED >= _MIN_CONTRAST * (best - UNRELATED)]
+    best = max((s.score for s in segments), default=0)
+    return [s for s in segments if s.score - UNRELATED >= _MIN_CONTRAST * (best - UNRELATED)]
 
 
 class _Place(NamedTuple):

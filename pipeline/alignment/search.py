@@ -80,13 +80,13 @@ def best_line(
         price = _SLOPE_PRICE * abs(np.log2(slope))
         floor = price + (min_score if best is None else best.score)
         if slope <= 1:
-            found = _best_of_slope(evidence, votes, (query, database), slope, floor)
+            candidate = _best_of_slope(evidence, votes, (query, database), slope, floor)
         else:
             turned = Votes(votes.columns, votes.rows, votes.evidence)
-            found = _best_of_slope(evidence.T, turned, (database, query), 1 / slope, floor)
-        if found is None:
+            candidate = _best_of_slope(evidence.T, turned, (database, query), 1 / slope, floor)
+        if candidate is None:
             continue
-        score, offset, first, last = found
+        score, offset, first, last = candidate
         if slope > 1:  # the samples were the database's: query = database / slope + offset
             first, last = first / slope + offset, last / slope + offset
             offset *= -slope

@@ -20,6 +20,8 @@ class Limits:
         batch_cells: matrix entries in a batch of pairs; 2^18 are 32 MiB in a layer of the
             comparator, and more are no faster.
         table_bytes: a larger table of scores is kept in a file.
+        all_scores_videos: scores that are normalised by a database of at most so many videos are
+            all kept, whatever the selection; in larger ones a sample is scored first.
         pending_scores: scores that are collected before the best of them are looked for.
     """
 
@@ -28,6 +30,7 @@ class Limits:
     matrix_cells: int = 1 << 25
     batch_cells: int = 1 << 18
     table_bytes: int = IN_MEMORY_BYTES
+    all_scores_videos: int = 20_000
     pending_scores: int = 1 << 16
 
     def database_block_frames(self, megabytes: int, frame_bytes: int) -> int:

@@ -184,10 +184,10 @@ class PairAligner:
         Raises:
             StoreError: a video is damaged.
         """
-        (found,) = self.align_all(query, [database])
-        if found is None:
+        (alignment,) = self.align_all(query, [database])
+        if alignment is None:
             raise self._damage(database)
-        return found
+        return alignment
 
     def align_all(self, query: int, database: Sequence[int]) -> Iterator[PairAlignment | None]:
         """Find the segments of a query in several database videos, in their order.
@@ -275,7 +275,7 @@ class PairAligner:
     ) -> PairAlignment | None:
         """Align two very long videos stretch by stretch; None if the database video is damaged."""
         insets, size = self._request.config.query_insets, math.isqrt(self._max_cells)
-        found = []
+        alignments = []
         for number, (videos, index) in enumerate(sides):
             segments: list[Segment] = []
             query = _Frames.of(videos, index, 1, insets)
@@ -295,8 +295,8 @@ class PairAligner:
                 segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
             convincing = self._judge.convincing(joined(segments))
             limit = self._request.config.max_segments
-            found.append(PairAlignment(tuple(convincing[:limit]), bool(number)))
-        return max(found, key=_matched)
+            alignments.append(PairAlignment(tuple(convincing[:limit]), bool(number)))
+        return max(alignments, key=_matched)
 
     def _matrices(
         self, sides: Sequence[tuple[VideoSet, int]], database: Iterable[int]
@@ -368,8 +368,8 @@ class PairAligner:
         return [
             None if sides is None else [np.concatenate(side, axis=1) for side in sides]
             for sides in (
-                None if frames is None else found
-                for frames, found in zip(videos, columns, strict=True)
+                None if frames is None else part
+                for frames, part in zip(videos, columns, strict=True)
             )
         ]
 
@@ -394,8 +394,8 @@ class PairAligner:
             for number, query in enumerate(queries):
                 rows = []
                 for features, count in self._placed(query):
-                    found = ops.convert_to_numpy(self._scorer.frame_matrix(features, targets))
-                    rows.append(np.asarray(found[:count, : ends[-1]], np.float32))
+                    product = ops.convert_to_numpy(self._scorer.frame_matrix(features, targets))
+                    rows.append(np.asarray(product[:count, : ends[-1]], np.float32))
                 matrix = rows[0] if len(rows) == 1 else np.concatenate(rows)
                 split = np.split(matrix, ends[:-1], axis=1)
                 for (place, _), part in zip(parts, split, strict=True):

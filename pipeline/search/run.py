@@ -26,7 +26,6 @@ from .engine import SearchEngine
 from .limits import Limits
 from .request import SearchRequest
 from .score_normalization import (
-    SAMPLE_VIDEOS,
     background_level,
     database_level,
     level_columns,
@@ -40,7 +39,6 @@ from .video_set import VideoSet, damage_lines
 Progress = Callable[[int, int], None]
 # Larger databases are sampled for levels before the search, which costs a tenth of it at most. Of
 # smaller ones all scores are kept instead.
-_ALL_SCORES_VIDEOS = 10 * SAMPLE_VIDEOS
 
 
 @dataclass(frozen=True)
@@ -233,7 +231,7 @@ def _matches(
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
     normalize = request.config.normalize == "database"
-    few = normalize and len(database) <= _ALL_SCORES_VIDEOS
+    few = normalize and len(database) <= (limits or Limits()).all_scores_videos
     if few or not selection.leaves_out(len(database)):
         table, waited = search(
             request, progress=progress, folder=folder, limits=limits, engine=engine

@@ -116,17 +116,17 @@ class SegmentMatches:
             alignments = self._refiner.refined(query, database, alignments)
         self._count(alignments)
         return [
-            replace(match, segments=found.segments, mirrored=found.mirrored)
-            for match, found in zip(matches, alignments, strict=True)
-            if found is not None
+            replace(match, segments=alignment.segments, mirrored=alignment.mirrored)
+            for match, alignment in zip(matches, alignments, strict=True)
+            if alignment is not None
         ]
 
     def _count(self, alignments: Sequence[PairAlignment | None]) -> None:
-        for found in alignments:
-            if found is not None:
+        for alignment in alignments:
+            if alignment is not None:
                 self.report.pairs += 1
-                self.report.marked += bool(found.segments)
-                self.report.segments += len(found.segments)
+                self.report.marked += bool(alignment.segments)
+                self.report.segments += len(alignment.segments)
 
 
 def require_selection(queries: int, database: int, selects: bool) -> None:

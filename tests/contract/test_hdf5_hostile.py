@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.child_python import child_command
 from pipeline.errors import StoreError
 from pipeline.store import create_or_append, hdf5_guard, open_store, open_writer, read_spec
 from pipeline.store.hdf5_guard import require_sound
@@ -204,7 +205,7 @@ def test_how_the_process_may_end(
     store: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
 ) -> None:
     start = f"from pipeline.store.hdf5_child import _limit; _limit(1, 1 << 30)\n{body}"
-    monkeypatch.setattr(hdf5_guard, "_START", start)
+    monkeypatch.setattr(hdf5_guard, "child_command", lambda code: child_command(start))
     monkeypatch.setattr(hdf5_guard, "_checked", {})
     with store.open("rb") as file, raises(StoreError, store, message):
         require_sound(store, file.fileno(), 12, cpu_seconds=20.0)
@@ -213,7 +214,8 @@ def test_how_the_process_may_end(
 def test_a_store_that_this_process_left_is_not_asked_again(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hdf5_guard, "_START", "raise OSError('asked')")
+    start = "raise OSError('asked')"
+    monkeypatch.setattr(hdf5_guard, "child_command", lambda code: child_command(start))
     open_writer(store).close()
     store.write_bytes(store.read_bytes())
     with raises(StoreError, store, "asked"):

@@ -13,8 +13,8 @@ from pipeline.errors import InputError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
 from pipeline.output.selection import Selection
-from pipeline.search import run as search_run
 from pipeline.search import score_normalization
+from pipeline.search.limits import Limits
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import find_matches, score_table
 from pipeline.search.score_normalization import database_level, level_columns
@@ -76,8 +76,7 @@ def test_few_scores_are_kept_of_a_large_database(opened, selection, monkeypatch)
     request = SearchRequest(*opened, MODEL, high, selection=selection)
     assert len(level_columns(len(request.database))) == 8
     dense, _ = find_matches(request)
-    monkeypatch.setattr(search_run, "_ALL_SCORES_VIDEOS", 10)
-    sparse, _ = find_matches(request)
+    sparse, _ = find_matches(request, limits=Limits(all_scores_videos=10))
     assert type(dense) is not type(sparse)
     found = 0
     for query_id in dense.query_ids:

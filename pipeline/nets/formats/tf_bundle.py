@@ -152,14 +152,14 @@ def _text(fields: Fields, number: int) -> bytes:
 
 def _fields(message: bytes) -> Fields:
     """Values of a protocol buffer by field number."""
-    found: Fields = {}
+    fields: Fields = {}
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
         kind, value = tag & 7, 0
         if kind == _VARINT:
             value, at = _varint(message, at)
-            found.setdefault(tag >> 3, []).append(value)
+            fields.setdefault(tag >> 3, []).append(value)
             continue
         if kind not in (_FIXED64, _BYTES, _FIXED32):
             raise ValueError("an entry of the index is damaged")
@@ -171,8 +171,8 @@ def _fields(message: bytes) -> Fields:
             raise ValueError("an entry of the index is cut short")
         at += size
         fixed = kind != _BYTES
-        found.setdefault(tag >> 3, []).append(int.from_bytes(raw, "little") if fixed else raw)
-    return found
+        fields.setdefault(tag >> 3, []).append(int.from_bytes(raw, "little") if fixed else raw)
+    return fields
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:

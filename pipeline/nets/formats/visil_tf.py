@@ -127,16 +127,16 @@ def _read_variables(prefix: Path) -> tuple[dict[str, np.ndarray], str]:
     name = "index"
     try:
         entries, shards = tf_bundle.read_index(prefix)
-        found = {
+        selected = {
             name: entry
             for name, entry in entries.items()
             if name not in _BOOKKEEPING and not name.endswith(_OPTIMISER_SLOTS)
         }
-        shapes = {name: entry.shape for name, entry in found.items()}
+        shapes = {name: entry.shape for name, entry in selected.items()}
         generation = _generation(shapes, prefix)
         _check_shapes(shapes, generation, prefix)
         variables = {}
-        for name, entry in found.items():
+        for name, entry in selected.items():
             variables[name] = tf_bundle.read_tensor(prefix, entry, shards)
             if not np.isfinite(variables[name]).all():
                 raise ValueError("it holds a value that is not finite")
