@@ -20,6 +20,8 @@ from pipeline.video.sampling import Clock, FrameSampler
 from pipeline.video.tail import content_end
 from tests import clips
 
+pytestmark = pytest.mark.slow  # `make test-fast` leaves these out
+
 PREPROCESS = Preprocess(resize=64, crop=64)
 X264 = {"g": "20", "bf": "2", "preset": "ultrafast", "threads": "1"}
 REALTIME = {"deadline": "realtime", "cpu-used": "8", "g": "20", "threads": "1"}

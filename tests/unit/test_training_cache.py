@@ -16,6 +16,8 @@ from tests.clips import clip
 from tests.features import model
 from tests.pixelnet import PixelNet
 
+pytestmark = pytest.mark.slow  # `make test-fast` leaves these out
+
 SETTINGS = CacheSettings(copies=2, clip_seconds=4.0, clips_per_video=2, hosts=3, seed=0)
 
 

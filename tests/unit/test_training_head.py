@@ -19,6 +19,8 @@ from pipeline.training.validation import Validation
 from tests import reference
 from tests.features import DIMS, comparator_layers, model, region_vectors
 
+pytestmark = pytest.mark.slow  # `make test-fast` leaves these out
+
 LENGTHS = [4, 7, 12, 10], [5, 12, 4]
 
 
