@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import Config, ExtractConfig
+from ..config import Config
 from ..errors import InputError
 from . import common, options, streams
-from .extract import fill_store
+from .compare import Terminal
 
 if TYPE_CHECKING:
-    from ..extraction.report import ExtractReport
-    from ..nets.model.model import Model
     from ..output.search_result import SearchResult
-    from ..records import VideoRef
 
 # Of stage one, for queries.
 QUERY_SETTINGS = "batch_size", "workers", "hwaccel", "precision"
@@ -97,7 +93,7 @@ def search(**given_options: Any) -> int:
         _check_output(given, [path for _, path in stores], segments)
     # One search: nothing has to stay on the device for the next one.
     config = replace(given.config, compare=replace(given.config.compare, resident_mb=0))
-    with Index(stores, _Terminal(given), config, given.gpu_id) as index:
+    with Index(stores, Terminal(given.model_dir, given.gpu_id), config, given.gpu_id) as index:
         result = index.search(
             list(given.videos) or None,
             ids=given.ids or None,
@@ -140,30 +136,3 @@ def _write(path: str, result: SearchResult, *, only_confirmed: bool, segments: b
                 matches = [match for match in matches if verdict.of(match.score)]
             writer.write(query_id, matches)
     common.say(f"{path}: written")
-
-
-class _Terminal:
-    """A `workflow.Host` that says what happens on standard error."""
-
-    def __init__(self, given: SearchOptions) -> None:
-        self._given = given
-        self._line: common.ProgressLine | None = None
-
-    def load_model(self) -> Model:
-        return common.load_weights(self._given.model_dir)
-
-    def extract(
-        self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str
-    ) -> ExtractReport:
-        given = self._given
-        return fill_store(videos, store, given.model_dir, config, given.gpu_id, label=label)
-
-    def note(self, text: str) -> None:
-        common.say(f"note: {text}")
-
-    def say(self, text: str) -> None:
-        common.say(text)
-
-    def progress(self, done: int, total: int) -> None:
-        self._line = self._line or common.ProgressLine()
-        self._line.show(done, total, "database videos")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -28,6 +29,10 @@ class Selection:
     rate: float | None = None
 
     def __post_init__(self) -> None:
+        if self.top_k is not None and not _is(self.top_k, Integral):
+            raise InputError(f"top_k is {self.top_k!r}, expected a whole number")
+        if self.threshold is not None and not _is(self.threshold, Real):
+            raise InputError(f"threshold is {self.threshold!r}, expected a number")
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k is {self.top_k}, expected 1 or more")
         if self.threshold is not None and math.isnan(self.threshold):
@@ -64,3 +69,7 @@ class Selection:
             kth_best = np.partition(row[indices], place)[place]
             indices = indices[row[indices] >= kth_best]
         return indices[np.argsort(-row[indices], kind="stable")][: self.top_k]
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -129,3 +129,11 @@ def test_no_room_for_the_scores_is_an_error_at_once(monkeypatch, tmp_path):
     with raises(PipelineError, tmp_path, "No space left", remedy="fewer queries"):
         new_score_table(10, 10, tmp_path, 100)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("top_k", "3"), ("top_k", 1.5), ("top_k", True), ("threshold", "high")]
+)
+def test_a_selection_of_the_wrong_type_is_our_own_error(name: str, value: object) -> None:
+    with raises(InputError, name, repr(value), "number"):
+        Selection(**{name: value})  # type: ignore[arg-type]
