@@ -243,7 +243,9 @@ class Index:
                 verdict = _verdict(request, max_fpr)
                 table = self._matches(request)
                 best = list(self._selected(table, top_k, leave_out_same=ids is not None))
-                return self._result(table, best, request, verdict, recorder, top_k)
+                return self._result(
+                    table, best, request, verdict=verdict, recorder=recorder, top_k=top_k
+                )
 
     def compare(self, query: str | Path, database: str | Path) -> PairComparison:
         """The frame matrix and the segments of a pair of videos.
@@ -328,6 +330,7 @@ class Index:
         table: MatchTable,
         matches: Sequence[Match],
         request: SearchRequest,
+        *,
         verdict: Verdict,
         recorder: _Recorder,
         top_k: int | None,
