@@ -151,7 +151,8 @@ class Hdf5Writer(StoreWriter):
             self._index.seal = self._index.seal.after(group)
             manifest.attrs.modify("seal", np.array(astuple(self._index.seal), "<u8"))
             self._file.flush()
-        self._transaction.commit()
+            # Held here too: an interrupted commit would leave its journal to the next writer.
+            self._transaction.commit()
         self._log_size += len(group)
 
     def _release(self) -> None:

@@ -145,12 +145,12 @@ class StoreWriter(ABC):
         self._require_usable()
         entry = self._index.videos.get(video_id)
         self._require_stored(video_id, entry is not None or self._index.has_failed(video_id))
-        if entry is not None:
-            with _guard(self):
+        with _guard(self):
+            if entry is not None:
                 self._retire(entry)
-        self._log(remove_line(video_id))
-        self._new.pop(video_id, None)
-        self._removed.add(video_id)
+            self._log(remove_line(video_id))
+            self._new.pop(video_id, None)
+            self._removed.add(video_id)
 
     def commit(self) -> list[str]:
         """Make everything finished so far durable: it survives a kill or a power failure.
@@ -162,13 +162,13 @@ class StoreWriter(ABC):
             StoreError: the disk is full or failed; the committed state is intact.
         """
         self._require_usable()
-        done = list(self._new)
-        if self._lines:
-            with _guard(self):
+        done, removed = list(self._new), self._removed
+        with _guard(self):
+            if self._lines:
                 self._commit(close_group(self._lines))
-        for video_id in self._removed.difference(self._index.videos):
+            self._lines, self._new, self._removed = [], {}, set()
+        for video_id in removed.difference(self._index.videos):
             remove_thumbnails(self.path, video_id)
-        self._lines, self._new, self._removed = [], {}, set()
         return done
 
     def close(self) -> None:
@@ -222,8 +222,8 @@ class StoreWriter(ABC):
             rows, at = self._store(key, video)
             if video.id in self._index.videos:
                 self._retire(self._index.videos[video.id])
-        self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, place=video.place))
-        self._new[video.id] = None
+            self._log(put_line(record, key, rows, f"{video.crc32c:08x}", at, place=video.place))
+            self._new[video.id] = None
         return record
 
     def _log(self, line: str) -> None:
@@ -242,7 +242,11 @@ class StoreWriter(ABC):
 
 
 class _guard:
-    """Turns an error of disk or library into a StoreError and stops the writer for good."""
+    """Turns an error of disk or library into a StoreError and stops the writer for good.
+
+    Ctrl-C stops the writer, too: what lies between a change of the file and its line in the
+    manifest must not be committed by `close`.
+    """
 
     def __init__(self, writer: StoreWriter) -> None:
         self.writer = writer

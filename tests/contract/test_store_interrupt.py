@@ -38,8 +38,10 @@ ROUNDS = int(os.environ.get("KILL_ROUNDS", "1"))
 @pytest.mark.timeout(60 + 20 * ROUNDS)
 @pytest.mark.parametrize("kind, number", [("h5", signal.SIGTERM), ("zarr", signal.SIGINT)])
 def test_a_signal_at_a_random_moment(tmp_path: Path, kind: str, number: int) -> None:
-    path, rng = tmp_path / f"store.{kind}", random.Random(os.urandom(8))
-    for _ in range(ROUNDS):
+    rng = random.Random(os.urandom(8))
+    for turn in range(ROUNDS):
+        path = tmp_path / str(turn) / f"store.{kind}"
+        path.parent.mkdir()
         command = [sys.executable, "-c", CHILD, str(path)]
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert child.stdout and child.stdout.readline() == "ready\n"
@@ -49,7 +51,7 @@ def test_a_signal_at_a_random_moment(tmp_path: Path, kind: str, number: int) -> 
         reported = last_reported(child)
         assert child.returncode == 130 or reported >= OPERATIONS - 3
         check(path, reported)
-        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+        assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("callback", ["readinto", "seek", "write", "flush", "truncate"])
