@@ -72,7 +72,7 @@ class SearchRequest:
             mirrored=self.mirrored,
             background=self.background,
         )
-        object.__setattr__(self, "model", self.model.with_dims(self.database.spec.dims))
+        object.__setattr__(self, "model", self.model.for_store(self.database.spec.dims))
 
     @property
     def similarity_function(self) -> str:

@@ -449,7 +449,7 @@ def test_broken_description(directory: Path, changes: dict[str, Any], named: lis
         ({"insets": True}, ["insets is True"], "expected int"),
         ({"skip": "half"}, ["skip is 'half'"], "expected float"),
         ({"calibration": 5}, ["calibration is 5"], "expected dict or list"),
-        ({"format_version": 4}, ["format_version is 4", "1 to 3"], "use a release"),
+        ({"format_version": 5}, ["format_version is 5", "1 to 4"], "use a release"),
         ({"whitening_dims": 4}, ["whitening_dims is 4", "weights.npz holds 5"], "correct the"),
         ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, ["NaN"], "copy the model"),
         ({"partial": {"regions": 4, "offset": NAN}}, ["NaN"], "copy the model"),
