@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import CompareConfig, Config, DuplicatesConfig, ExtractConfig, KeepRule
 from .default_model import default_model_dir
-from .errors import InputError, PipelineWarning
+from .errors import InputError, PipelineWarning, ReportError
 from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
 from .records import VideoRef
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .nets.extractor.feature_net import FeatureNet
     from .nets.model.model import Model
     from .output.duplicates import DuplicateReport
+    from .output.match import Match
     from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
@@ -149,6 +150,8 @@ def compute_similarity(
     Raises:
         PipelineError: of stores or model; see `errors.py`.
         InputError: both threshold and max_fpr, or a number that cannot be used.
+        ReportError: the report could not be written; without an output file its `result` is what
+            is returned else.
     """
     from .output.selection import Selection
     from .workflow import Comparison, compare, find_matches
@@ -179,9 +182,18 @@ def compute_similarity(
     if output_file is not None:
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
-    by_query, damaged = find_matches(comparison, host)
+    try:
+        by_query, damaged = find_matches(comparison, host)
+    except ReportError as error:
+        error.result = _returned(error.result[0], comparison.finds_segments)
+        raise
     _warn_damaged(damaged)
-    if comparison.finds_segments:
+    return _returned(by_query, comparison.finds_segments)
+
+
+def _returned(by_query: Mapping[str, Sequence[Match]], segments: bool) -> dict[str, Any]:
+    """Matches of each query as `compute_similarity` returns them."""
+    if segments:
         return {query_id: list(matches) for query_id, matches in by_query.items()}
     return {
         query_id: {match.database_id: match.score for match in matches}
