@@ -230,7 +230,8 @@ def find_duplicates(
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
-        InputError: not one of threshold and max_fpr, or a value that cannot be used.
+        InputError: both threshold and max_fpr, neither of them without a calibration, or a value
+            that cannot be used.
     """
     from . import deduplicate
 

@@ -702,16 +702,20 @@ class _Preparation:
 
 
 def with_calibrated_threshold(
-    request: SearchRequest, rate: float, host: SearchHost
+    request: SearchRequest, rate: float | None, host: SearchHost
 ) -> SearchRequest:
     """The request with the threshold of a false-positive rate, as the model was calibrated.
+
+    Args:
+        rate: None takes the lowest that the calibration can tell.
 
     Raises:
         InputError: see `search.calibrate.threshold_for`.
     """
-    from .search.calibrate import calibration_for, threshold_for
+    from .search.calibrate import calibration_for, score_chances, threshold_for
 
     calibration = calibration_for(request)
+    rate = calibration.rates[-1] * score_chances(request) if rate is None else rate
     threshold = threshold_for(rate, request)
     sure = ""
     if calibration.confidence is not None:

@@ -169,10 +169,10 @@ def _check_options(given: SearchOptions) -> None:
         )
 
 
-def _inputs(given: SearchOptions) -> list[str]:
+def _inputs(given: SearchOptions) -> list[str | Path]:
     """Files beside the stores that nothing may replace."""
     videos = [path for path in given.videos if not os.path.isdir(path)]
-    files = [given.config.file] if given.config.file else []
+    files: list[str | Path] = [given.config.file] if given.config.file else []
     return [*videos, *files, common.model_folder(given.model_dir)]
 
 
