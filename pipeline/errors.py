@@ -34,6 +34,10 @@ class StoreLockedError(StoreError):
     """Another process is writing to the store."""
 
 
+class StorageError(StoreError):
+    """A bucket or folder of objects that cannot be reached, read or written just now."""
+
+
 class FingerprintMismatchError(StoreError):
     """Features made with different settings were about to be mixed or compared."""
 
@@ -48,6 +52,7 @@ class VideoError(PipelineError):
 
     REASONS = (
         "missing",  # no such file, or not readable by this user
+        "unreachable",  # the network or the server failed, not the video; the next run tries again
         "empty",  # zero bytes
         "not_a_video",  # no demuxer recognises it
         "no_video_stream",  # audio only, subtitles only

@@ -35,6 +35,7 @@ from ..store import (
     VideoWriter,
     create_or_append,
     read_spec,
+    store_exists,
     write_thumbnails,
 )
 from ..video import SAMPLING_RULES
@@ -84,9 +85,9 @@ def extract_features(
     Args:
         videos: the videos that the store shall hold, with unique ids; a list, or the result of
             `inputs.scan_folder`.
-        store: path ending in .h5, .hdf5 or .zarr; created if it does not exist. If the settings
-            leave dtype and insets open, an existing store keeps its own; a new store has float16
-            and the insets of the model.
+        store: path ending in .h5, .hdf5, .zarr or .parts, or the URL of a bucket; created if it
+            does not exist. If the settings leave dtype and insets open, an existing store keeps its
+            own; a new store has float16 and the insets of the model.
         net: the feature network; its digest becomes part of the store's fingerprint.
         config: settings; None for the defaults.
         retry_failed: try all videos again that failed in an earlier run; without it only files that
@@ -109,11 +110,12 @@ def extract_features(
     if replace not in REPLACE:
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     missing = first_files_missing(videos)
-    if missing and not Path(store).exists():
+    exists = store_exists(store)
+    if missing and not exists:
         refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
     spec = net.spec(config.fps, SAMPLING_RULES[config.sampling])
-    stored = read_spec(store).inset_rule if Path(store).exists() else None
+    stored = read_spec(store).inset_rule if exists else None
     insets = choose_insets(config, net.insets, stored)
     spec = with_fields(spec, mirrored=config.mirrored, insets=str(insets))
     provenance = {"precision": net.precision, "model_name": net.name}
@@ -305,10 +307,10 @@ class _Run:
 
     def _commit_if_due(self) -> None:
         if time.perf_counter() - self.committed >= self.config.commit_seconds:
-            self._commit()
+            self._commit(more_follows=True)
 
-    def _commit(self) -> None:
-        self.report.stored += self.writer.commit()
+    def _commit(self, *, more_follows: bool = False) -> None:
+        self.report.stored += self.writer.commit(more_follows=more_follows)
         self.committed = time.perf_counter()
         self._report_progress()
 
