@@ -42,6 +42,10 @@ class FingerprintMismatchError(StoreError):
     """Features made with different settings were about to be mixed or compared."""
 
 
+class MachineError(PipelineError):
+    """This machine cannot do its share, as its disk is not mounted; another machine may."""
+
+
 class VideoError(PipelineError):
     """One video cannot be used. Never stops a run: it becomes the video's recorded state.
 

@@ -7,6 +7,7 @@ from .factory import (
     is_parts,
     open_store,
     open_writer,
+    read_provenance,
     read_spec,
     store_exists,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "is_parts",
     "open_store",
     "open_writer",
+    "read_provenance",
     "read_spec",
     "read_thumbnails",
     "store_exists",

@@ -60,6 +60,11 @@ class FeatureStore(ABC):
         return np.fromiter((e.frames for e in entries), np.int64, len(entries))
 
     @property
+    def places(self) -> dict[str, int]:
+        """The place of every stored video in the order of ids, see `StoreWriter.begin`."""
+        return {video_id: entry.place for video_id, entry in self._index.videos.items()}
+
+    @property
     def failures(self) -> dict[str, Failure]:
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures

@@ -43,14 +43,23 @@ def read_spec(path: str | Path) -> FeatureSpec:
     Raises:
         InputError, StoreError: as `open_store`.
     """
+    return _header(path).spec
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Read what the maker of a store recorded, without its manifest; errors as `read_spec`."""
+    return _header(path).provenance
+
+
+def _header(path: str | Path) -> Header:
     if is_parts(path):
         from .parts.reader import parts_header
 
-        return parts_header(storage_path(path)).spec
+        return parts_header(storage_path(path))
     path, _, _, read_header = _backend(path)
     _require_there(path)
     header: Header = read_header(path)
-    return header.spec
+    return header
 
 
 def open_writer(path: str | Path, disk: Disk | None = None, limits: Limits = LIMITS) -> StoreWriter:

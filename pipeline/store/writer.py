@@ -100,6 +100,11 @@ class StoreWriter(ABC):
         self._require_stored(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
 
+    @property
+    def places(self) -> dict[str, int]:
+        """The place of every stored video, see `begin`."""
+        return {video_id: entry.place for video_id, entry in self._index.videos.items()}
+
     def first_free_place(self, ids: Container[str]) -> int:
         """The first place (see `begin`) behind all stored videos except `ids`."""
         places = (e.place for i, e in self._index.videos.items() if i not in ids)
