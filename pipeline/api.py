@@ -113,7 +113,7 @@ def compute_similarity(
     """Stage two: every query against every database video. Videos go through stage one first.
 
     Args:
-        queries, database: stores: the path of one (ending in .h5, .hdf5 or .zarr), or several, or
+        queries, database: stores: the path of one (.h5, .hdf5, .zarr, .parts), or several, or
             `{prefix: path}`, where the prefix stands before all ids of a store, so that stores with
             equal ids go together. Or videos, as `extract_features` takes them.
         output_file: write the matches there, in the format that its extension says, and return
@@ -336,13 +336,13 @@ def _source(videos: Videos | Stores, keep: str | Path | None) -> VideoSource:
 
 def _are_stores(videos: Any) -> bool:
     """Whether these are paths of stores, judged by their endings, and not videos."""
-    from .store.factory import SUFFIXES
+    from .store.factory import names_store
 
     if isinstance(videos, (str, Path)):
-        return Path(videos).suffix.lower() in SUFFIXES
+        return names_store(videos)
     paths = list(videos.values() if isinstance(videos, Mapping) else videos)
     named = [path for path in paths if isinstance(path, (str, Path))]
-    return bool(named) and all(Path(path).suffix.lower() in SUFFIXES for path in named)
+    return bool(named) and all(map(names_store, named))
 
 
 def _stores(stores: Any) -> list[tuple[str, str | Path]]:
@@ -367,7 +367,9 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
     refs = list(videos)
     for ref in refs:
         if not isinstance(ref, VideoRef):
-            raise InputError(f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr)")
+            raise InputError(
+                f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr or .parts)"
+            )
     if id_prefix:
         refs = [with_fields(ref, id=id_prefix + ref.id) for ref in refs]
     return refuse_duplicates(refs, "videos")

@@ -747,8 +747,8 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
     """The settings, with query views and insets only if a store there has them."""
-    from .store import read_spec
+    from .store import read_spec, store_exists
 
-    if not Path(path).exists():
+    if not store_exists(path):
         return config
     return replace(config, as_queries=read_spec(path).query_descriptors > 0, insets=None)

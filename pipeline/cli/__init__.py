@@ -15,7 +15,7 @@ from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
 from .search import search
-from .stores import copy, info, prune, remove, verify
+from .stores import compact, copy, info, prune, remove, verify
 from .train import train
 
 
@@ -36,6 +36,7 @@ for _command in (
     verify,
     remove,
     prune,
+    compact,
     copy,
     convert_model,
     seal_model,

@@ -19,7 +19,7 @@ LAYERS = [
     "settings_file",
     "config short_videos image default_model metrics",
     "alignment calibration",
-    "folders",
+    "folders objects",
     "inputs",
     "video",
     "decode",
@@ -55,6 +55,8 @@ OWNERS = {
     "click": {"cli"},
     "msgspec": {"settings"},
     "pyarrow": {"output"},
+    "obstore": {"objects"},
+    "ray": {"cluster"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 
@@ -224,4 +226,5 @@ def test_start_is_light(command):
     assert run.returncode == 0
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
     heavy = {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec", "pyarrow"}
+    heavy |= {"obstore", "ray"}
     assert not loaded & heavy
