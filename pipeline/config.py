@@ -428,6 +428,7 @@ def load_config(
     Raises:
         InputError: the file is missing, is not YAML, or holds an unknown section, an unknown
             key or a value out of range. The message names file and key.
+        InputError: an option is about the normalisation, and scores are not normalised.
     """
     config = Config()
     if path is not None:
@@ -439,7 +440,20 @@ def load_config(
         section: {name: value for name, value in values.items() if value is not None}
         for section, values in (options or {}).items()
     }
-    return _with_settings(config, given)
+    config = _with_settings(config, given)
+    if config.compare.normalize == "none":
+        _refuse_normalization(given.get("compare", {}))
+    return config
+
+
+def _refuse_normalization(given: Mapping[str, Any]) -> None:
+    """Raise an InputError if an option would change a normalisation that is not done."""
+    for name in given:
+        if name.startswith("normalize_"):
+            raise InputError(
+                f"--{name} is given, but scores are not normalised: give --normalize database "
+                "too, or leave it out"
+            )
 
 
 def sections() -> dict[str, dict[str, Setting]]:

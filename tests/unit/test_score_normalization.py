@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.curve import Calibration, CalibrationKey, fit
-from pipeline.config import CompareConfig
+from pipeline.config import CompareConfig, load_config
 from pipeline.errors import InputError
 from pipeline.search.score_normalization import (
     PRIOR_VIDEOS,
@@ -142,3 +142,16 @@ def test_calibrations_tell_ways_of_normalising_apart():
     assert replace(CONFIG, normalize="none").normalization == "none"
     with pytest.raises(ValueError, match="normalization"):
         Calibration.from_json(normalized.as_json() | {"normalization": 1})
+
+
+@pytest.mark.parametrize("name", ["quantile", "ceiling", "prior"])
+def test_an_option_of_a_normalisation_that_is_not_done_is_refused(name, tmp_path):
+    setting = f"normalize_{name}"
+    given = {"compare": {setting: 0.3, "normalize": "none"}}
+    with raises(InputError, f"--{setting}", remedy="--normalize database"):
+        load_config(None, given)
+    given["compare"]["normalize"] = "database"
+    assert getattr(load_config(None, given).compare, setting) == 0.3
+    (tmp_path / "s.yaml").write_text(f"compare:\n  {setting}: 0.4\n  normalize: database\n")
+    off = load_config(tmp_path / "s.yaml", {"compare": {"normalize": "none"}})
+    assert off.compare.normalize == "none", "a file may say more than one run needs"
