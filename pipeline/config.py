@@ -194,11 +194,11 @@ class CompareConfig(Section):
         gt=0,
         lt=1,
     )
-    normalize_ceiling: float = setting(
-        0.3,
-        "With a normalisation: a level is at most this, so that many copies of one query do not "
-        "raise it further.",
-        "--normalize_ceiling",
+    normalize_match: float = setting(
+        0.4,
+        "With a normalisation: parts of a query that resemble a video more than this match it and "
+        "do not count for the level, so that copies do not raise it.",
+        "--normalize_match",
         ge=-1,
         le=1,
     )
@@ -261,8 +261,8 @@ class CompareConfig(Section):
         if self.normalize == "none":
             return "none"
         return (
-            f"{self.normalize}, quantile {self.normalize_quantile:g}, ceiling "
-            f"{self.normalize_ceiling:g}, prior {self.normalize_prior:g}"
+            f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
+            f"{self.normalize_match:g}, prior {self.normalize_prior:g}"
         )
 
 

@@ -29,10 +29,9 @@ from .score_normalization import (
     background_level,
     database_level,
     level_columns,
-    normalize_by_database,
     subtract_background,
 )
-from .score_sink import BestScores, DenseScores, ScoreSink
+from .score_sink import BestScores, DenseScores, RestScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .video_set import VideoSet, damage_lines
 
@@ -172,13 +171,20 @@ def score_table(
     """
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
+    rest = _rest_scores(request, request.database, limits, folder)
     table, waited = _scores(
-        request, request.database, limits, folder=folder, progress=progress, engine=engine
+        request,
+        request.database,
+        limits,
+        folder=folder,
+        rest=rest,
+        progress=progress,
+        engine=engine,
     )
     if level is not None:
         subtract_background(table, level, request.config.background_weight)
-    if request.config.normalize == "database":
-        normalize_by_database(table, request.config)
+    if rest is not None:
+        table -= database_level(rest.table, request.config)
     return table, waited + background_waited
 
 
@@ -317,8 +323,21 @@ def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, 
     database = request.database
     columns = level_columns(len(database)).tolist()
     sample = database.subset([database.ids[column] for column in columns])
-    scores, waited = _scores(request, sample, limits)
-    return database_level(scores, request.config)[:, 0], waited
+    rest = _rest_scores(request, sample, limits)
+    assert rest is not None
+    _, waited = _scores(request, sample, limits, rest=rest)
+    return database_level(rest.table, request.config)[:, 0], waited
+
+
+def _rest_scores(
+    request: SearchRequest, database: VideoSet, limits: Limits, folder: str | Path | None = None
+) -> RestScores | None:
+    """Where the scores go that levels are estimated on; None if scores are not normalised."""
+    if request.config.normalize != "database":
+        return None
+    chosen = level_columns(len(database))
+    table = new_score_table(len(request.queries), len(chosen), folder, limits.table_bytes)
+    return RestScores(table, chosen, len(database), request.config.normalize_match)
 
 
 def _scores(
@@ -327,6 +346,7 @@ def _scores(
     limits: Limits,
     *,
     folder: str | Path | None = None,
+    rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
@@ -334,10 +354,12 @@ def _scores(
     queries = request.queries
     table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
     waited = _score_pairs(
-        request, database, DenseScores(table), limits, progress=progress, engine=engine
+        request, database, DenseScores(table), limits, rest=rest, progress=progress, engine=engine
     )
     table[~queries.sound] = np.nan
     table[:, ~database.sound] = np.nan
+    if rest is not None:
+        rest.leave_out(~queries.sound, ~database.sound)
     return table, waited
 
 
@@ -347,6 +369,7 @@ def _score_pairs(
     sink: ScoreSink,
     limits: Limits,
     *,
+    rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
 ) -> float:
@@ -362,6 +385,7 @@ def _score_pairs(
             engine.reader,
             row_index=row_index,
             column_index=engine.column_index,
+            rest=rest,
             progress=progress,
         )
     database.check(request.config.checksums)
