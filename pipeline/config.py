@@ -30,6 +30,7 @@ SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
 SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")

@@ -169,6 +169,29 @@ def score_table(
             too few sound videos.
         StoreError: all videos of a side are damaged.
     """
+    table, rest, waited = score_tables(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
+    if rest is not None:
+        table -= database_level(rest, request.config)
+    return table, waited
+
+
+def score_tables(
+    request: SearchRequest,
+    *,
+    progress: Progress | None = None,
+    folder: str | Path | None = None,
+    limits: Limits | None = None,
+    engine: SearchEngine | None = None,
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """What normalised scores are made of; arguments and errors as `score_table`.
+
+    Returns:
+        Scores float32 [queries, database] before levels are subtracted, rest scores float32
+        [queries, n] of the videos of `level_columns`, and the seconds spent waiting for features.
+        The rest scores are None if scores are not normalised by the database.
+    """
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
     rest = _rest_scores(request, request.database, limits, folder)
@@ -183,9 +206,7 @@ def score_table(
     )
     if level is not None:
         subtract_background(table, level, request.config.background_weight)
-    if rest is not None:
-        table -= database_level(rest.table, request.config)
-    return table, waited + background_waited
+    return table, None if rest is None else rest.table, waited + background_waited
 
 
 def find_matches(
