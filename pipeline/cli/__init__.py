@@ -10,6 +10,7 @@ import click
 from .. import __version__
 from .compare import compare
 from .duplicates import duplicates
+from .evaluate import benchmark_list, evaluate
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
@@ -41,6 +42,8 @@ for _command in (
     seal_model,
     adapt,
     calibrate,
+    evaluate,
+    benchmark_list,
     show_settings,
 ):
     main.add_command(_command)
