@@ -229,6 +229,13 @@ class CompareConfig(Section):
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
     )
+    published_features: Literal["dns"] | None = setting(
+        None,
+        "An HDF5 file that is no store is a published feature file, of these features: dns is of "
+        "DnS and S2VS.",
+        "--as",
+        null="refuse such a file",
+    )
     segment_method: SegmentMethod = setting(
         "lines",
         "How --segments finds them: straight lines through the frame matrix; votes for offsets, "

@@ -12,6 +12,7 @@ from .compare import compare
 from .duplicates import duplicates
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
+from .feature_files import export_features, import_features
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
@@ -38,6 +39,8 @@ for _command in (
     remove,
     prune,
     copy,
+    import_features,
+    export_features,
     convert_model,
     seal_model,
     adapt,

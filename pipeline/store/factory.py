@@ -18,15 +18,27 @@ from .writer import StoreWriter
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
 
 
-def open_store(path: str | Path, limits: Limits = LIMITS) -> FeatureStore:
+def open_store(
+    path: str | Path, limits: Limits = LIMITS, *, published: str | None = None
+) -> FeatureStore:
     """Open a store for reading; a context manager. Works on read-only media.
 
+    Args:
+        published: name of the features of an HDF5 file that is no store of this program but a
+            published feature file, see `published_layout`; a store is opened as such.
+
     Raises:
-        InputError: the extension is none of .h5, .hdf5 and .zarr.
+        InputError: the extension is none of .h5, .hdf5 and .zarr; or no features have that name.
         StoreError: nothing there, not a feature store, damaged, or of a newer version.
     """
     path, reader, _, _ = _backend(path)
     _require_there(path)
+    if published is not None and SUFFIXES[path.suffix.lower()] == "hdf5":
+        from .hdf5 import is_store
+        from .published import PublishedStore
+
+        if not is_store(path):
+            return PublishedStore(path, published, limits)
     store: FeatureStore = reader(path, limits)
     return store
 
