@@ -25,7 +25,8 @@ KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
 Normalize = Literal["none", "database"]
-SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
+# Of `alignment.METHODS`.
+SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
@@ -229,10 +230,19 @@ class CompareConfig(Section):
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
     )
+    published_features: Literal["dns"] | None = setting(
+        None,
+        "An HDF5 file that is no store is a published feature file, of these features: dns is of "
+        "DnS and S2VS.",
+        "--as",
+        null="refuse such a file",
+    )
     segment_method: SegmentMethod = setting(
         "lines",
-        "How --segments finds them: straight lines through the frame matrix, or votes for offsets, "
-        "which is simpler and less exact.",
+        "How --segments finds them: straight lines through the frame matrix; votes for offsets, "
+        "which is simpler and less exact; or VCSL's temporal network, Hough voting, dynamic "
+        "programming, dynamic time warping.",
+        "--alignment",
     )
     max_segments: int = setting(8, "Segments of a pair, at most.", ge=1, le=1000)
     segment_min_score: float = setting(

@@ -487,18 +487,23 @@ def prepared_search(comparison: Comparison, host: Host) -> Iterator[PreparedSear
 
 
 def open_video_set(
-    stack: ExitStack, stores: Sequence[tuple[str, str | Path]], ids: Iterable[str] | None = None
+    stack: ExitStack,
+    stores: Sequence[tuple[str, str | Path]],
+    ids: Iterable[str] | None = None,
+    *,
+    published: str | None = None,
 ) -> VideoSet:
     """The videos of stores, which stay open as long as `stack`.
 
     Args:
         stores: (id prefix, path) of each.
         ids: take those of these ids that the stores hold, if they hold any; None takes all.
+        published: see `store.open_store`.
     """
     from .search.video_set import VideoSet
     from .store import open_store
 
-    opened = [stack.enter_context(open_store(path)) for _, path in stores]
+    opened = [stack.enter_context(open_store(path, published=published)) for _, path in stores]
     prefixes = [prefix for prefix, _ in stores]
     if ids is not None:
         stored = {p + i for p, store in zip(prefixes, opened, strict=True) for i in store}
@@ -578,7 +583,10 @@ class _Preparation:
         queries, database = (self._opened(side) if side.videos is None else None for side in sides)
         mirrored = background = None
         if queries and self.comparison.mirrored:
-            mirrored = open_video_set(self.stack, self.comparison.mirrored, queries.ids)
+            published = self.config.compare.published_features
+            mirrored = open_video_set(
+                self.stack, self.comparison.mirrored, queries.ids, published=published
+            )
             self._note_unmirrored(queries, mirrored)
         if self.comparison.background:
             background = self._opened(VideoSource(self.comparison.background))
@@ -598,7 +606,8 @@ class _Preparation:
     def _opened(self, source: VideoSource) -> VideoSet:
         if source.opened is not None:
             return source.opened
-        videos = open_video_set(self.stack, source.stores)
+        published = self.config.compare.published_features
+        videos = open_video_set(self.stack, source.stores, published=published)
         for note in store_notes(videos):
             self.host.note(note)
         return videos

@@ -10,7 +10,9 @@ import click
 from .. import __version__
 from .compare import compare
 from .duplicates import duplicates
+from .evaluate import benchmark_list, evaluate
 from .extract import extract
+from .feature_files import export_features, import_features
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
@@ -38,10 +40,14 @@ for _command in (
     prune,
     compact,
     copy,
+    import_features,
+    export_features,
     convert_model,
     seal_model,
     adapt,
     calibrate,
+    evaluate,
+    benchmark_list,
     show_settings,
 ):
     main.add_command(_command)

@@ -18,7 +18,7 @@ LAYERS = [
     "checks quantization settings",
     "settings_file",
     "config short_videos image default_model metrics",
-    "alignment calibration",
+    "alignment calibration evaluation",
     "folders objects",
     "inputs",
     "video",
