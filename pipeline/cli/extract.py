@@ -110,7 +110,14 @@ def fill_store(
     from ..nets.extractor.feature_net import FeatureNet
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
-    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+    net = FeatureNet(
+        weights,
+        config.precision,
+        config.batch_size,
+        gpu_id,
+        config.as_queries,
+        engine=config.engine,
+    )
     line = common.ProgressLine()
 
     def progress(report: ExtractReport) -> None:

@@ -119,7 +119,7 @@ def extract_features(
     provenance = {"precision": net.precision, "model_name": net.name}
     with create_or_append(store, spec, config.dtype, provenance) as writer:
         todo, report = select_videos(videos, writer, retry_failed, replace)
-        report.store, report.store_notes = str(store), list(writer.notes)
+        report.store, report.store_notes = str(store), [*writer.notes, *net.notes]
         report_insets(report, insets, config, net.insets)
         if missing:
             refuse_missing(videos, todo, writer.failures)
