@@ -312,10 +312,17 @@ def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> Featu
 
     views = weights.views_digest if config.as_queries else None
     model = weights.name, weights.features_digest, weights.dims, weights.insets, views
-    key = (*model, config.precision, config.batch_size, gpu_id)
+    key = (*model, config.precision, config.batch_size, gpu_id, config.engine)
     net = _networks.pop(key, None)
     if net is None:
-        net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+        net = FeatureNet(
+            weights,
+            config.precision,
+            config.batch_size,
+            gpu_id,
+            config.as_queries,
+            engine=config.engine,
+        )
     _networks[key] = net
     while len(_networks) > _CACHED_NETWORKS:
         _networks.pop(next(iter(_networks)), None)

@@ -24,6 +24,7 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+Engine = Literal["auto", "keras", "openvino"]
 Normalize = Literal["none", "database"]
 # Of `alignment.METHODS`.
 SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
@@ -34,6 +35,7 @@ SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
@@ -81,6 +83,13 @@ class ExtractConfig(Section):
     )
     batch_size: int = setting(32, "Frames in one run of the feature network.", "--batch_sz", ge=1)
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    engine: Engine = setting(
+        "auto",
+        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "keras is there always, auto takes openvino where it is installed. Features of both go "
+        "together.",
+        "--engine",
+    )
     workers: int = setting(
         0, "Decoding processes; 0: one per processor core.", "--workers", "--threads", ge=0
     )
