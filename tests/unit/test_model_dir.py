@@ -416,7 +416,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"views": [{"kind": "zoomed", "amount": 0.4}]}, ["amount is 0.4", "0.5 to less than 1"]),
         ({"views": [{"kind": "turned", "amount": 181}]}, ["rotate", "amount is 181.0", "180"]),
         ({"views": [{"kind": "outlined", "amount": 0}]}, ["edges", "amount is 0.0", "more than 0"]),
-        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, ["parts is 0", "whole number"]),
+        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, ["parts is 0", "whole"]),
         ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, ["csls is 3.0", "0 to 2"]),
         ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, ["rotate", "parts is 2"]),
         ({"views": [{"kind": "blurred", "amount": 5}]}, ["views", "kind is 'blurred'", "framed"]),
