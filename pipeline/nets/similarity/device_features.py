@@ -14,7 +14,7 @@ from ..model.descriptors import Comparison, DescriptorLayout
 from ..model.model import Model
 from .adaptation import adapt_descriptors, adaptation_matrices, adapted_anchors
 from .attention import apply_head, descriptor_weights
-from .csls import term_offsets
+from .csls import placed_anchors, term_offsets
 from .dequantize import dequantize
 
 Tensor = Any
@@ -53,7 +53,7 @@ class FeatureLoader:
         self._stored_dims, self._dims = model.stored_dims or model.dims, model.dims
         self._model, self._blank = model, model.blank
         self._has_head = model.attention is not None or model.binarization is not None
-        self._anchors = adapted_anchors(model)
+        self._anchors = placed_anchors(adapted_anchors(model))
         self._adaptation = adaptation_matrices(model.adaptation) if model.adaptation else None
 
     def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> DeviceFeatures:
