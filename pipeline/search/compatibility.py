@@ -40,14 +40,20 @@ def require_same_features(first: Features, second: Features) -> None:
     _refuse(first, second, same.differences(second.spec))
 
 
-def require_comparable(queries: Features, database: Features) -> None:
+def require_comparable(queries: Features, database: Features, model: Model | None = None) -> None:
     """Refuse two sides that were made with different settings; either may have query views.
+
+    Args:
+        model: if the features of both sides fit it, they are of the same weights, though published
+            files say so by a name alone.
 
     Raises:
         FingerprintMismatchError: naming both files and every setting that differs.
     """
-    differences = queries.spec.as_database.differences(database.spec.as_database)
-    _refuse(queries, database, differences)
+    here, there = queries.spec.as_database, database.spec.as_database
+    if model is not None and model.fits(here) and model.fits(there):
+        here = replace(here, digest=there.digest)
+    _refuse(queries, database, here.differences(there))
 
 
 def require_mirrored(queries: VideoSet, mirrored: VideoSet) -> None:
