@@ -75,6 +75,8 @@ def fetch(
     """
     path = folder / file.name
     if path.exists():
+        if check is not None:
+            check(path)
         return _pinned(file, path, downloaded=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)

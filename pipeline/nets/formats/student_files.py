@@ -15,16 +15,6 @@ _TEXTS = ("kind", "name", "features_digest", "weights_sha256")
 _KEYS = {"format_version", *_TEXTS, "origin", "licence", "values_sha256"}
 
 
-def is_student(directory: Path) -> bool:
-    """Whether a folder in our format holds a student and no model.
-
-    Raises:
-        ModelError: its description cannot be read.
-    """
-    path = directory / native.DESCRIPTION_FILE
-    return path.exists() and "kind" in parsed(path)
-
-
 def write(student: Student, directory: Path) -> None:
     """Write the student; the description comes last, as with a model.
 
@@ -59,6 +49,11 @@ def read(directory: Path) -> Student:
     if not path.exists():
         raise ModelError(f"{directory}: no model.json in it; write one with convert-model")
     values = parsed(path)
+    if "kind" not in values:
+        raise ModelError(
+            f"{path}: describes a model and no student; give the folder of a converted "
+            "dns_cg_student.pth or selector"
+        )
     try:
         if values.get("format_version") != FORMAT_VERSION:
             version = short_repr(values.get("format_version"))

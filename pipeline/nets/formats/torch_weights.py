@@ -118,7 +118,10 @@ def assembled(parts: Parts, extractor: Model | None, name: str = "") -> Model | 
         made = _coarse(arrays) if kind == "coarse" else _selector(arrays)
         origin = f"published PyTorch weights ({', '.join(parts.names)})"
         return Student(kind, name or path.stem, made, model.features_digest, origin)
-    return _with_head(model, kind, arrays)
+    try:
+        return _with_head(model, kind, arrays)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}; see docs/MODELS.md for the files that fit") from error
 
 
 def _model(parts: Parts, extractor: Model | None, kind: str, name: str) -> Model:
