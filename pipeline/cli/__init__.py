@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .coarse import coarse_to_fine
 from .compare import compare
 from .duplicates import duplicates
 from .evaluate import benchmark_list, evaluate
@@ -43,6 +44,7 @@ for _command in (
     copy,
     import_features,
     export_features,
+    coarse_to_fine,
     convert_model,
     fetch_weights,
     seal_model,
