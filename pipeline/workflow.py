@@ -121,6 +121,7 @@ class Comparison:
     def __post_init__(self) -> None:
         from .search.compatibility import check_normalization
 
+        self._check_types()
         if self.output_file is not None:
             check_result_file(
                 self.output_file,
@@ -133,7 +134,11 @@ class Comparison:
             raise InputError("file_format and info_file are of an output_file, but there is none")
         if self.report_file is not None:
             self._check_report_file(self.report_file)
-        self._check_parts()
+        if self.video_root is not None and not (self.refine_segments or self.report_file):
+            raise InputError(
+                "video_root is where videos are for refine_segments and for a report; neither was "
+                "asked for"
+            )
         if self.finds_segments or self.report_file is not None:
             self._check_pairs()
         self._check_threshold()
@@ -167,19 +172,13 @@ class Comparison:
         check_output_file(report_file, [*self.inputs(report_file), *outputs], option="--report")
         check_extension(report_file, (".html", ".htm"), "--report")
 
-    def _check_parts(self) -> None:
+    def _check_types(self) -> None:
         for name in ("mirror_queries", "segments", "refine_segments"):
             if not isinstance(value := getattr(self, name), bool):
                 raise InputError(f"{name} is {value!r}, expected true or false")
-        if self.video_root is None:
-            return
-        if not isinstance(self.video_root, (str, Path)):
-            raise InputError(f"video_root is {self.video_root!r}, expected the path of a folder")
-        if not (self.refine_segments or self.report_file):
-            raise InputError(
-                "video_root is where videos are for refine_segments and for a report; neither was "
-                "asked for"
-            )
+        for name in ("output_file", "info_file", "report_file", "video_root"):
+            if not isinstance(value := getattr(self, name), (str, Path, type(None))):
+                raise InputError(f"{name} is {value!r}, expected a path")
 
     def _check_threshold(self) -> None:
         check_rate_range(self.max_fpr)
@@ -721,7 +720,7 @@ def with_calibrated_threshold(
     if calibration.confidence is not None:
         sure = f" with confidence {calibration.confidence:g}"
     host.say(
-        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"threshold: {threshold:.4f} for --max_fpr {rate:.3g}, as calibrated on "
         f"{calibration.pairs} unrelated pairs{sure}"
     )
     return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline import Index, compute_similarity
+import pipeline
+from pipeline import Index, compute_similarity, find_duplicates
 from pipeline.calibration.curve import Calibration
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import (
@@ -174,11 +175,22 @@ def test_what_excludes_each_other_is_refused(videos, index):
         ({"ids": "a", "segments": "no"}, "segments is 'no'"),
         ({"ids": "a", "refine_segments": True, "video_root": 3}, "video_root is 3"),
         ({"ids": "a", "mirror_queries": True}, "mirror_queries"),
+        ({"ids": "a", "report_file": 3}, "report_file is 3"),
+        ({"videos": {"v": 3}}, "video 'v': 3 is no path"),
     ],
 )
 def test_arguments_of_another_type_or_range(index, arguments, named):
     with raises(InputError, named):
         index.search(**arguments)
+
+
+def test_what_is_no_video_and_no_store_is_refused(store, tmp_path):
+    with raises(InputError, "3 is neither videos nor stores", remedy="expected a path"):
+        compute_similarity(3, store)
+    with raises(InputError, "3 is no store", remedy="expected a path"):
+        find_duplicates(3)
+    with raises(InputError, "3 is no list of videos", remedy="expected a path"):
+        pipeline.extract_features(3, tmp_path / "s.h5")
 
 
 def test_what_an_index_opens_and_compares_is_checked(index, store, videos):
