@@ -114,7 +114,7 @@ def compute_similarity(
     """Stage two: every query against every database video. Videos go through stage one first.
 
     Args:
-        queries, database: stores: the path of one (ending in .h5, .hdf5 or .zarr), or several, or
+        queries, database: stores: the path of one (.h5, .hdf5, .zarr, .parts), or several, or
             `{prefix: path}`, where the prefix stands before all ids of a store, so that stores with
             equal ids go together. Or videos, as `extract_features` takes them.
         output_file: write the matches there, in the format that its extension says, and return
@@ -317,10 +317,17 @@ def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> Featu
 
     views = weights.views_digest if config.as_queries else None
     model = weights.name, weights.features_digest, weights.dims, weights.insets, views
-    key = (*model, config.precision, config.batch_size, gpu_id)
+    key = (*model, config.precision, config.batch_size, gpu_id, config.engine)
     net = _networks.pop(key, None)
     if net is None:
-        net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+        net = FeatureNet(
+            weights,
+            config.precision,
+            config.batch_size,
+            gpu_id,
+            config.as_queries,
+            engine=config.engine,
+        )
     _networks[key] = net
     while len(_networks) > _CACHED_NETWORKS:
         _networks.pop(next(iter(_networks)), None)
@@ -341,15 +348,15 @@ def _source(videos: Videos | Stores, keep: str | Path | None) -> VideoSource:
 
 def _are_stores(videos: Any) -> bool:
     """Whether these are paths of stores, judged by their endings, and not videos."""
-    from .store.factory import SUFFIXES
+    from .store.factory import names_store
 
     if isinstance(videos, (str, Path)):
-        return Path(videos).suffix.lower() in SUFFIXES
+        return names_store(videos)
     if not isinstance(videos, Iterable) or isinstance(videos, bytes):
         raise InputError(f"{videos!r} is neither videos nor stores, expected {_EXPECTED}")
     paths = list(videos.values() if isinstance(videos, Mapping) else videos)
     named = [path for path in paths if isinstance(path, (str, Path))]
-    return bool(named) and all(Path(path).suffix.lower() in SUFFIXES for path in named)
+    return bool(named) and all(map(names_store, named))
 
 
 def _stores(stores: Any) -> list[tuple[str, str | Path]]:
@@ -378,7 +385,9 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
     refs = list(videos)
     for ref in refs:
         if not isinstance(ref, VideoRef):
-            raise InputError(f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr)")
+            raise InputError(
+                f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr or .parts)"
+            )
     if id_prefix:
         refs = [with_fields(ref, id=id_prefix + ref.id) for ref in refs]
     return refuse_duplicates(refs, "videos")

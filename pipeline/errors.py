@@ -51,8 +51,16 @@ class StoreLockedError(StoreError):
     """Another process is writing to the store."""
 
 
+class StorageError(StoreError):
+    """A bucket or folder of objects that cannot be reached, read or written just now."""
+
+
 class FingerprintMismatchError(StoreError):
     """Features made with different settings were about to be mixed or compared."""
+
+
+class MachineError(PipelineError):
+    """This machine cannot do its share, as its disk is not mounted; another machine may."""
 
 
 class VideoError(PipelineError):
@@ -65,6 +73,7 @@ class VideoError(PipelineError):
 
     REASONS = (
         "missing",  # no such file, or not readable by this user
+        "unreachable",  # the network or the server failed, not the video; the next run tries again
         "empty",  # zero bytes
         "not_a_video",  # no demuxer recognises it
         "no_video_stream",  # audio only, subtitles only

@@ -238,7 +238,8 @@ def check_rate_range(max_fpr: float | None) -> None:
         return
     number = isinstance(max_fpr, Real) and not isinstance(max_fpr, bool)
     if not number or not 0 < max_fpr < 1:
-        raise InputError(f"max_fpr is {max_fpr!r}, expected a number more than 0 and less than 1")
+        shown = f"{max_fpr:g}" if number else repr(max_fpr)
+        raise InputError(f"max_fpr is {shown}, expected more than 0 and less than 1")
 
 
 class SearchHost(Protocol):
@@ -486,18 +487,23 @@ def prepared_search(comparison: Comparison, host: Host) -> Iterator[PreparedSear
 
 
 def open_video_set(
-    stack: ExitStack, stores: Sequence[tuple[str, str | Path]], ids: Iterable[str] | None = None
+    stack: ExitStack,
+    stores: Sequence[tuple[str, str | Path]],
+    ids: Iterable[str] | None = None,
+    *,
+    published: str | None = None,
 ) -> VideoSet:
     """The videos of stores, which stay open as long as `stack`.
 
     Args:
         stores: (id prefix, path) of each.
         ids: take those of these ids that the stores hold, if they hold any; None takes all.
+        published: see `store.open_store`.
     """
     from .search.video_set import VideoSet
     from .store import open_store
 
-    opened = [stack.enter_context(open_store(path)) for _, path in stores]
+    opened = [stack.enter_context(open_store(path, published=published)) for _, path in stores]
     prefixes = [prefix for prefix, _ in stores]
     if ids is not None:
         stored = {p + i for p, store in zip(prefixes, opened, strict=True) for i in store}
@@ -577,7 +583,10 @@ class _Preparation:
         queries, database = (self._opened(side) if side.videos is None else None for side in sides)
         mirrored = background = None
         if queries and self.comparison.mirrored:
-            mirrored = open_video_set(self.stack, self.comparison.mirrored, queries.ids)
+            published = self.config.compare.published_features
+            mirrored = open_video_set(
+                self.stack, self.comparison.mirrored, queries.ids, published=published
+            )
             self._note_unmirrored(queries, mirrored)
         if self.comparison.background:
             background = self._opened(VideoSource(self.comparison.background))
@@ -597,7 +606,8 @@ class _Preparation:
     def _opened(self, source: VideoSource) -> VideoSet:
         if source.opened is not None:
             return source.opened
-        videos = open_video_set(self.stack, source.stores)
+        published = self.config.compare.published_features
+        videos = open_video_set(self.stack, source.stores, published=published)
         for note in store_notes(videos):
             self.host.note(note)
         return videos
@@ -746,8 +756,8 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
     """The settings, with query views and insets only if a store there has them."""
-    from .store import read_spec
+    from .store import read_spec, store_exists
 
-    if not Path(path).exists():
+    if not store_exists(path):
         return config
     return replace(config, as_queries=read_spec(path).query_descriptors > 0, insets=None)

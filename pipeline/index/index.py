@@ -109,7 +109,9 @@ class Index:
         self._scorer: PairScorer | None = None
         self._closed = False
         with ExitStack() as opening:
-            self._database = open_video_set(opening, stores)
+            self._database = open_video_set(
+                opening, stores, published=config.compare.published_features
+            )
             self._finder = QueryFinder(self._database)
             self._source = VideoSource(stores, opened=self._database)
             self._model = host.load_model()
