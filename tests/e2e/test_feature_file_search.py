@@ -1,4 +1,4 @@
-"""From a published feature file to figures: two heads of one store, and a benchmark of one's own."""
+"""From a published feature file to figures: two heads of one store, and one's own benchmark."""
 
 from __future__ import annotations
 
