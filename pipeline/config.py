@@ -24,6 +24,7 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+Engine = Literal["auto", "keras", "openvino"]
 Normalize = Literal["none", "database"]
 # Of `alignment.METHODS`.
 SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
@@ -31,8 +32,10 @@ SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
 SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
@@ -80,6 +83,13 @@ class ExtractConfig(Section):
     )
     batch_size: int = setting(32, "Frames in one run of the feature network.", "--batch_sz", ge=1)
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    engine: Engine = setting(
+        "auto",
+        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "keras is there always, auto takes openvino where it is installed. Features of both go "
+        "together.",
+        "--engine",
+    )
     workers: int = setting(
         0, "Decoding processes; 0: one per processor core.", "--workers", "--threads", ge=0
     )
@@ -195,11 +205,11 @@ class CompareConfig(Section):
         gt=0,
         lt=1,
     )
-    normalize_ceiling: float = setting(
+    normalize_match: float = setting(
         0.3,
-        "With a normalisation: a level is at most this, so that many copies of one query do not "
-        "raise it further.",
-        "--normalize_ceiling",
+        "With a normalisation: parts of a query that resemble a video more than this match it and "
+        "do not count for the level, so that copies do not raise it.",
+        "--normalize_match",
         ge=-1,
         le=1,
     )
@@ -271,8 +281,8 @@ class CompareConfig(Section):
         if self.normalize == "none":
             return "none"
         return (
-            f"{self.normalize}, quantile {self.normalize_quantile:g}, ceiling "
-            f"{self.normalize_ceiling:g}, prior {self.normalize_prior:g}"
+            f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
+            f"{self.normalize_match:g}, prior {self.normalize_prior:g}"
         )
 
 
@@ -438,6 +448,7 @@ def load_config(
     Raises:
         InputError: the file is missing, is not YAML, or holds an unknown section, an unknown
             key or a value out of range. The message names file and key.
+        InputError: an option is about the normalisation, and scores are not normalised.
     """
     config = Config()
     if path is not None:
@@ -449,7 +460,20 @@ def load_config(
         section: {name: value for name, value in values.items() if value is not None}
         for section, values in (options or {}).items()
     }
-    return _with_settings(config, given)
+    config = _with_settings(config, given)
+    if config.compare.normalize == "none":
+        _refuse_normalization(given.get("compare", {}))
+    return config
+
+
+def _refuse_normalization(given: Mapping[str, Any]) -> None:
+    """Raise an InputError if an option would change a normalisation that is not done."""
+    for name in given:
+        if name.startswith("normalize_"):
+            raise InputError(
+                f"--{name} is given, but scores are not normalised: give --normalize database "
+                "too, or leave it out"
+            )
 
 
 def sections() -> dict[str, dict[str, Setting]]:

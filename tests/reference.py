@@ -154,6 +154,22 @@ def chamfer(
     return float(found[function])
 
 
+def rest_score(
+    matrix: np.ndarray, function: str, rows: np.ndarray, columns: np.ndarray, match: float
+) -> float:
+    """`chamfer` over the outputs that match nothing; -inf where they are less than a quarter."""
+    means = []
+    for maxima, weights in ((matrix.max(axis=1), rows), (matrix.max(axis=0), columns)):
+        left = maxima <= match
+        enough = weights[left].sum() >= weights.sum() / 4
+        means.append(np.average(maxima[left], weights=weights[left]) if enough else -np.inf)
+    if function == "chamfer":
+        return float(means[0])
+    if -np.inf in means:
+        return -np.inf
+    return float(max(means) if function == "max_chamfer" else np.mean(means))
+
+
 def similarity(
     query: np.ndarray,
     target: np.ndarray,
@@ -164,8 +180,13 @@ def similarity(
     residual_weight: float = 0.0,
     anchors: np.ndarray | None = None,
     adaptation: Any = None,
+    match: float | None = None,
 ) -> float:
-    """Video-to-video similarity of whole videos, short ones repeated by doubling."""
+    """Video-to-video similarity of whole videos, short ones repeated by doubling.
+
+    Args:
+        match: gives the rest score in its place.
+    """
     query, target = (_repeat(v) for v in (query, target))
     symmetric = function == "symmetric_chamfer"
     layout = layout or RegionsAlone(query.shape[1])
@@ -175,6 +196,8 @@ def similarity(
     if layers is not None:
         matrix = comparator(matrix, layers, residual_weight, symmetric, *weights)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
+    if match is not None:
+        return rest_score(matrix, function, *weights, match)
     return chamfer(matrix, function, *weights)
 
 

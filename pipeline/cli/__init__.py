@@ -17,7 +17,7 @@ from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
 from .search import search
-from .stores import copy, info, prune, remove, verify
+from .stores import compact, copy, info, prune, remove, verify
 from .train import train
 
 
@@ -38,6 +38,7 @@ for _command in (
     verify,
     remove,
     prune,
+    compact,
     copy,
     import_features,
     export_features,

@@ -17,7 +17,7 @@ from . import common, options, streams
 NORMALIZE_SETTINGS = (
     "normalize",
     "normalize_quantile",
-    "normalize_ceiling",
+    "normalize_match",
     "normalize_prior",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -58,6 +58,11 @@ class FeatureStore(ABC):
         """[len(self)] int64, frames of every video in the order of `ids`; no file is touched."""
         entries = self._index.videos.values()
         return np.fromiter((e.frames for e in entries), np.int64, len(entries))
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The place of every stored video in the order of ids, see `StoreWriter.begin`."""
+        return {video_id: entry.place for video_id, entry in self._index.videos.items()}
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -179,6 +184,18 @@ class FeatureStore(ABC):
             if done != len(buffer):
                 raise self._damaged(video_id, "the file ends too early")
         return out
+
+    def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:  # noqa: B027
+        """Read ahead what is read next: of each video the frames start..stop.
+
+        Only a store over the network does something: many small reads become a few large ones.
+
+        Args:
+            wanted: (id, start, stop), not negative and within the video.
+
+        Raises:
+            StoreError: not there, or the storage cannot be reached.
+        """
 
     def slabs(self, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
         """Read one video as stored, a few MiB at a time: (first frame, frames from there).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import StorageError, StoreError
 from .base import FeatureStore, crc32c
 
 _REMEDY = "extract this video again, or copy the store again from where it came from"
@@ -75,7 +75,9 @@ class VideoCheck:
             raise StoreError(self.damage)
 
     def note(self, error: StoreError) -> StoreError:
-        """Remember an error of reading, and return it."""
+        """Remember an error of reading, and return it; a network that fails is no damage."""
+        if isinstance(error, StorageError):
+            return error
         self.damage = self.damage or str(error)
         return error
 

@@ -14,7 +14,7 @@ from pipeline.quantization import dequantize, quantize
 from pipeline.search.aggregation import PairScores
 from pipeline.search.limits import Limits
 from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_pieces
-from pipeline.search.score_sink import DenseScores
+from pipeline.search.score_sink import DenseScores, RestScores
 from pipeline.search.scoring import ScoringLoop
 from pipeline.short_videos import repeat_to_min
 from tests import reference
@@ -67,6 +67,7 @@ def score_all(
     layout=PLAIN,
     residual_weight=0.0,
     adaptation=None,
+    rest=None,
 ):
     from pipeline.nets.similarity.pair_scorer import PairScorer
 
@@ -82,7 +83,7 @@ def score_all(
     loop = ScoringLoop(scorer, function, batch_size=pairs, limits=limits)
     table = np.full((len(queries), len(targets)), -np.inf, np.float32)
     sides = loop.query_reader(Arrays(queries)), loop.reader(Arrays(targets), budget)
-    loop.fill(DenseScores(table), *sides)
+    loop.fill(DenseScores(table), *sides, rest=rest)
     assert np.isfinite(table).all(), "every pair has its score"
     return table
 
@@ -107,8 +108,9 @@ def expected(
     layout=PLAIN,
     residual_weight=0.0,
     adaptation=None,
+    match=None,
 ):
-    settings = (comparator, function, blank, layout, residual_weight, ANCHORS, adaptation)
+    settings = (comparator, function, blank, layout, residual_weight, ANCHORS, adaptation, match)
     return np.array([[reference.similarity(q, t, *settings) for t in targets] for q in queries])
 
 
@@ -137,6 +139,26 @@ def test_cutting_long_videos_changes_nothing(with_comparator, function):
     for max_frames in (8, 20, 64):
         got = score_all(queries, targets, comparator, function, max_frames=max_frames)
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{max_frames} frames a piece")
+
+
+@pytest.mark.parametrize("with_blank", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
+def test_rest_scores_leave_out_what_matches(function, with_blank):
+    queries, targets = videos([9, 30, 70], 3), videos([12, 40, 5, 90], 4)
+    targets[1][:16] = queries[1][4:20]  # matches a part of a query
+    targets[3][8:38] = queries[1]  # and this one all of it
+    blank = BLANK if with_blank else None
+    want = expected(queries, targets, None, function, blank, match=0.8)
+    plain = expected(queries, targets, None, function, blank)
+    assert np.isneginf(want[1, 3]) and want[1, 1] < plain[1, 1] - 0.05
+    for max_frames in (8, 64):
+        chosen = np.array([1, 2, 3])
+        rest = RestScores(np.full((3, 3), -np.inf, np.float32), chosen, 4, 0.8)
+        score_all(queries, targets, None, function, max_frames, blank=blank, rest=rest)
+        np.testing.assert_allclose(rest.table, want[:, chosen], atol=1e-5)
+    rest.leave_out(np.array([True, False, False]), np.array([True, False, True, False]))
+    left = np.isfinite(rest.table)
+    assert not left[0].any() and not left[:, 1].any() and left[1:, 0].all()
 
 
 @pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
