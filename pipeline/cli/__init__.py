@@ -19,6 +19,7 @@ from .plot import plot
 from .search import search
 from .stores import compact, copy, info, prune, remove, verify
 from .train import train
+from .weights import fetch_weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +44,7 @@ for _command in (
     import_features,
     export_features,
     convert_model,
+    fetch_weights,
     seal_model,
     adapt,
     calibrate,

@@ -453,7 +453,7 @@ def test_broken_description(directory: Path, changes: dict[str, Any], named: lis
             ["calibration is 5"],
             "expected an object",
         ),
-        ({"format_version": 4}, ["format_version is 4", "1 to 3"], "use a release"),
+        ({"format_version": 5}, ["format_version is 5", "1 to 4"], "use a release"),
         ({"whitening_dims": 4}, ["whitening_dims is 4", "weights.npz holds 5"], "correct the"),
         ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, ["NaN"], "copy the model"),
         ({"partial": {"regions": 4, "offset": NAN}}, ["NaN"], "copy the model"),

@@ -48,6 +48,9 @@ class Arrays:
         self.lengths = np.array([len(video) for video in self._videos])
         self.dtype, self.row_shape = arrays[0].dtype, arrays[0].shape[1:]
 
+    def prefetch(self, wanted):
+        """They are in memory."""
+
     def read(self, video, start, stop, out, *, checksum):
         out[:] = self._videos[video][start:stop]
 
@@ -68,12 +71,14 @@ def score_all(
     residual_weight=0.0,
     adaptation=None,
     rest=None,
+    padding="edge",
 ):
     from pipeline.nets.similarity.pair_scorer import PairScorer
 
     weights = SimpleNamespace(
         layout=layout, dims=DIMS, comparator=comparator, residual_weight=residual_weight,
-        attention=None, blank=blank, anchors=ANCHORS, adaptation=adaptation,
+        attention=None, blank=blank, anchors=ANCHORS, adaptation=adaptation, binarization=None,
+        stored_dims=0, comparator_padding=padding,
     )  # fmt: skip
     scorer = PairScorer(weights, function, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
@@ -130,8 +135,10 @@ def expected(
     residual_weight=0.0,
     adaptation=None,
     match=None,
+    padding="edge",
 ):
     settings = (comparator, function, blank, layout, residual_weight, ANCHORS, adaptation, match)
+    settings += (padding,)
     return np.array([[reference.similarity(q, t, *settings) for t in targets] for q in queries])
 
 
@@ -160,6 +167,18 @@ def test_cutting_long_videos_changes_nothing(with_comparator, function):
     for max_frames in (8, 20, 64):
         got = score_all(queries, targets, comparator, function, max_frames=max_frames)
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{max_frames} frames a piece")
+
+
+@pytest.mark.parametrize("max_frames", [8, 64])
+def test_padding_by_zeros_at_the_edges_of_each_pair(max_frames):
+    """As DnS and S2VS have it. The edges of a batch and of a piece are none of the pair's."""
+    queries, targets = videos([5, 7, 30, 41], 3), videos([33, 4, 70], 4)
+    comparator = comparator_layers(1)
+    settings = {"comparator": comparator, "function": "chamfer", "padding": "zero"}
+    got = score_all(queries, targets, max_frames=max_frames, **settings)
+    want = expected(queries, targets, **settings)
+    assert np.abs(want - expected(queries, targets, comparator, "chamfer")).max() > 0.01
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.parametrize("with_blank", [False, True])
