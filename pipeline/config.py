@@ -189,7 +189,7 @@ class CompareConfig(Section):
         "--normalize",
     )
     normalize_quantile: float = setting(
-        0.95,
+        0.97,
         "With a normalisation: this quantile of a query's scores is its level.",
         "--normalize_quantile",
         gt=0,
