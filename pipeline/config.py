@@ -204,8 +204,9 @@ class CompareConfig(Section):
         le=1,
     )
     normalize_prior: float = setting(
-        0.2,
-        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+        0.25,
+        "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
+        "database on the safe side.",
         "--normalize_prior",
         ge=-1,
         le=1,
