@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import CompareConfig, Config, DuplicatesConfig, ExtractConfig, KeepRule
 from .default_model import default_model_dir
-from .errors import InputError, PipelineWarning
+from .errors import InputError, PipelineWarning, ReportError
 from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
 from .records import VideoRef
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .nets.extractor.feature_net import FeatureNet
     from .nets.model.model import Model
     from .output.duplicates import DuplicateReport
+    from .output.match import Match
     from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
@@ -112,7 +113,7 @@ def compute_similarity(
     """Stage two: every query against every database video. Videos go through stage one first.
 
     Args:
-        queries, database: stores: the path of one (ending in .h5, .hdf5 or .zarr), or several, or
+        queries, database: stores: the path of one (.h5, .hdf5, .zarr, .parts), or several, or
             `{prefix: path}`, where the prefix stands before all ids of a store, so that stores with
             equal ids go together. Or videos, as `extract_features` takes them.
         output_file: write the matches there, in the format that its extension says, and return
@@ -149,6 +150,8 @@ def compute_similarity(
     Raises:
         PipelineError: of stores or model; see `errors.py`.
         InputError: both threshold and max_fpr, or a number that cannot be used.
+        ReportError: the report could not be written; without an output file its `result` is what
+            is returned else.
     """
     from .output.selection import Selection
     from .workflow import Comparison, compare, find_matches
@@ -179,9 +182,18 @@ def compute_similarity(
     if output_file is not None:
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
-    by_query, damaged = find_matches(comparison, host)
+    try:
+        by_query, damaged = find_matches(comparison, host)
+    except ReportError as error:
+        error.result = _returned(error.result[0], comparison.finds_segments)
+        raise
     _warn_damaged(damaged)
-    if comparison.finds_segments:
+    return _returned(by_query, comparison.finds_segments)
+
+
+def _returned(by_query: Mapping[str, Sequence[Match]], segments: bool) -> dict[str, Any]:
+    """Matches of each query as `compute_similarity` returns them."""
+    if segments:
         return {query_id: list(matches) for query_id, matches in by_query.items()}
     return {
         query_id: {match.database_id: match.score for match in matches}
@@ -218,7 +230,8 @@ def find_duplicates(
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
-        InputError: not one of threshold and max_fpr, or a value that cannot be used.
+        InputError: both threshold and max_fpr, neither of them without a calibration, or a value
+            that cannot be used.
     """
     from . import deduplicate
 
@@ -299,10 +312,17 @@ def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> Featu
 
     views = weights.views_digest if config.as_queries else None
     model = weights.name, weights.features_digest, weights.dims, weights.insets, views
-    key = (*model, config.precision, config.batch_size, gpu_id)
+    key = (*model, config.precision, config.batch_size, gpu_id, config.engine)
     net = _networks.pop(key, None)
     if net is None:
-        net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+        net = FeatureNet(
+            weights,
+            config.precision,
+            config.batch_size,
+            gpu_id,
+            config.as_queries,
+            engine=config.engine,
+        )
     _networks[key] = net
     while len(_networks) > _CACHED_NETWORKS:
         _networks.pop(next(iter(_networks)), None)
@@ -323,13 +343,13 @@ def _source(videos: Videos | Stores, keep: str | Path | None) -> VideoSource:
 
 def _are_stores(videos: Any) -> bool:
     """Whether these are paths of stores, judged by their endings, and not videos."""
-    from .store.factory import SUFFIXES
+    from .store.factory import names_store
 
     if isinstance(videos, (str, Path)):
-        return Path(videos).suffix.lower() in SUFFIXES
+        return names_store(videos)
     paths = list(videos.values() if isinstance(videos, Mapping) else videos)
     named = [path for path in paths if isinstance(path, (str, Path))]
-    return bool(named) and all(Path(path).suffix.lower() in SUFFIXES for path in named)
+    return bool(named) and all(map(names_store, named))
 
 
 def _stores(stores: Any) -> list[tuple[str, str | Path]]:
@@ -354,7 +374,9 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
     refs = list(videos)
     for ref in refs:
         if not isinstance(ref, VideoRef):
-            raise InputError(f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr)")
+            raise InputError(
+                f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr or .parts)"
+            )
     if id_prefix:
         refs = [with_fields(ref, id=id_prefix + ref.id) for ref in refs]
     return refuse_duplicates(refs, "videos")

@@ -24,8 +24,10 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+Engine = Literal["auto", "keras", "openvino"]
 Normalize = Literal["none", "database"]
-SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
+# Of `alignment.METHODS`.
+SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
@@ -33,6 +35,7 @@ SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
@@ -80,6 +83,13 @@ class ExtractConfig(Section):
     )
     batch_size: int = setting(32, "Frames in one run of the feature network.", "--batch_sz", ge=1)
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    engine: Engine = setting(
+        "auto",
+        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "keras is there always, auto takes openvino where it is installed. Features of both go "
+        "together.",
+        "--engine",
+    )
     workers: int = setting(
         0, "Decoding processes; 0: one per processor core.", "--workers", "--threads", ge=0
     )
@@ -230,10 +240,19 @@ class CompareConfig(Section):
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
     )
+    published_features: Literal["dns"] | None = setting(
+        None,
+        "An HDF5 file that is no store is a published feature file, of these features: dns is of "
+        "DnS and S2VS.",
+        "--as",
+        null="refuse such a file",
+    )
     segment_method: SegmentMethod = setting(
         "lines",
-        "How --segments finds them: straight lines through the frame matrix, or votes for offsets, "
-        "which is simpler and less exact.",
+        "How --segments finds them: straight lines through the frame matrix; votes for offsets, "
+        "which is simpler and less exact; or VCSL's temporal network, Hough voting, dynamic "
+        "programming, dynamic time warping.",
+        "--alignment",
     )
     max_segments: int = setting(8, "Segments of a pair, at most.", ge=1, le=1000)
     segment_min_score: float = setting(

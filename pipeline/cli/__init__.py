@@ -10,12 +10,14 @@ import click
 from .. import __version__
 from .compare import compare
 from .duplicates import duplicates
+from .evaluate import benchmark_list, evaluate
 from .extract import extract
+from .feature_files import export_features, import_features
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
 from .search import search
-from .stores import copy, info, prune, remove, verify
+from .stores import compact, copy, info, prune, remove, verify
 from .train import train
 
 
@@ -36,11 +38,16 @@ for _command in (
     verify,
     remove,
     prune,
+    compact,
     copy,
+    import_features,
+    export_features,
     convert_model,
     seal_model,
     adapt,
     calibrate,
+    evaluate,
+    benchmark_list,
     show_settings,
 ):
     main.add_command(_command)

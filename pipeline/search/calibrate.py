@@ -98,7 +98,12 @@ def threshold_for(rate: float, request: SearchRequest) -> float:
         InputError: the model has no calibration, or one for another way of comparing, or the
             calibration cannot tell this rate.
     """
-    return calibration_for(request).threshold(rate, 1 + (request.mirrored is not None))
+    return calibration_for(request).threshold(rate, score_chances(request))
+
+
+def score_chances(request: SearchRequest) -> int:
+    """How many scores a pair has, of which the best counts."""
+    return 1 + (request.mirrored is not None)
 
 
 def calibration_for(request: SearchRequest) -> Calibration:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..output.match import Match, MatchTable
-from ..output.match_tables import DenseMatches, SparseMatches, WatchedMatches
+from ..output.match_tables import DenseMatches, OtherMatches, SparseMatches, WatchedMatches
 from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
@@ -217,6 +217,7 @@ def find_matches(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    of_database: bool = False,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
@@ -225,6 +226,7 @@ def find_matches(
 
     Args:
         refiner: finds ends of segments again.
+        of_database: the queries are videos of the database; none is a match of itself.
 
     Returns:
         The matches, `SegmentMatches` if the request asks for segments, and the seconds spent
@@ -237,9 +239,15 @@ def find_matches(
     if request.segments:
         selects = request.selection.leaves_out(len(request.database))
         require_selection(len(request.queries), len(request.database), selects)
+    top_k = request.selection.top_k
+    selecting = request
+    if of_database and top_k is not None:
+        selecting = replace(request, selection=replace(request.selection, top_k=top_k + 1))
     matches, waited = _matches(
-        request, progress=progress, folder=folder, limits=limits, engine=engine
+        selecting, progress=progress, folder=folder, limits=limits, engine=engine
     )
+    if of_database:
+        matches = OtherMatches(matches, top_k)
     if request.segments:
         scorer = engine.loop.scorer if engine else None
         matches = SegmentMatches(matches, request, refiner, scorer=scorer)

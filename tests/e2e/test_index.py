@@ -21,7 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.extraction.report import ExtractReport
 from pipeline.extraction.run import extract_features
-from pipeline.index import _Recorder
+from pipeline.index.hosts import Recorder
 from pipeline.records import Failure, SourceInfo, VideoRef
 from pipeline.store import create_or_append
 from tests import clips, command
@@ -254,7 +254,7 @@ def test_another_error_is_not_taken_for_that_of_a_bad_video():
     host = SimpleNamespace(extract=lambda *_: report)
     error = InputError("something else")
     for listed, kind in ((refs, InputError), (refs[:1], VideoError)):
-        recorder = _Recorder(host, None)
+        recorder = Recorder(host, None)
         recorder.extract(listed, "s.h5", CONFIG, "")
         assert list(recorder.failures) == ["bad"]
         reason = recorder.reason(error)

@@ -32,7 +32,7 @@ def pixels(monkeypatch):
 def test_networks_are_made_once_and_the_last_two_are_kept(monkeypatch):
     made = []
 
-    def make(weights, precision, batch_size, gpu_id, as_queries):
+    def make(weights, precision, batch_size, gpu_id, as_queries, engine):
         made.append((weights.dims, precision, batch_size, gpu_id, as_queries))
         return made[-1]
 

@@ -35,6 +35,14 @@ _REQUIRED: dict[str, type] = {
     "similarity_function": str,
     "weights_sha256": str,
 }
+_KINDS = {
+    int: "a whole number",
+    float: "a number with a decimal point",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object of keys and values",
+}
 _LAYOUT: dict[str, type | tuple[type, ...]] = {"descriptors": list, "similarity_terms": list}
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "licence": str,
@@ -158,5 +166,7 @@ def _whole(text: str) -> int:
 def _check_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        expected = " or ".join(k.__name__ for k in kinds)
-        raise ModelError(f"{path}: {key} is {short_repr(value)}, expected {expected}")
+        expected = " or ".join(_KINDS[k] for k in kinds)
+        raise ModelError(
+            f"{path}: {key} is {short_repr(value)}, expected {expected}; see docs/MODELS.md"
+        )

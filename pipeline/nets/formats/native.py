@@ -13,6 +13,7 @@ import numpy as np
 
 from ...atomic import atomic_write
 from ...calibration.curve import Calibration
+from ...checks import record
 from ...errors import ModelError
 from ..model.aliases import ALIASES, old_name
 from ..model.blank import Blank
@@ -242,7 +243,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         origin=ORIGIN,
         backbone=values["backbone"],
         arrays={k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
-        input=InputDescription(**values["input"]),
+        input=record("input", InputDescription, values["input"]),
         taps=tuple(values["taps"]),
         grid=values["grid"],
         whitening=_whitening("whitening", arrays),
@@ -254,7 +255,7 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         attention=arrays["attention"] if values["attention"] else None,
         adaptation=_adaptation(arrays) if values.get("adaptation") else None,
         comparator=tuple(layers) or None,
-        blank=Blank(arrays["blank"], **values["blank"]) if "blank" in values else None,
+        blank=_blank(values["blank"], arrays) if "blank" in values else None,
         insets=values.get("insets", 0),
         similarity_function=values["similarity_function"],
         calibrations=_calibrations(values),
@@ -279,6 +280,10 @@ def _counted(calibration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
     limit = values.get("insets") or _INSETS
     counts = {key: calibration.get(key, 0) for key in ("insets", "query_insets")}
     return {**calibration, **{k: limit if n is True else n or 0 for k, n in counts.items()}}
+
+
+def _blank(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Blank:
+    return record("blank", Blank, values, directions=arrays["blank"])
 
 
 def _whitening(kind: str, arrays: Mapping[str, np.ndarray]) -> Whitening:

@@ -13,7 +13,7 @@ from ..model.descriptors import Comparison, DescriptorLayout
 from ..model.model import Model
 from .adaptation import adapt_descriptors, adaptation_matrices, adapted_anchors
 from .attention import attend, descriptor_weights
-from .csls import term_offsets
+from .csls import placed_anchors, term_offsets
 from .dequantize import dequantize
 
 Tensor = Any
@@ -50,7 +50,7 @@ class FeatureLoader:
     def __init__(self, model: Model, precision: str) -> None:
         self._layout, self._dims, self._precision = model.layout, model.dims, precision
         self._attention, self._blank = model.attention, model.blank
-        self._anchors = adapted_anchors(model)
+        self._anchors = placed_anchors(adapted_anchors(model))
         self._adaptation = adaptation_matrices(model.adaptation) if model.adaptation else None
 
     def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> DeviceFeatures:
