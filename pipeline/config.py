@@ -199,7 +199,7 @@ class CompareConfig(Section):
         "--normalize",
     )
     normalize_quantile: float = setting(
-        0.95,
+        0.97,
         "With a normalisation: this quantile of a query's scores is its level.",
         "--normalize_quantile",
         gt=0,
@@ -214,8 +214,9 @@ class CompareConfig(Section):
         le=1,
     )
     normalize_prior: float = setting(
-        0.2,
-        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+        0.25,
+        "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
+        "database on the safe side.",
         "--normalize_prior",
         ge=-1,
         le=1,
