@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from .compare import compare
+from .compare import compare, merge_results
 from .duplicates import duplicates
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
@@ -28,6 +28,7 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    merge_results,
     search,
     duplicates,
     plot,
