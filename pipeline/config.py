@@ -40,6 +40,7 @@ HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
 MAX_PIXELS = 8192 * 8192  # of a picture
+FETCH_MB = 8192
 DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
 
@@ -132,6 +133,12 @@ class ExtractConfig(Section):
         unit="MiB",
         values=f"0 or at least {MIN_DECODER_MEMORY_MB} MiB",
         ge=0,
+    )
+    fetch_mb: int = setting(
+        FETCH_MB,
+        "Scratch (TMPDIR) for videos of object storage that are fetched ahead of the decoders.",
+        unit="MiB",
+        ge=1,
     )
     insets: int | None = setting(
         None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from .compare import compare
+from .compare import compare, merge_results
 from .duplicates import duplicates
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
@@ -31,6 +31,7 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    merge_results,
     search,
     duplicates,
     plot,
