@@ -10,6 +10,7 @@ import click
 from .. import __version__
 from .compare import compare
 from .duplicates import duplicates
+from .estimate import estimate
 from .extract import extract
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
@@ -30,6 +31,7 @@ for _command in (
     compare,
     search,
     duplicates,
+    estimate,
     plot,
     train,
     info,
