@@ -10,6 +10,7 @@ import click
 from .. import __version__
 from .compare import compare, merge_results
 from .duplicates import duplicates
+from .estimate import estimate
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
 from .feature_files import export_features, import_features
@@ -34,6 +35,7 @@ for _command in (
     merge_results,
     search,
     duplicates,
+    estimate,
     plot,
     train,
     info,
