@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StoreLockedError,
         VideoError,
     )
+    from .evaluation import EvaluationReport, evaluate
     from .extraction.report import ExtractReport
     from .index import Index
     from .inputs import read_list, scan_folder
@@ -49,6 +50,7 @@ __all__ = [
     "CompareReport",
     "DuplicateGroup",
     "DuplicateReport",
+    "EvaluationReport",
     "ExtractConfig",
     "ExtractReport",
     "Failure",
@@ -74,6 +76,7 @@ __all__ = [
     "VideoRecord",
     "VideoRef",
     "compute_similarity",
+    "evaluate",
     "extract_features",
     "find_duplicates",
     "load_model",
@@ -88,6 +91,7 @@ _MODULES = {
     ".config": "CompareConfig ExtractConfig TrainConfig",
     ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
     "ReportError StoreError StoreLockedError VideoError",
+    ".evaluation": "EvaluationReport evaluate",
     ".extraction.report": "ExtractReport",
     ".index": "Index",
     ".inputs": "read_list scan_folder",

@@ -9,8 +9,9 @@ import click
 
 from .. import __version__
 from .coarse import coarse_to_fine
-from .compare import compare
+from .compare import compare, merge_results
 from .duplicates import duplicates
+from .estimate import estimate
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
 from .feature_files import export_features, import_features
@@ -32,8 +33,10 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    merge_results,
     search,
     duplicates,
+    estimate,
     plot,
     train,
     info,

@@ -30,7 +30,7 @@ LAYERS = [
     "training source_files",
     "refinement match_report",
     "workflow",
-    "deduplicate",
+    "deduplicate estimate",
     "api",
     "index",
     "cli",

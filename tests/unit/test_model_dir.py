@@ -399,7 +399,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"taps": []}, ["taps are ()", "1 or more"]),
         ({"similarity_function": "cosine"}, ["similarity_function is 'cosine'", "chamfer"]),
         ({"similarity_function": "max_chamfer"}, ["similarity_function is 'max_chamfer'"]),
-        ({"input": {"resize": 40}}, ["InputDescription", "'crop'", "'scale'"]),
+        ({"input": {"resize": 40}}, ["input", "'crop'"]),
         ({"blank": {"low": 0.6, "high": 0.2}}, ["blank", "low 0.6", "high 0.2", "low < high"]),
         ({"blank": {"low": 0.6}}, ["blank", "'high'"]),
         ({"calibration": {"pairs": 5}}, ["calibration", "'similarity_function'"]),

@@ -93,6 +93,27 @@ def score_all(
     return table
 
 
+def test_the_last_short_query_stays_on_the_device():
+    from pipeline.nets.similarity.pair_scorer import PairScorer
+
+    weights = SimpleNamespace(
+        layout=PLAIN, dims=DIMS, comparator=None, residual_weight=0.0, attention=None, blank=None,
+        anchors=None, adaptation=None,
+    )  # fmt: skip
+    scorer = PairScorer(weights, "chamfer", "float32", tile=(6, 8))
+    rng = np.random.default_rng(1)
+    one, long = (rng.standard_normal((n, PLAIN.query, DIMS)).astype(np.float32) for n in (5, 7))
+    placed = scorer.place_queries(one)
+    assert scorer.place_queries(one.copy()) is placed
+    assert scorer.place_queries(long) is not scorer.place_queries(long)
+    one[0] += 1  # the caller's array is another one now
+    again = scorer.place_queries(one)
+    assert again is not placed
+    targets = scorer.place_targets(one)
+    fresh = PairScorer(weights, "chamfer", "float32", tile=(6, 8)).place_queries(one)
+    assert np.array_equal(scorer.frame_matrix(again, targets), scorer.frame_matrix(fresh, targets))
+
+
 def record_shapes(scorer, shapes):
     """Add the shapes of each batch to a set."""
     maxima = scorer.maxima

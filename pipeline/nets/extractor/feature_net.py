@@ -121,9 +121,11 @@ class FeatureNet:
             return frozen_graph(self._run)
 
         key = (self.digest, self.views_digest, self.dims, self.vectors)
+        views = self.vectors > self.layout.shared
+        frames = openvino_engine.QUERY_JOB_FRAMES if views else openvino_engine.JOB_FRAMES
         try:
             self._openvino = OpenVinoNet(
-                key, self.preprocess.crop, graph, self._run_keras, network_threads()
+                key, (frames, self.preprocess.crop), graph, self._run_keras, network_threads()
             )
         except EngineError as error:
             self.notes = (f"OpenVINO cannot run this network here ({error}); TensorFlow does",)
