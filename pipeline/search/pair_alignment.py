@@ -33,6 +33,8 @@ _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
 _SEAM = 1.0  # seconds between the parts of a segment that two stretches share
 _SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
 _UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
+_PAIR_SCORE = 0.45  # of a pair, which one unrelated pair in a thousand exceeds
+_PAIR_WEIGHT, _PAIR_LIMIT = 20.0, 1.0  # evidence for a pair's score above that, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +171,11 @@ class PairAligner:
         self._request, self._max_cells = request, max_cells
         self._block_frames, self._part_frames = block_frames, part_frames
         self._scorer = scorer or pair_scorer(request)
-        self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
+        self._judge = SegmentJudge.of(
+            request.config,
+            request.selection.threshold is not None,
+            is_normalized=request.config.normalize == "database" or request.background is not None,
+        )
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
         self._placed_queries: dict[tuple[int, ...], tuple[DeviceFeatures, int]] = {}
         mirrored = request.mirrored.ids if request.mirrored else ()
@@ -189,11 +195,14 @@ class PairAligner:
             raise self._damage(database)
         return alignment
 
-    def align_all(self, query: int, database: Sequence[int]) -> Iterator[PairAlignment | None]:
+    def align_all(
+        self, query: int, database: Sequence[int], scores: Sequence[float] | None = None
+    ) -> Iterator[PairAlignment | None]:
         """Find the segments of a query in several database videos, in their order.
 
         Args:
             query, database: indices into the request's queries and database.
+            scores: of the pairs, if they are known; they count in the judgement of segments.
 
         Returns:
             An alignment for each; None where the database video is damaged, which its `VideoSet`
@@ -203,12 +212,14 @@ class PairAligner:
             StoreError: the query is damaged.
         """
         sides = self._sides(query)
+        known = iter(scores if scores is not None else itertools.repeat(None, len(database)))
         for is_long, group in itertools.groupby(database, lambda v: self._step(sides, v) > 1):
             if is_long:
-                yield from (self._align_tiles(sides, video) for video in group)
+                yield from (self._align_tiles(sides, video, next(known)) for video in group)
                 continue
             for matrices in self._matrices(sides, group):
-                yield self._best(matrices)[1] if matrices else None
+                score = next(known)
+                yield self._best(matrices, score)[1] if matrices else None
 
     def matrix(self, query: int, database: int) -> PairMatrix:
         """The frame matrix of a pair; of a mirrored query the one with more that matches.
@@ -234,9 +245,9 @@ class PairAligner:
         for matrices in self._matrices(self._sides(query), database):
             yield self._better(matrices) if matrices else None
 
-    def segments(self, matrix: PairMatrix) -> list[Segment]:
-        """The segments of a frame matrix, the most certain first."""
-        return self._judge.convincing(self._aligned(matrix))
+    def segments(self, matrix: PairMatrix, score: float | None = None) -> list[Segment]:
+        """The segments of a frame matrix, the most certain first; `score` of the pair if known."""
+        return self._judge.convincing(self._aligned(matrix), score)
 
     def _aligned(self, matrix: PairMatrix) -> list[Segment]:
         config = self._request.config
@@ -257,10 +268,12 @@ class PairAligner:
     def _better(self, matrices: Sequence[PairMatrix]) -> PairMatrix:
         return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
 
-    def _best(self, matrices: Sequence[PairMatrix]) -> tuple[PairMatrix, PairAlignment]:
+    def _best(
+        self, matrices: Sequence[PairMatrix], score: float | None = None
+    ) -> tuple[PairMatrix, PairAlignment]:
         """The direction with more that matches."""
         pairs = [
-            (matrix, PairAlignment(tuple(self.segments(matrix)), matrix.mirrored))
+            (matrix, PairAlignment(tuple(self.segments(matrix, score)), matrix.mirrored))
             for matrix in matrices
         ]
         return max(pairs, key=lambda pair: _matched(pair[1]))
@@ -271,7 +284,7 @@ class PairAligner:
         return max(1, math.ceil(math.sqrt(cells / self._max_cells)))
 
     def _align_tiles(
-        self, sides: Sequence[tuple[VideoSet, int]], video: int
+        self, sides: Sequence[tuple[VideoSet, int]], video: int, score: float | None
     ) -> PairAlignment | None:
         """Align two very long videos stretch by stretch; None if the database video is damaged."""
         insets, size = self._request.config.query_insets, math.isqrt(self._max_cells)
@@ -293,7 +306,7 @@ class PairAligner:
                 ]
                 matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
                 segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
-            convincing = self._judge.convincing(joined(segments))
+            convincing = self._judge.convincing(joined(segments), score)
             limit = self._request.config.max_segments
             alignments.append(PairAlignment(tuple(convincing[:limit]), bool(number)))
         return max(alignments, key=_matched)
@@ -426,24 +439,40 @@ class SegmentJudge:
 
     Attributes:
         min_score: of a segment.
-        min_evidence: that the best segment of a pair needs, see `evidence`.
+        min_evidence: that the best segment of a pair needs, see `evidence`; 0 asks for none.
+        pair_score: score of a pair that says nothing about it.
     """
 
     min_score: float
     min_evidence: float
+    pair_score: float = _PAIR_SCORE
 
     @classmethod
-    def of(cls, config: CompareConfig, has_threshold: bool) -> SegmentJudge:
+    def of(
+        cls, config: CompareConfig, has_threshold: bool, *, is_normalized: bool = False
+    ) -> SegmentJudge:
         """As the settings say. With a threshold the scores say already which pairs match."""
         evidence = config.segment_evidence
         if evidence is None:
             evidence = 0.0 if has_threshold else SEGMENT_EVIDENCE
-        return cls(config.segment_min_score, evidence)
+        level = config.normalize_prior if is_normalized else 0.0
+        return cls(config.segment_min_score, evidence, _PAIR_SCORE - level)
 
-    def convincing(self, segments: Sequence[Segment]) -> list[Segment]:
-        """The segments that convince; none if the best one does not."""
+    def convincing(self, segments: Sequence[Segment], score: float | None = None) -> list[Segment]:
+        """The segments that convince; none if the best one does not.
+
+        Args:
+            segments: of a pair.
+            score: of the pair. A higher one than `pair_score` counts as evidence, a lower one
+                against it, within limits: scores of another model may lie elsewhere.
+        """
         enough = [segment for segment in segments if segment.score >= self.min_score]
-        best = max((evidence(segment) for segment in enough), default=0.0)
+        if not enough or not self.min_evidence:
+            return enough
+        best = max(evidence(segment) for segment in enough)
+        if score is not None:
+            above = _PAIR_WEIGHT * (score - self.pair_score)
+            best += min(max(above, -_PAIR_LIMIT), _PAIR_LIMIT)
         return enough if best >= self.min_evidence else []
 
 

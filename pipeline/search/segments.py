@@ -107,7 +107,8 @@ class SegmentMatches:
         query = self._queries[query_id]
         database = [self._database[match.database_id] for match in matches]
         try:
-            alignments = list(self._aligner.align_all(query, database))
+            scores = [match.score for match in matches]
+            alignments = list(self._aligner.align_all(query, database, scores))
         except StoreError:
             if query_id in self._request.queries.damaged:  # the run's report names it
                 return ()

@@ -195,6 +195,19 @@ def test_little_evidence_is_no_segment():
     assert SegmentJudge.of(CompareConfig(segment_evidence=0.7), True).convincing([short]) == []
 
 
+def test_the_score_of_a_pair_counts_within_limits():
+    segment = Segment(0, 4, 0, 4, 0.6)  # 1.2 of evidence, just too little
+    judge = SegmentJudge.of(CompareConfig(), has_threshold=False)
+    assert judge.convincing([segment]) == judge.convincing([segment], 0.45) == []
+    assert judge.convincing([segment], 0.46) == [segment]
+    normalized = SegmentJudge.of(CompareConfig(), False, is_normalized=True)
+    assert normalized.convincing([segment], 0.24) == []
+    assert normalized.convincing([segment], 0.26) == [segment]
+    brief, lasting = Segment(0, 1, 0, 1, 0.5), Segment(0, 8, 0, 8, 0.6)
+    assert judge.convincing([brief], 1.0) == []  # a high score is worth one, no more
+    assert judge.convincing([lasting], -1.0) == [lasting]  # a low one as well
+
+
 def test_matches_have_segments(request_of):
     request = request_of(segments=True, selection=Selection(top_k=2))
     table, _ = find_matches(request)
