@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..alignment import align, fold_insets
+from ..alignment import EndWindow, align, fold_insets, refine
 from ..alignment.evidence import UNRELATED
 from ..alignment.segment import Segment
 from ..config import SEGMENT_EVIDENCE, CompareConfig
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
 
 _MAX_CELLS = 32 << 20  # of a matrix: 128 MiB. longer videos are aligned in stretches
+_MAX_PRODUCTS = 12_000_000_000  # of descriptors, in a pair: about 80 s of processor time
 _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
-_SEAM = 1.0  # seconds between the parts of a segment that two stretches share
+_SEAM = 1.0  # seconds between the parts of a segment that two stretches share, times the step
+_WINDOW_STEPS = 3  # steps of thinned frames, to either side of an end that is found again
 _SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
 _UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
 _PAIR_SCORE = 0.45  # of a pair, which one unrelated pair in a thousand exceeds
@@ -65,10 +67,12 @@ class PairAlignment:
     Attributes:
         segments: the most certain first; none where nothing matches.
         mirrored: the mirrored query matches better.
+        step: every so many-th frame of both was compared, all frames around the ends of segments.
     """
 
     segments: tuple[Segment, ...]
     mirrored: bool = False
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,23 @@ class _Frames:
             videos.read(self.index, start, stop, vectors, checksum=checksum)
             yield vectors if len(rows) == len(vectors) else vectors[rows]
 
+    @property
+    def end(self) -> float:
+        """Second at which the video ends: its duration, or its last frame where that is later."""
+        return max(self.duration or 0.0, float(self.seconds[: self.own].max(initial=0.0)))
+
+    def around(self, second: float, reach: int) -> _Frames:
+        """So many of the frames to either side of a second, with the insets in that time."""
+        own = self.seconds[: self.own]
+        middle = int(np.searchsorted(own, second))
+        first, stop = max(0, middle - reach), min(self.own, middle + reach)
+        inside = np.zeros(len(self.rows), bool)
+        inside[first:stop] = True
+        if stop > first:
+            insets = self.seconds[self.own :]
+            inside[self.own :] = (insets >= own[first]) & (insets <= own[stop - 1])
+        return replace(self, rows=self.rows[inside], seconds=self.seconds[inside], own=stop - first)
+
     def tiles(self, size: int) -> Iterator[tuple[_Frames, float, float | None]]:
         """Stretches of so many frames, with the insets in them, and from when to when each is.
 
@@ -149,11 +170,14 @@ class PairAligner:
 
     The settings of segments are the request's. A matrix has 32 million cells at most, as of two
     videos of 96 minutes at one frame a second. Longer ones are aligned stretch by stretch, and
-    segments that go on in the next stretch are joined.
+    segments that go on in the next stretch are joined. Where that would take minutes, only every
+    second frame of both is compared, or every third and so on, and all frames around the ends of
+    the segments; the alignment says so.
 
     Args:
         request: as for `search.run.search`; its model is adapted already.
         max_cells: of a matrix.
+        max_products: products of descriptors in a pair.
         scorer: the request's network, if it was made already.
         block_frames: database frames that are on the device together, about.
         part_frames: frames of a video that are read at a time.
@@ -164,11 +188,12 @@ class PairAligner:
         request: SearchRequest,
         *,
         max_cells: int = _MAX_CELLS,
+        max_products: int = _MAX_PRODUCTS,
         scorer: PairScorer | None = None,
         block_frames: int = 2048,
         part_frames: int = 4096,
     ) -> None:
-        self._request, self._max_cells = request, max_cells
+        self._request, self._max_cells, self._max_products = request, max_cells, max_products
         self._block_frames, self._part_frames = block_frames, part_frames
         self._scorer = scorer or pair_scorer(request)
         self._judge = SegmentJudge.of(
@@ -287,29 +312,86 @@ class PairAligner:
         self, sides: Sequence[tuple[VideoSet, int]], video: int, score: float | None
     ) -> PairAlignment | None:
         """Align two very long videos stretch by stretch; None if the database video is damaged."""
-        insets, size = self._request.config.query_insets, math.isqrt(self._max_cells)
+        insets, step = self._request.config.query_insets, self._thinning(sides, video)
         alignments = []
         for number, (videos, index) in enumerate(sides):
-            segments: list[Segment] = []
-            query = _Frames.of(videos, index, 1, insets)
+            query = _Frames.of(videos, index, step, insets)
             try:
-                database = _Frames.of(self._request.database, video, 1, with_insets=True)
+                database = _Frames.of(self._request.database, video, step, with_insets=True)
+                segments = self._tile_segments(query, database)
+                if step > 1:
+                    # A frame stands for several seconds there: some alike frames are no evidence.
+                    segments = [s for s in segments if evidence(s) >= SEGMENT_EVIDENCE * step]
+                    whole = _Frames.of(videos, index, 1, insets)
+                    other = _Frames.of(self._request.database, video, 1, with_insets=True)
+                    segments = [self._with_exact_ends(s, whole, other, step) for s in segments]
             except StoreError:
-                return None
-            for rows, columns in itertools.product(query.tiles(size), database.tiles(size)):
-                (values,) = self._values([rows[0]], [columns[0]])
-                if values is None:
+                if self._request.database.ids[video] in self._request.database.damaged:
                     return None
-                matrix = _folded(rows[0], columns[0], values[0], mirrored=bool(number))
-                lengths = [
-                    None if end is None else end - first for _, first, end in (rows, columns)
-                ]
-                matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
-                segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
-            convincing = self._judge.convincing(joined(segments), score)
+                raise
+            convincing = self._judge.convincing(segments, score)
             limit = self._request.config.max_segments
-            alignments.append(PairAlignment(tuple(convincing[:limit]), bool(number)))
+            alignments.append(PairAlignment(tuple(convincing[:limit]), bool(number), step))
         return max(alignments, key=_matched)
+
+    def _thinning(self, sides: Sequence[tuple[VideoSet, int]], video: int) -> int:
+        """Every so many-th frame of two very long videos can be compared in bounded time."""
+        database = self._request.database
+        products = _max_frames(sides) * int(database.lengths[video]) * len(sides)
+        products *= sides[0][0].row_shape[0] * database.spec.shared_descriptors
+        return max(1, math.ceil(math.sqrt(products / self._max_products)))
+
+    def _tile_segments(self, query: _Frames, database: _Frames) -> list[Segment]:
+        """The segments of all pairs of stretches in seconds of the videos; those that go on joined.
+
+        Raises:
+            StoreError: the database video is damaged.
+        """
+        size = math.isqrt(self._max_cells)
+        segments: list[Segment] = []
+        for rows, columns in itertools.product(query.tiles(size), database.tiles(size)):
+            matrix = self._matrix_of(rows[0], columns[0])
+            lengths = [None if end is None else end - first for _, first, end in (rows, columns)]
+            matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
+            segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
+        return joined(segments, seam=_SEAM * query.step)
+
+    def _matrix_of(self, query: _Frames, database: _Frames) -> PairMatrix:
+        """The matrix of some frames of two videos.
+
+        Raises:
+            StoreError: the database video is damaged.
+        """
+        (values,) = self._values([query], [database])
+        if values is None:
+            raise self._damage(database.index)
+        return _folded(query, database, values[0], mirrored=False)
+
+    def _with_exact_ends(
+        self, segment: Segment, query: _Frames, database: _Frames, step: int
+    ) -> Segment:
+        """The segment of thinned frames with ends as all frames around them show.
+
+        Raises:
+            StoreError: the database video is damaged.
+        """
+
+        def window(at: float, database_at: float) -> EndWindow | None:
+            reach = _WINDOW_STEPS * step
+            rows, columns = query.around(at, reach), database.around(database_at, reach)
+            if not rows.own or not columns.own:
+                return None
+            matrix = self._matrix_of(rows, columns)
+            return EndWindow(matrix.values, matrix.query_seconds, matrix.database_seconds)
+
+        return refine(
+            segment,
+            head=window(segment.query_start, segment.database_start),
+            tail=window(segment.query_end, segment.database_end),
+            query_duration=query.end,
+            database_duration=database.end,
+            furthest=2.0 * step,
+        )
 
     def _matrices(
         self, sides: Sequence[tuple[VideoSet, int]], database: Iterable[int]
@@ -488,11 +570,12 @@ def evidence(segment: Segment) -> float:
     return (segment.score - _UNRELATED_SCORE) * seconds
 
 
-def joined(segments: Sequence[Segment]) -> list[Segment]:
+def joined(segments: Sequence[Segment], seam: float = _SEAM) -> list[Segment]:
     """Segments of stretches of two videos, those that continue each other as one.
 
     Args:
         segments: in seconds of the whole videos.
+        seam: seconds between two parts, at most.
 
     Returns:
         The segments with the most evidence first. Those with less than half of the contrast of
@@ -501,7 +584,7 @@ def joined(segments: Sequence[Segment]) -> list[Segment]:
     rest = sorted(segments, key=lambda segment: segment.query_start)
     whole: list[Segment] = []
     for segment in rest:
-        place = next((i for i, other in enumerate(whole) if _continues(other, segment)), None)
+        place = next((i for i, other in enumerate(whole) if _continues(other, segment, seam)), None)
         if place is None:
             whole.append(segment)
         else:
@@ -511,11 +594,11 @@ def joined(segments: Sequence[Segment]) -> list[Segment]:
     return sorted(clear, key=evidence, reverse=True)
 
 
-def _continues(first: Segment, second: Segment) -> bool:
+def _continues(first: Segment, second: Segment, seam: float) -> bool:
     """Whether a segment goes on where another one ends, at about its speed."""
     return (
-        abs(second.query_start - first.query_end) <= _SEAM
-        and abs(second.database_start - first.database_end) <= _SEAM
+        abs(second.query_start - first.query_end) <= seam
+        and abs(second.database_start - first.database_end) <= seam
         and abs(math.log2(second.slope / first.slope)) <= _SAME_SLOPE
     )
 

@@ -41,12 +41,16 @@ class SegmentReport:
         pairs: pairs that were aligned.
         marked: those with a segment.
         segments: all segments.
+        thinned: pairs of very long videos of which only every so many-th frame was compared.
+        thinned_step: that number, the largest.
         refinement: None if no video was to be decoded again.
     """
 
     pairs: int = 0
     marked: int = 0
     segments: int = 0
+    thinned: int = 0
+    thinned_step: int = 1
     refinement: RefinementReport | None = None
 
 
@@ -128,6 +132,8 @@ class SegmentMatches:
                 self.report.pairs += 1
                 self.report.marked += bool(alignment.segments)
                 self.report.segments += len(alignment.segments)
+                self.report.thinned += alignment.step > 1
+                self.report.thinned_step = max(self.report.thinned_step, alignment.step)
 
 
 def require_selection(queries: int, database: int, selects: bool) -> None:

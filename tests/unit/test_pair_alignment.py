@@ -124,6 +124,22 @@ def test_very_long_videos_are_aligned_in_stretches(tmp_path, cells):
     assert other.segments == ()
 
 
+def test_longer_videos_are_thinned_and_their_ends_found_in_all_frames(tmp_path):
+    film = frames(120, 5)
+    made = {"copy": np.concatenate([frames(20, 6), film[26:97], frames(30, 7)]), "x": frames(90, 8)}
+    request = SearchRequest(
+        videos(tmp_path, "q.h5", {"film": film}), videos(tmp_path, "d.h5", made), MODEL
+    )
+    descriptors = request.queries.row_shape[0] * request.database.spec.shared_descriptors
+    aligner = PairAligner(request, max_cells=40 * 40, max_products=descriptors * 120 * 121 // 9)
+    found, other = aligner.align_all(0, [0, 1])
+    assert found.step == 3 and aligner.align(0, 1).step > 1
+    best = found.segments[0]
+    ends = best.query_start, best.query_end, best.database_start, best.database_end
+    assert ends == pytest.approx((26, 97, 20, 91), abs=1.1)
+    assert other.segments == ()
+
+
 def test_only_what_continues_is_joined():
     parts = [Segment(0, 10, 5, 15, 0.9), Segment(10.5, 20, 15.5, 25, 0.7, False)]
     (one,) = pair_alignment.joined(parts)
