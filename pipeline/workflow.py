@@ -520,6 +520,12 @@ def tell_segments(report: SegmentReport | None, host: Host) -> None:
     if report is None:
         return
     host.say(f"{report.segments} segments in {report.marked} of {report.pairs} matches")
+    if report.thinned:
+        host.note(
+            f"{report.thinned} of them are pairs of very long videos: one frame in "
+            f"{report.thinned_step} was compared there, so matches of less than about "
+            f"{3 * report.thinned_step} frames may be missing"
+        )
     if report.refinement is None:
         return
     host.say(f"{report.refinement.refined} of {report.refinement.segments} segments refined")
