@@ -40,6 +40,7 @@ HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
 MAX_PIXELS = 8192 * 8192  # of a picture
+FETCH_MB = 8192
 DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
 
@@ -133,6 +134,12 @@ class ExtractConfig(Section):
         values=f"0 or at least {MIN_DECODER_MEMORY_MB} MiB",
         ge=0,
     )
+    fetch_mb: int = setting(
+        FETCH_MB,
+        "Scratch (TMPDIR) for videos of object storage that are fetched ahead of the decoders.",
+        unit="MiB",
+        ge=1,
+    )
     insets: int | None = setting(
         None,
         "Insets to look for (picture in picture, split screens), at most this many at a time; "
@@ -199,7 +206,7 @@ class CompareConfig(Section):
         "--normalize",
     )
     normalize_quantile: float = setting(
-        0.95,
+        0.97,
         "With a normalisation: this quantile of a query's scores is its level.",
         "--normalize_quantile",
         gt=0,
@@ -214,8 +221,9 @@ class CompareConfig(Section):
         le=1,
     )
     normalize_prior: float = setting(
-        0.2,
-        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+        0.25,
+        "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
+        "database on the safe side.",
         "--normalize_prior",
         ge=-1,
         le=1,

@@ -182,7 +182,7 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
     assert_output(said, "error", "max_fpr", "no calibration", remedy=remedy)
     run("calibrate", *of_model, *related)
     said = run(*search, *normalize, code=2)
-    named = "normalization: none calibrated", "database, quantile 0.95"
+    named = "normalization: none calibrated", "database, quantile 0.97"
     assert_output(said, "error", *named, remedy=remedy)
     run("calibrate", *of_model, *related, *normalize)
     plain, normalized = load_model(tmp_path / "model").calibrations
@@ -191,4 +191,4 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
         assert_output(run(*search, *options), "threshold", f"{made.threshold(0.1):.4f}")
     assert plain.threshold(0.1) != normalized.threshold(0.1)
     said = run(*search, *normalize, "--normalize_quantile", "0.8", code=2)
-    assert_output(said, "error", "quantile 0.8", "match 0.3", "prior 0.2 here", remedy=remedy)
+    assert_output(said, "error", "quantile 0.8", "match 0.3", "prior 0.25 here", remedy=remedy)

@@ -178,8 +178,10 @@ def kept_tables(
     stores: Sequence[Path], lists: Sequence[list[str]], options: argparse.Namespace
 ) -> Tables:
     """Plain and rest scores of stores, computed once."""
-    config = replace(configs(options)[1], normalize="database", normalize_match=options.match)
-    name = hashlib.sha256(repr((stores, lists, options.model_dir, config)).encode()).hexdigest()
+    plain, match = configs(options)[1], options.match
+    config = replace(plain, normalize="database", normalize_match=match)
+    made_of = stores, lists, options.model_dir, plain.adapt, plain.similarity_function, match
+    name = hashlib.sha256(repr(made_of).encode()).hexdigest()
     path = stores[1].parent.parent / "tables" / f"{name[:16]}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
