@@ -71,7 +71,7 @@ def test_a_published_file_is_a_store(published, videos):
 
 
 def test_without_a_name_it_is_refused(published):
-    with raises(StoreError, published):
+    with raises(StoreError, published, remedy="--as"):
         open_store(published)
 
 
