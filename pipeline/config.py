@@ -25,7 +25,7 @@ KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
 Engine = Literal["auto", "keras", "openvino"]
-Normalize = Literal["none", "database"]
+Normalize = Literal["auto", "none", "database"]
 # Of `alignment.METHODS`.
 SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
 
@@ -193,9 +193,10 @@ class CompareConfig(Section):
         "--adapt",
     )
     normalize: Normalize = setting(
-        "none",
+        "auto",
         "database: take off each query's scores the level that it reaches among the searched "
-        "videos, so that one threshold fits all queries; none: leave scores as they are.",
+        "videos, so that one threshold fits all queries; none: leave scores as they are; auto: "
+        "database with --max_fpr if the model is calibrated for it, else none.",
         "--normalize",
     )
     normalize_quantile: float = setting(
@@ -279,7 +280,7 @@ class CompareConfig(Section):
     @property
     def normalization(self) -> str:
         """How scores are normalised, in words: calibrations are told apart by it."""
-        if self.normalize == "none":
+        if self.normalize != "database":
             return "none"
         return (
             f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
@@ -462,7 +463,7 @@ def load_config(
         for section, values in (options or {}).items()
     }
     config = _with_settings(config, given)
-    if config.compare.normalize == "none":
+    if config.compare.normalize != "database":
         _refuse_normalization(given.get("compare", {}))
     return config
 
