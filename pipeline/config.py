@@ -39,6 +39,7 @@ ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
+LEVEL_PRIORS = {False: 0.25, True: 0.17}  # of models as they are, and adapted: higher than most
 MAX_PIXELS = 8192 * 8192  # of a picture
 DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
@@ -214,11 +215,12 @@ class CompareConfig(Section):
         ge=-1,
         le=1,
     )
-    normalize_prior: float = setting(
-        0.25,
+    normalize_prior: float | None = setting(
+        None,
         "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
         "database on the safe side.",
         "--normalize_prior",
+        null=f"{LEVEL_PRIORS[False]:g}, and {LEVEL_PRIORS[True]:g} for an adapted model",
         ge=-1,
         le=1,
     )
@@ -282,10 +284,15 @@ class CompareConfig(Section):
         """How scores are normalised, in words: calibrations are told apart by it."""
         if self.normalize != "database":
             return "none"
+        priors = {self.level_prior(adapted): "" for adapted in (False, True)}
         return (
             f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
-            f"{self.normalize_match:g}, prior {self.normalize_prior:g}"
+            f"{self.normalize_match:g}, prior {' or '.join(f'{prior:g}' for prior in priors)}"
         )
+
+    def level_prior(self, adapted: bool) -> float:
+        """The prior of a query's level, for a model as it is or adapted to the database."""
+        return LEVEL_PRIORS[adapted] if self.normalize_prior is None else self.normalize_prior
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,16 @@ def test_queries_that_are_like_anything_become_comparable():
     assert spread[1] < 0.3 * spread[0]
 
 
+@pytest.mark.parametrize("prior, plain, adapted", [(None, 0.25, 0.17), (0.1, 0.1, 0.1)])
+def test_adapted_models_score_lower(prior, plain, adapted):
+    config = replace(CONFIG, normalize_prior=prior)
+    empty = np.empty((1, 0), np.float32)
+    assert database_level(empty, config)[0, 0] == np.float32(plain)
+    assert database_level(empty, config, adapted=True)[0, 0] == np.float32(adapted)
+    words = "prior 0.1" if prior else "prior 0.25 or 0.17"
+    assert config.normalization.endswith(words)
+
+
 @pytest.mark.parametrize("videos", [0, 1, 5, SAMPLE_VIDEOS, SAMPLE_VIDEOS + 1, 100_000])
 def test_large_databases_are_sampled_at_even_distances(videos):
     columns = level_columns(videos)
