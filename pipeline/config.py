@@ -41,6 +41,7 @@ MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
 LEVEL_PRIORS = {False: 0.25, True: 0.17}  # of models as they are, and adapted: higher than most
 MAX_PIXELS = 8192 * 8192  # of a picture
+FETCH_MB = 8192
 DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
 
@@ -133,6 +134,12 @@ class ExtractConfig(Section):
         unit="MiB",
         values=f"0 or at least {MIN_DECODER_MEMORY_MB} MiB",
         ge=0,
+    )
+    fetch_mb: int = setting(
+        FETCH_MB,
+        "Scratch (TMPDIR) for videos of object storage that are fetched ahead of the decoders.",
+        unit="MiB",
+        ge=1,
     )
     insets: int | None = setting(
         None,

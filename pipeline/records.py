@@ -208,6 +208,7 @@ class SourceInfo:
         codec, width, height, fps, duration: of the video stream (pixels, frames a second,
             seconds); empty or 0 where the container does not say. Width and height are
             those of the picture as shown, after rotation.
+        etag: of an object in object storage, where `path` is its URL without query.
     """
 
     path: str
@@ -218,6 +219,14 @@ class SourceInfo:
     height: int = 0
     fps: float = 0.0
     duration: float = 0.0
+    etag: str = ""
+
+    def as_json(self) -> dict[str, str | int | float]:
+        """The fields as stores have them; the ETag only where there is one."""
+        value = asdict(self)
+        if not self.etag:
+            del value["etag"]
+        return value
 
 
 @dataclass(frozen=True)

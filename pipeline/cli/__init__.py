@@ -8,8 +8,9 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from .compare import compare
+from .compare import compare, merge_results
 from .duplicates import duplicates
+from .estimate import estimate
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
 from .feature_files import export_features, import_features
@@ -19,6 +20,7 @@ from .plot import plot
 from .search import search
 from .stores import compact, copy, info, prune, remove, verify
 from .train import train
+from .weights import fetch_weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,8 +32,10 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    merge_results,
     search,
     duplicates,
+    estimate,
     plot,
     train,
     info,
@@ -43,6 +47,7 @@ for _command in (
     import_features,
     export_features,
     convert_model,
+    fetch_weights,
     seal_model,
     adapt,
     calibrate,

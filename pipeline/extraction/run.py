@@ -28,6 +28,7 @@ from ..decode import (
 )
 from ..errors import InputError, MachineError
 from ..inputs import Listing, printable_path
+from ..objects import is_url
 from ..records import Failure, SourceInfo, VideoRef
 from ..store import (
     StoreWriter,
@@ -172,7 +173,7 @@ def _require_precision(writer: StoreWriter, precision: str) -> None:
 
 def _with_full_path(source: SourceInfo) -> SourceInfo:
     """Return the source with its full path; a relative one depends on the current directory."""
-    if os.path.isabs(source.path):
+    if os.path.isabs(source.path) or is_url(source.path):
         return source
     return with_fields(source, path=os.path.join(printable_path(os.getcwd()), source.path))
 
@@ -228,6 +229,7 @@ class _Run:
             sampling=config.sampling,
             hwaccel=config.hwaccel,
             insets=self.writer.spec.inset_rule,
+            fetch_mb=config.fetch_mb,
         ) as events:
             self.report.decode = events.stats
             for event in self._events_with_commits(events):

@@ -280,6 +280,14 @@ class VideoSet:
         """Count a video as damaged; returns the error that says so."""
         return self._sequences[video].check.fail(what)
 
+    def note_damage(self, video: int, line: str) -> None:
+        """Count a video as damaged, as another process found."""
+        self._sequences[video].check.note(StoreError(line))
+
+    def damage_by_number(self) -> dict[int, str]:
+        """What is wrong with each video that is known to be damaged, by its number."""
+        return {n: s.check.damage for n, s in enumerate(self._sequences) if s.check.damage}
+
     def require_sound(self) -> None:
         """Refuse a set that has nothing but damaged videos.
 

@@ -88,7 +88,7 @@ class FeatureNet:
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = model.input
-        self._grid = model.grid
+        self._grid, self._windows = model.grid, model.windows
         self.engine = "keras"
         self.notes: tuple[str, ...] = ()
         if self._takes_openvino(engine):
@@ -121,9 +121,11 @@ class FeatureNet:
             return frozen_graph(self._run)
 
         key = (self.digest, self.views_digest, self.dims, self.vectors)
+        views = self.vectors > self.layout.shared
+        frames = openvino_engine.QUERY_JOB_FRAMES if views else openvino_engine.JOB_FRAMES
         try:
             self._openvino = OpenVinoNet(
-                key, self.preprocess.crop, graph, self._run_keras, network_threads()
+                key, (frames, self.preprocess.crop), graph, self._run_keras, network_threads()
             )
         except EngineError as error:
             self.notes = (f"OpenVINO cannot run this network here ({error}); TensorFlow does",)
@@ -275,7 +277,7 @@ class FeatureNet:
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
-        vectors = region_vectors(self._whole_maps(x), self._grid)
+        vectors = region_vectors(self._whole_maps(x), self._grid, self._windows)
         return whitening.whiten(vectors, *self._whitenings["regions"])
 
     def _check_sizes(self, model: Model) -> None:
