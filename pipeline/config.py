@@ -215,7 +215,7 @@ class CompareConfig(Section):
         lt=1,
     )
     normalize_match: float = setting(
-        0.3,
+        0.4,
         "With a normalisation: parts of a query that resemble a video more than this match it and "
         "do not count for the level, so that copies do not raise it.",
         "--normalize_match",

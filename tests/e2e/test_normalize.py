@@ -205,5 +205,5 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
     assert results[0] == results[1] != results[2]
     said = run(*search, *normalize, "--normalize_quantile", "0.8", code=2)
     assert_output(
-        said, "error", "quantile 0.8", "match 0.3", "prior 0.25 or 0.17 here", remedy=remedy
+        said, "error", "quantile 0.8", "match 0.4", "prior 0.25 or 0.17 here", remedy=remedy
     )
