@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         ModelError,
         PipelineError,
         PipelineWarning,
+        ReportError,
         StoreError,
         StoreLockedError,
         VideoError,
     )
+    from .evaluation import EvaluationReport, evaluate
     from .extraction.report import ExtractReport
     from .index import Index
     from .inputs import read_list, scan_folder
@@ -48,6 +50,7 @@ __all__ = [
     "CompareReport",
     "DuplicateGroup",
     "DuplicateReport",
+    "EvaluationReport",
     "ExtractConfig",
     "ExtractReport",
     "Failure",
@@ -60,6 +63,7 @@ __all__ = [
     "ModelError",
     "PipelineError",
     "PipelineWarning",
+    "ReportError",
     "SearchResult",
     "SourceInfo",
     "StoreError",
@@ -72,6 +76,7 @@ __all__ = [
     "VideoRecord",
     "VideoRef",
     "compute_similarity",
+    "evaluate",
     "extract_features",
     "find_duplicates",
     "load_model",
@@ -85,7 +90,8 @@ _MODULES = {
     ".api": "compute_similarity extract_features find_duplicates",
     ".config": "CompareConfig ExtractConfig TrainConfig",
     ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
-    "StoreError StoreLockedError VideoError",
+    "ReportError StoreError StoreLockedError VideoError",
+    ".evaluation": "EvaluationReport evaluate",
     ".extraction.report": "ExtractReport",
     ".index": "Index",
     ".inputs": "read_list scan_folder",

@@ -29,7 +29,7 @@ from .search.request import SearchRequest
 from .search.run import search
 from .search.video_set import VideoSet
 from .store import create_or_append, open_store
-from .store.factory import SUFFIXES
+from .store.factory import names_store
 from .video import probe
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
 
 def _sample(path: str | Path, model: Model, config: ExtractConfig) -> Sample:
     """Decode some of a collection's videos, for a limited time."""
-    if Path(path).suffix.lower() in SUFFIXES:
+    if names_store(path):
         return _sample_of_store(path, model, config)
     refs = scan_folder(path)
     chosen = _chosen(refs)

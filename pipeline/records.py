@@ -25,6 +25,25 @@ _STEP = " every "
 _LATER_FIELDS = ("mirrored", "query_descriptors", "augmentation_digest", "insets")
 
 
+# Published feature files say nothing of the weights that made them. Such features have one of
+# these names, which stands for all that their publication says of them.
+PUBLISHED_FEATURES = ("dns",)
+
+
+def published_digest(name: str) -> str:
+    """The digest that features have which are known by a name alone; see `FeatureSpec.digest`.
+
+    Args:
+        name: of `PUBLISHED_FEATURES`.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in PUBLISHED_FEATURES:
+        raise ValueError(f"features {name!r}, expected one of {', '.join(PUBLISHED_FEATURES)}")
+    return hashlib.sha256(f"published features: {name}".encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class VideoRef:
     """One line of an input list.
@@ -209,6 +228,7 @@ class SourceInfo:
         codec, width, height, fps, duration: of the video stream (pixels, frames a second,
             seconds); empty or 0 where the container does not say. Width and height are
             those of the picture as shown, after rotation.
+        etag: of an object in object storage, where `path` is its URL without query.
     """
 
     path: str
@@ -219,6 +239,14 @@ class SourceInfo:
     height: int = 0
     fps: float = 0.0
     duration: float = 0.0
+    etag: str = ""
+
+    def as_json(self) -> dict[str, str | int | float]:
+        """The fields as stores have them; the ETag only where there is one."""
+        value = asdict(self)
+        if not self.etag:
+            del value["etag"]
+        return value
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import click
 
 from ..errors import InputError, PipelineError
 from ..inputs import check_prefix
+from ..objects import is_url
 from . import streams
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
             except PipelineError as error:
                 say(f"error: {error}")
                 code = error.exit_code
-            except KeyboardInterrupt:
-                say(interrupted)
+            except KeyboardInterrupt as error:
+                say(str(error) or interrupted)
                 code = INTERRUPTED
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -174,10 +175,12 @@ def report_damaged(lines: Sequence[str]) -> int:
 
 def split_store(text: str) -> tuple[str, str]:
     """`PREFIX=STORE` -> (prefix, path); a path that exists has no prefix, whatever is in it."""
-    if os.path.exists(text) or "=" not in text:
+    if is_url(text) or os.path.exists(text) or "=" not in text:
         return "", text
     splits = [(text[:i], text[i + 1 :]) for i, c in enumerate(text) if c == "="]
-    prefix, path = next((split for split in splits if os.path.exists(split[1])), splits[0])
+    prefix, path = next(
+        (split for split in splits if is_url(split[1]) or os.path.exists(split[1])), splits[0]
+    )
     check_prefix(prefix)
     return prefix, path
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..config import Config, ExtractConfig
+from ..errors import InputError
 from ..records import VideoRef
 from . import common, options
 
 if TYPE_CHECKING:
-    from ..extraction.run import ExtractReport
+    from ..extraction.run import ExtractReport, Shard
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +39,12 @@ if TYPE_CHECKING:
     default="",
     help="Stands before every id, as card2/ for a second camera card with the same names.",
 )
-@click.option("-o", "--store", required=True, help="Store to fill: a path ending in .h5 or .zarr.")
+@click.option(
+    "-o",
+    "--store",
+    required=True,
+    help="Store to fill: a path ending in .h5, .zarr or .parts, or the URL of a bucket.",
+)
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
@@ -52,6 +60,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Redo stored videos: those whose file has another size or time, or all that are listed.",
 )
+@click.option(
+    "--shard",
+    help="K/N: only the K-th of N equal parts of the list, for a job scheduler. N machines add to "
+    "one store of parts at the same time.",
+)
 @common.handled("interrupted; what was reported as stored is kept, the same command goes on")
 @options.settings("extract")
 def extract(
@@ -66,6 +79,7 @@ def extract(
     gpu_id: int,
     retry_failed: bool,
     replace: str,
+    shard: str | None,
     config: Config,
 ) -> int:
     """Decode videos and store their features, once.
@@ -85,10 +99,40 @@ def extract(
         all_files=all_files,
         follow_links=follow_links,
     )
+    part = None
+    if shard is not None:
+        videos, part = _shard(videos, store, shard)
     report = fill_store(
-        videos, store, model_dir, config.extract, gpu_id, retry_failed=retry_failed, replace=replace
+        videos,
+        store,
+        model_dir,
+        config.extract,
+        gpu_id,
+        retry_failed=retry_failed,
+        replace=replace,
+        shard=part,
     )
     return 0 if report.complete else common.PARTIAL_FAILURE
+
+
+def _shard(videos: Sequence[VideoRef], store: str, text: str) -> tuple[Sequence[VideoRef], Shard]:
+    """The videos of `--shard`, with the places that they have in the whole list."""
+    from ..extraction.run import Shard
+    from ..extraction.shards import ShardNumber, listed_places
+    from ..store import is_parts, open_store, store_exists
+
+    number = ShardNumber.parse(text)
+    if not is_parts(store):
+        raise InputError(
+            f"{store}: one process at a time adds to it; with --shard give a folder that ends in "
+            ".parts, or the URL of a bucket"
+        )
+    stored = {}
+    if store_exists(store):
+        with open_store(store) as opened:
+            stored = opened.places
+    places = listed_places([video.id for video in videos], stored)
+    return number.take(videos), Shard(stored | places, f"{secrets.token_hex(4)}-{number}")
 
 
 def fill_store(
@@ -101,6 +145,7 @@ def fill_store(
     retry_failed: bool = False,
     replace: str = "never",
     label: str = "",
+    shard: Shard | None = None,
 ) -> ExtractReport:
     """Run stage one with messages.
 
@@ -110,6 +155,7 @@ def fill_store(
     from ..nets.extractor.feature_net import FeatureNet
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
+    config = _as_recorded(store, config)
     net = FeatureNet(
         weights,
         config.precision,
@@ -127,12 +173,28 @@ def fill_store(
         line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
 
     report = extract_features(
-        videos, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
+        videos,
+        store,
+        net,
+        config,
+        retry_failed=retry_failed,
+        replace=replace,
+        progress=progress,
+        shard=shard,
     )
     _tell_report(report, label or str(store), probed=bool(getattr(videos, "unsure", ())))
     _tell_insets(report, label or str(store), net.name, net.insets)
     _tell_device(report, config.hwaccel)
     return report
+
+
+def _as_recorded(store: str | Path, config: ExtractConfig) -> ExtractConfig:
+    """The settings, with the arithmetic that the job began with: `auto` differs by machine."""
+    from ..store import is_parts, read_provenance, store_exists
+
+    if config.precision != "auto" or not is_parts(store) or not store_exists(store):
+        return config
+    return replace_fields(config, precision=read_provenance(store).get("precision", "auto"))
 
 
 def _tell_report(report: ExtractReport, store: str, *, probed: bool) -> None:

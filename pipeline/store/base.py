@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -60,6 +60,11 @@ class FeatureStore(ABC):
         return np.fromiter((e.frames for e in entries), np.int64, len(entries))
 
     @property
+    def places(self) -> dict[str, int]:
+        """The place of every stored video in the order of ids, see `StoreWriter.begin`."""
+        return {video_id: entry.place for video_id, entry in self._index.videos.items()}
+
+    @property
     def failures(self) -> dict[str, Failure]:
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures
@@ -93,7 +98,10 @@ class FeatureStore(ABC):
         return self._entry(video_id).insets
 
     def checksum(self, video_id: str) -> str:
-        """CRC-32C (hex) of one video as recorded, over its vectors' and its seconds' bytes."""
+        """CRC-32C (hex) of one video as recorded, over its vectors' and its seconds' bytes.
+
+        Empty where none is recorded, as in published feature files.
+        """
         return self._entry(video_id).crc32c
 
     def seconds(self, video_id: str) -> np.ndarray:
@@ -112,7 +120,7 @@ class FeatureStore(ABC):
         entry = self._entry(video_id)
         stored = self.read_stored(video_id)
         seconds = self._seconds(video_id, entry)
-        if crc32c(seconds, crc32c(stored)) != int(entry.crc32c, 16):
+        if entry.crc32c and crc32c(seconds, crc32c(stored)) != int(entry.crc32c, 16):
             raise self._damaged(video_id, "its checksum does not fit")
         return VideoFeatures(video_id, dequantize(stored, self.spec.dims), seconds)
 
@@ -177,6 +185,18 @@ class FeatureStore(ABC):
                 raise self._damaged(video_id, "the file ends too early")
         return out
 
+    def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:  # noqa: B027
+        """Read ahead what is read next: of each video the frames start..stop.
+
+        Only a store over the network does something: many small reads become a few large ones.
+
+        Args:
+            wanted: (id, start, stop), not negative and within the video.
+
+        Raises:
+            StoreError: not there, or the storage cannot be reached.
+        """
+
     def slabs(self, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
         """Read one video as stored, a few MiB at a time: (first frame, frames from there).
 
@@ -200,7 +220,8 @@ class FeatureStore(ABC):
         for done, (video_id, entry) in enumerate(list(self._index.videos.items()), 1):
             try:
                 self.record(video_id)
-                if self._whole_crc32c(video_id, entry) != int(entry.crc32c, 16):
+                crc = self._whole_crc32c(video_id, entry)
+                if entry.crc32c and crc != int(entry.crc32c, 16):
                     problems.append(f"{video_id}: the checksum does not fit")
             except StoreError as error:
                 problems.append(str(error))

@@ -17,9 +17,9 @@ LAYERS = [
     "records",
     "checks quantization settings",
     "settings_file",
-    "config short_videos image default_model metrics",
-    "alignment calibration",
-    "folders",
+    "config short_videos image default_model metrics published_weights",
+    "alignment calibration evaluation",
+    "folders objects fetch",
     "inputs",
     "video",
     "decode",
@@ -56,6 +56,8 @@ OWNERS = {
     "click": {"cli"},
     "msgspec": {"settings"},
     "pyarrow": {"output"},
+    "obstore": {"objects"},
+    "ray": {"cluster"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 
@@ -225,4 +227,5 @@ def test_start_is_light(command):
     assert run.returncode == 0
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
     heavy = {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec", "pyarrow"}
+    heavy |= {"obstore", "ray"}
     assert not loaded & heavy

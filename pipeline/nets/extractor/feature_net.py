@@ -90,7 +90,7 @@ class FeatureNet:
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = model.input
-        self._grid = model.grid
+        self._grid, self._windows = model.grid, model.windows
         self._model, self._engine_asked = model, engine
         self.engine = "keras"
         self.notes: tuple[str, ...] = ()
@@ -316,7 +316,7 @@ class FeatureNet:
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
-        vectors = region_vectors(self._whole_maps(x), self._grid)
+        vectors = region_vectors(self._whole_maps(x), self._grid, self._windows)
         return whitening.whiten(vectors, *self._whitenings["regions"])
 
     def _check_sizes(self, model: Model) -> None:
