@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from .errors import (
         FingerprintMismatchError,
         InputError,
+        MachineError,
         ModelError,
         PipelineError,
         PipelineWarning,
         ReportError,
+        StorageError,
         StoreError,
         StoreLockedError,
         VideoError,
@@ -59,6 +61,7 @@ __all__ = [
     "FingerprintMismatchError",
     "Index",
     "InputError",
+    "MachineError",
     "Model",
     "ModelError",
     "PipelineError",
@@ -66,6 +69,7 @@ __all__ = [
     "ReportError",
     "SearchResult",
     "SourceInfo",
+    "StorageError",
     "StoreError",
     "StoreLockedError",
     "TrainConfig",
@@ -89,8 +93,8 @@ __all__ = [
 _MODULES = {
     ".api": "compute_similarity extract_features find_duplicates",
     ".config": "CompareConfig ExtractConfig TrainConfig",
-    ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
-    "ReportError StoreError StoreLockedError VideoError",
+    ".errors": "FingerprintMismatchError InputError MachineError ModelError PipelineError "
+    "PipelineWarning ReportError StorageError StoreError StoreLockedError VideoError",
     ".evaluation": "EvaluationReport evaluate",
     ".extraction.report": "ExtractReport",
     ".index": "Index",

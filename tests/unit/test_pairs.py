@@ -98,7 +98,7 @@ def test_the_last_short_query_stays_on_the_device():
 
     weights = SimpleNamespace(
         layout=PLAIN, dims=DIMS, comparator=None, residual_weight=0.0, attention=None, blank=None,
-        anchors=None, adaptation=None,
+        anchors=None, adaptation=None, binarization=None, stored_dims=0, comparator_padding=None,
     )  # fmt: skip
     scorer = PairScorer(weights, "chamfer", "float32", tile=(6, 8))
     rng = np.random.default_rng(1)
