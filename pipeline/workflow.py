@@ -861,7 +861,8 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
             f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
             "does not know; compare it with a store made the same way"
         )
-    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+    step = spec.view_step if spec.query_descriptors else config.view_step
+    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling, view_step=step)
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
