@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from ..errors import InputError
 from ..extraction.report import ExtractReport
 from ..extraction.run import Shard, extract_features
 from ..extraction.shards import cut, listed_places
-from ..inputs import printable_path
+from ..inputs import Listing, printable_path
 from ..objects.fetch import without_query
 from ..records import Failure, SourceInfo, VideoRef
 from ..store import is_parts, open_store, open_writer, store_exists
@@ -120,6 +121,9 @@ def plan_shards(
         The shards in listed order, and a report that counts the other videos.
     """
     report = ExtractReport(listed=len(videos))
+    if isinstance(videos, Listing):
+        report.unreadable, report.left_out = dict(videos.unreadable), Counter(videos.left_out)
+        report.links = len(videos.links)
     todo = []
     for ref in videos:
         failure = failures.get(ref.id)

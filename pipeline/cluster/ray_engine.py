@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import InputError, PipelineError
+from ..errors import InputError, MachineError, PipelineError
 from .board import Board, Task
 
 EXTRA = "pip install 'visil-index[cluster]'"
 _WAIT_SECONDS = 0.5
+FAILED_STARTS = 4  # of actors in a row, before the job ends
 # Ray asks on some systems and tells its makers of each start; neither is wanted of a command.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -118,21 +119,29 @@ class _Engine:
             runtime_env={"env_vars": variables},
         )(_Actor)
         self._make_worker = ray.put(make_worker)
+        self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Task[Any]]] = {}
         self._most = 0  # actors
+        self._failed_starts = 0  # since one started
 
     def run(self) -> None:
         try:
             self._most = self._room()
             while not self._board.finished:
+                self._start()
                 self._deal_out()
-                ready, _ = self._ray.wait(list(self._busy), timeout=_WAIT_SECONDS)
+                pending = [*self._starting, *self._busy]
+                ready, _ = self._ray.wait(pending, timeout=_WAIT_SECONDS)
                 for reference in ready:
-                    self._take_in(reference)
+                    if reference in self._starting:
+                        self._take_in_actor(reference)
+                    else:
+                        self._take_in(reference)
                 self._tick(len(self._idle) + len(self._busy))
         finally:
-            for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
+            busy = [actor for actor, _ in self._busy.values()]
+            for actor in [*self._idle, *busy, *self._starting.values()]:
                 self._ray.kill(actor)
 
     def _room(self) -> int:
@@ -149,16 +158,44 @@ class _Engine:
             )
         return max(1, min(options.actors or room, len(self._board.queue)))
 
+    def _start(self) -> None:
+        """Start actors, not more than shards wait for one."""
+        waiting = len(self._board.queue) - len(self._starting) - len(self._idle)
+        room = self._most - len(self._starting) - len(self._idle) - len(self._busy)
+        for _ in range(min(waiting, room)):
+            actor = self._actor_class.remote(self._make_worker)
+            self._starting[actor.start.remote()] = actor
+
     def _deal_out(self) -> None:
-        while (self._idle or len(self._busy) < self._most) and (
-            task := self._board.take()
-        ) is not None:
-            new = not self._idle
-            actor = self._actor_class.remote(self._make_worker) if new else self._idle.pop()
+        while self._idle and (task := self._board.take()) is not None:
+            actor = self._idle.pop()
             self._busy[actor.run.remote(task.payload)] = actor, task
-        # A machine may be gone, and an actor may wait with its shard for the cores of another one.
+        # Who has nothing to do gives its cores back: another one may wait for them.
         while self._idle:
             self._ray.kill(self._idle.pop())
+
+    def _take_in_actor(self, reference: Any) -> None:
+        """An actor has started, or cannot; that is no fault of a shard."""
+        from ray.exceptions import RayError, RayTaskError
+
+        actor = self._starting.pop(reference)
+        try:
+            self._ray.get(reference)
+        except RayError as error:
+            self._ray.kill(actor)
+            self._failed_starts += 1
+            if self._failed_starts < FAILED_STARTS:
+                return
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            why = f"{type(cause).__name__}: {_first_line(cause)}"
+            self._board.error = (
+                cause
+                if isinstance(cause, PipelineError)
+                else MachineError(f"actors cannot start on the machines of the cluster: {why}")
+            )
+        else:
+            self._failed_starts = 0
+            self._idle.append(actor)
 
     def _take_in(self, reference: Any) -> None:
         from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
@@ -186,12 +223,18 @@ class _Actor:
     """Lives in a process of its own on some machine of the cluster."""
 
     def __init__(self, make_worker: Callable[[], Worker]) -> None:
-        self._worker = make_worker()
+        self._make_worker = make_worker
+        self._worker: Worker | None = None
+
+    def start(self) -> None:
+        """Make the worker; here its errors reach the driver as they are."""
+        self._worker = self._make_worker()
 
     def run(self, payload: Any) -> Any:
         """Do one shard."""
+        assert self._worker is not None
         return self._worker.run(payload)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.cluster.extracting import ClusterOptions, ExtractJob, extract_on_cluster
 from pipeline.cluster.ray_engine import ActorOptions
 from pipeline.config import ExtractConfig
+from pipeline.errors import ModelError
 from pipeline.extraction import run
 from pipeline.inputs import read_list
 from tests.pixelnet import PixelNet
@@ -40,6 +41,13 @@ class DeadlyNet(NumberedNet):
         if (frames[:, -1, -1, 0] == 5).any():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(frames)
+
+
+class NoNet:
+    """Cannot be made, as where a model is not there."""
+
+    def __init__(self) -> None:
+        raise ModelError("model.json: no such file; copy the model")
 
 
 def job(store: str, network: type = NumberedNet) -> ExtractJob:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline.cluster.extracting import ClusterOptions, ShardTask, extract_on_cluster
-from pipeline.errors import InputError, MachineError
+from pipeline.errors import InputError, MachineError, ModelError
 from pipeline.inputs import read_list
 from pipeline.nets.formats import native
 from pipeline.records import VideoRef
@@ -24,7 +24,7 @@ from pipeline.store import open_store
 from tests import features
 from tests.buckets import require
 from tests.cluster import ray_network
-from tests.cluster.ray_network import ACTORS, PIDS, DeadlyNet, job
+from tests.cluster.ray_network import ACTORS, PIDS, DeadlyNet, NoNet, job
 from tests.cluster.test_compare_shards import fill
 from tests.cluster.test_shards import check_exactly_once, write_list
 from tests.command import run
@@ -147,6 +147,15 @@ def test_a_mount_that_is_nowhere_ends_the_job(ray_cluster: Any, pids: Path, tmp_
     videos = [VideoRef(f"v{n}", str(tmp_path / f"missing-{n}")) for n in range(30)]
     with raises((InputError, MachineError), "missing", remedy="mount"):  # type: ignore[arg-type]
         extract_on_cluster(videos, job(place), ClusterOptions(actors=ACTORS, shard_videos=15))
+
+
+def test_actors_that_cannot_start_end_the_job(ray_cluster: Any, tmp_path: Path) -> None:
+    """No video is to blame."""
+    place = str(tmp_path / "db.parts")
+    videos = read_list(write_list(tmp_path, range(4)))
+    with raises(ModelError, "model.json", remedy="copy the model"):
+        extract_on_cluster(videos, job(place, NoNet), ClusterOptions(actors=ACTORS))
+    assert not Path(place).exists()
 
 
 def test_other_stores_are_refused(tmp_path: Path) -> None:
