@@ -24,14 +24,18 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
+Engine = Literal["auto", "keras", "openvino"]
 Normalize = Literal["none", "database"]
-SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
+# Of `alignment.METHODS`.
+SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
 SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
@@ -80,6 +84,13 @@ class ExtractConfig(Section):
     )
     batch_size: int = setting(32, "Frames in one run of the feature network.", "--batch_sz", ge=1)
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    engine: Engine = setting(
+        "auto",
+        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "keras is there always, auto takes openvino where it is installed. Features of both go "
+        "together.",
+        "--engine",
+    )
     workers: int = setting(
         0, "Decoding processes; 0: one per processor core.", "--workers", "--threads", ge=0
     )
@@ -195,23 +206,24 @@ class CompareConfig(Section):
         "--normalize",
     )
     normalize_quantile: float = setting(
-        0.95,
+        0.97,
         "With a normalisation: this quantile of a query's scores is its level.",
         "--normalize_quantile",
         gt=0,
         lt=1,
     )
-    normalize_ceiling: float = setting(
+    normalize_match: float = setting(
         0.3,
-        "With a normalisation: a level is at most this, so that many copies of one query do not "
-        "raise it further.",
-        "--normalize_ceiling",
+        "With a normalisation: parts of a query that resemble a video more than this match it and "
+        "do not count for the level, so that copies do not raise it.",
+        "--normalize_match",
         ge=-1,
         le=1,
     )
     normalize_prior: float = setting(
-        0.2,
-        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+        0.25,
+        "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
+        "database on the safe side.",
         "--normalize_prior",
         ge=-1,
         le=1,
@@ -235,10 +247,19 @@ class CompareConfig(Section):
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
     )
+    published_features: Literal["dns"] | None = setting(
+        None,
+        "An HDF5 file that is no store is a published feature file, of these features: dns is of "
+        "DnS and S2VS.",
+        "--as",
+        null="refuse such a file",
+    )
     segment_method: SegmentMethod = setting(
         "lines",
-        "How --segments finds them: straight lines through the frame matrix, or votes for offsets, "
-        "which is simpler and less exact.",
+        "How --segments finds them: straight lines through the frame matrix; votes for offsets, "
+        "which is simpler and less exact; or VCSL's temporal network, Hough voting, dynamic "
+        "programming, dynamic time warping.",
+        "--alignment",
     )
     max_segments: int = setting(8, "Segments of a pair, at most.", ge=1, le=1000)
     segment_min_score: float = setting(
@@ -268,8 +289,8 @@ class CompareConfig(Section):
         if self.normalize == "none":
             return "none"
         return (
-            f"{self.normalize}, quantile {self.normalize_quantile:g}, ceiling "
-            f"{self.normalize_ceiling:g}, prior {self.normalize_prior:g}"
+            f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
+            f"{self.normalize_match:g}, prior {self.normalize_prior:g}"
         )
 
 
@@ -435,6 +456,7 @@ def load_config(
     Raises:
         InputError: the file is missing, is not YAML, or holds an unknown section, an unknown
             key or a value out of range. The message names file and key.
+        InputError: an option is about the normalisation, and scores are not normalised.
     """
     config = Config()
     if path is not None:
@@ -446,7 +468,20 @@ def load_config(
         section: {name: value for name, value in values.items() if value is not None}
         for section, values in (options or {}).items()
     }
-    return _with_settings(config, given)
+    config = _with_settings(config, given)
+    if config.compare.normalize == "none":
+        _refuse_normalization(given.get("compare", {}))
+    return config
+
+
+def _refuse_normalization(given: Mapping[str, Any]) -> None:
+    """Raise an InputError if an option would change a normalisation that is not done."""
+    for name in given:
+        if name.startswith("normalize_"):
+            raise InputError(
+                f"--{name} is given, but scores are not normalised: give --normalize database "
+                "too, or leave it out"
+            )
 
 
 def sections() -> dict[str, dict[str, Setting]]:

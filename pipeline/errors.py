@@ -1,9 +1,11 @@
 """All errors that this package raises on purpose; `cli.py` maps them to exit codes.
 
-Every message names the file at fault and what to do about it. This module imports nothing.
+Every message names the file at fault and what to do about it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class PipelineError(Exception):
@@ -24,6 +26,21 @@ class InputError(PipelineError):
 
 class ModelError(PipelineError):
     """A model directory that cannot be read, or that does not fit what is asked of it."""
+
+
+class ReportError(PipelineError):
+    """The report could not be written, but the result is complete.
+
+    Attributes:
+        result: what the search would have returned; None where it is in a file.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[type[ReportError], tuple[str, Any]]:
+        return type(self), (str(self), self.result)
 
 
 class StoreError(PipelineError):

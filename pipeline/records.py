@@ -24,6 +24,25 @@ STORED_NAMES = {
 _LATER_FIELDS = ("mirrored", "query_descriptors", "augmentation_digest", "insets")
 
 
+# Published feature files say nothing of the weights that made them. Such features have one of
+# these names, which stands for all that their publication says of them.
+PUBLISHED_FEATURES = ("dns",)
+
+
+def published_digest(name: str) -> str:
+    """The digest that features have which are known by a name alone; see `FeatureSpec.digest`.
+
+    Args:
+        name: of `PUBLISHED_FEATURES`.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in PUBLISHED_FEATURES:
+        raise ValueError(f"features {name!r}, expected one of {', '.join(PUBLISHED_FEATURES)}")
+    return hashlib.sha256(f"published features: {name}".encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class VideoRef:
     """One line of an input list.

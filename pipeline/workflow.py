@@ -12,13 +12,19 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .config import Config, ExtractConfig
-from .errors import InputError
+from .errors import InputError, PipelineError, ReportError
 from .output.selection import Selection
-from .output.target import check_extension, check_output_file, opened_output
+from .output.target import (
+    STANDARD_OUTPUT,
+    check_extension,
+    check_output_file,
+    opened_output,
+)
 from .output.writers import check_result_file
 from .program import command
 from .records import VideoRef
@@ -116,6 +122,7 @@ class Comparison:
     def __post_init__(self) -> None:
         from .search.compatibility import check_normalization
 
+        self._check_types()
         if self.output_file is not None:
             check_result_file(
                 self.output_file,
@@ -135,8 +142,7 @@ class Comparison:
             )
         if self.finds_segments or self.report_file is not None:
             self._check_pairs()
-        if self.max_fpr is not None and self.selection.threshold is not None:
-            raise InputError("give threshold or max_fpr, not both")
+        self._check_threshold()
         if self.max_fpr is not None and self.background:
             raise InputError(
                 "max_fpr is for scores without a background, as the model was calibrated: give a "
@@ -167,6 +173,26 @@ class Comparison:
         check_output_file(report_file, [*self.inputs(report_file), *outputs], option="--report")
         check_extension(report_file, (".html", ".htm"), "--report")
 
+    def _check_types(self) -> None:
+        for name in ("mirror_queries", "segments", "refine_segments"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InputError(f"{name} is {value!r}, expected true or false")
+        for name in ("output_file", "info_file", "report_file", "video_root"):
+            if not isinstance(value := getattr(self, name), (str, Path, type(None))):
+                raise InputError(f"{name} is {value!r}, expected a path")
+
+    def _check_threshold(self) -> None:
+        check_rate_range(self.max_fpr)
+        threshold = self.selection.threshold
+        if threshold is None:
+            return
+        if self.max_fpr is not None:
+            raise InputError("give threshold or max_fpr, not both")
+        config = self.config.compare
+        # A level or background is a score as well, so at least -1, and is subtracted.
+        taken_off = config.background_weight if self.background else 0
+        check_threshold(threshold, 1 + taken_off + (config.normalize != "none"))
+
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
         from .search.segments import require_selection
@@ -185,6 +211,36 @@ class Comparison:
     def mirrors(self) -> bool:
         """Queries are scored mirrored as well."""
         return self.mirror_queries or bool(self.mirrored)
+
+
+def check_threshold(threshold: float, highest: float = 1) -> None:
+    """Refuse a threshold that no score can reach, or that all do.
+
+    Args:
+        highest: possible score; the lowest one is less this.
+
+    Raises:
+        InputError: naming the range.
+    """
+    if not -highest <= threshold <= highest:
+        raise InputError(
+            f"threshold is {threshold:g}, but scores lie between {-highest:g} and {highest:g}: "
+            "give one in this range, such as 0.4"
+        )
+
+
+def check_rate_range(max_fpr: float | None) -> None:
+    """Refuse what is no false-positive rate.
+
+    Raises:
+        InputError: not a number between 0 and 1.
+    """
+    if max_fpr is None:
+        return
+    number = isinstance(max_fpr, Real) and not isinstance(max_fpr, bool)
+    if not number or not 0 < max_fpr < 1:
+        shown = f"{max_fpr:g}" if number else repr(max_fpr)
+        raise InputError(f"max_fpr is {shown}, expected more than 0 and less than 1")
 
 
 class SearchHost(Protocol):
@@ -238,26 +294,28 @@ def compare(
 
     Raises:
         PipelineError: of lists, stores, model or output; see `errors`.
+        ReportError: the result was written, but the report could not be.
     """
     from .search.run import compute_similarity
 
     if comparison.output_file is None:
         raise InputError("no output_file given")
     with prepared_search(comparison, host) as prepared:
-        _require_selection(comparison, prepared.request)
+        require_selection(comparison, prepared.request)
         matches: list[Match] = []
         report = compute_similarity(
             prepared.request,
             comparison.output_file,
             file_format=comparison.file_format,
             info_file=comparison.info_file,
-            refiner=_refiner(comparison, prepared.request),
+            refiner=segment_refiner(comparison, prepared.request),
             on_matches=matches.extend if comparison.report_file is not None else None,
             progress=host.progress,
             distribute=distribute,
         )
-        _tell_segments(report.segments, host)
-        _write_report(comparison, prepared.request, matches, host)
+        tell_segments(report.segments, host)
+        with _after_result(comparison):
+            write_report(comparison, prepared.request, matches, host)
     return report, prepared.complete
 
 
@@ -391,6 +449,7 @@ def find_matches(
 
     Raises:
         PipelineError: as `compare`.
+        ReportError: the report could not be written; `result` is what this function returns.
     """
     from .search import run
     from .search.segments import SegmentMatches
@@ -398,18 +457,53 @@ def find_matches(
 
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
-        _require_selection(comparison, request)
-        refiner = _refiner(comparison, request)
+        require_selection(comparison, request)
+        refiner = segment_refiner(comparison, request)
         table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
         if isinstance(table, SegmentMatches):
-            _tell_segments(table.report, host)
+            tell_segments(table.report, host)
         listed = [match for of_query in matches.values() for match in of_query]
-        _write_report(comparison, request, listed, host)
-        return matches, damage_lines(*request.video_sets)
+        result = matches, damage_lines(*request.video_sets)
+        with report_errors(result):
+            write_report(comparison, request, listed, host)
+        return result
 
 
-def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
+@contextmanager
+def report_errors(result: object, where: str = "is complete") -> Iterator[None]:
+    """What fails in the block says that the result itself is complete.
+
+    Args:
+        result: for `ReportError`.
+        where: what became of the result, for the message.
+
+    Raises:
+        ReportError: in place of another expected error.
+    """
+    try:
+        yield
+    except PipelineError as error:
+        raise ReportError(
+            f"{error}; the report was not written, but the result {where}", result
+        ) from error
+
+
+@contextmanager
+def _after_result(comparison: Comparison) -> Iterator[None]:
+    """The same where the result was written, also for a user who stops the command."""
+    file = comparison.output_file
+    where = f"was written: {'standard output' if str(file) == STANDARD_OUTPUT else file}"
+    try:
+        with report_errors(None, where):
+            yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"interrupted; there is no report, but the result {where}"
+        ) from error
+
+
+def require_selection(comparison: Comparison, request: SearchRequest) -> None:
     """Refuse to align all pairs of large sets, for segments or for a report."""
     from .search.segments import require_selection
 
@@ -418,7 +512,8 @@ def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
         require_selection(len(request.queries), len(request.database), selects)
 
 
-def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
+def segment_refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
+    """What finds ends of segments again, if that was asked for."""
     from .refinement import VideoRefiner
     from .source_files import SourceFiles
 
@@ -427,7 +522,7 @@ def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner |
     return VideoRefiner(request, comparison.config.extract, SourceFiles(comparison.video_root))
 
 
-def _tell_segments(report: SegmentReport | None, host: Host) -> None:
+def tell_segments(report: SegmentReport | None, host: Host) -> None:
     """Say what was found, and which segments could not be refined."""
     if report is None:
         return
@@ -440,9 +535,19 @@ def _tell_segments(report: SegmentReport | None, host: Host) -> None:
         host.note(f"not refined in {', '.join(ids[:3])}{more}: {reason}")
 
 
-def _write_report(
-    comparison: Comparison, request: SearchRequest, matches: Sequence[Match], host: Host
+def write_report(
+    comparison: Comparison,
+    request: SearchRequest,
+    matches: Sequence[Match],
+    host: Host,
+    *,
+    verdict: tuple[float | None, str] | None = None,
 ) -> None:
+    """Write the page of `report_file`, if there is to be one, and say what it shows.
+
+    Args:
+        verdict: see `match_report.report_matches`.
+    """
     from .match_report import report_matches
     from .search.run import result_info
     from .source_files import SourceFiles
@@ -451,7 +556,12 @@ def _write_report(
         return
     locate = SourceFiles(comparison.video_root).locate
     summary = report_matches(
-        comparison.report_file, request, matches, result_info(request), locate=locate
+        comparison.report_file,
+        request,
+        matches,
+        result_info(request),
+        locate=locate,
+        verdict=verdict,
     )
     host.say(
         f"{comparison.report_file}: {summary.matches} matches, stills of {summary.videos} videos"
@@ -477,18 +587,23 @@ def prepared_search(comparison: Comparison, host: Host) -> Iterator[PreparedSear
 
 
 def open_video_set(
-    stack: ExitStack, stores: Sequence[tuple[str, str | Path]], ids: Iterable[str] | None = None
+    stack: ExitStack,
+    stores: Sequence[tuple[str, str | Path]],
+    ids: Iterable[str] | None = None,
+    *,
+    published: str | None = None,
 ) -> VideoSet:
     """The videos of stores, which stay open as long as `stack`.
 
     Args:
         stores: (id prefix, path) of each.
         ids: take those of these ids that the stores hold, if they hold any; None takes all.
+        published: see `store.open_store`.
     """
     from .search.video_set import VideoSet
     from .store import open_store
 
-    opened = [stack.enter_context(open_store(path)) for _, path in stores]
+    opened = [stack.enter_context(open_store(path, published=published)) for _, path in stores]
     prefixes = [prefix for prefix, _ in stores]
     if ids is not None:
         stored = {p + i for p, store in zip(prefixes, opened, strict=True) for i in store}
@@ -568,7 +683,10 @@ class _Preparation:
         queries, database = (self._opened(side) if side.videos is None else None for side in sides)
         mirrored = background = None
         if queries and self.comparison.mirrored:
-            mirrored = open_video_set(self.stack, self.comparison.mirrored, queries.ids)
+            published = self.config.compare.published_features
+            mirrored = open_video_set(
+                self.stack, self.comparison.mirrored, queries.ids, published=published
+            )
             self._note_unmirrored(queries, mirrored)
         if self.comparison.background:
             background = self._opened(VideoSource(self.comparison.background))
@@ -588,7 +706,8 @@ class _Preparation:
     def _opened(self, source: VideoSource) -> VideoSet:
         if source.opened is not None:
             return source.opened
-        videos = open_video_set(self.stack, source.stores)
+        published = self.config.compare.published_features
+        videos = open_video_set(self.stack, source.stores, published=published)
         for note in store_notes(videos):
             self.host.note(note)
         return videos
@@ -692,22 +811,26 @@ class _Preparation:
 
 
 def with_calibrated_threshold(
-    request: SearchRequest, rate: float, host: SearchHost
+    request: SearchRequest, rate: float | None, host: SearchHost
 ) -> SearchRequest:
     """The request with the threshold of a false-positive rate, as the model was calibrated.
+
+    Args:
+        rate: None takes the lowest that the calibration can tell.
 
     Raises:
         InputError: see `search.calibrate.threshold_for`.
     """
-    from .search.calibrate import calibration_for, threshold_for
+    from .search.calibrate import calibration_for, score_chances, threshold_for
 
     calibration = calibration_for(request)
+    rate = calibration.rates[-1] * score_chances(request) if rate is None else rate
     threshold = threshold_for(rate, request)
     sure = ""
     if calibration.confidence is not None:
         sure = f" with confidence {calibration.confidence:g}"
     host.say(
-        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"threshold: {threshold:.4f} for --max_fpr {rate:.3g}, as calibrated on "
         f"{calibration.pairs} unrelated pairs{sure}"
     )
     return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))

@@ -1,7 +1,7 @@
 """Compares the time of stage one with a naive loop and with the sum of its parts, in one run.
 
     python benchmarks/performance/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/]
-        [--precision auto] [--sampling frames]
+        [--precision auto] [--sampling frames] [--engine keras]
 
 The naive loop is that of the research code: OpenCV decodes every frame of one video after the
 other, every round(rate)-th frame is resized, and a video is one float32 batch of its own size (at
@@ -19,7 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -68,6 +67,8 @@ def naive_net(weights: Model) -> FeatureNet:
 
 def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
     """Run the naive loop; returns the number of frames that went through the network."""
+    import cv2
+
     frames = 0
     for ref in refs:
         capture = cv2.VideoCapture(ref.path)
@@ -111,15 +112,16 @@ def main() -> None:
     parser.add_argument("--model_dir", default="model/")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", default="frames")
+    parser.add_argument("--engine", default="keras")
     o = parser.parse_args()
     refs, weights = videos(o.videos), load_model(o.model_dir)
     seconds = sum(probe(r.path).duration for r in refs)
     size, config = (
         weights.input.preprocess,
         # Insets would be work that neither the floor nor the naive loop does.
-        ExtractConfig(precision=o.precision, sampling=o.sampling, insets=0),
+        ExtractConfig(precision=o.precision, sampling=o.sampling, insets=0, engine=o.engine),
     )
-    net = FeatureNet(weights, o.precision, config.batch_size)
+    net = FeatureNet(weights, o.precision, config.batch_size, engine=o.engine)
     net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
 
     images, decode_wall, decode_cpu = measure(lambda: decode(refs, size, o.sampling))
@@ -131,7 +133,8 @@ def main() -> None:
     plain = naive_net(weights)
     count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
 
-    print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
+    print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames")
+    print(f"network: {net.engine}, {net.precision}")
     print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")
     print(f"network alone   {net_wall:7.1f} s wall {net_cpu:7.1f} s cpu")
     print(f"stage one       {wall:7.1f} s wall {cpu:7.1f} s cpu, {wall / floor:.2f} of the floor")

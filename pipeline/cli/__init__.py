@@ -10,13 +10,17 @@ import click
 from .. import __version__
 from .compare import compare, merge_results
 from .duplicates import duplicates
+from .estimate import estimate
+from .evaluate import benchmark_list, evaluate
 from .extract import extract
+from .feature_files import export_features, import_features
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
 from .search import search
 from .stores import compact, copy, info, prune, remove, verify
 from .train import train
+from .weights import fetch_weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +35,7 @@ for _command in (
     merge_results,
     search,
     duplicates,
+    estimate,
     plot,
     train,
     info,
@@ -39,10 +44,15 @@ for _command in (
     prune,
     compact,
     copy,
+    import_features,
+    export_features,
     convert_model,
+    fetch_weights,
     seal_model,
     adapt,
     calibrate,
+    evaluate,
+    benchmark_list,
     show_settings,
 ):
     main.add_command(_command)

@@ -104,8 +104,8 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
             except PipelineError as error:
                 say(f"error: {error}")
                 code = error.exit_code
-            except KeyboardInterrupt:
-                say(interrupted)
+            except KeyboardInterrupt as error:
+                say(str(error) or interrupted)
                 code = INTERRUPTED
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):

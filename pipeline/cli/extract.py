@@ -172,7 +172,14 @@ def fill_store(
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
     config = _as_recorded(store, config)
-    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+    net = FeatureNet(
+        weights,
+        config.precision,
+        config.batch_size,
+        gpu_id,
+        config.as_queries,
+        engine=config.engine,
+    )
     line = common.ProgressLine()
 
     def progress(report: ExtractReport) -> None:

@@ -144,7 +144,7 @@ def extract_features(
         if is_parts(store) and config.precision == "auto":
             _require_precision(writer, net.precision)
         todo, report = select_videos(videos, writer, retry_failed, replace)
-        report.store, report.store_notes = str(store), list(writer.notes)
+        report.store, report.store_notes = str(store), [*writer.notes, *net.notes]
         report_insets(report, insets, config, net.insets)
         if missing:
             refuse_missing(videos, todo, writer.failures)

@@ -98,7 +98,12 @@ def threshold_for(rate: float, request: SearchRequest) -> float:
         InputError: the model has no calibration, or one for another way of comparing, or the
             calibration cannot tell this rate.
     """
-    return calibration_for(request).threshold(rate, 1 + (request.mirrored is not None))
+    return calibration_for(request).threshold(rate, score_chances(request))
+
+
+def score_chances(request: SearchRequest) -> int:
+    """How many scores a pair has, of which the best counts."""
+    return 1 + (request.mirrored is not None)
 
 
 def calibration_for(request: SearchRequest) -> Calibration:
@@ -134,7 +139,7 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
 def _calibration(model: Model, **key: Any) -> Calibration:
     """The one for exactly this way of comparing, else one that is on the safe side of it."""
     if not model.calibrations:
-        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_remedy(key)}")
+        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_remedy(key, model)}")
     nearest = min(
         model.calibrations,
         key=lambda c: (
@@ -145,15 +150,18 @@ def _calibration(model: Model, **key: Any) -> Calibration:
     if differences := nearest.differences(**key):
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
-            f"({'; '.join(differences)}): {_remedy(key)}"
+            f"({'; '.join(differences)}): {_remedy(key, model)}"
         )
     return nearest
 
 
-def _remedy(key: Mapping[str, Any]) -> str:
+def _remedy(key: Mapping[str, Any], model: Model) -> str:
     """What a user can do where no calibration fits."""
-    normalized = key["normalization"] != NOT_NORMALIZED
-    options = " --normalize database" if normalized else ""
+    options = " --normalize database" if key["normalization"] != NOT_NORMALIZED else ""
+    if key["similarity_function"] != model.similarity_function:
+        options += f" -s {key['similarity_function']}"
+    if key["query_insets"]:
+        options += " --query_insets"
     return f"calibrate it on your own videos (visil-index calibrate{options}), or give --threshold"
 
 

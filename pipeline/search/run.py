@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..output.match import Match, MatchTable
-from ..output.match_tables import DenseMatches, SparseMatches, WatchedMatches
+from ..output.match_tables import DenseMatches, OtherMatches, SparseMatches, WatchedMatches
 from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
@@ -30,10 +30,9 @@ from .score_normalization import (
     background_level,
     database_level,
     level_columns,
-    normalize_by_database,
     subtract_background,
 )
-from .score_sink import BestScores, DenseScores, ScoreSink
+from .score_sink import BestScores, DenseScores, RestScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .shards import Distribute, ShardScores, merge_shards
 from .video_set import VideoSet, damage_lines
@@ -182,16 +181,44 @@ def score_table(
             too few sound videos.
         StoreError: all videos of a side are damaged.
     """
+    table, rest, waited = score_tables(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
+    if rest is not None:
+        table -= database_level(rest, request.config)
+    return table, waited
+
+
+def score_tables(
+    request: SearchRequest,
+    *,
+    progress: Progress | None = None,
+    folder: str | Path | None = None,
+    limits: Limits | None = None,
+    engine: SearchEngine | None = None,
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """What normalised scores are made of; arguments and errors as `score_table`.
+
+    Returns:
+        Scores float32 [queries, database] before levels are subtracted, rest scores float32
+        [queries, n] of the videos of `level_columns`, and the seconds spent waiting for features.
+        The rest scores are None if scores are not normalised by the database.
+    """
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
+    rest = _rest_scores(request, request.database, limits, folder)
     table, waited = _scores(
-        request, request.database, limits, folder=folder, progress=progress, engine=engine
+        request,
+        request.database,
+        limits,
+        folder=folder,
+        rest=rest,
+        progress=progress,
+        engine=engine,
     )
     if level is not None:
         subtract_background(table, level, request.config.background_weight)
-    if request.config.normalize == "database":
-        normalize_by_database(table, request.config)
-    return table, waited + background_waited
+    return table, None if rest is None else rest.table, waited + background_waited
 
 
 def find_matches(
@@ -202,6 +229,7 @@ def find_matches(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    of_database: bool = False,
     distribute: Distribute | None = None,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
@@ -211,6 +239,7 @@ def find_matches(
 
     Args:
         refiner: finds ends of segments again.
+        of_database: the queries are videos of the database; none is a match of itself.
         distribute: scores the pairs elsewhere; see `shards`.
 
     Returns:
@@ -224,13 +253,19 @@ def find_matches(
     if request.segments:
         selects = request.selection.leaves_out(len(request.database))
         require_selection(len(request.queries), len(request.database), selects)
+    top_k = request.selection.top_k
+    selecting = request
+    if of_database and top_k is not None:
+        selecting = replace(request, selection=replace(request.selection, top_k=top_k + 1))
     matches: MatchTable
     if distribute is not None:
-        matches, waited = _distributed_matches(request, distribute, limits)
+        matches, waited = _distributed_matches(selecting, distribute, limits)
     else:
         matches, waited = _matches(
-            request, progress=progress, folder=folder, limits=limits, engine=engine
+            selecting, progress=progress, folder=folder, limits=limits, engine=engine
         )
+    if of_database:
+        matches = OtherMatches(matches, top_k)
     if request.segments:
         scorer = engine.loop.scorer if engine else None
         matches = SegmentMatches(matches, request, refiner, scorer=scorer)
@@ -422,8 +457,21 @@ def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, 
     database = request.database
     columns = level_columns(len(database)).tolist()
     sample = database.subset([database.ids[column] for column in columns])
-    scores, waited = _scores(request, sample, limits)
-    return database_level(scores, request.config)[:, 0], waited
+    rest = _rest_scores(request, sample, limits)
+    assert rest is not None
+    _, waited = _scores(request, sample, limits, rest=rest)
+    return database_level(rest.table, request.config)[:, 0], waited
+
+
+def _rest_scores(
+    request: SearchRequest, database: VideoSet, limits: Limits, folder: str | Path | None = None
+) -> RestScores | None:
+    """Where the scores go that levels are estimated on; None if scores are not normalised."""
+    if request.config.normalize != "database":
+        return None
+    chosen = level_columns(len(database))
+    table = new_score_table(len(request.queries), len(chosen), folder, limits.table_bytes)
+    return RestScores(table, chosen, len(database), request.config.normalize_match)
 
 
 def _scores(
@@ -432,6 +480,7 @@ def _scores(
     limits: Limits,
     *,
     folder: str | Path | None = None,
+    rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
@@ -439,10 +488,12 @@ def _scores(
     queries = request.queries
     table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
     waited = _score_pairs(
-        request, database, DenseScores(table), limits, progress=progress, engine=engine
+        request, database, DenseScores(table), limits, rest=rest, progress=progress, engine=engine
     )
     table[~queries.sound] = np.nan
     table[:, ~database.sound] = np.nan
+    if rest is not None:
+        rest.leave_out(~queries.sound, ~database.sound)
     return table, waited
 
 
@@ -452,6 +503,7 @@ def _score_pairs(
     sink: ScoreSink,
     limits: Limits,
     *,
+    rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
     may_be_damaged: bool = False,
@@ -471,6 +523,7 @@ def _score_pairs(
             engine.reader,
             row_index=row_index,
             column_index=engine.column_index,
+            rest=rest,
             progress=progress,
         )
     database.check(request.config.checksums)

@@ -6,9 +6,10 @@ comes among unrelated videos, its level, is subtracted. There are two ways to fi
 - A background: videos that are known to be unrelated to all queries. The level is the mean best
   score there, and a part of it is subtracted. Source: the descriptor baseline of Meta's Video
   Similarity Challenge, 2022 (score normalisation).
-- The searched database itself: most of its videos are unrelated to a query. The level is a high
-  quantile of the query's scores, which few copies do not move. It never exceeds a ceiling, as many
-  copies move it, and in a small database it is drawn to a prior.
+- The searched database itself. The level is a high quantile of the query's rest scores
+  (`aggregation`): a pair's score without the parts of the query that match the video. So copies do
+  not raise it, be they many, nor do the videos that one part of a long query matches. In a small
+  database it is drawn to a prior.
 """
 
 from __future__ import annotations
@@ -58,42 +59,26 @@ def level_columns(videos: int) -> np.ndarray:
     return np.arange(count, dtype=np.int64) * videos // max(count, 1)
 
 
-def database_level(scores: np.ndarray, config: CompareConfig) -> np.ndarray:
+def database_level(rest_scores: np.ndarray, config: CompareConfig) -> np.ndarray:
     """The level of each query in the database that is searched.
 
     Args:
-        scores: float32 [queries, n], of the videos of `level_columns`; NaN is left out.
-        config: `normalize_quantile`, `normalize_ceiling`, `normalize_prior`.
+        rest_scores: float32 [queries, n], of the videos of `level_columns`; what is no finite
+            number (damaged videos, whole copies) is left out.
+        config: `normalize_quantile`, `normalize_prior`.
 
     Returns:
-        Float32 [queries, 1]; the prior for a query without scores. At most the larger of ceiling
-        and prior.
+        Float32 [queries, 1]; the prior for a query without rest scores.
     """
-    levels = [_level(row[np.isfinite(row)], config) for row in scores]
+    levels = [_level(row[np.isfinite(row)], config) for row in rest_scores]
     return np.array(levels, np.float32).reshape(-1, 1)
 
 
 def _level(scores: np.ndarray, config: CompareConfig) -> float:
-    """The level of one query, of its sound scores [n]."""
+    """The level of one query, of its rest scores [n]."""
     total = PRIOR_VIDEOS * config.normalize_prior
     if len(scores):
-        quantile = float(np.quantile(scores.astype(np.float64), config.normalize_quantile))
-        total += len(scores) * min(quantile, config.normalize_ceiling)
+        total += len(scores) * float(
+            np.quantile(scores.astype(np.float64), config.normalize_quantile)
+        )
     return total / (len(scores) + PRIOR_VIDEOS)
-
-
-def normalize_by_database(
-    scores: np.ndarray, config: CompareConfig, *, chunk_scores: int = 1 << 24
-) -> None:
-    """Subtract from each query's scores its level in the database, in place.
-
-    Args:
-        scores: float32 [queries, database], NaN for damaged videos; may be a file (`np.memmap`).
-        config: see `database_level`.
-        chunk_scores: scores of the sampled videos that are in memory at a time, at most.
-    """
-    columns = level_columns(scores.shape[1])
-    rows = max(1, chunk_scores // max(1, len(columns)))
-    for start in range(0, len(scores), rows):
-        part = scores[start : start + rows]
-        part -= database_level(part[:, columns], config)

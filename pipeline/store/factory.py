@@ -20,11 +20,18 @@ PARTS_SUFFIX = ".parts"
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr", PARTS_SUFFIX: "parts"}
 
 
-def open_store(path: str | Path, limits: Limits = LIMITS) -> FeatureStore:
+def open_store(
+    path: str | Path, limits: Limits = LIMITS, *, published: str | None = None
+) -> FeatureStore:
     """Open a store for reading; a context manager. Works on read-only media.
 
+    Args:
+        published: name of the features of an HDF5 file that is no store of this program but a
+            published feature file, see `published_layout`; a store is opened as such.
+
     Raises:
-        InputError: the extension is none of .h5, .hdf5, .zarr and .parts.
+        InputError: the extension is none of .h5, .hdf5, .zarr and .parts; or no features have that
+            name.
         StoreError: nothing there, not a feature store, damaged, or of a newer version.
     """
     if is_parts(path):
@@ -33,6 +40,12 @@ def open_store(path: str | Path, limits: Limits = LIMITS) -> FeatureStore:
         return PartsStore(storage_path(path), limits)
     path, reader, _, _ = _backend(path)
     _require_there(path)
+    if published is not None and SUFFIXES[path.suffix.lower()] == "hdf5":
+        from .hdf5 import is_store
+        from .published import PublishedStore
+
+        if not is_store(path):
+            return PublishedStore(path, published, limits)
     store: FeatureStore = reader(path, limits)
     return store
 

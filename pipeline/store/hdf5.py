@@ -90,6 +90,15 @@ def hdf5_header(path: Path) -> Header:
             os.close(fd)
 
 
+def is_store(path: Path) -> bool:
+    """Whether a file has the header of a store that can be read."""
+    try:
+        hdf5_header(path)
+    except StoreError:
+        return False
+    return True
+
+
 class Hdf5Writer(StoreWriter):
     """See `StoreWriter`; `lock` is held already."""
 

@@ -27,6 +27,7 @@ from benchmarks.retrieval.report.tables import table_of
 from pipeline import compute_similarity, extract_features
 from pipeline.config import (
     DTYPES,
+    NORMALIZATIONS,
     SAMPLINGS,
     SIMILARITY_FUNCTIONS,
     CompareConfig,
@@ -201,6 +202,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--insets", type=int, help="pictures within the picture, 0 for none")
     parser.add_argument("--similarity_function", choices=SIMILARITY_FUNCTIONS)
     parser.add_argument("--adapt", action="store_true", help="the model adapted to the database")
+    parser.add_argument("--normalize", choices=NORMALIZATIONS, default=CompareConfig.normalize)
     parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
                         help="the model with score normalisation as well")  # fmt: skip
     parser.add_argument("--background_weight", type=float, default=CompareConfig.background_weight)
@@ -216,6 +218,7 @@ def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
     compare = CompareConfig(
         similarity_function=options.similarity_function,
         adapt=options.adapt,
+        normalize=options.normalize,
         background_weight=options.background_weight,
         background_top_k=options.background_top_k,
     )
