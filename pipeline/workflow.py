@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .search.request import SearchRequest
     from .search.run import CompareReport
     from .search.segments import SegmentRefiner, SegmentReport
+    from .search.shards import Distribute
     from .search.video_set import VideoSet
 
 QUERY_INSETS = 2  # looked for in queries where neither settings nor model say how many
@@ -280,8 +281,13 @@ class PreparedSearch:
     complete: bool
 
 
-def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
+def compare(
+    comparison: Comparison, host: Host, distribute: Distribute | None = None
+) -> tuple[CompareReport, bool]:
     """Do all of a comparison and write its result.
+
+    Args:
+        distribute: scores the pairs elsewhere, see `search.shards`.
 
     Returns:
         What stage two did, and whether stage one stored every listed video.
@@ -305,6 +311,7 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
             refiner=segment_refiner(comparison, prepared.request),
             on_matches=matches.extend if comparison.report_file is not None else None,
             progress=host.progress,
+            distribute=distribute,
         )
         tell_segments(report.segments, host)
         with _after_result(comparison):
