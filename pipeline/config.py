@@ -67,6 +67,15 @@ class ExtractConfig(Section):
         "Such a store can still be searched.",
         "--as_queries",
     )
+    view_step: int | None = setting(
+        None,
+        "With --as_queries: compute the lowpass views for every so many frames; the frames between "
+        "take those of the frame before. 2 saves a third of the time.",
+        "--view_step",
+        null="as in the store, in a new one 1",
+        ge=1,
+        le=4,
+    )
     thumbnails: bool = setting(
         False,
         "Keep a small picture of each sample beside the store, so that reports show stills where "
@@ -271,7 +280,8 @@ class CompareConfig(Section):
     segment_evidence: float | None = setting(
         None,
         "What the best segment of a pair must amount to for any to be given: its score above 0.3 "
-        f"times its seconds. {SEGMENT_EVIDENCE:g} marks one unrelated pair in a thousand.",
+        "times its seconds, and up to 1 more or less for the score of the pair. "
+        f"{SEGMENT_EVIDENCE:g} marks one unrelated pair in a thousand.",
         null=f"{SEGMENT_EVIDENCE:g} without a threshold, with one 0",
         ge=0,
     )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .search.request import SearchRequest
     from .search.run import CompareReport
     from .search.segments import SegmentRefiner, SegmentReport
+    from .search.shards import Distribute
     from .search.video_set import VideoSet
 
 QUERY_INSETS = 2  # looked for in queries where neither settings nor model say how many
@@ -280,8 +281,13 @@ class PreparedSearch:
     complete: bool
 
 
-def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
+def compare(
+    comparison: Comparison, host: Host, distribute: Distribute | None = None
+) -> tuple[CompareReport, bool]:
     """Do all of a comparison and write its result.
+
+    Args:
+        distribute: scores the pairs elsewhere, see `search.shards`.
 
     Returns:
         What stage two did, and whether stage one stored every listed video.
@@ -305,6 +311,7 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
             refiner=segment_refiner(comparison, prepared.request),
             on_matches=matches.extend if comparison.report_file is not None else None,
             progress=host.progress,
+            distribute=distribute,
         )
         tell_segments(report.segments, host)
         with _after_result(comparison):
@@ -520,6 +527,12 @@ def tell_segments(report: SegmentReport | None, host: Host) -> None:
     if report is None:
         return
     host.say(f"{report.segments} segments in {report.marked} of {report.pairs} matches")
+    if report.thinned:
+        host.note(
+            f"{report.thinned} of them are pairs of very long videos: one frame in "
+            f"{report.thinned_step} was compared there, so matches of less than about "
+            f"{3 * report.thinned_step} frames may be missing"
+        )
     if report.refinement is None:
         return
     host.say(f"{report.refinement.refined} of {report.refinement.segments} segments refined")
@@ -855,7 +868,8 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
             f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
             "does not know; compare it with a store made the same way"
         )
-    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+    step = spec.view_step if spec.query_descriptors else config.view_step
+    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling, view_step=step)
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
