@@ -21,11 +21,13 @@ from . import common, options
 from .extract import fill_store
 
 if TYPE_CHECKING:
+    from ..cluster.ray_engine import ActorOptions
     from ..extraction.report import ExtractReport
     from ..nets.model.model import Model
     from ..output.selection import Selection
     from ..records import VideoRef
     from ..search.run import CompareReport
+    from ..search.shards import Distribute
     from ..workflow import Comparison, VideoSource
 
 
@@ -55,6 +57,8 @@ class CompareOptions:
     report_file: str | None
     gpu_id: int
     shard: str | None
+    cluster: str | None
+    actors: ActorOptions
     network: str | None  # as the original; there is one network
     config: Config  # the settings of both stages
 
@@ -160,6 +164,7 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
     help="K/N: score only the K-th of N parts of the database, for a job scheduler; --output_file "
     "then ends in .npz, and merge-results joins the N files.",
 )
+@common.cluster_options
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
 @options.settings("compare", *(f"extract.{name}" for name in LIST_SETTINGS))
@@ -172,13 +177,28 @@ def compare(**given_options: Any) -> int:
     from .. import workflow
 
     given = CompareOptions(**given_options)
+    if given.shard is not None and given.cluster is not None:
+        raise InputError("give --cluster or --shard: a cluster cuts the database by itself")
     if given.shard is not None:
         return _compare_shard(given)
     comparison = _comparison(given)
-    report, complete = workflow.compare(comparison, Terminal(given.model_dir, given.gpu_id))
+    host = Terminal(given.model_dir, given.gpu_id)
+    report, complete = workflow.compare(comparison, host, _distribute(given, host))
     damaged = common.report_damaged(report.damaged)
     common.say(_summary(given.output_file, report))
     return 0 if complete and not damaged else common.PARTIAL_FAILURE
+
+
+def _distribute(given: CompareOptions, host: Terminal) -> Distribute | None:
+    """What scores the pairs on a cluster, if that was asked for."""
+    if given.cluster is None:
+        return None
+    from ..cluster.extracting import ClusterOptions
+    from ..cluster.ray_engine import parse_cluster
+    from ..cluster.scoring import score_on_cluster
+
+    options = ClusterOptions(parse_cluster(given.cluster), given.actors)
+    return lambda request, level: score_on_cluster(request, level, options, host.progress)
 
 
 def _compare_shard(given: CompareOptions) -> int:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import InputError, VideoError
 from .bucket import CLIENT, error_reason, load_obstore, make_store
+from .opening import is_url
 
 RANGE_BYTES = 8 << 20
 TRIES = 3  # of one range, without a byte that came
@@ -40,7 +41,9 @@ class RemoteInfo:
 
 
 def without_query(url: str) -> str:
-    """The URL without query and user, which may hold secrets."""
+    """The URL without query and user, which may hold secrets; a path as it is."""
+    if not is_url(url):
+        return url
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

@@ -211,7 +211,7 @@ def check_normalization(config: CompareConfig, background: bool) -> None:
     Raises:
         InputError: both are asked for.
     """
-    if background and config.normalize != "none":
+    if background and config.normalize == "database":
         raise InputError(
             f"normalize is {config.normalize!r} and a background is given, which normalises scores "
             "as well: give --normalize none, or no background"

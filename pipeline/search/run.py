@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +36,9 @@ from .score_sink import BestScores, DenseScores, RestScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .shards import Distribute, ShardScores, merge_shards
 from .video_set import VideoSet, damage_lines
+
+if TYPE_CHECKING:
+    from ..nets.similarity.pair_scorer import PairScorer
 
 Progress = Callable[[int, int], None]
 # Larger databases are sampled for levels before the search, which costs a tenth of it at most. Of
@@ -181,7 +185,7 @@ def score_table(
         request, progress=progress, folder=folder, limits=limits, engine=engine
     )
     if rest is not None:
-        table -= database_level(rest, request.config)
+        table -= _level(rest, request)
     return table, waited
 
 
@@ -358,7 +362,7 @@ def score_shard(
     *,
     progress: Progress | None = None,
     limits: Limits | None = None,
-    engine: SearchEngine | None = None,
+    scorer: PairScorer | None = None,
 ) -> ShardScores:
     """Score every query against some videos of the database.
 
@@ -366,7 +370,7 @@ def score_shard(
         first, last: these, [first, last) in listed order.
         level: of `table_level`.
         progress, limits: see `compute_similarity`.
-        engine: whose network is used; one is made otherwise.
+        scorer: the request's network, if it was made already.
     """
     limits = limits or Limits()
     request.queries.check(request.config.checksums)
@@ -381,7 +385,7 @@ def score_shard(
     )
     waited = 0.0
     if first < last:
-        own = SearchEngine(request, database, limits, scorer=engine.loop.scorer if engine else None)
+        own = SearchEngine(request, database, limits, scorer=scorer)
         waited = _score_pairs(
             request, database, sink, limits, progress=progress, engine=own, may_be_damaged=True
         )
@@ -456,7 +460,11 @@ def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, 
     rest = _rest_scores(request, sample, limits)
     assert rest is not None
     _, waited = _scores(request, sample, limits, rest=rest)
-    return database_level(rest.table, request.config)[:, 0], waited
+    return _level(rest.table, request)[:, 0], waited
+
+
+def _level(rest: np.ndarray, request: SearchRequest) -> np.ndarray:
+    return database_level(rest, request.config, adapted=request.model.adaptation is not None)
 
 
 def _rest_scores(

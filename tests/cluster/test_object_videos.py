@@ -24,7 +24,8 @@ from pipeline.video import sample_frames
 from pipeline.video.remote import network_error
 from tests.pixelnet import PixelNet
 
-EXAMPLES = sorted(Path(__file__).parents[2].glob("examples/*.mp4"))[:3]
+EXAMPLES_ALL = sorted(Path(__file__).parents[2].glob("examples/*.[mw][pe]*"))
+EXAMPLES = [path for path in EXAMPLES_ALL if path.suffix == ".mp4"][:3]
 CONFIG = ExtractConfig(dtype="float32", batch_size=7, workers=2)
 SIZES = PixelNet.preprocess
 

@@ -31,6 +31,7 @@ LAYERS = [
     "refinement match_report",
     "workflow",
     "deduplicate estimate",
+    "cluster",
     "api",
     "index",
     "cli",
