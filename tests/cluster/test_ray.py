@@ -173,7 +173,7 @@ def test_stage_two_is_the_result_of_one_process(ray_cluster: Any, tmp_path: Path
     )
     stores = ("--query_store", queries, "--database_store", database)
     fixed = ("--model_dir", tmp_path / "model", "--precision", "float32")
-    for options in (("--top_k", 7), ("--top_k", 7, "--normalize", "database"), ("--adapt",)):
+    for options in (("--top_k", 7, "--normalize", "database"), ("--adapt",)):
         one, many = tmp_path / "one.json", tmp_path / "many.json"
         run("compare", *stores, *fixed, *options, "-o", one)
         run("compare", *stores, *fixed, *options, "-o", many, "--cluster", "ray", "--actors", 2)
