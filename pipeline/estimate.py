@@ -7,6 +7,7 @@ bytes to the frames.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from .search.request import SearchRequest
 from .search.run import search
 from .search.video_set import VideoSet
 from .store import create_or_append, open_store
-from .store.factory import SUFFIXES
+from .store.factory import names_store
 from .video import probe
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Rates:
     Attributes:
         videos, mean_seconds, sampled, failed, frames, inset_share, decode_seconds: see `Sample`.
         cores: of this machine, as far as this process may use them.
+        load: processes that wanted a core before the measurement, for each core; 0 if unknown.
         engine, precision: of the network.
         network_seconds: core seconds of a database frame.
         query_network_seconds: core seconds of a query frame, with its views.
@@ -101,6 +103,7 @@ class Rates:
     decode_seconds: float | None
     _: KW_ONLY
     cores: int
+    load: float
     engine: str
     precision: str
     network_seconds: float
@@ -179,15 +182,23 @@ def estimate(
         InputError: no video can be decoded, and there is no store to know their sizes from.
         PipelineError: the store cannot be used.
     """
-    config = config or Config()
+    config, load = config or Config(), _load()
     say("decoding a sample")
     sample = _sample(path, model, config.extract)
-    rates = _rates(sample, model, config, gpu_id, say)
+    rates = replace(_rates(sample, model, config, gpu_id, say), load=load)
     length = length or sample.mean_seconds
     if not length:
         raise InputError(f"{path}: the length of its videos is unknown; give --length in seconds")
     rows = tuple(row(count, rates, length, query_length) for count in SIZES)
     return Estimate(rates, length, query_length, rows)
+
+
+def _load() -> float:
+    """Processes that want a core, on average over a minute, for each core of the machine."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # not on this system
+        return 0.0
 
 
 def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
@@ -226,7 +237,7 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
 
 def _sample(path: str | Path, model: Model, config: ExtractConfig) -> Sample:
     """Decode some of a collection's videos, for a limited time."""
-    if Path(path).suffix.lower() in SUFFIXES:
+    if names_store(path):
         return _sample_of_store(path, model, config)
     refs = scan_folder(path)
     chosen = _chosen(refs)
@@ -345,6 +356,7 @@ def _rates(
         sample.inset_share,
         sample.decode_seconds,
         cores=available_cores(),
+        load=0.0,
         engine=net.engine,
         precision=net.precision,
         network_seconds=seconds,

@@ -155,7 +155,7 @@ def _entries(
 
 def _entry(aligner: PairAligner, match: Match, matrix: PairMatrix) -> ReportEntry:
     if match.segments is None:
-        segments = tuple(aligner.segments(matrix))
+        segments = tuple(aligner.segments(matrix, match.score))
         match = replace(match, segments=segments, mirrored=matrix.mirrored)
     return ReportEntry(match, heat_map(matrix))
 

@@ -191,7 +191,7 @@ class Comparison:
         config = self.config.compare
         # A level or background is a score as well, so at least -1, and is subtracted.
         taken_off = config.background_weight if self.background else 0
-        check_threshold(threshold, 1 + taken_off + (config.normalize != "none"))
+        check_threshold(threshold, 1 + taken_off + (config.normalize == "database"))
 
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
@@ -527,6 +527,12 @@ def tell_segments(report: SegmentReport | None, host: Host) -> None:
     if report is None:
         return
     host.say(f"{report.segments} segments in {report.marked} of {report.pairs} matches")
+    if report.thinned:
+        host.note(
+            f"{report.thinned} of them are pairs of very long videos: one frame in "
+            f"{report.thinned_step} was compared there, so matches of less than about "
+            f"{3 * report.thinned_step} frames may be missing"
+        )
     if report.refinement is None:
         return
     host.say(f"{report.refinement.refined} of {report.refinement.segments} segments refined")
@@ -656,8 +662,8 @@ class _Preparation:
             segments=self.comparison.finds_segments,
             gpu_id=self.comparison.gpu_id,
         )
-        self._give_notes(request)
         request = self._with_threshold(request)
+        self._give_notes(request)
         if request.config.adapt:
             self.host.say(f"adapting the model to the {len(database)} videos of the database")
         return adapt_request(request)
@@ -792,7 +798,7 @@ class _Preparation:
 
         model, queries = request.model, request.queries
         videos = len(request.database)
-        if request.config.normalize != "none" and videos < PRIOR_VIDEOS:
+        if request.config.normalize == "database" and videos < PRIOR_VIDEOS:
             self.host.note(
                 f"{videos} database videos are few to normalise scores by: a usual level counts "
                 "for more than what queries reach among them"
@@ -815,22 +821,33 @@ def with_calibrated_threshold(
 ) -> SearchRequest:
     """The request with the threshold of a false-positive rate, as the model was calibrated.
 
+    Its scores are normalised if that is left open, see `search.calibrate.with_calibrated_scores`.
+
     Args:
         rate: None takes the lowest that the calibration can tell.
 
     Raises:
         InputError: see `search.calibrate.threshold_for`.
     """
-    from .search.calibrate import calibration_for, score_chances, threshold_for
+    from .search.calibrate import (
+        calibration_for,
+        score_chances,
+        threshold_for,
+        with_calibrated_scores,
+    )
 
+    if rate is not None:
+        request = with_calibrated_scores(rate, request)
     calibration = calibration_for(request)
     rate = calibration.rates[-1] * score_chances(request) if rate is None else rate
     threshold = threshold_for(rate, request)
     sure = ""
     if calibration.confidence is not None:
         sure = f" with confidence {calibration.confidence:g}"
+    normalized = request.config.normalize == "database"
+    scores = ", of scores normalised by the database" if normalized else ""
     host.say(
-        f"threshold: {threshold:.4f} for --max_fpr {rate:.3g}, as calibrated on "
+        f"threshold: {threshold:.4f} for --max_fpr {rate:.3g}{scores}, as calibrated on "
         f"{calibration.pairs} unrelated pairs{sure}"
     )
     return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))
@@ -851,7 +868,8 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
             f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
             "does not know; compare it with a store made the same way"
         )
-    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+    step = spec.view_step if spec.query_descriptors else config.view_step
+    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling, view_step=step)
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:

@@ -6,8 +6,9 @@
 The naive loop is that of the research code: OpenCV decodes every frame of one video after the
 other, every round(rate)-th frame is resized, and a video is one float32 batch of its own size (at
 most `MAX_BATCH` frames). The lower bound ("floor") is the processor time of decoding alone plus
-that of the network alone, divided by the number of cores. Needs
-`pip install opencv-python-headless`; the project itself does not.
+that of the network alone, divided by the number of cores; where other programs use the machine,
+compare processor times. The naive loop needs `pip install opencv-python-headless`, and is left out
+without it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import resource
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +132,6 @@ def main() -> None:
     floor = (decode_cpu + net_cpu) / available_cores()
     with tempfile.TemporaryDirectory() as folder:
         report, wall, cpu = measure(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
-    plain = naive_net(weights)
-    count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
-
     print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames")
     print(f"network: {net.engine}, {net.precision}")
     print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")
@@ -146,6 +145,11 @@ def main() -> None:
         f"on average of at most {stats.capacity_bytes / size.crop**2 / 3:.0f}; decoding waited "
         f"for room {stats.blocked_seconds:.1f} s"
     )
+    print(f"                in processor time {cpu / (decode_cpu + net_cpu):.2f} of the parts")
+    if find_spec("cv2") is None:
+        return
+    plain = naive_net(weights)
+    count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
     print(f"naive loop      {naive_wall:7.1f} s wall {naive_cpu:7.1f} s cpu, {count} frames")
     print(f"ratio naive / stage one: {naive_wall / wall:.1f}")
 

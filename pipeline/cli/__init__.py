@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .coarse import coarse_to_fine
 from .compare import compare, merge_results
 from .duplicates import duplicates
 from .estimate import estimate
@@ -46,6 +47,7 @@ for _command in (
     copy,
     import_features,
     export_features,
+    coarse_to_fine,
     convert_model,
     fetch_weights,
     seal_model,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..estimate import Estimate, Rates, Row
 
 NOT_MEASURED = "not measured here"
+BUSY = 0.5  # processes that want a core, for each core
 
 
 @click.command()
@@ -155,7 +156,7 @@ def _number(value: float) -> str:
 def _rules(found: Estimate) -> list[str]:
     from ..estimate import CANDIDATES
 
-    return [
+    lines = [
         "How it is reckoned: hours of stage one are the processor time of decoding and of the "
         "network (insets included), divided by the number of cores; a machine of other cores, a "
         "slow disk or memory shared by many cores needs more.",
@@ -164,3 +165,9 @@ def _rules(found: Estimate) -> list[str]:
         "the table more slowly than that is the limit. A query's own extraction comes on top.",
         f"Candidates: the comparison with {CANDIDATES} videos alone, not the choice of them.",
     ]
+    if found.rates.load > BUSY:
+        lines.append(
+            f"note: the machine was busy before (load {found.rates.load:.1f} on each core), so "
+            "queries and pairs take less time than this on an idle one: run it again then"
+        )
+    return lines

@@ -173,7 +173,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
                     }
                     for figure in task.figures
                 },
-                **task.details,
+                **{name: _without_nan(value) for name, value in task.details.items()},
             }
             for task in evaluation.tasks
         },
@@ -213,6 +213,13 @@ def _cell(value: float, width: int) -> str:
 
 def _values(by_ties: Mapping[Ties, float]) -> list[float]:
     return [by_ties[ties] for ties in TIES]
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _by_ties(values: Mapping[Ties, float]) -> dict[str, float | None]:

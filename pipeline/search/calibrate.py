@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,22 @@ def calibration_for(request: SearchRequest) -> Calibration:
     return _calibration(request.model, **asdict(_key(request)))
 
 
+def with_calibrated_scores(rate: float, request: SearchRequest) -> SearchRequest:
+    """The request with normalised scores, if that is left open and the model is calibrated for it.
+
+    A threshold for all queries holds better for them. Other settings than those that the model is
+    calibrated for leave the request as it is.
+    """
+    if request.config.normalize != "auto":
+        return request
+    normalized = replace(request, config=replace(request.config, normalize="database"))
+    try:
+        threshold_for(rate, normalized)
+    except InputError:
+        return request
+    return normalized
+
+
 def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
     """Raise what `threshold_for` would raise, as far as that is known without features.
 
@@ -123,6 +140,10 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
     Raises:
         InputError: see `threshold_for`.
     """
+    if config.normalize == "auto":
+        with suppress(InputError):
+            check_rate(rate, model, replace(config, normalize="database"), mirrored)
+            return
     key = {
         "similarity_function": config.similarity_function or model.similarity_function,
         "query_insets": int(config.query_insets),  # or more, as their store says

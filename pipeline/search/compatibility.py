@@ -158,7 +158,7 @@ def require_query_views(queries: Features, model: Model) -> None:
         FingerprintMismatchError: naming the store.
     """
     spec = queries.spec
-    if spec.query_descriptors and spec.augmentation_digest != model.views_digest:
+    if spec.query_descriptors and spec.views_digest != model.views_digest:
         raise FingerprintMismatchError(
             f"{queries.path} holds query views of other kinds than model {model.name!r} has: give "
             "--model_dir of the store's model, or extract them again"
@@ -211,7 +211,7 @@ def check_normalization(config: CompareConfig, background: bool) -> None:
     Raises:
         InputError: both are asked for.
     """
-    if background and config.normalize != "none":
+    if background and config.normalize == "database":
         raise InputError(
             f"normalize is {config.normalize!r} and a background is given, which normalises scores "
             "as well: give --normalize none, or no background"

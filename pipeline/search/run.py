@@ -185,7 +185,7 @@ def score_table(
         request, progress=progress, folder=folder, limits=limits, engine=engine
     )
     if rest is not None:
-        table -= database_level(rest, request.config)
+        table -= _level(rest, request)
     return table, waited
 
 
@@ -460,7 +460,11 @@ def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, 
     rest = _rest_scores(request, sample, limits)
     assert rest is not None
     _, waited = _scores(request, sample, limits, rest=rest)
-    return database_level(rest.table, request.config)[:, 0], waited
+    return _level(rest.table, request)[:, 0], waited
+
+
+def _level(rest: np.ndarray, request: SearchRequest) -> np.ndarray:
+    return database_level(rest, request.config, adapted=request.model.adaptation is not None)
 
 
 def _rest_scores(

@@ -1,55 +1,38 @@
-"""From a published feature file to figures: two heads of one store, and one's own benchmark."""
+"""From a published feature file to figures: heads of DnS and S2VS, and one's own benchmark."""
 
 from __future__ import annotations
 
 import json
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError
-from pipeline.evaluation import evaluate
-from pipeline.nets.model.model import Model
-from pipeline.nets.model.whitening import Whitening
-from pipeline.records import published_digest
-from pipeline.search.request import SearchRequest
-from pipeline.search.run import score_table
-from pipeline.store.feature_files import import_features
+from pipeline.nets.formats.loader import convert_files
+from pipeline.search.compatibility import require_model
 from pipeline.workflow import open_video_set
 from tests import features
-from tests.messages import raises
+from tests.command import run
+from tests.golden import torch_release
+from tests.messages import assert_output, raises
 
-DIMS = 512
+HEADS = ("dns_fg_att_student", "s2vs_dns")  # stand-ins for the published weights
 IDS = ("1/1_1_Y", "1/1_2_Y", "2/2_1_Y", "-other")
 
 
-def head(seed: int) -> Model:
-    """A model of 512 values for features of DnS: attention and comparator are random."""
-    context = features.region_vectors(1, seed, DIMS)[0, 0]
-    eye = Whitening(np.zeros(DIMS, "f4"), np.eye(DIMS, dtype="f4"), np.ones(DIMS, "f4"))
-    return replace(
-        features.model(attention=False),
-        name=f"head {seed}",
-        whitening=eye,
-        attention=context,
-        comparator=features.comparator_layers(seed),
-        features_digest=published_digest("dns"),
-    )
-
-
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The second video holds the first one; the others are unrelated."""
-    first = features.region_vectors(12, 1, DIMS)
+    first = features.region_vectors(12, 1, 512)
     videos = {
         IDS[0]: first,
-        IDS[1]: np.concatenate([features.region_vectors(4, 2, DIMS), first]),
-        IDS[2]: features.region_vectors(14, 3, DIMS),
-        IDS[3]: features.region_vectors(9, 4, DIMS),
+        IDS[1]: np.concatenate([features.region_vectors(4, 2, 512), first]),
+        IDS[2]: features.region_vectors(14, 3, 512),
+        IDS[3]: features.region_vectors(9, 4, 512),
     }
     path = tmp_path_factory.mktemp("published") / "features.hdf5"
     with h5py.File(path, "w") as file:
@@ -58,38 +41,42 @@ def published(tmp_path_factory):
     return path
 
 
-def scores(path, model, published=None):
-    config = CompareConfig(precision="float32")
-    with ExitStack() as stack:
-        videos = open_video_set(stack, [("", path)], published=published)
-        table, _ = score_table(SearchRequest(videos, videos, model, config))
-        return videos.ids, table
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("heads")
+    for file in torch_release.write(folder, *HEADS):
+        convert_files([file], folder / file.stem)
+    return {name: folder / name for name in HEADS}
 
 
 @pytest.mark.slow
-def test_one_store_serves_two_heads_and_is_evaluated(tmp_path, published):
-    store = tmp_path / "imported.h5"
-    assert import_features(published, store, "dns", dtype="float32").imported == 4
-    tables = []
-    for seed in (1, 2):
-        model = head(seed)
-        ids, imported = scores(store, model)
-        direct_ids, direct = scores(published, model, "dns")
-        order = [direct_ids.index(i) for i in ids]
-        np.testing.assert_allclose(imported, direct[np.ix_(order, order)], atol=1e-6)
-        tables.append(imported)
-        results = tmp_path / f"head{seed}.json"
-        rows = {q: dict(zip(ids, map(float, row))) for q, row in zip(ids, imported)}  # noqa: B905
-        results.write_text(json.dumps(rows))
-        truth = tmp_path / "truth.csv"
-        truth.write_text(f"query_id,ref_id\n{IDS[0]},{IDS[1]}\n")
-        report = evaluate("own", [truth], [results])
-        assert report.evaluation.tasks[0].relevant == 1
-        assert report.evaluation.queries.missing == 0
-        assert np.isfinite(report.evaluation.tasks[0].figures[0].counted["steps"])
-    assert np.abs(tables[0] - tables[1]).max() > 0.01
+def test_one_store_serves_two_heads_and_is_evaluated(
+    tmp_path: Path, published: Path, heads: dict[str, Path]
+) -> None:
+    store, truth = tmp_path / "imported.h5", tmp_path / "truth.csv"
+    truth.write_text(f"query_id,ref_id\n{IDS[0]},{IDS[1]}\n")
+    run("import-features", published, store, "--as", "dns", "--dtype", "float32")
+    found = {}
+    for name, head in heads.items():
+        options = ("--query_store", store, "-m", head, "--precision", "float32")
+        imported, direct = tmp_path / f"{name}.json", tmp_path / f"{name}-direct.json"
+        run("compare", *options, "--database_store", store, "-o", imported)
+        run("compare", *options, "--database_store", published, "--as", "dns", "-o", direct)
+        found[name] = json.loads(imported.read_text())
+        assert json.loads(direct.read_text()) == found[name]
+        assert set(found[name]) == set(found[name][IDS[0]]) == set(IDS)
+        output = run("evaluate", "-b", "own", "-a", truth, imported)
+        assert_output(output, "queries:", "1 scored, 0 missing")
+        assert_output(output, "pairs", "mAP", "1.0000")  # the copy is the best, by either head
+    scores = [[found[name][q][d] for q in IDS for d in IDS] for name in HEADS]
+    assert np.abs(np.subtract(*scores)).max() > 0.01
 
 
-def test_a_model_of_other_features_is_refused(published):
-    with raises(FingerprintMismatchError, published, "dns"):
-        scores(published, replace(head(1), features_digest="0" * 64), "dns")
+def test_a_model_of_other_features_is_refused(published: Path, heads: dict[str, Path]) -> None:
+    from pipeline.nets.formats.loader import load_model
+
+    model = replace(load_model(heads["s2vs_dns"]), features="", features_digest="0" * 64)
+    with ExitStack() as stack:
+        videos = open_video_set(stack, [("", published)], published="dns")
+        with raises(FingerprintMismatchError, published, "dns", model.name):
+            require_model(videos, model)

@@ -18,6 +18,7 @@ from pipeline.nets.similarity.coarse_student import CoarseStudent
 from pipeline.nets.similarity.selector import Selector
 from pipeline.nets.visil import ViSiL
 from pipeline.records import SourceInfo, published_digest
+from pipeline.search.coarse_to_fine import score_coarse_to_fine
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
 from pipeline.search.video_set import VideoSet
@@ -279,3 +280,26 @@ def test_kinds_of_students(heads: dict[str, Path]) -> None:
     assert isinstance(load_student(heads["dns_cg_student"]), Student)
     with raises(ModelError, heads["dns_cg_student"], "coarse", remedy="dns_fg_att_student.pth"):
         load_model(heads["dns_cg_student"])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_coarse_to_fine_over_a_store(
+    stores: dict[int, Path], heads: dict[str, Path], recorded: Arrays, share: float
+) -> None:
+    """The scores of DnS out of the recorded figures: which pairs are sent, and both scales."""
+    vectors = np.stack([recorded[f"dns_cg/{video}/vector"] for video in VIDEOS])
+    coarse = vectors @ vectors.T
+    fine = np.array([[recorded[f"dns_fg_att/{a}/{b}/similarity"] for b in VIDEOS] for a in VIDEOS])
+    name = "dns_selector_att"
+    gains = np.array([[recorded[f"{name}/{a}/{b}/score"] for b in VIDEOS] for a in VIDEOS])
+    sent = np.zeros((5, 5), bool)
+    for row in range(5):
+        sent[row, np.argsort(-gains[row])[: int(share * 5)]] = True
+    with open_store(stores[512]) as opened:
+        videos = VideoSet([opened])
+        model = load_model(heads["dns_fg_att_student"])
+        request = SearchRequest(videos, videos, model, CompareConfig(precision="float32"))
+        students = [load_student(heads[n]) for n in ("dns_cg_student", "dns_selector_cg-fg_att")]
+        found = score_coarse_to_fine(request, *students, share=share)
+    np.testing.assert_array_equal(found.selected, sent)
+    assert largest(found.scores, np.where(sent, fine / 2 + 0.5, coarse)) < TOLERANCE

@@ -30,6 +30,7 @@ RATES = Rates(
     0.5,
     0.02,
     cores=2,
+    load=0.0,
     engine="keras",
     precision="float32",
     network_seconds=0.01,
@@ -173,6 +174,14 @@ def test_the_command_prints_json(tmp_path, command):
     found = json.loads(done.stdout)
     assert found["length"] == 600 and len(found["rows"]) == 4
     assert found["rates"]["cores"] >= 1
+
+
+@pytest.mark.parametrize("load, noted", [(3.0, True), (0.1, False)])
+def test_a_busy_machine_is_noted(tmp_path, command, monkeypatch, load, noted):
+    monkeypatch.setattr(module, "_load", lambda: load)
+    clip(tmp_path / "a.mp4", 50)
+    output = command(tmp_path).output
+    assert ("the machine was busy" in output) == noted
 
 
 @pytest.mark.parametrize("length", ["0", "ten", "nan", "1e9"])

@@ -178,6 +178,14 @@ def test_a_benchmark_of_ones_own(written):
     assert (report.evaluation.queries.scored, report.evaluation.queries.missing) == (1, 1)
 
 
+def test_a_query_is_a_match_of_itself_where_the_table_says_so(written):
+    results = written("r.json", {"a": {"a": 0.9, "b": 0.8}, "c": {"c": 0.7, "b": 0.6}})
+    table = written("pairs.csv", "query_id,ref_id\na,a\nc,b\n")
+    (task,) = evaluate("own", [table], [results]).evaluation.tasks
+    assert [f.counted["steps"] for f in task.figures] == [1.0, pytest.approx((1 + 2 / 3) / 2)]
+    assert task.missing == 0
+
+
 def test_boxes_alone_need_a_table_with_times(written):
     boxes = written("v.json", {"q-x": [[0, 5, 10, 15]]})
     report = evaluate("own", [written("pairs.csv", TABLE)], [boxes])

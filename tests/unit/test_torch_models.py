@@ -27,6 +27,7 @@ from pipeline.training.train import train_model
 from tests.golden import torch_release
 from tests.messages import assert_output, raises
 from tests.torch_layout import State, saved
+from tests.unit.test_model_dir import edit
 
 SEE = "docs/MODELS.md"
 
@@ -105,6 +106,43 @@ def test_a_written_head_is_read_as_it_was(student_model: Model, tmp_path: Path) 
     assert (found.comparator_padding, found.windows) == ("zero", (28, 14, 6, 3))
     sizes = sum(path.stat().st_size for path in (tmp_path / "again").iterdir())
     assert sizes < 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"windows": [28, 14, 6]}, "windows are (28, 14, 6), expected one for each tap"),
+        ({"windows": [28, 14, 6, "3"]}, "windows"),
+        ({"windows": [28, 14, 6, 0]}, "windows is 0"),
+        ({"windows": 3}, "windows is 3"),
+        ({"head_dims": -1}, "head_dims is -1"),
+        ({"head_dims": 3841}, "head_dims is 3841"),
+        ({"head_dims": 256}, "attention vector is (512,), expected (256,)"),
+        ({"head_dims": True}, "head_dims is True"),
+        ({"features": "other"}, "'other', expected one of dns"),
+        ({"features": ""}, "features do not say"),
+        ({"extractor": True}, "whitening/mean"),
+        ({"whitening_dims": 10**6}, "whitening_dims is 1000000"),
+        ({"attention": False}, "no attention vector"),
+        ({"binarization": True}, "binarization"),
+        ({"comparator_padding": "mirror"}, "'mirror', expected one of edge, zero"),
+    ],
+)
+def test_crafted_values_of_version_4(
+    student_model: Model, tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    native.write(student_model, tmp_path)
+    edit(tmp_path, **changes)
+    with raises(ModelError, tmp_path, named, remedy=""):
+        load_model(tmp_path)
+
+
+def test_values_of_version_4_are_unknown_to_version_3(student_model: Model, tmp_path: Path) -> None:
+    native.write(student_model, tmp_path)
+    path = tmp_path / "model.json"
+    path.write_text(path.read_text().replace('"format_version": 4', '"format_version": 3'))
+    with raises(ModelError, path, "unknown key", remedy=SEE):
+        load_model(tmp_path)
 
 
 def test_training_refuses_a_head_of_another_kind(student_model: Model, tmp_path: Path) -> None:

@@ -89,8 +89,8 @@ class Split:
 
 
 def normalized(config: CompareConfig) -> Scores:
-    """The scores less their levels."""
-    return lambda scores, rest: scores - database_level(rest, config)
+    """The scores less their levels; `config.adapt` says whether the model was adapted."""
+    return lambda scores, rest: scores - database_level(rest, config, adapted=config.adapt)
 
 
 def enlarged(split: Split, videos: int) -> Split:
@@ -223,7 +223,7 @@ def read_split(options: argparse.Namespace, strangers: Strangers, fitted: Tables
 def ways_of(options: argparse.Namespace) -> dict[str, Scores]:
     """Plain scores, and normalised ones with the settings that are asked for."""
     ways: dict[str, Scores] = {"plain": lambda scores, rest: scores}
-    base = CompareConfig(normalize="database", normalize_match=options.match)
+    base = CompareConfig(adapt=options.adapt, normalize="database", normalize_match=options.match)
     for quantile, prior in product(options.quantile, options.prior):
         config = replace(base, normalize_quantile=quantile, normalize_prior=prior)
         several = max(map(len, (options.quantile, options.prior))) > 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,7 @@ class FeatureNet:
         self._gpu_id = gpu_id
         self._input = model.input
         self._grid, self._windows = model.grid, model.windows
+        self._model, self._engine_asked = model, engine
         self.engine = "keras"
         self.notes: tuple[str, ...] = ()
         if self._takes_openvino(engine):
@@ -179,6 +182,42 @@ class FeatureNet:
                 vectors = ops.convert_to_numpy(self._run(self._filled(batch)))
                 out[start : start + len(batch)] = vectors[: len(batch)]
         return out
+
+    @property
+    def lowpass_views(self) -> list[int]:
+        """Places of the lowpass query views among a frame's descriptors."""
+        return self.layout.lowpass_views
+
+    def with_views_of(self, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Descriptors of frames, with the lowpass query views of some of them only.
+
+        Args:
+            frames: uint8 [B, crop, crop, 3] RGB.
+            chosen: bool [B].
+
+        Returns:
+            float32 [B, R, C]; views that were not chosen are zeros, or what they would be.
+        """
+        # Where each number of frames is filled up to a batch, two small batches cost more.
+        if COMPILES_BY_SHAPE or chosen.all() or not self.lowpass_views:
+            return self(frames)
+        out = np.zeros((len(frames), self.vectors, self.dims), np.float32)
+        out[chosen] = self(frames[chosen])
+        others = np.setdiff1d(np.arange(self.vectors), self.lowpass_views)
+        out[np.ix_(~chosen, others)] = self._without_views(frames[~chosen])
+        return out
+
+    @cached_property
+    def _without_views(self) -> FeatureNet:
+        """The network without lowpass query views."""
+        return FeatureNet(
+            replace(self._model, layout=self.layout.without_lowpass_views),
+            self.precision,
+            self.batch_size,
+            self._gpu_id,
+            as_queries=True,
+            engine=self._engine_asked,
+        )
 
     def spec(self, fps: float, sampling: str) -> FeatureSpec:
         """What a store has to know of features made by this network."""

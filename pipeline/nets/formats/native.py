@@ -279,6 +279,8 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         (arrays[f"comparator/{layer}/kernel"], arrays[f"comparator/{layer}/bias"])
         for layer in range(COMPARATOR_LAYERS * values["comparator"])
     ]
+    if not values.get("extractor", True):
+        _check_head_alone(values, arrays)
     layout = read_layout(values)
     spaces = {group.space for group in layout.groups if not group.query_only}
     whitenings = {s: _whitening(_SPACES[s], arrays) for s in _SPACES if s in spaces}
@@ -320,6 +322,14 @@ def _assemble(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
         provenance=values.get("origin", ""),
         description=values.get("description", ""),
     )
+
+
+def _check_head_alone(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    if not values.get("features"):
+        raise ValueError("extractor is false, but features do not say which ones the head is for")
+    for name in arrays:
+        if name.startswith(("backbone/", "whitening/")):
+            raise ValueError(f"extractor is false, but {WEIGHTS_FILE} holds {name[:80]!r}")
 
 
 def _calibrations(values: Mapping[str, Any]) -> tuple[Calibration, ...]:
