@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from .errors import (
         FingerprintMismatchError,
         InputError,
+        MachineError,
         ModelError,
         PipelineError,
         PipelineWarning,
         ReportError,
+        StorageError,
         StoreError,
         StoreLockedError,
         VideoError,
     )
+    from .evaluation import EvaluationReport, evaluate
     from .extraction.report import ExtractReport
     from .index import Index
     from .inputs import read_list, scan_folder
@@ -49,6 +52,7 @@ __all__ = [
     "CompareReport",
     "DuplicateGroup",
     "DuplicateReport",
+    "EvaluationReport",
     "ExtractConfig",
     "ExtractReport",
     "Failure",
@@ -57,6 +61,7 @@ __all__ = [
     "FingerprintMismatchError",
     "Index",
     "InputError",
+    "MachineError",
     "Model",
     "ModelError",
     "PipelineError",
@@ -64,6 +69,7 @@ __all__ = [
     "ReportError",
     "SearchResult",
     "SourceInfo",
+    "StorageError",
     "StoreError",
     "StoreLockedError",
     "TrainConfig",
@@ -74,6 +80,7 @@ __all__ = [
     "VideoRecord",
     "VideoRef",
     "compute_similarity",
+    "evaluate",
     "extract_features",
     "find_duplicates",
     "load_model",
@@ -86,8 +93,9 @@ __all__ = [
 _MODULES = {
     ".api": "compute_similarity extract_features find_duplicates",
     ".config": "CompareConfig ExtractConfig TrainConfig",
-    ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
-    "ReportError StoreError StoreLockedError VideoError",
+    ".errors": "FingerprintMismatchError InputError MachineError ModelError PipelineError "
+    "PipelineWarning ReportError StorageError StoreError StoreLockedError VideoError",
+    ".evaluation": "EvaluationReport evaluate",
     ".extraction.report": "ExtractReport",
     ".index": "Index",
     ".inputs": "read_list scan_folder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 
+_EXPECTED = "a path, several, or a dictionary of paths"
 _CACHED_NETWORKS = 2  # that of a database, and that of queries
 _networks: dict[tuple[object, ...], FeatureNet] = {}  # the one used last stands last
 
@@ -173,10 +174,7 @@ def compute_similarity(
         output_file=output_file,
         file_format=file_format,
         info_file=info_file,
-        other_inputs=[
-            *(p for p in (queries, database) if isinstance(p, (str, Path)) and Path(p).is_file()),
-            model_dir or default_model_dir(),
-        ],
+        other_inputs=_input_files(queries, database, model_dir),
         gpu_id=gpu_id,
     )
     if output_file is not None:
@@ -189,6 +187,13 @@ def compute_similarity(
         raise
     _warn_damaged(damaged)
     return _returned(by_query, comparison.finds_segments)
+
+
+def _input_files(*places: Any) -> list[str | Path]:
+    """What a result must not replace: lists, one-file stores, and the model's folder, the last."""
+    *sides, model_dir = places
+    files = [side for side in sides if isinstance(side, (str, Path)) and Path(side).is_file()]
+    return [*files, model_dir or default_model_dir()]
 
 
 def _returned(by_query: Mapping[str, Sequence[Match]], segments: bool) -> dict[str, Any]:
@@ -347,6 +352,8 @@ def _are_stores(videos: Any) -> bool:
 
     if isinstance(videos, (str, Path)):
         return names_store(videos)
+    if not isinstance(videos, Iterable) or isinstance(videos, bytes):
+        raise InputError(f"{videos!r} is neither videos nor stores, expected {_EXPECTED}")
     paths = list(videos.values() if isinstance(videos, Mapping) else videos)
     named = [path for path in paths if isinstance(path, (str, Path))]
     return bool(named) and all(map(names_store, named))
@@ -359,6 +366,8 @@ def _stores(stores: Any) -> list[tuple[str, str | Path]]:
             check_prefix(prefix)
         return list(stores.items())
     paths = [stores] if isinstance(stores, (str, Path)) else stores
+    if not isinstance(paths, Iterable) or isinstance(paths, bytes):
+        raise InputError(f"{stores!r} is no store, expected {_EXPECTED}")
     return [("", path) for path in paths]
 
 
@@ -368,6 +377,8 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
         if Path(videos).is_dir():
             return scan_folder(videos, id_prefix=id_prefix, **scan)
         return read_list(videos, id_prefix)
+    if not isinstance(videos, Iterable) or isinstance(videos, bytes):
+        raise InputError(f"{videos!r} is no list of videos, expected {_EXPECTED}")
     if isinstance(videos, Mapping):
         return [_ref(video_id, path, id_prefix) for video_id, path in videos.items()]
     check_prefix(id_prefix)
@@ -385,6 +396,8 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
 def _ref(video_id: str, path: str | Path, id_prefix: str) -> VideoRef:
     if not isinstance(video_id, str):
         raise InputError(f"video id {video_id!r} is no text, expected {{id: path}}")
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise InputError(f"video {video_id!r}: {path!r} is no path, expected {{id: path}}")
     try:
         return VideoRef(id_prefix + video_id, os.fsdecode(path))
     except (TypeError, ValueError) as error:

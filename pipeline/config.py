@@ -25,7 +25,7 @@ KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
 Engine = Literal["auto", "keras", "openvino"]
-Normalize = Literal["none", "database"]
+Normalize = Literal["auto", "none", "database"]
 # Of `alignment.METHODS`.
 SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
 
@@ -39,7 +39,9 @@ ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
+LEVEL_PRIORS = {False: 0.25, True: 0.17}  # of models as they are, and adapted: higher than most
 MAX_PIXELS = 8192 * 8192  # of a picture
+FETCH_MB = 8192
 DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
 
@@ -64,6 +66,15 @@ class ExtractConfig(Section):
         "The videos will be queries: store query views as well, which find them in other pictures. "
         "Such a store can still be searched.",
         "--as_queries",
+    )
+    view_step: int | None = setting(
+        None,
+        "With --as_queries: compute the lowpass views for every so many frames; the frames between "
+        "take those of the frame before. 2 saves a third of the time.",
+        "--view_step",
+        null="as in the store, in a new one 1",
+        ge=1,
+        le=4,
     )
     thumbnails: bool = setting(
         False,
@@ -133,6 +144,12 @@ class ExtractConfig(Section):
         values=f"0 or at least {MIN_DECODER_MEMORY_MB} MiB",
         ge=0,
     )
+    fetch_mb: int = setting(
+        FETCH_MB,
+        "Scratch (TMPDIR) for videos of object storage that are fetched ahead of the decoders.",
+        unit="MiB",
+        ge=1,
+    )
     insets: int | None = setting(
         None,
         "Insets to look for (picture in picture, split screens), at most this many at a time; "
@@ -193,30 +210,33 @@ class CompareConfig(Section):
         "--adapt",
     )
     normalize: Normalize = setting(
-        "none",
+        "auto",
         "database: take off each query's scores the level that it reaches among the searched "
-        "videos, so that one threshold fits all queries; none: leave scores as they are.",
+        "videos, so that one threshold fits all queries; none: leave scores as they are; auto: "
+        "database with --max_fpr if the model is calibrated for it, else none.",
         "--normalize",
     )
     normalize_quantile: float = setting(
-        0.95,
+        0.97,
         "With a normalisation: this quantile of a query's scores is its level.",
         "--normalize_quantile",
         gt=0,
         lt=1,
     )
     normalize_match: float = setting(
-        0.3,
+        0.4,
         "With a normalisation: parts of a query that resemble a video more than this match it and "
         "do not count for the level, so that copies do not raise it.",
         "--normalize_match",
         ge=-1,
         le=1,
     )
-    normalize_prior: float = setting(
-        0.2,
-        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+    normalize_prior: float | None = setting(
+        None,
+        "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
+        "database on the safe side.",
         "--normalize_prior",
+        null=f"{LEVEL_PRIORS[False]:g}, and {LEVEL_PRIORS[True]:g} for an adapted model",
         ge=-1,
         le=1,
     )
@@ -279,12 +299,17 @@ class CompareConfig(Section):
     @property
     def normalization(self) -> str:
         """How scores are normalised, in words: calibrations are told apart by it."""
-        if self.normalize == "none":
+        if self.normalize != "database":
             return "none"
+        priors = {self.level_prior(adapted): "" for adapted in (False, True)}
         return (
             f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
-            f"{self.normalize_match:g}, prior {self.normalize_prior:g}"
+            f"{self.normalize_match:g}, prior {' or '.join(f'{prior:g}' for prior in priors)}"
         )
+
+    def level_prior(self, adapted: bool) -> float:
+        """The prior of a query's level, for a model as it is or adapted to the database."""
+        return LEVEL_PRIORS[adapted] if self.normalize_prior is None else self.normalize_prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -462,7 +487,7 @@ def load_config(
         for section, values in (options or {}).items()
     }
     config = _with_settings(config, given)
-    if config.compare.normalize == "none":
+    if config.compare.normalize != "database":
         _refuse_normalization(given.get("compare", {}))
     return config
 

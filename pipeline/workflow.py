@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .search.request import SearchRequest
     from .search.run import CompareReport
     from .search.segments import SegmentRefiner, SegmentReport
+    from .search.shards import Distribute
     from .search.video_set import VideoSet
 
 QUERY_INSETS = 2  # looked for in queries where neither settings nor model say how many
@@ -121,6 +122,7 @@ class Comparison:
     def __post_init__(self) -> None:
         from .search.compatibility import check_normalization
 
+        self._check_types()
         if self.output_file is not None:
             check_result_file(
                 self.output_file,
@@ -133,7 +135,11 @@ class Comparison:
             raise InputError("file_format and info_file are of an output_file, but there is none")
         if self.report_file is not None:
             self._check_report_file(self.report_file)
-        self._check_parts()
+        if self.video_root is not None and not (self.refine_segments or self.report_file):
+            raise InputError(
+                "video_root is where videos are for refine_segments and for a report; neither was "
+                "asked for"
+            )
         if self.finds_segments or self.report_file is not None:
             self._check_pairs()
         self._check_threshold()
@@ -167,19 +173,13 @@ class Comparison:
         check_output_file(report_file, [*self.inputs(report_file), *outputs], option="--report")
         check_extension(report_file, (".html", ".htm"), "--report")
 
-    def _check_parts(self) -> None:
+    def _check_types(self) -> None:
         for name in ("mirror_queries", "segments", "refine_segments"):
             if not isinstance(value := getattr(self, name), bool):
                 raise InputError(f"{name} is {value!r}, expected true or false")
-        if self.video_root is None:
-            return
-        if not isinstance(self.video_root, (str, Path)):
-            raise InputError(f"video_root is {self.video_root!r}, expected the path of a folder")
-        if not (self.refine_segments or self.report_file):
-            raise InputError(
-                "video_root is where videos are for refine_segments and for a report; neither was "
-                "asked for"
-            )
+        for name in ("output_file", "info_file", "report_file", "video_root"):
+            if not isinstance(value := getattr(self, name), (str, Path, type(None))):
+                raise InputError(f"{name} is {value!r}, expected a path")
 
     def _check_threshold(self) -> None:
         check_rate_range(self.max_fpr)
@@ -191,7 +191,7 @@ class Comparison:
         config = self.config.compare
         # A level or background is a score as well, so at least -1, and is subtracted.
         taken_off = config.background_weight if self.background else 0
-        check_threshold(threshold, 1 + taken_off + (config.normalize != "none"))
+        check_threshold(threshold, 1 + taken_off + (config.normalize == "database"))
 
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
@@ -239,7 +239,8 @@ def check_rate_range(max_fpr: float | None) -> None:
         return
     number = isinstance(max_fpr, Real) and not isinstance(max_fpr, bool)
     if not number or not 0 < max_fpr < 1:
-        raise InputError(f"max_fpr is {max_fpr!r}, expected a number more than 0 and less than 1")
+        shown = f"{max_fpr:g}" if number else repr(max_fpr)
+        raise InputError(f"max_fpr is {shown}, expected more than 0 and less than 1")
 
 
 class SearchHost(Protocol):
@@ -280,8 +281,13 @@ class PreparedSearch:
     complete: bool
 
 
-def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
+def compare(
+    comparison: Comparison, host: Host, distribute: Distribute | None = None
+) -> tuple[CompareReport, bool]:
     """Do all of a comparison and write its result.
+
+    Args:
+        distribute: scores the pairs elsewhere, see `search.shards`.
 
     Returns:
         What stage two did, and whether stage one stored every listed video.
@@ -305,11 +311,105 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
             refiner=segment_refiner(comparison, prepared.request, host.say),
             on_matches=matches.extend if comparison.report_file is not None else None,
             progress=host.progress,
+            distribute=distribute,
         )
         tell_segments(report.segments, host)
         with _after_result(comparison):
             write_report(comparison, prepared.request, matches, host)
     return report, prepared.complete
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What one shard of a comparison did.
+
+    Attributes:
+        queries, database: videos on each side, of the whole table and of the shard.
+        kept: scores that may be selected.
+        damaged: a line for each damaged video.
+        complete: stage one stored every listed video.
+    """
+
+    queries: int
+    database: int
+    kept: int
+    damaged: tuple[str, ...]
+    complete: bool
+
+
+def compare_shard(
+    comparison: Comparison, host: Host, shard: tuple[int, int], output_file: str | Path
+) -> ShardReport:
+    """Score one shard of the database and write a partial result.
+
+    Args:
+        comparison: without `output_file`, segments and report.
+        shard: number, 1 to count, and count.
+        output_file: ends in .npz.
+
+    Raises:
+        PipelineError: of lists, stores, model or output; see `errors`.
+    """
+    from .search.partial_results import PartialResult, write_partial
+    from .search.run import result_info, score_shard, table_level
+    from .search.shards import shard_range
+
+    if comparison.finds_segments or comparison.report_file is not None:
+        raise InputError(
+            "segments and a report are of a whole result: give them to a comparison without --shard"
+        )
+    check_output_file(output_file, comparison.inputs(output_file))
+    check_extension(output_file, (".npz",), "--output_file")
+    number, count = shard
+    with prepared_search(comparison, host) as prepared:
+        request = prepared.request
+        first, last = shard_range(len(request.database), number, count)
+        level, _ = table_level(request)
+        scores = score_shard(request, first, last, level, progress=host.progress)
+        sets = request.queries.ids, request.database.ids
+        listed, info = request.listed_queries, result_info(request)
+        write_partial(output_file, PartialResult(scores, number, count, *sets, listed, info))
+        damaged = (*scores.damaged_queries.values(), *scores.damaged_database.values())
+        kept = len(scores.entries)
+        return ShardReport(len(sets[0]), last - first, kept, damaged, prepared.complete)
+
+
+def merge_results(
+    partial_files: Sequence[str | Path],
+    output_file: str | Path,
+    *,
+    file_format: str | None = None,
+    info_file: str | Path | None = None,
+) -> CompareReport:
+    """Join the partial results of all shards to one result, as one process would write it.
+
+    Raises:
+        InputError: a file is no partial result, is of another search, or one is missing.
+        PipelineError: a score is no number, or the result cannot be written.
+    """
+    from .output.writers import write_matches
+    from .search.partial_results import read_partial, require_one_search
+    from .search.run import CompareReport
+    from .search.shards import merge_shards
+
+    check_result_file(output_file, partial_files, file_format=file_format, info_file=info_file)
+    partials = [(str(path), read_partial(path)) for path in partial_files]
+    require_one_search(partials)
+    first = partials[0][1]
+    queries, database = first.query_ids, first.database_ids
+    merged = merge_shards([p.scores for _, p in partials], len(queries), len(database))
+    matches = merged.matches(queries, database, first.selection, first.listed_queries)
+    written = write_matches(
+        output_file, matches, first.info, file_format=file_format, info_file=info_file
+    )
+    return CompareReport(
+        queries=len(queries),
+        database=len(database),
+        written=written,
+        seconds=0.0,
+        waited=merged.waited,
+        damaged=merged.damaged,
+    )
 
 
 def plot_pair(
@@ -565,8 +665,8 @@ class _Preparation:
             segments=self.comparison.finds_segments,
             gpu_id=self.comparison.gpu_id,
         )
-        self._give_notes(request)
         request = self._with_threshold(request)
+        self._give_notes(request)
         if request.config.adapt:
             self.host.say(f"adapting the model to the {len(database)} videos of the database")
         return adapt_request(request)
@@ -701,7 +801,7 @@ class _Preparation:
 
         model, queries = request.model, request.queries
         videos = len(request.database)
-        if request.config.normalize != "none" and videos < PRIOR_VIDEOS:
+        if request.config.normalize == "database" and videos < PRIOR_VIDEOS:
             self.host.note(
                 f"{videos} database videos are few to normalise scores by: a usual level counts "
                 "for more than what queries reach among them"
@@ -724,22 +824,33 @@ def with_calibrated_threshold(
 ) -> SearchRequest:
     """The request with the threshold of a false-positive rate, as the model was calibrated.
 
+    Its scores are normalised if that is left open, see `search.calibrate.with_calibrated_scores`.
+
     Args:
         rate: None takes the lowest that the calibration can tell.
 
     Raises:
         InputError: see `search.calibrate.threshold_for`.
     """
-    from .search.calibrate import calibration_for, score_chances, threshold_for
+    from .search.calibrate import (
+        calibration_for,
+        score_chances,
+        threshold_for,
+        with_calibrated_scores,
+    )
 
+    if rate is not None:
+        request = with_calibrated_scores(rate, request)
     calibration = calibration_for(request)
     rate = calibration.rates[-1] * score_chances(request) if rate is None else rate
     threshold = threshold_for(rate, request)
     sure = ""
     if calibration.confidence is not None:
         sure = f" with confidence {calibration.confidence:g}"
+    normalized = request.config.normalize == "database"
+    scores = ", of scores normalised by the database" if normalized else ""
     host.say(
-        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"threshold: {threshold:.4f} for --max_fpr {rate:.3g}{scores}, as calibrated on "
         f"{calibration.pairs} unrelated pairs{sure}"
     )
     return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))
@@ -760,7 +871,8 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
             f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
             "does not know; compare it with a store made the same way"
         )
-    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+    step = spec.view_step if spec.query_descriptors else config.view_step
+    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling, view_step=step)
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:

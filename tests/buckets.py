@@ -29,6 +29,7 @@ class Server:
 
     Attributes:
         requests: method and path of each request since `reset`.
+        queries: the query of each.
         delay: seconds that each request takes longer.
         lose_answer: told (method, path), how the answer of a request that was carried out is lost:
             the connection is cut ("cut"), or a proxy answers with status 503 ("503"); None: it is
@@ -57,6 +58,7 @@ class Server:
 
     def reset(self) -> None:
         self.requests: list[tuple[str, str]] = []
+        self.queries: list[str] = []
         self.delay = 0.0
         self.lose_answer: Callable[[str, str], str | None] = lambda *_: None
         self.cut: Callable[[str, str], int | None] = lambda *_: None
@@ -70,6 +72,7 @@ class Server:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], unquote(environ["PATH_INFO"])
         self.requests.append((method, path))
+        self.queries.append(environ["QUERY_STRING"])
         time.sleep(self.delay)
         # moto compares and puts in two steps; a real server does not.
         head: list[Any] = []

@@ -110,6 +110,7 @@ def comparator(
     symmetric: bool = False,
     rows: np.ndarray | None = None,
     columns: np.ndarray | None = None,
+    padding: str = "edge",
 ) -> np.ndarray:
     """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; a share of it is the matrix in groups of 4 x 4.
 
@@ -118,7 +119,9 @@ def comparator(
     """
     x = matrix[:, :, None]
     for i, (kernel, bias) in enumerate(layers[:3]):
-        x = np.pad(x, [(1, 1), (1, 1), (0, 0)], mode="symmetric")
+        x = np.pad(
+            x, [(1, 1), (1, 1), (0, 0)], mode="constant" if padding == "zero" else "symmetric"
+        )
         windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))
         x = np.maximum(np.einsum("hwcij,ijcf->hwf", windows, kernel, optimize=True) + bias, 0)
         if i < 2:
@@ -181,6 +184,7 @@ def similarity(
     anchors: np.ndarray | None = None,
     adaptation: Any = None,
     match: float | None = None,
+    padding: str = "edge",
 ) -> float:
     """Video-to-video similarity of whole videos, short ones repeated by doubling.
 
@@ -194,7 +198,7 @@ def similarity(
     n = layout.groups[0].count
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
-        matrix = comparator(matrix, layers, residual_weight, symmetric, *weights)
+        matrix = comparator(matrix, layers, residual_weight, symmetric, *weights, padding=padding)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
     if match is not None:
         return rest_score(matrix, function, *weights, match)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from .compare import compare
+from .coarse import coarse_to_fine
+from .compare import compare, merge_results
 from .duplicates import duplicates
+from .estimate import estimate
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
 from .feature_files import export_features, import_features
@@ -19,6 +21,7 @@ from .plot import plot
 from .search import search
 from .stores import compact, copy, info, prune, remove, verify
 from .train import train
+from .weights import fetch_weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,8 +33,10 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    merge_results,
     search,
     duplicates,
+    estimate,
     plot,
     train,
     info,
@@ -42,7 +47,9 @@ for _command in (
     copy,
     import_features,
     export_features,
+    coarse_to_fine,
     convert_model,
+    fetch_weights,
     seal_model,
     adapt,
     calibrate,

@@ -40,6 +40,48 @@ config_option = click.option("-c", "--config", "config_file", help="YAML file wi
 gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
 
 
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a command that can run on a cluster; it gets `cluster` and `actors`."""
+
+    @functools.wraps(command)
+    def run(
+        *args: Any, number_of_actors: int, actor_cpus: int, actor_gpus: float, **kwargs: Any
+    ) -> Any:
+        from ..cluster.ray_engine import ActorOptions
+
+        actors = ActorOptions(number_of_actors, actor_cpus, actor_gpus)
+        return command(*args, actors=actors, **kwargs)
+
+    for option in (
+        click.option(
+            "--actor_gpus",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            help="With --cluster: GPUs of an actor; 0.5 lets two share one. Default: 0",
+        ),
+        click.option(
+            "--actor_cpus",
+            type=click.IntRange(min=1),
+            default=1,
+            help="With --cluster: cores of an actor, for its network and decoders. Default: 1",
+        ),
+        click.option(
+            "--actors",
+            "number_of_actors",
+            type=click.IntRange(min=0),
+            default=0,
+            help="With --cluster: processes on its machines. Default: as many as there is room for",
+        ),
+        click.option(
+            "--cluster",
+            help="Work on a cluster: ray starts Ray on this machine, ray://HOST:PORT joins a "
+            "running one.",
+        ),
+    ):
+        run = option(run)
+    return run
+
+
 def say(text: str) -> None:
     """A line to standard error; standard output is left to results."""
     streams.tell(text)

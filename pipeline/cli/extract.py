@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace as replace_fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from ..records import VideoRef
 from . import common, options
 
 if TYPE_CHECKING:
+    from ..cluster.extracting import ClusterOptions, ExtractJob
+    from ..cluster.ray_engine import ActorOptions
     from ..extraction.run import ExtractReport, Shard
 
 
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
     help="K/N: only the K-th of N equal parts of the list, for a job scheduler. N machines add to "
     "one store of parts at the same time.",
 )
+@common.cluster_options
 @common.handled("interrupted; what was reported as stored is kept, the same command goes on")
 @options.settings("extract")
 def extract(
@@ -80,6 +85,8 @@ def extract(
     retry_failed: bool,
     replace: str,
     shard: str | None,
+    cluster: str | None,
+    actors: ActorOptions,
     config: Config,
 ) -> int:
     """Decode videos and store their features, once.
@@ -99,6 +106,15 @@ def extract(
         all_files=all_files,
         follow_links=follow_links,
     )
+    if cluster is not None:
+        from ..cluster.extracting import ClusterOptions
+        from ..cluster.ray_engine import parse_cluster
+
+        if shard is not None:
+            raise InputError("give --cluster or --shard: a cluster cuts the list by itself")
+        job = _cluster_job(store, model_dir, config.extract, retry_failed, replace)
+        report = _extract_on_cluster(videos, job, ClusterOptions(parse_cluster(cluster), actors))
+        return 0 if report.complete else common.PARTIAL_FAILURE
     part = None
     if shard is not None:
         videos, part = _shard(videos, store, shard)
@@ -185,6 +201,39 @@ def fill_store(
     _tell_report(report, label or str(store), probed=bool(getattr(videos, "unsure", ())))
     _tell_insets(report, label or str(store), net.name, net.insets)
     _tell_device(report, config.hwaccel)
+    return report
+
+
+def _cluster_job(
+    store: str, model_dir: str | None, config: ExtractConfig, retry_failed: bool, replace: str
+) -> ExtractJob:
+    from ..cluster.extracting import ExtractJob, make_network
+
+    weights = common.load_weights(model_dir).with_dims(config.dims)
+    config = _as_recorded(store, config)
+    network = partial(make_network, weights, config)
+    return ExtractJob(store, config, network, retry_failed, replace)
+
+
+def _extract_on_cluster(
+    videos: Sequence[VideoRef], job: ExtractJob, cluster: ClusterOptions
+) -> ExtractReport:
+    """Run stage one on a cluster with messages."""
+    from ..cluster.extracting import extract_on_cluster
+
+    line = common.ProgressLine()
+
+    def progress(report: ExtractReport, actors: int) -> None:
+        done = len(report.stored) + len(report.failures)
+        rate = done / max(report.seconds, 1e-9)
+        detail = f", {len(report.failures)} failed, {rate:.2f}/s, {actors} actors"
+        line.show(done, report.todo, "videos", detail)
+
+    report = extract_on_cluster(videos, job, cluster, progress)
+    _tell_report(report, job.store, probed=False)
+    kinds = Counter(failure.reason for failure in report.failures.values())
+    if kinds:
+        common.say("failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
     return report
 
 

@@ -49,6 +49,8 @@ def _summary(store: FeatureStore) -> dict[str, str]:
     spec, stored_frames = store.spec, int(store.lengths.sum())
     inset_frames = sum(sum(store.insets(video_id)) for video_id in store.ids)
     views = f" ({spec.query_descriptors} of them query views)" if spec.query_descriptors else ""
+    if spec.view_step > 1:
+        views = views.replace(")", f", lowpass ones of every {spec.view_step} frames)")
     lines = {
         "videos": f"{len(store)} ({len(store.failures)} failed)",
         "frames": f"{stored_frames - inset_frames}, {spec.fps:g} a second of video",

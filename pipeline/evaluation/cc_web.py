@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from .files import SourceFile
+from .files import SourceFile, texts
 from .ranking import Hits
 from .report import Evaluation, coverage, ranking_task, reasons
 from .results import Results
@@ -46,9 +46,9 @@ def read_annotation(files: Sequence[SourceFile]) -> Annotation:
     try:
         annotation = Annotation(
             {int(place): str(name) for name, place in content["index"].items()},
-            list(content["queries"]),
-            [dict(own) for own in content["ground_truth"]],
-            [set(own) for own in content["excluded"]],
+            texts(content["queries"]),
+            [{int(n): str(label) for n, label in own.items()} for own in content["ground_truth"]],
+            [{int(n) for n in own} for own in content["excluded"]],
         )
         sizes = {len(annotation.queries), len(annotation.labels), len(annotation.excluded)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

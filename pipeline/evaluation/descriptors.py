@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import InputError
 from .files import SourceFile
 
-_BLOCK = 4096  # reference frames that are compared at once
+_BLOCK = 4096  # frames of either side that are compared at once
+_MAX_BYTES = 64 << 30  # of a file, unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +31,15 @@ def read_frames(file: SourceFile) -> Frames:
         InputError: they are not there, do not fit each other, or are no finite numbers.
     """
     try:
+        with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _MAX_BYTES:
+            raise ValueError(f"{size} bytes unpacked")
         with np.load(io.BytesIO(file.data), allow_pickle=False) as arrays:
             names, features = arrays["video_ids"], arrays["features"]
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        KeyError, ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile
+    ) as error:  # fmt: skip
         raise InputError(
             f"{file.path}: is no .npz of features ({error}); it must hold video_ids and features"
         ) from None
@@ -64,29 +71,58 @@ def best_pairs(
     if queries.features.shape[1] != references.features.shape[1]:
         raise InputError(
             f"{query_file.path}: {queries.features.shape[1]} values a frame, but "
-            f"{reference_file.path} has {references.features.shape[1]}"
+            f"{reference_file.path} has {references.features.shape[1]}; give features of one model"
         )
-    kept = frame_pairs * len(queries.ids)
-    values, pairs = np.empty(0, np.float32), np.empty(0, np.int64)
-    for start in range(0, len(references.features), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        block = (queries.features @ references.features[part].T).ravel()
-        numbers = (
-            queries.videos[:, None] * len(references.ids) + references.videos[part][None, :]
-        ).ravel()
-        if len(values) == kept:
-            better = block > values.min()
-            block, numbers = block[better], numbers[better]
-        values, pairs = _best(np.append(values, block), np.append(pairs, numbers), kept)
-    best = np.full(len(queries.ids) * len(references.ids), -np.inf, np.float32)
-    np.maximum.at(best, pairs, values)
-    found = np.flatnonzero(best > -np.inf)
-    values, found = _best(best[found], found, video_pairs * len(queries.ids))
+    best = _BestPairs(frame_pairs * len(queries.ids))
+    for rows in _blocks(len(queries.features)):
+        for columns in _blocks(len(references.features)):
+            first = queries.videos[rows, None] * len(references.ids)
+            numbers = first + references.videos[columns]
+            best.add(queries.features[rows] @ references.features[columns].T, numbers)
+    values, pairs = best.of_pairs()
+    values, pairs = _best(values, pairs, video_pairs * len(queries.ids))
     scores = {
         (queries.ids[n // len(references.ids)], references.ids[n % len(references.ids)]): float(v)
-        for v, n in zip(values, found, strict=True)
+        for v, n in zip(values, pairs, strict=True)
     }
     return scores, queries.ids, references.ids
+
+
+class _BestPairs:
+    """The largest values seen so far with the numbers of their pairs; cut once they are twice as
+    many as are wanted.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._values, self._numbers = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
+        self._limit = -np.inf
+
+    def add(self, values: np.ndarray, numbers: np.ndarray) -> None:
+        better = values > self._limit
+        self._values.append(values[better])
+        self._numbers.append(numbers[better])
+        if sum(map(len, self._values)) > 2 * self._count:
+            self._cut()
+
+    def of_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The largest value of each pair, by ascending number."""
+        self._cut()
+        (values,), (numbers,) = self._values, self._numbers
+        order = np.lexsort((-values, numbers))
+        numbers, first = np.unique(numbers[order], return_index=True)
+        return values[order][first], numbers
+
+    def _cut(self) -> None:
+        values, numbers = np.concatenate(self._values), np.concatenate(self._numbers)
+        values, numbers = _best(values, numbers, self._count)
+        self._values, self._numbers = [values], [numbers]
+        if len(values) == self._count:
+            self._limit = float(values[-1])
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]
 
 
 def _best(values: np.ndarray, places: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

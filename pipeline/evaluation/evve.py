@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .files import SourceFile
+from .files import SourceFile, texts
 from .ranking import Hits, Ties, mean, trapezoid_average_precision, without_missing
 from .report import TIES, Evaluation, Figure, Task, coverage, ranking_task, reasons
 from .results import Results
@@ -54,10 +54,10 @@ def read_annotation(files: Sequence[SourceFile]) -> Annotation:
     content = file.unpickled()
     try:
         events = {
-            name: Event(set(queries), set(relevant), set(null))
+            name: Event(set(texts(queries)), set(texts(relevant)), set(texts(null)))
             for name, (queries, relevant, null) in content["annotation"].items()
         }
-        database = set(content["database"])
+        database = set(texts(content["database"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{file.path}: is no annotation of EVVE; give evve.pickle, or the .dat files"

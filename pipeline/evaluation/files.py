@@ -161,3 +161,14 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice!r} is there twice")
     return result
+
+
+def texts(value: Any) -> list[str]:
+    """The ids of a list or a set.
+
+    Raises:
+        TypeError: it is neither, or holds something else than texts.
+    """
+    if not isinstance(value, (list, tuple, set)) or not all(isinstance(v, str) for v in value):
+        raise TypeError("expected a list of ids")
+    return list(value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .files import SourceFile
+from .files import SourceFile, texts
 from .ranking import Hits, interpolated_precision
 from .report import Evaluation, Task, coverage, ranking_task, reasons
 from .results import Results
@@ -108,13 +108,20 @@ def read_annotation(files: Sequence[SourceFile], version: str) -> Annotation:
             else "fivr.pickle, as only it says which videos FIVR-5K has,"
         )
         raise InputError(f"the annotation is not complete; give {needed} as --annotation")
-    _check(labels, files)
-    return Annotation(
-        {q: {label: set(ids) for label, ids in own.items()} for q, own in labels.items()},
-        list(labels if queries is None else queries),
-        set(database),
-        easy,
-    )
+    try:
+        return Annotation(
+            {
+                q: {label: set(texts(ids)) for label, ids in own.items()}
+                for q, own in labels.items()
+            },
+            texts(list(labels) if queries is None else queries),
+            set(texts(database)),
+            easy,
+        )
+    except (TypeError, AttributeError):
+        raise InputError(
+            f"{files[0].path}: is no annotation of FIVR; give annotation.json or fivr.pickle"
+        ) from None
 
 
 def rankings(
@@ -169,11 +176,14 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
     ]
     queries = coverage(set(annotation.queries), list(results.rows))
     videos = coverage(annotation.database, results.names)
+    own = sum(q in ids for q, ids in annotation.relevant("ISVR").items())
+    notes = [f"{own} queries are labelled for themselves: no ranking holds them, mAP counts them"]
     return Evaluation(
         [task for task in tasks if task.queries],
         queries,
         videos,
         reasons("FIVR", queries, videos, results, set(annotation.database)),
+        notes if own else [],
     )
 
 
@@ -185,12 +195,3 @@ def _task(annotation: Annotation, results: Results, task: str, name: str) -> Tas
         pooled=pooled(results, relevant, allowed=results.mask(annotation.database)),
         details={"interpolated_precision": curve(annotation, results, task)},
     )
-
-
-def _check(labels: Any, files: Sequence[SourceFile]) -> None:
-    fits = isinstance(labels, dict) and all(
-        isinstance(own, dict) and all(isinstance(ids, (list, set, tuple)) for ids in own.values())
-        for own in labels.values()
-    )
-    if not fits:
-        raise InputError(f"{files[0].path}: is no annotation of FIVR; give annotation.json")

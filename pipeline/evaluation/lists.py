@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -48,11 +48,16 @@ def benchmark_lists(
     """
     name, chosen = benchmark(name)
     queries, database = chosen.videos(chosen.read(read_annotation_files(annotation)))
-    files = _files_by_id(Path(videos), pattern)
-    if name == "VSC2022":  # its truth names only the videos that have a copy
-        found = sorted(i for i in files if _VSC.fullmatch(i))
-        queries = sorted({*queries, *(i for i in found if i[0] == "Q")})
-        database = sorted({*database, *(i for i in found if i[0] == "R")})
+    wanted = {*queries, *database}
+    whole_folder = name == "VSC2022"  # its truth names only the videos that have a copy
+    files = _files_by_id(
+        Path(videos),
+        pattern,
+        lambda i: i in wanted or (whole_folder and _VSC.fullmatch(i) is not None),
+    )
+    if whole_folder:
+        queries = sorted({*queries, *(i for i in files if i[0] == "Q")})
+        database = sorted({*database, *(i for i in files if i[0] == "R")})
     missing = dict.fromkeys(i for i in (*queries, *database) if i not in files)
     return BenchmarkLists(
         name,
@@ -62,30 +67,43 @@ def benchmark_lists(
     )
 
 
-def _files_by_id(folder: Path, pattern: str | None) -> dict[str, Path]:
+def _files_by_id(
+    folder: Path, pattern: str | None, wanted: Callable[[str], bool]
+) -> dict[str, Path]:
     """Of two files with the same id the first one counts, in the order of their paths."""
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; give the one with the videos as --videos")
     files: dict[str, Path] = {}
-    expression = None if pattern is None else _expression(pattern)
+    ids = _names if pattern is None else _Pattern.of(pattern).ids
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        below = path.relative_to(folder).as_posix()
-        for video_id in _ids(below, expression):
+        for video_id in filter(wanted, ids(path.relative_to(folder).as_posix())):
             files.setdefault(video_id, path)
     return files
 
 
-def _ids(below: str, expression: re.Pattern[str] | None) -> Iterable[str]:
-    if expression is not None:
-        match = expression.fullmatch(below)
-        return [match["id"]] if match else []
+def _names(below: str) -> Iterable[str]:
+    """A path and its name, with the extension and without."""
     path = PurePosixPath(below)
     return [below, str(path.with_suffix("")), path.name, path.stem]
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    if pattern.count("{id}") != 1:
-        raise InputError(f'--pattern {pattern!r} must hold {{id}} once, such as "*/{{id}}.mp4"')
-    parts = {"*": "[^/]*", "{id}": "(?P<id>.+)"}
-    pieces = re.split(r"(\*|\{id\})", pattern)
-    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
+@dataclass(frozen=True)
+class _Pattern:
+    """What stands before an id and behind it."""
+
+    before: re.Pattern[str]
+    behind: re.Pattern[str]
+
+    @classmethod
+    def of(cls, pattern: str) -> _Pattern:
+        if pattern.count("{id}") != 1:
+            raise InputError(f'--pattern {pattern!r} must hold {{id}} once, as in "*/{{id}}.mp4"')
+        before, behind = ("[^/]*".join(map(re.escape, p.split("*"))) for p in pattern.split("{id}"))
+        return cls(re.compile(before), re.compile(behind))
+
+    def ids(self, below: str) -> Iterable[str]:
+        """All texts that may be the id: an id, too, may hold what stands before one."""
+        places = range(len(below) + 1)
+        starts = [i for i in places if self.before.fullmatch(below, 0, i)]
+        ends = [i for i in places if self.behind.fullmatch(below, i)]
+        return [below[i:j] for i in starts for j in ends if i < j]

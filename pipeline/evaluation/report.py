@@ -75,6 +75,7 @@ class Evaluation:
         queries, videos: how many of the annotation's are in the results.
         reasons: why the figures are not comparable with published ones; empty if they are.
         notes: what else a reader should know.
+        published: there are published figures to compare with.
     """
 
     tasks: list[Task]
@@ -82,6 +83,7 @@ class Evaluation:
     videos: Coverage
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    published: bool = True
 
 
 def ranking_task(
@@ -171,7 +173,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
                     }
                     for figure in task.figures
                 },
-                **task.details,
+                **{name: _without_nan(value) for name, value in task.details.items()},
             }
             for task in evaluation.tasks
         },
@@ -199,12 +201,10 @@ def lines(evaluation: Evaluation) -> Iterator[str]:
     yield ""
     for note in evaluation.notes:
         yield f"note: {note}"
-    if evaluation.reasons:
-        yield "not comparable with published figures:"
-        for reason in evaluation.reasons:
-            yield f"  {reason}"
-    else:
-        yield "comparable with published figures"
+    others = "published figures" if evaluation.published else "other figures of this annotation"
+    yield f"{'not ' * bool(evaluation.reasons)}comparable with {others}"
+    for reason in evaluation.reasons:
+        yield f"  {reason}"
 
 
 def _cell(value: float, width: int) -> str:
@@ -213,6 +213,13 @@ def _cell(value: float, width: int) -> str:
 
 def _values(by_ties: Mapping[Ties, float]) -> list[float]:
     return [by_ties[ties] for ties in TIES]
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _by_ties(values: Mapping[Ties, float]) -> dict[str, float | None]:

@@ -45,7 +45,7 @@ def read_label_boxes(file: SourceFile) -> dict[str, list[Box]]:
             pair: [(float(b[0]), float(b[2]), float(b[1]), float(b[3])) for b in boxes]
             for pair, boxes in content.items()
         }
-    except (AttributeError, TypeError, ValueError, IndexError):
+    except (AttributeError, TypeError, ValueError, LookupError, OverflowError):
         raise InputError(f"{file.path}: holds no labelled boxes; give label_file.json") from None
 
 

@@ -62,7 +62,7 @@ def pooled(
 
     Args:
         relevant: ids by query; a query without an entry does not take part.
-        without_query: a query is no pair with itself.
+        without_query: a query is no pair with itself, unless it is relevant to itself.
         total: relevant pairs, if not as many as ids.
     """
     parts = [
@@ -71,7 +71,7 @@ def pooled(
             query,
             relevant[query],
             allowed=allowed,
-            left_out=[query] if without_query else [],
+            left_out=[query] if without_query and query not in relevant[query] else [],
         )
         for query in results.rows
         if query in relevant

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from .files import SourceFile
+from .files import SourceFile, texts
 from .ranking import Hits
 from .report import Evaluation, Task, coverage, ranking_task, reasons
 from .results import Box, Results
@@ -47,8 +47,9 @@ def read_annotation(files: Sequence[SourceFile]) -> Annotation:
             continue
         content = file.unpickled()
         try:
-            positives = {query: set(content["positives"][query]) for query in content["queries"]}
-            distractors = set(content["dataset"])
+            queries, relevant = texts(content["queries"]), content["positives"]
+            positives = {query: set(texts(relevant[query])) for query in queries}
+            distractors = set(texts(content["dataset"]))
         except (KeyError, TypeError):
             raise InputError(f"{file.path}: is no annotation of VCDB; give vcdb.pickle") from None
     return Annotation(_of_boxes(boxes) if positives is None else positives, distractors, boxes)

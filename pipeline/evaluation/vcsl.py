@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..errors import InputError
-from .files import SourceFile
+from .files import SourceFile, texts
 from .report import TIES, Coverage, Evaluation, Figure, coverage
 from .results import Box, Results
 from .segments import macro, pair_figures, predicted_boxes, read_label_boxes, segment_task
@@ -42,12 +43,21 @@ def read_annotation(files: Sequence[SourceFile]) -> Annotation:
                 annotation, pairs=[(row["query_id"], row["reference_id"]) for row in rows]
             )
         elif isinstance(content := file.json(), dict) and "test" in content:
-            annotation = replace(annotation, query_sets=content["test"])
+            annotation = replace(annotation, query_sets=_query_sets(file, content["test"]))
         else:
             boxes |= read_label_boxes(file)
     if not boxes:
         raise InputError(f"{files[0].path}: has no labels; give label_file.json as --annotation")
     return replace(annotation, boxes=boxes)
+
+
+def _query_sets(file: SourceFile, content: Any) -> dict[str, list[str]]:
+    try:
+        return {name: texts(own) for name, own in content.items()}
+    except (AttributeError, TypeError):
+        raise InputError(
+            f"{file.path}: 'test' holds no lists of pairs; give split_meta_pairs.json"
+        ) from None
 
 
 def evaluate(annotation: Annotation, results: Results) -> Evaluation:

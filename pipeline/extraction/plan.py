@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from ..config import ExtractConfig
 from ..errors import InputError
 from ..inputs import Listing, printable_path
+from ..objects import is_url
 from ..records import Failure, InsetRule, VideoRef
 from ..store import StoreWriter, is_parts
 from ..video.pip.detector import require_supported
@@ -165,7 +166,8 @@ def refuse_missing(
 
 
 def _all_missing(videos: Sequence[VideoRef]) -> bool:
-    return all(file_state(ref.path) is None for ref in videos[:_CHECKED_FILES])
+    first = videos[:_CHECKED_FILES]
+    return all(not is_url(ref.path) and file_state(ref.path) is None for ref in first)
 
 
 def store_positions(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str, int]:

@@ -28,6 +28,7 @@ from ..decode import (
 )
 from ..errors import InputError, MachineError
 from ..inputs import Listing, printable_path
+from ..objects import is_url
 from ..records import Failure, SourceInfo, VideoRef
 from ..store import (
     StoreWriter,
@@ -52,6 +53,7 @@ from .plan import (
     store_positions,
 )
 from .report import ExtractReport
+from .views import SparseViews, choose_view_step
 
 if TYPE_CHECKING:
     from ..nets.extractor.feature_net import FeatureNet
@@ -134,9 +136,10 @@ def extract_features(
         refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
     spec = net.spec(config.fps, SAMPLING_RULES[config.sampling])
-    stored = read_spec(store).inset_rule if exists else None
-    insets = choose_insets(config, net.insets, stored)
+    stored = read_spec(store) if exists else None
+    insets = choose_insets(config, net.insets, stored.inset_rule if stored else None)
     spec = with_fields(spec, mirrored=config.mirrored, insets=str(insets))
+    spec = spec.with_view_step(choose_view_step(config, stored))
     provenance = {"precision": net.precision, "model_name": net.name}
     name = shard.name if shard else ""
     with create_or_append(store, spec, config.dtype, provenance, name=name) as writer:
@@ -172,7 +175,7 @@ def _require_precision(writer: StoreWriter, precision: str) -> None:
 
 def _with_full_path(source: SourceInfo) -> SourceInfo:
     """Return the source with its full path; a relative one depends on the current directory."""
-    if os.path.isabs(source.path):
+    if os.path.isabs(source.path) or is_url(source.path):
         return source
     return with_fields(source, path=os.path.join(printable_path(os.getcwd()), source.path))
 
@@ -209,6 +212,7 @@ class _Run:
         self.missing: list[Failure] = []  # of a shard, held back until all is known
         self.superseded = 0
         self.open: dict[int, _OpenVideo] = {}
+        self.network = SparseViews(net, writer.spec.view_step)
         self.started, self.expected = 0, 0.0
         self.begin = self.committed = time.perf_counter()
 
@@ -228,6 +232,7 @@ class _Run:
             sampling=config.sampling,
             hwaccel=config.hwaccel,
             insets=self.writer.spec.inset_rule,
+            fetch_mb=config.fetch_mb,
         ) as events:
             self.report.decode = events.stats
             for event in self._events_with_commits(events):
@@ -278,7 +283,7 @@ class _Run:
             images = batch.images[: batch.valid]
             if self.config.mirrored:
                 images = np.ascontiguousarray(images[:, :, ::-1])
-            vectors = self.net(images)
+            vectors = self.network(images, batch.slots)
             self.report.network_seconds += time.perf_counter() - begin
             self.report.frames += batch.valid
             at = 0
@@ -326,6 +331,7 @@ class _Run:
 
     def _fail(self, index: int, failure: Failure) -> None:
         video = self.open.pop(index, None)
+        self.network.forget(index)
         if video is not None:
             video.writer.abandon()
         failure = with_fields(failure, source=_with_full_path(failure.source))
@@ -364,6 +370,7 @@ class _Run:
         if video.ended.note:
             self.report.notes[self.todo[index].id] = video.ended.note
         del self.open[index]
+        self.network.forget(index)
 
     def _commit_if_due(self) -> None:
         if time.perf_counter() - self.committed >= self.config.commit_seconds:

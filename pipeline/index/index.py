@@ -296,7 +296,7 @@ class Index:
 
     def _search(self, comparison: Comparison) -> SearchResult:
         """All of a search. Its rate gives verdicts, and leaves nothing out."""
-        from ..search.calibrate import check_rate
+        from ..search.calibrate import check_rate, with_calibrated_scores
 
         rate = comparison.max_fpr
         if rate is not None:
@@ -304,6 +304,8 @@ class Index:
         comparison = replace(comparison, max_fpr=None)
         recorder = Recorder(self._host, self._model)
         with self._prepared(comparison, recorder) as request:
+            if rate is not None:
+                request = with_calibrated_scores(rate, request)
             verdict = _verdict(request, rate)
             query_ids, matches = self._matches(comparison, request, recorder)
             result = self._result(query_ids, matches, request, verdict, recorder)

@@ -18,8 +18,8 @@ from .base import ObjectInfo
 EXTRA = "pip install 'visil-index[cloud]'"
 JOINED_GAP = 1 << 20  # bytes between two ranges that one request may read as well
 # The client tries again by itself: a server that is restarted answers within this time.
-_RETRIES = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
-_CLIENT = {"timeout": timedelta(seconds=120), "connect_timeout": timedelta(seconds=10)}
+RETRIES: dict[str, Any] = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+CLIENT = {"timeout": timedelta(seconds=120), "connect_timeout": timedelta(seconds=10)}
 
 
 class BucketObjects:
@@ -117,10 +117,11 @@ def named_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        raise StorageError(f"{name}: {_reason(error)}") from None
+        raise StorageError(f"{name}: {error_reason(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
+    """What went wrong and what to do, without a word of the library's text."""
     kind = type(error).__name__.removesuffix("Error")
     if kind == "FileNotFound":
         return "no such object; make sure of the bucket's name and of the path"
@@ -147,7 +148,7 @@ def load_obstore(url: str) -> Any:
     return obstore
 
 
-def make_store(url: str) -> Any:
+def make_store(url: str, retries: dict[str, Any] | None = None) -> Any:
     """The client for a bucket and prefix.
 
     Raises:
@@ -162,7 +163,7 @@ def make_store(url: str) -> Any:
     if url.startswith(("http://", "s3://", "s3a://")):
         options["allow_http"] = True  # an endpoint is http only where the user names one
     try:
-        return from_url(url, retry_config=_RETRIES, client_options={**_CLIENT, **options})
+        return from_url(url, retry_config=retries or RETRIES, client_options={**CLIENT, **options})
     except (BaseError, ValueError) as error:
         kind = type(error).__name__
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path, PosixPath
 from .base import ObjectStore
 from .folder import FolderObjects
 
-_URL = re.compile(r"(s3a?|gs|az|abfss?|https?):/+(?=[^/])", re.IGNORECASE)
+_URL = re.compile(r"(s3a?|gs|az|abfss?|https?)://(?=[^/])", re.IGNORECASE)
 
 
 class UrlPath(PosixPath):
@@ -27,8 +27,8 @@ class UrlPath(PosixPath):
 
 
 def is_url(path: str | Path) -> bool:
-    """Whether this names an object or a bucket, and no file."""
-    return isinstance(path, UrlPath) or bool(_URL.match(str(path)))
+    """Whether this names an object or a bucket, and no file; a plain path never does."""
+    return bool(_URL.match(str(path)))
 
 
 def storage_path(path: str | Path) -> Path:

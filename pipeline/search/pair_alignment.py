@@ -537,7 +537,7 @@ class SegmentJudge:
         evidence = config.segment_evidence
         if evidence is None:
             evidence = 0.0 if has_threshold else SEGMENT_EVIDENCE
-        level = config.normalize_prior if is_normalized else 0.0
+        level = config.level_prior(adapted=False) if is_normalized else 0.0
         return cls(config.segment_min_score, evidence, _PAIR_SCORE - level)
 
     def convincing(self, segments: Sequence[Segment], score: float | None = None) -> list[Segment]:

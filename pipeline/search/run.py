@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,7 +34,11 @@ from .score_normalization import (
 )
 from .score_sink import BestScores, DenseScores, RestScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
+from .shards import Distribute, ShardScores, merge_shards
 from .video_set import VideoSet, damage_lines
+
+if TYPE_CHECKING:
+    from ..nets.similarity.pair_scorer import PairScorer
 
 Progress = Callable[[int, int], None]
 # Larger databases are sampled for levels before the search, which costs a tenth of it at most. Of
@@ -74,6 +79,7 @@ def compute_similarity(
     on_matches: Callable[[Sequence[Match]], None] | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    distribute: Distribute | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the matches.
 
@@ -86,6 +92,7 @@ def compute_similarity(
         on_matches: called with the matches of each query that are written.
         progress: called with (database videos done, database videos) after each block.
         limits: how much is in memory at once.
+        distribute: see `find_matches`.
 
     Raises:
         InputError: the output cannot be written, or the model is still to be adapted.
@@ -97,7 +104,12 @@ def compute_similarity(
     begin = time.perf_counter()
     folder = scratch_folder(output_file)
     matches, waited = find_matches(
-        request, refiner=refiner, progress=progress, folder=folder, limits=limits
+        request,
+        refiner=refiner,
+        progress=progress,
+        folder=folder,
+        limits=limits,
+        distribute=distribute,
     )
     info = result_info(request)
     written = write_matches(
@@ -173,7 +185,7 @@ def score_table(
         request, progress=progress, folder=folder, limits=limits, engine=engine
     )
     if rest is not None:
-        table -= database_level(rest, request.config)
+        table -= _level(rest, request)
     return table, waited
 
 
@@ -218,6 +230,7 @@ def find_matches(
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
     of_database: bool = False,
+    distribute: Distribute | None = None,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
@@ -227,6 +240,7 @@ def find_matches(
     Args:
         refiner: finds ends of segments again.
         of_database: the queries are videos of the database; none is a match of itself.
+        distribute: scores the pairs elsewhere; see `shards`.
 
     Returns:
         The matches, `SegmentMatches` if the request asks for segments, and the seconds spent
@@ -243,15 +257,35 @@ def find_matches(
     selecting = request
     if of_database and top_k is not None:
         selecting = replace(request, selection=replace(request.selection, top_k=top_k + 1))
-    matches, waited = _matches(
-        selecting, progress=progress, folder=folder, limits=limits, engine=engine
-    )
+    matches: MatchTable
+    if distribute is not None:
+        matches, waited = _distributed_matches(selecting, distribute, limits)
+    else:
+        matches, waited = _matches(
+            selecting, progress=progress, folder=folder, limits=limits, engine=engine
+        )
     if of_database:
         matches = OtherMatches(matches, top_k)
     if request.segments:
         scorer = engine.loop.scorer if engine else None
         matches = SegmentMatches(matches, request, refiner, scorer=scorer)
     return matches, waited
+
+
+def _distributed_matches(
+    request: SearchRequest, distribute: Distribute, limits: Limits | None
+) -> tuple[MatchTable, float]:
+    """The matches without segments, scored in shards by others."""
+    queries, database = request.queries, request.database
+    level, waited = table_level(request, limits)
+    merged = merge_shards(distribute(request, level), len(queries), len(database))
+    for number, line in merged.damaged_queries.items():
+        queries.note_damage(number, line)
+    for number, line in merged.damaged_database.items():
+        database.note_damage(number, line)
+    database.require_sound()
+    matches = merged.matches(queries.ids, database.ids, request.selection, request.listed_queries)
+    return matches, waited + merged.waited
 
 
 def _matches(
@@ -298,6 +332,77 @@ def _matches(
         listed,
     )
     return matches, waited + background_waited
+
+
+def table_level(
+    request: SearchRequest, limits: Limits | None = None
+) -> tuple[np.ndarray | None, float]:
+    """What is subtracted from each query's scores, by the whole database or a background.
+
+    Returns:
+        Float32 [queries], or None for nothing; and the seconds waited.
+
+    Raises:
+        InputError, StoreError: see `score_table`.
+    """
+    limits = limits or Limits()
+    level, waited = _background_level(request, limits)
+    if level is not None:
+        return (request.config.background_weight * level)[:, 0], waited
+    if request.config.normalize == "database":
+        return _sampled_level(request, limits)
+    return None, waited
+
+
+def score_shard(
+    request: SearchRequest,
+    first: int,
+    last: int,
+    level: np.ndarray | None,
+    *,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+    scorer: PairScorer | None = None,
+) -> ShardScores:
+    """Score every query against some videos of the database.
+
+    Args:
+        first, last: these, [first, last) in listed order.
+        level: of `table_level`.
+        progress, limits: see `compute_similarity`.
+        scorer: the request's network, if it was made already.
+    """
+    limits = limits or Limits()
+    request.queries.check(request.config.checksums)
+    database = request.database.take(range(first, last))
+    shape = len(request.queries), last - first
+    sink = BestScores(
+        request.selection,
+        shape,
+        database.sound_between,
+        level=level,
+        pending_scores=limits.pending_scores,
+    )
+    waited = 0.0
+    if first < last:
+        own = SearchEngine(request, database, limits, scorer=scorer)
+        waited = _score_pairs(
+            request, database, sink, limits, progress=progress, engine=own, may_be_damaged=True
+        )
+    found = sink.finish()
+    entries = np.concatenate([chunk.entries for chunk in found.chunks])
+    entries["column"] += first
+    return ShardScores(
+        first,
+        last,
+        entries,
+        {row: (column + first, score) for row, (column, score) in found.bad.items()},
+        request.queries.sound,
+        database.sound,
+        request.queries.damage_by_number(),
+        {number + first: line for number, line in database.damage_by_number().items()},
+        waited,
+    )
 
 
 def result_info(request: SearchRequest) -> ResultInfo:
@@ -355,7 +460,11 @@ def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, 
     rest = _rest_scores(request, sample, limits)
     assert rest is not None
     _, waited = _scores(request, sample, limits, rest=rest)
-    return database_level(rest.table, request.config)[:, 0], waited
+    return _level(rest.table, request)[:, 0], waited
+
+
+def _level(rest: np.ndarray, request: SearchRequest) -> np.ndarray:
+    return database_level(rest, request.config, adapted=request.model.adaptation is not None)
 
 
 def _rest_scores(
@@ -401,8 +510,12 @@ def _score_pairs(
     rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
+    may_be_damaged: bool = False,
 ) -> float:
-    """Score all pairs with a database into a sink; returns the seconds waited."""
+    """Score all pairs with a database into a sink; returns the seconds waited.
+
+    `may_be_damaged`: all videos of it may be, as it is a part of the whole database.
+    """
     from ..nets.backend import device_scope
 
     query_sequences, row_index = _query_sequences(request)
@@ -418,7 +531,8 @@ def _score_pairs(
             progress=progress,
         )
     database.check(request.config.checksums)
-    database.require_sound()
+    if not may_be_damaged:
+        database.require_sound()
     return waited
 
 

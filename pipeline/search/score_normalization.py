@@ -59,26 +59,28 @@ def level_columns(videos: int) -> np.ndarray:
     return np.arange(count, dtype=np.int64) * videos // max(count, 1)
 
 
-def database_level(rest_scores: np.ndarray, config: CompareConfig) -> np.ndarray:
+def database_level(
+    rest_scores: np.ndarray, config: CompareConfig, *, adapted: bool = False
+) -> np.ndarray:
     """The level of each query in the database that is searched.
 
     Args:
         rest_scores: float32 [queries, n], of the videos of `level_columns`; what is no finite
             number (damaged videos, whole copies) is left out.
         config: `normalize_quantile`, `normalize_prior`.
+        adapted: the model was adapted to the database, which lowers all scores.
 
     Returns:
         Float32 [queries, 1]; the prior for a query without rest scores.
     """
-    levels = [_level(row[np.isfinite(row)], config) for row in rest_scores]
+    prior, quantile = config.level_prior(adapted), config.normalize_quantile
+    levels = [_level(row[np.isfinite(row)], prior, quantile) for row in rest_scores]
     return np.array(levels, np.float32).reshape(-1, 1)
 
 
-def _level(scores: np.ndarray, config: CompareConfig) -> float:
+def _level(scores: np.ndarray, prior: float, quantile: float) -> float:
     """The level of one query, of its rest scores [n]."""
-    total = PRIOR_VIDEOS * config.normalize_prior
+    total = PRIOR_VIDEOS * prior
     if len(scores):
-        total += len(scores) * float(
-            np.quantile(scores.astype(np.float64), config.normalize_quantile)
-        )
+        total += len(scores) * float(np.quantile(scores.astype(np.float64), quantile))
     return total / (len(scores) + PRIOR_VIDEOS)

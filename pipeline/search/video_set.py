@@ -280,6 +280,21 @@ class VideoSet:
         """Count a video as damaged; returns the error that says so."""
         return self._sequences[video].check.fail(what)
 
+    def origins(self) -> list[tuple[str, str]]:
+        """(id prefix, path) of each store, with which another process opens the same set."""
+        prefixes: dict[FeatureStore, str] = {}
+        for video_id, sequence in zip(self.ids, self._sequences, strict=True):
+            prefixes.setdefault(sequence.store, video_id.removesuffix(sequence.own_id))
+        return [(prefix, str(store.path)) for store, prefix in prefixes.items()]
+
+    def note_damage(self, video: int, line: str) -> None:
+        """Count a video as damaged, as another process found."""
+        self._sequences[video].check.note(StoreError(line))
+
+    def damage_by_number(self) -> dict[int, str]:
+        """What is wrong with each video that is known to be damaged, by its number."""
+        return {n: s.check.damage for n, s in enumerate(self._sequences) if s.check.damage}
+
     def require_sound(self) -> None:
         """Refuse a set that has nothing but damaged videos.
 

@@ -18,7 +18,6 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -224,18 +223,18 @@ def put_line(
         value["insets"] = video.insets
     if video.note:
         value["note"] = video.note
-    return _line(value | {"source": asdict(video.source)})
+    return _line(value | {"source": video.source.as_json()})
 
 
 def check_source(source: SourceInfo) -> None:
     """Raises StoreError if a manifest cannot hold it: NaN, or a number type of NumPy."""
-    _line(asdict(source))
+    _line(source.as_json())
 
 
 def fail_line(failure: Failure) -> str:
     """The record of a video that could not be stored."""
     value = {"op": "fail", "id": failure.id, "reason": failure.reason, "detail": failure.detail}
-    return _line(value | {"source": asdict(failure.source)})
+    return _line(value | {"source": failure.source.as_json()})
 
 
 def remove_line(video_id: str) -> str:

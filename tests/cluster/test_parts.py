@@ -117,7 +117,7 @@ def test_no_connection_is_named_without_the_library_s_text(monkeypatch: Any) -> 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9/?X-Amz-Signature=secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr("pipeline.objects.bucket._RETRIES", {"max_retries": 0})
+    monkeypatch.setattr("pipeline.objects.bucket.RETRIES", {"max_retries": 0})
     with raises(StorageError, "s3://bucket/db", "connection", remedy="network") as caught:
         open_store("s3://bucket/db")
     assert "secret" not in str(caught.value)

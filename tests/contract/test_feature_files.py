@@ -19,6 +19,7 @@ from tests.features import region_vectors
 from tests.messages import assert_output, raises
 from tests.store_helpers import source_of
 
+pytestmark = pytest.mark.slow  # the HDF5 library has a process of its own
 IDS = ["1/1_1_Y", "1/1_2_Y", "2/2_1_Y", "-m4jjFPu0", "--1OMs2mxPE", "ünïcode id.mp4"]
 
 
@@ -70,7 +71,7 @@ def test_a_published_file_is_a_store(published, videos):
 
 
 def test_without_a_name_it_is_refused(published):
-    with raises(StoreError, published):
+    with raises(StoreError, published, remedy="--as"):
         open_store(published)
 
 
@@ -155,7 +156,6 @@ def test_values_that_are_no_numbers_cost_that_video(tmp_path):
     assert (report.imported, [f.id for f in report.failures]) == (1, ["a"])
 
 
-@pytest.mark.slow
 def test_damaged_files_end_in_a_message(tmp_path, published):
     """Whatever the HDF5 library does, this process gets values, or an error that names the file."""
     original, seen = published.read_bytes(), set()
@@ -261,7 +261,6 @@ def test_the_commands(tmp_path, published):
     assert_output(run("import-features", bad, store, "--as", "dns", code=1), bad)
 
 
-@pytest.mark.slow
 def test_ten_thousand_ids(tmp_path):
     """Short videos, so that the file stays small; ids of all kinds."""
     kinds = ("{0}/{0}_{1}_Y", "-{1:010d}", "{1:019d}.mp4")

@@ -87,7 +87,7 @@ def test_copies_do_not_raise_a_level(folder, tmp_path):
                 for n in ("q.h5", "copies.h5")]  # fmt: skip
         plain, _, level = levels_of(lambda each: SearchRequest(*sets, MODEL, each), config)
     assert plain.min() > 0.99
-    assert level[0, 0] == pytest.approx(config.normalize_prior, abs=1e-6)
+    assert level[0, 0] == pytest.approx(0.25, abs=1e-6)
 
 
 @pytest.mark.parametrize("selection", [Selection(3), Selection(threshold=0.1), Selection(2, 0.05)])
@@ -131,7 +131,10 @@ def test_from_the_command_from_python_and_from_a_file(folder, tmp_path):
     run("compare", *sides(folder), "-o", out, "--config", tmp_path / "s.yaml")
     assert json.loads(out.read_text()) == by_option
     run("compare", *sides(folder), "-o", out)
-    assert json.loads(out.read_text()) != by_option
+    plain = json.loads(out.read_text())
+    assert plain != by_option
+    run("compare", *sides(folder), "-o", out, "--normalize", "none")
+    assert json.loads(out.read_text()) == plain
 
 
 def test_few_videos_are_noted(folder, tmp_path):
@@ -158,7 +161,9 @@ def test_with_mirrored_queries_and_adaptation(opened, folder):
             ),
             config,
         )
-    np.testing.assert_allclose(level[1:], database_level(plain, config)[1:], atol=1e-6)
+    np.testing.assert_allclose(
+        level[1:], database_level(plain, config, adapted=True)[1:], atol=1e-6
+    )
 
 
 def test_not_together_with_a_background(opened, folder):
@@ -181,14 +186,24 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
     remedy = "visil-index calibrate --normalize database"
     assert_output(said, "error", "max_fpr", "no calibration", remedy=remedy)
     run("calibrate", *of_model, *related)
+    assert "normalised" not in run(*search), "it has no calibration of normalised scores yet"
     said = run(*search, *normalize, code=2)
-    named = "normalization: none calibrated", "database, quantile 0.95"
+    named = "normalization: none calibrated", "database, quantile 0.97"
     assert_output(said, "error", *named, remedy=remedy)
     run("calibrate", *of_model, *related, *normalize)
     plain, normalized = load_model(tmp_path / "model").calibrations
     assert (plain.normalization, normalized.normalization) == ("none", NORMALIZED.normalization)
-    for options, made in ((normalize, normalized), ((), plain)):
-        assert_output(run(*search, *options), "threshold", f"{made.threshold(0.1):.4f}")
-    assert plain.threshold(0.1) != normalized.threshold(0.1)
+    assert abs(plain.threshold(0.1) - normalized.threshold(0.1)) > 1e-3
+    results = []
+    ways = {(): normalized, normalize: normalized, ("--normalize", "none"): plain}
+    for options, made in ways.items():
+        threshold = f"{made.threshold(0.1):.4f}"
+        assert_output(run(*search, *options, "--info_file", tmp_path / "i.json"), threshold)
+        used = json.loads((tmp_path / "i.json").read_text())["settings"]["normalize"]
+        assert used == ("database" if made is normalized else "none")
+        results.append(json.loads((tmp_path / "r.json").read_text()))
+    assert results[0] == results[1] != results[2]
     said = run(*search, *normalize, "--normalize_quantile", "0.8", code=2)
-    assert_output(said, "error", "quantile 0.8", "match 0.3", "prior 0.2 here", remedy=remedy)
+    assert_output(
+        said, "error", "quantile 0.8", "match 0.4", "prior 0.25 or 0.17 here", remedy=remedy
+    )

@@ -126,13 +126,18 @@ def every_evve_score(annotation: evve.Annotation) -> dict[str, dict[str, float]]
     }
 
 
+@cache
+def evve_results(complete: bool) -> Results:
+    file = published("evve.pickle", "evve.pickle")
+    if complete:
+        return results_of(every_evve_score(evve.read_annotation([file])))
+    return results_of(makers().real_evve(file.unpickled()))
+
+
 def evve_figures(number: int) -> dict[str, Any]:
     one = case(number)
-    file = published("evve.pickle", "evve.pickle")
-    annotation, content = evve.read_annotation([file]), file.unpickled()
-    complete = number in (22, 23)
-    scores = every_evve_score(annotation) if complete else makers().real_evve(content)
-    results = results_of(scores)
+    annotation = evve.read_annotation([published("evve.pickle", "evve.pickle")])
+    results = evve_results(number in (22, 23))
     if one["peer"] == "eval_evve.py":
         return peers.evve_authors(annotation, results)
     scored = one.get("all_db", "").startswith("scored")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.evaluation import evaluate
+from pipeline.evaluation import descriptors, evaluate
 from pipeline.evaluation.files import SourceFile
 from pipeline.evaluation.lists import benchmark_lists
 from pipeline.evaluation.ranking import Hits, average_precision, mean, without_missing
@@ -178,6 +178,14 @@ def test_a_benchmark_of_ones_own(written):
     assert (report.evaluation.queries.scored, report.evaluation.queries.missing) == (1, 1)
 
 
+def test_a_query_is_a_match_of_itself_where_the_table_says_so(written):
+    results = written("r.json", {"a": {"a": 0.9, "b": 0.8}, "c": {"c": 0.7, "b": 0.6}})
+    table = written("pairs.csv", "query_id,ref_id\na,a\nc,b\n")
+    (task,) = evaluate("own", [table], [results]).evaluation.tasks
+    assert [f.counted["steps"] for f in task.figures] == [1.0, pytest.approx((1 + 2 / 3) / 2)]
+    assert task.missing == 0
+
+
 def test_boxes_alone_need_a_table_with_times(written):
     boxes = written("v.json", {"q-x": [[0, 5, 10, 15]]})
     report = evaluate("own", [written("pairs.csv", TABLE)], [boxes])
@@ -276,7 +284,48 @@ def test_a_pattern_says_where_the_id_is(written, tmp_path):
     assert plain.missing == ["b"]
     found = benchmark_lists("own", [table], folder, "*/film-{id}.*")
     assert dict(found.database) == {"b": folder / "x/film-b.mp4"}
+    dashes = written("dashes.csv", "query_id,ref_id\n-b,x-\n")
+    for name in ("y/a title--b.mp4", "y/a-title-x-.mp4"):
+        written(f"videos/{name}", "")
+    lists = benchmark_lists("own", [dashes], folder, "*/*-{id}.*")
+    assert dict(lists.queries) == {"-b": folder / "y/a title--b.mp4"}
+    assert dict(lists.database) == {"x-": folder / "y/a-title-x-.mp4"}
     with raises(InputError, "film", remedy="{id}"):
         benchmark_lists("own", [table], folder, "film")
     with raises(InputError, tmp_path / "none", remedy="--videos"):
         benchmark_lists("own", [table], tmp_path / "none")
+
+
+def test_the_descriptor_search_in_blocks_is_exhaustive(tmp_path, monkeypatch):
+    """The best 3 frame pairs a query, then the best 2 video pairs a query, of 5 queries."""
+    dice = np.random.default_rng(3)
+    sides = []
+    for name, videos in (("q", 5), ("r", 11)):
+        ids = np.repeat([f"{name}{n}" for n in range(videos)], 4)
+        features = dice.standard_normal((4 * videos, 8)).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", video_ids=ids, features=features)
+        sides.append((ids, features))
+    (query_ids, queries), (reference_ids, references) = sides
+    table = queries @ references.T
+    chosen = np.argsort(-table, axis=None)[:15]
+    best = {}
+    for place in chosen:
+        row, column = np.unravel_index(place, table.shape)
+        pair = str(query_ids[row]), str(reference_ids[column])
+        best[pair] = max(best.get(pair, -np.inf), float(table[row, column]))
+    expected = dict(sorted(best.items(), key=lambda item: -item[1])[:10])
+    monkeypatch.setattr(descriptors, "_BLOCK", 3)
+    files = [SourceFile.read(tmp_path / f"{name}.npz") for name in "qr"]
+    found, _, _ = descriptors.best_pairs(*files, frame_pairs=3, video_pairs=2)
+    assert list(found) == list(expected)
+    assert list(found.values()) == pytest.approx(list(expected.values()))
+
+
+def test_other_features_are_refused(tmp_path):
+    np.savez(tmp_path / "q.npz", video_ids=np.array(["a"]), features=np.ones((1, 4), np.float32))
+    np.savez(tmp_path / "r.npz", video_ids=np.array(["b"]), features=np.ones((1, 5), np.float32))
+    np.savez(tmp_path / "x.npz", video_ids=np.array(["b"]), features=np.full((1, 4), np.nan))
+    q, r, x = (SourceFile.read(tmp_path / f"{name}.npz") for name in "qrx")
+    for file, named in ((r, "5"), (x, "finite")):
+        with raises(InputError, file.path, named):
+            descriptors.best_pairs(q, file, frame_pairs=1, video_pairs=1)

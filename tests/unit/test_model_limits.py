@@ -150,7 +150,7 @@ def test_crafted_json(directory: Path, text: str, named: str) -> None:
 @pytest.mark.parametrize("version", [True, 1.0, [1]])
 def test_crafted_versions(directory: Path, version: Any) -> None:
     put(directory, {"format_version": version})
-    named = directory / "model.json", f"format_version is {version}", "1 to 3"
+    named = directory / "model.json", f"format_version is {version}", "1 to 4"
     with raises(ModelError, *named, remedy="use a release"):
         load_model(directory)
 

@@ -51,7 +51,7 @@ class Means:
         return means / np.linalg.norm(means, axis=-1, keepdims=True)
 
     def start(self, threads: int = 2) -> OpenVinoNet:
-        return OpenVinoNet(("means",), SIDE, self.graph, self.reference, threads)
+        return OpenVinoNet(("means",), (4, SIDE), self.graph, self.reference, threads)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_old_conversions_are_removed(means, cache):
     for i in range(20):
         (cache / f"{i:02}.net").write_bytes(b"old")
         os.utime(cache / f"{i:02}.net", (i, i))
-    OpenVinoNet(("another",), SIDE, means.graph, means.reference, 1)
+    OpenVinoNet(("another",), (1, SIDE), means.graph, means.reference, 1)
     names = {path.name for path in cache.iterdir()}
     assert len(names) == 8 and "19.net" in names and "00.net" not in names
 
@@ -255,7 +255,7 @@ def test_ctrl_c_ends_a_run_with_openvino(tmp_path):
         "def reference(f):\n"
         "    m = f.astype('f4').mean((1, 2), keepdims=True)[:, :, 0]\n"
         "    return m / np.linalg.norm(m, axis=-1, keepdims=True)\n"
-        "net = OpenVinoNet(('x',), 8, lambda: None, reference, 2)\n"
+        "net = OpenVinoNet(('x',), (4, 8), lambda: None, reference, 2)\n"
         "print('ready', flush=True)\n"
         "while True: net(np.ones((64, 8, 8, 3), np.uint8))\n"
     )

@@ -64,6 +64,16 @@ def test_queries_that_are_like_anything_become_comparable():
     assert spread[1] < 0.3 * spread[0]
 
 
+@pytest.mark.parametrize("prior, plain, adapted", [(None, 0.25, 0.17), (0.1, 0.1, 0.1)])
+def test_adapted_models_score_lower(prior, plain, adapted):
+    config = replace(CONFIG, normalize_prior=prior)
+    empty = np.empty((1, 0), np.float32)
+    assert database_level(empty, config)[0, 0] == np.float32(plain)
+    assert database_level(empty, config, adapted=True)[0, 0] == np.float32(adapted)
+    words = "prior 0.1" if prior else "prior 0.25 or 0.17"
+    assert config.normalization.endswith(words)
+
+
 @pytest.mark.parametrize("videos", [0, 1, 5, SAMPLE_VIDEOS, SAMPLE_VIDEOS + 1, 100_000])
 def test_large_databases_are_sampled_at_even_distances(videos):
     columns = level_columns(videos)
@@ -82,7 +92,7 @@ def test_a_level_of_a_sample_is_that_of_all():
 @pytest.mark.parametrize(
     "values, expected",
     [
-        ({"normalize": "background"}, "one of none, database"),
+        ({"normalize": "background"}, "one of auto, none, database"),
         ({"normalize_quantile": 1.0}, "above 0 and below 1"),
         ({"normalize_match": 1.5}, "from -1 to 1"),
         ({"normalize_prior": float("nan")}, "from -1 to 1"),
@@ -116,9 +126,11 @@ def test_calibrations_tell_ways_of_normalising_apart():
 @pytest.mark.parametrize("name", ["quantile", "match", "prior"])
 def test_an_option_of_a_normalisation_that_is_not_done_is_refused(name, tmp_path):
     setting = f"normalize_{name}"
-    given = {"compare": {setting: 0.3, "normalize": "none"}}
-    with raises(InputError, f"--{setting}", remedy="--normalize database"):
-        load_config(None, given)
+    given = {"compare": {setting: 0.3}}
+    for normalize in ("auto", "none"):
+        given["compare"]["normalize"] = normalize
+        with raises(InputError, f"--{setting}", remedy="--normalize database"):
+            load_config(None, given)
     given["compare"]["normalize"] = "database"
     assert getattr(load_config(None, given).compare, setting) == 0.3
     (tmp_path / "s.yaml").write_text(f"compare:\n  {setting}: 0.4\n  normalize: database\n")

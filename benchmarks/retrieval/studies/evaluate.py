@@ -84,6 +84,8 @@ def model_store(
         setting += f" {config.sampling}"
     if insets.limit:
         setting += f" {insets}"
+    if as_queries and config.view_step:
+        setting += f" views of every {config.view_step}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
     if config.dtype in ("int8", "binary"):  # as extracting so would give, up to float16's rounding
@@ -199,6 +201,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
+    parser.add_argument("--view_step", type=int, help="query views of every so many frames")
     parser.add_argument("--insets", type=int, help="pictures within the picture, 0 for none")
     parser.add_argument("--similarity_function", choices=SIMILARITY_FUNCTIONS)
     parser.add_argument("--adapt", action="store_true", help="the model adapted to the database")
@@ -214,7 +217,12 @@ def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
     extract = ExtractConfig(
         fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
     )
-    extract = replace(extract, sampling=options.sampling, insets=options.insets)
+    extract = replace(
+        extract,
+        sampling=options.sampling,
+        insets=options.insets,
+        view_step=options.view_step,
+    )
     compare = CompareConfig(
         similarity_function=options.similarity_function,
         adapt=options.adapt,

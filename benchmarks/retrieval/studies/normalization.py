@@ -89,8 +89,8 @@ class Split:
 
 
 def normalized(config: CompareConfig) -> Scores:
-    """The scores less their levels."""
-    return lambda scores, rest: scores - database_level(rest, config)
+    """The scores less their levels; `config.adapt` says whether the model was adapted."""
+    return lambda scores, rest: scores - database_level(rest, config, adapted=config.adapt)
 
 
 def enlarged(split: Split, videos: int) -> Split:
@@ -178,8 +178,10 @@ def kept_tables(
     stores: Sequence[Path], lists: Sequence[list[str]], options: argparse.Namespace
 ) -> Tables:
     """Plain and rest scores of stores, computed once."""
-    config = replace(configs(options)[1], normalize="database", normalize_match=options.match)
-    name = hashlib.sha256(repr((stores, lists, options.model_dir, config)).encode()).hexdigest()
+    plain, match = configs(options)[1], options.match
+    config = replace(plain, normalize="database", normalize_match=match)
+    made_of = stores, lists, options.model_dir, plain.adapt, plain.similarity_function, match
+    name = hashlib.sha256(repr(made_of).encode()).hexdigest()
     path = stores[1].parent.parent / "tables" / f"{name[:16]}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
@@ -221,7 +223,7 @@ def read_split(options: argparse.Namespace, strangers: Strangers, fitted: Tables
 def ways_of(options: argparse.Namespace) -> dict[str, Scores]:
     """Plain scores, and normalised ones with the settings that are asked for."""
     ways: dict[str, Scores] = {"plain": lambda scores, rest: scores}
-    base = CompareConfig(normalize="database", normalize_match=options.match)
+    base = CompareConfig(adapt=options.adapt, normalize="database", normalize_match=options.match)
     for quantile, prior in product(options.quantile, options.prior):
         config = replace(base, normalize_quantile=quantile, normalize_prior=prior)
         several = max(map(len, (options.quantile, options.prior))) > 1

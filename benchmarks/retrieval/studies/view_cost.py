@@ -29,15 +29,6 @@ Change = Callable[[np.ndarray], np.ndarray]  # float32 [T, R, C] to the same sha
 _SHARES = {"regions": 1.0, "lowpass": 0.25, "thumbnail": 0.0}  # of a whole picture
 
 
-def columns(layout: DescriptorLayout) -> dict[str, slice]:
-    """Where each descriptor group is among the descriptors of a query frame."""
-    places, start = {}, 0
-    for group in layout.groups:
-        places[group.name] = slice(start, start + group.count)
-        start += group.count
-    return places
-
-
 def prices(layout: DescriptorLayout) -> dict[str, float]:
     """Price of each group that only queries have."""
     return {g.name: _SHARES[g.space] * g.count for g in layout.groups if g.query_only}
@@ -71,7 +62,7 @@ def only(place: slice, kept: list[int]) -> Change:
 
 def variants(layout: DescriptorLayout) -> dict[str, tuple[float, Change]]:
     """Name -> price of a query frame in database frames, and the change."""
-    places, cost = columns(layout), prices(layout)
+    places, cost = layout.slices, prices(layout)
     total = 1.25 + sum(cost.values())
     halved = {
         "every group at half rate": list(cost),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,8 @@ class FeatureNet:
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = model.input
-        self._grid = model.grid
+        self._grid, self._windows = model.grid, model.windows
+        self._model, self._engine_asked = model, engine
         self.engine = "keras"
         self.notes: tuple[str, ...] = ()
         if self._takes_openvino(engine):
@@ -121,9 +124,11 @@ class FeatureNet:
             return frozen_graph(self._run)
 
         key = (self.digest, self.views_digest, self.dims, self.vectors)
+        views = self.vectors > self.layout.shared
+        frames = openvino_engine.QUERY_JOB_FRAMES if views else openvino_engine.JOB_FRAMES
         try:
             self._openvino = OpenVinoNet(
-                key, self.preprocess.crop, graph, self._run_keras, network_threads()
+                key, (frames, self.preprocess.crop), graph, self._run_keras, network_threads()
             )
         except EngineError as error:
             self.notes = (f"OpenVINO cannot run this network here ({error}); TensorFlow does",)
@@ -177,6 +182,42 @@ class FeatureNet:
                 vectors = ops.convert_to_numpy(self._run(self._filled(batch)))
                 out[start : start + len(batch)] = vectors[: len(batch)]
         return out
+
+    @property
+    def lowpass_views(self) -> list[int]:
+        """Places of the lowpass query views among a frame's descriptors."""
+        return self.layout.lowpass_views
+
+    def with_views_of(self, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Descriptors of frames, with the lowpass query views of some of them only.
+
+        Args:
+            frames: uint8 [B, crop, crop, 3] RGB.
+            chosen: bool [B].
+
+        Returns:
+            float32 [B, R, C]; views that were not chosen are zeros, or what they would be.
+        """
+        # Where each number of frames is filled up to a batch, two small batches cost more.
+        if COMPILES_BY_SHAPE or chosen.all() or not self.lowpass_views:
+            return self(frames)
+        out = np.zeros((len(frames), self.vectors, self.dims), np.float32)
+        out[chosen] = self(frames[chosen])
+        others = np.setdiff1d(np.arange(self.vectors), self.lowpass_views)
+        out[np.ix_(~chosen, others)] = self._without_views(frames[~chosen])
+        return out
+
+    @cached_property
+    def _without_views(self) -> FeatureNet:
+        """The network without lowpass query views."""
+        return FeatureNet(
+            replace(self._model, layout=self.layout.without_lowpass_views),
+            self.precision,
+            self.batch_size,
+            self._gpu_id,
+            as_queries=True,
+            engine=self._engine_asked,
+        )
 
     def spec(self, fps: float, sampling: str) -> FeatureSpec:
         """What a store has to know of features made by this network."""
@@ -275,7 +316,7 @@ class FeatureNet:
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
-        vectors = region_vectors(self._whole_maps(x), self._grid)
+        vectors = region_vectors(self._whole_maps(x), self._grid, self._windows)
         return whitening.whiten(vectors, *self._whitenings["regions"])
 
     def _check_sizes(self, model: Model) -> None:

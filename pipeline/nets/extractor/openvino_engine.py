@@ -26,7 +26,9 @@ from ...atomic import atomic_write
 from ...scratch import scratch_folder
 from ...user_cache import cache_folder
 
-JOB_FRAMES = 4  # of one job: the maps of more leave the processor's cache, fewer cost more a frame
+# Frames of one job: the maps of more leave the processor's cache, fewer cost more a frame. Query
+# views are 25 pictures more of each frame.
+JOB_FRAMES, QUERY_JOB_FRAMES = 4, 1
 LEAST_COSINE = 0.9999  # to TensorFlow's descriptors; measured: 0.9999997
 _KEPT_FILES = 8  # conversions in the cache
 
@@ -44,16 +46,21 @@ def installed() -> bool:
 
 
 class OpenVinoNet:
-    """Frames to descriptors, by one job of `JOB_FRAMES` frames on each core."""
+    """Frames to descriptors, by one job of a few frames on each core."""
 
     def __init__(
-        self, key: tuple[object, ...], side: int, graph: Graph, reference: Reference, threads: int
+        self,
+        key: tuple[object, ...],
+        shape: tuple[int, int],
+        graph: Graph,
+        reference: Reference,
+        threads: int,
     ) -> None:
         """Compile the network, converted before or now.
 
         Args:
             key: all that the network depends on, beside the program's code.
-            side: of a frame in pixels.
+            shape: frames of one job, side of a frame in pixels.
             graph, reference: called if the cache lacks the network.
             threads: cores to use.
 
@@ -61,13 +68,14 @@ class OpenVinoNet:
             EngineError: OpenVINO is missing, cannot compile the network, or gives other values.
         """
         self._lock = threading.Lock()
-        frames = _pictures(side)
+        self._shape = shape
+        frames = _pictures(shape[1])
         path = cache_folder("openvino") / f"{_digest(key)}.net"
         try:
             openvino = import_module("openvino")
             kept = _read(path)
             converted = kept or _converted(openvino, graph, reference, frames)
-            self._start(openvino, converted, side, threads)
+            self._start(openvino, converted, threads)
             expected = converted["expected"]
             self._size = expected.shape[1:]
             cosine = float((self(frames) * expected).sum(-1).min())
@@ -92,22 +100,22 @@ class OpenVinoNet:
         """
         out = np.empty((len(frames), *self._size), np.float32)
         with self._lock:
-            for start in range(0, len(frames), JOB_FRAMES):
-                job = frames[start : start + JOB_FRAMES]
-                missing = JOB_FRAMES - len(job)
+            size = self._shape[0]
+            for start in range(0, len(frames), size):
+                job = frames[start : start + size]
+                missing = size - len(job)
                 if missing:  # the last job is filled up with black, which is cut off again
                     job = np.concatenate([job, np.zeros((missing, *job.shape[1:]), np.uint8)])
-                self._jobs.start_async({0: job}, out[start : start + JOB_FRAMES])
+                self._jobs.start_async({0: job}, out[start : start + size])
             self._jobs.wait_all()
         return out
 
-    def _start(
-        self, openvino: Any, converted: dict[str, np.ndarray], side: int, threads: int
-    ) -> None:
+    def _start(self, openvino: Any, converted: dict[str, np.ndarray], threads: int) -> None:
+        size, side = self._shape
         core = openvino.Core()
         weights = openvino.Tensor(converted["weights"])
         graph = core.read_model(converted["graph"].tobytes(), weights)
-        graph.reshape([JOB_FRAMES, side, side, 3])
+        graph.reshape([size, side, side, 3])
         # A core is a stream of its own: no thread waits for another one within a layer. Pinned
         # threads would fight with the decoding processes for the same cores.
         options = {
@@ -154,7 +162,7 @@ def _pictures(side: int) -> np.ndarray:
     """Pictures to compare both engines by: squares of random colours, of several sizes."""
     rng = np.random.default_rng(0)
     pictures = []
-    for squares in (2, 7, 14, 28)[:JOB_FRAMES]:
+    for squares in (2, 7, 14, 28):
         small = rng.integers(0, 256, (squares, squares, 3), np.uint8)
         size = -(-side // squares)
         pictures.append(small.repeat(size, 0).repeat(size, 1)[:side, :side])

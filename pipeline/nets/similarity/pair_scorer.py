@@ -74,6 +74,7 @@ class PairScorer:
         self.layout = model.layout
         self.has_comparator = model.comparator is not None
         self._residual_weight = model.residual_weight
+        self._zeros = model.comparator_padding == "zero"
         self._weighted = model.blank is not None
         self._loader = FeatureLoader(model, precision)
         self._layers = [
@@ -258,10 +259,10 @@ class PairScorer:
         """[B, P / 4, Q / 4] float32 in [-1, 1], or [B, P, Q] without a comparator."""
         if not self.has_comparator:
             return gather_windows(matrix, windows, rows, columns, 0)
-        x = gather_windows(matrix, windows, rows, columns, 1)[..., None]
-        convolved = convolve(
-            ops.cast(x, self.precision), windows[:, 1], windows[:, 5], self._layers
-        )
+        zeros = self._zeros
+        x = gather_windows(matrix, windows, rows, columns, 1, zeros=zeros)[..., None]
+        sizes = windows[:, 1], windows[:, 5]
+        convolved = convolve(ops.cast(x, self.precision), *sizes, self._layers, zeros=zeros)
         output = ops.clip(ops.cast(convolved, "float32"), -1.0, 1.0)
         if self._residual_weight:
             window_weights = gather_weights(weights, windows, rows, columns)
