@@ -6,7 +6,8 @@ are. A video that is not at hand, or cannot be decoded, leaves its segments as t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .nets.similarity.pair_scorer import PairScorer
 
 _GROUP = 16  # matches of a query whose frames are in memory together
+_SAY_SECONDS = 10.0
 _WHOLE = 0.05  # seconds from the ends of both videos within which a segment is all of both
 _ALIKE = 0.7  # similarity of a decoded frame to the stored one; of signs .8 where they are equal
 _NO_MATCH = "the decoded seconds show no match near its ends"
@@ -78,6 +80,7 @@ class VideoRefiner:
         request: what the segments were found with.
         config: settings of stage one; those of decoding and of the network are used.
         files: finds the videos.
+        say: is told how far it is, once in `_SAY_SECONDS`.
 
     Attributes:
         report: how many segments were refined so far, and why others were not.
@@ -86,7 +89,14 @@ class VideoRefiner:
         InputError: the features have the finer rate already.
     """
 
-    def __init__(self, request: SearchRequest, config: ExtractConfig, files: SourceFiles) -> None:
+    def __init__(
+        self,
+        request: SearchRequest,
+        config: ExtractConfig,
+        files: SourceFiles,
+        *,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         rate = max(request.queries.spec.fps, request.database.spec.fps)
         if rate >= request.config.refine_fps:
             raise InputError(
@@ -96,6 +106,7 @@ class VideoRefiner:
         self._request, self._config, self._files = request, config, files
         self._nets: dict[bool, FeatureNet] = {}
         self.report = RefinementReport()
+        self._say, self._said = say, time.monotonic()
 
     def refined(
         self, query: int, database: Sequence[int], alignments: Sequence[PairAlignment | None]
@@ -117,6 +128,9 @@ class VideoRefiner:
                 better = self._refined_group(self._query_side(query, mirrored), pairs)
                 for place, alignment in zip(group, better, strict=True):
                     result[place] = alignment
+                if time.monotonic() - self._said >= _SAY_SECONDS:
+                    self._said = time.monotonic()
+                    self._say(f"refining: {self.report.segments} segments done")
         return result
 
     def _query_side(self, query: int, mirrored: bool) -> _Side:

@@ -9,7 +9,7 @@ notes in its own way.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from numbers import Real
@@ -308,7 +308,7 @@ def compare(
             comparison.output_file,
             file_format=comparison.file_format,
             info_file=comparison.info_file,
-            refiner=segment_refiner(comparison, prepared.request),
+            refiner=segment_refiner(comparison, prepared.request, host.say),
             on_matches=matches.extend if comparison.report_file is not None else None,
             progress=host.progress,
             distribute=distribute,
@@ -458,7 +458,7 @@ def find_matches(
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
         require_selection(comparison, request)
-        refiner = segment_refiner(comparison, request)
+        refiner = segment_refiner(comparison, request, host.say)
         table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
         if isinstance(table, SegmentMatches):
@@ -512,14 +512,17 @@ def require_selection(comparison: Comparison, request: SearchRequest) -> None:
         require_selection(len(request.queries), len(request.database), selects)
 
 
-def segment_refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
-    """What finds ends of segments again, if that was asked for."""
+def segment_refiner(
+    comparison: Comparison, request: SearchRequest, say: Callable[[str], None]
+) -> SegmentRefiner | None:
+    """What finds ends of segments again, if that was asked for; it says how far it is."""
     from .refinement import VideoRefiner
     from .source_files import SourceFiles
 
     if not comparison.refine_segments:
         return None
-    return VideoRefiner(request, comparison.config.extract, SourceFiles(comparison.video_root))
+    files = SourceFiles(comparison.video_root)
+    return VideoRefiner(request, comparison.config.extract, files, say=say)
 
 
 def tell_segments(report: SegmentReport | None, host: Host) -> None:

@@ -337,7 +337,7 @@ class Index:
             self._engine = SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
         table, _ = find_matches(
             request,
-            refiner=segment_refiner(comparison, request),
+            refiner=segment_refiner(comparison, request, recorder.say),
             engine=self._engine,
             progress=self._host.progress,
             of_database=comparison.queries.opened is not None,
@@ -345,7 +345,9 @@ class Index:
         matches: list[Match] = []
         for query_id in table.query_ids:
             matches += sorted(table.matches(query_id), key=lambda match: -match.score)
-        if comparison.refine_segments and isinstance(table, SegmentMatches):
+        if isinstance(table, SegmentMatches) and (
+            comparison.refine_segments or table.report.thinned
+        ):
             tell_segments(table.report, recorder)
         return table.query_ids, matches
 

@@ -76,6 +76,7 @@ class Pair:
         category: of the database video; empty for unrelated pairs.
         truth: [M, 4] query start and end, database start and end.
         of_clip: the query is a clip as it is.
+        ids: of query and database video.
         score: the model's, less the query's `QUANTILE`.
         plain_score, normalized_score: the model's, and as `--normalize database` gives it.
     """
@@ -90,6 +91,7 @@ class Pair:
     score: float
     plain_score: float = 0.0
     normalized_score: float = 0.0
+    ids: tuple[str, str] = ("", "")
 
     @property
     def is_local(self) -> bool:
@@ -149,20 +151,28 @@ def matrices(
     return found
 
 
+def stores_of(
+    split_dir: Path, model_dir: Path, extract: ExtractConfig
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Ids and paths of queries and database, and the stores of both, made where they lack."""
+    lists = [read_pairs(split_dir / "timed" / f"{name}.txt") for name in ("queries", "database")]
+    sides = (
+        ("queries", ExtractConfig(**{**vars(extract), "insets": 0}), True),
+        ("database", extract, False),
+    )
+    paths = [
+        model_store(videos, split_dir / "stores" / f"timed_{name}", model_dir, config, to_stderr, q)
+        for videos, (name, config, q) in zip(lists, sides, strict=True)
+    ]
+    return lists, paths
+
+
 def read_pairs_of(
     split_dir: Path, model_dir: Path, extract: ExtractConfig, compare: CompareConfig
 ) -> list[Pair]:
     """All pairs that count, with their matrices."""
-    folder = split_dir / "timed"
-    truth, uncounted = read_truth(folder)
-    lists = [read_pairs(folder / f"{name}.txt") for name in ("queries", "database")]
-    paths = [
-        model_store(videos, split_dir / "stores" / f"timed_{name}", model_dir, config, to_stderr, q)
-        for videos, name, config, q in (
-            (lists[0], "queries", ExtractConfig(**{**vars(extract), "insets": 0}), True),
-            (lists[1], "database", extract, False),
-        )
-    ]
+    truth, uncounted = read_truth(split_dir / "timed")
+    lists, paths = stores_of(split_dir, model_dir, extract)
     ids = list(lists[0]), list(lists[1])
     plain = model_scores(paths, ids, model_dir, compare)
     normalized = model_scores(paths, ids, model_dir, replace(compare, normalize="database"))
@@ -192,6 +202,7 @@ def read_pairs_of(
                         query, video, matrix, (times[0], times[1]), category,
                         np.array(boxes).reshape(-1, 4), not query_id.startswith("long_"),
                         float(scores[q, d]), float(plain[q, d]), float(normalized[q, d]),
+                        (query_id, video_id),
                     )
                 )  # fmt: skip
     return pairs
