@@ -16,6 +16,7 @@ from .output.selection import Selection
 from .workflow import SearchHost, open_video_set, store_notes, with_calibrated_threshold
 
 if TYPE_CHECKING:
+    from .candidates import CandidateCount
     from .search.request import SearchRequest
     from .search.video_set import VideoSet
 
@@ -38,6 +39,8 @@ class DuplicateSearch:
             calibrated only for the way in which `compare` searches, pairs are compared so.
         output_file: see `output.duplicates.write_duplicates`; None writes nothing.
         other_inputs: files that the result must not replace.
+        candidates: compare each video only with so many others, those that the candidate indices
+            of the stores name.
         gpu_id: see `nets.backend.device_scope`.
 
     Raises:
@@ -51,6 +54,7 @@ class DuplicateSearch:
     max_fpr: float | None = None
     output_file: str | Path | None = None
     other_inputs: Sequence[str | Path] = ()
+    candidates: CandidateCount | None = None
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +89,7 @@ def find_duplicates(
     """
     from .search import duplicate_search
     from .search.adapt import adapt_request
+    from .search.candidate_search import CandidateFinder
 
     with ExitStack() as stack:
         collection = open_video_set(stack, search.stores)
@@ -94,12 +99,18 @@ def find_duplicates(
         if request.config.adapt:
             host.say(f"adapting the model to the {len(collection)} videos of the collection")
         request = adapt_request(request)
+        finder = None
+        if search.candidates is not None:
+            finder = CandidateFinder(collection, request.model)
+            for note in finder.notes():
+                host.note(note)
         host.say(f"{len(collection)} videos, {len(collection) * (len(collection) - 1) // 2} pairs")
         report = duplicate_search.find_duplicates(
             request,
             search.config.duplicates,
             progress=_Estimate(host).tell,
             group_progress=group_progress,
+            finder=finder,
         )
     if search.output_file is not None:
         write_duplicates(search.output_file, report)
@@ -125,6 +136,7 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
         model,
         config,
         selection=Selection(threshold=search.threshold),
+        candidates=search.candidates,
         gpu_id=search.gpu_id,
     )
     if model.layout.query > model.regions and not collection.spec.query_descriptors:

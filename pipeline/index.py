@@ -32,10 +32,12 @@ from .workflow import (
 
 if TYPE_CHECKING:
     from .alignment.segment import Segment
+    from .candidates import CandidateCount
     from .extraction.report import ExtractReport
     from .nets.model.model import Model
     from .nets.similarity.pair_scorer import PairScorer
     from .output.match import Match, MatchTable
+    from .search.candidate_search import CandidateFinder
     from .search.engine import SearchEngine
     from .search.pair_alignment import PairMatrix
     from .search.request import SearchRequest
@@ -107,6 +109,7 @@ class Index:
         self._stack = ExitStack()
         self._engine: SearchEngine | None = None
         self._scorer: PairScorer | None = None
+        self._candidates: CandidateFinder | None = None
         self._closed = False
         with ExitStack() as opening:
             self._database = open_video_set(opening, stores)
@@ -182,7 +185,7 @@ class Index:
     def close(self) -> None:
         """Close the stores and let the memory go. Nothing can be searched after that."""
         with self._lock:
-            self._engine = self._scorer = None
+            self._engine = self._scorer = self._candidates = None
             self._closed = True
             self._stack.close()
 
@@ -195,6 +198,7 @@ class Index:
         threshold: float | None = None,
         max_fpr: float | None = None,
         segments: bool = True,
+        candidates: int | float | str | None = None,
     ) -> SearchResult:
         """Find the stored videos that are most like one or more queries.
 
@@ -212,6 +216,9 @@ class Index:
                 it. Without it and without a threshold it is 0.001 if the model is calibrated for
                 this way of comparing, else there is no verdict.
             segments: find out from when to when the two videos of each match show the same.
+            candidates: compare only so many videos with each query, those that the candidate
+                indices of the stores name (`visil-index index`): a number, or a share of the
+                database ("1%" or 0.01). None compares all.
 
         Raises:
             InputError: an id or file does not exist, a number cannot be used, the model has no
@@ -219,8 +226,10 @@ class Index:
             VideoError: the only video could not be used.
             PipelineError: of stores or model; see `errors`.
         """
+        from .candidates import CandidateCount
         from .search.calibrate import check_rate
 
+        count = None if candidates is None else CandidateCount.parse(candidates)
         if (videos is None) == (ids is None):
             raise InputError("give either videos or ids of stored videos to search for")
         if threshold is not None and max_fpr is not None:
@@ -239,7 +248,9 @@ class Index:
                 queries = self._listed(videos)
             recorder = _Recorder(self._host, self._model)
             database = VideoSource(opened=self._database)
-            with self._prepared(queries, database, recorder, selection, segments) as request:
+            if count is not None:
+                self._finder()
+            with self._prepared(queries, database, recorder, selection, segments, count) as request:
                 verdict = _verdict(request, max_fpr)
                 table = self._matches(request)
                 best = list(self._selected(table, top_k, leave_out_same=ids is not None))
@@ -283,6 +294,7 @@ class Index:
         recorder: _Recorder,
         selection: Selection | None = None,
         segments: bool = False,
+        candidates: CandidateCount | None = None,
     ) -> Iterator[SearchRequest]:
         comparison = Comparison(
             queries,
@@ -290,6 +302,7 @@ class Index:
             self._config,
             selection=selection or Selection(),
             segments=segments,
+            candidates=candidates,
             gpu_id=self._gpu_id,
         )
         with ExitStack() as stack:
@@ -303,11 +316,25 @@ class Index:
         from .search.engine import SearchEngine
         from .search.run import find_matches
 
+        if request.candidates is not None:
+            return find_matches(request, finder=self._finder(), scorer=self._pair_scorer(request))[
+                0
+            ]
         if self._engine is None:
             scorer = self._pair_scorer(request)
             resident_mb = self._config.compare.resident_mb
             self._engine = SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
         return find_matches(request, engine=self._engine, progress=self._host.progress)[0]
+
+    def _finder(self) -> CandidateFinder:
+        """The candidate indices, opened once."""
+        from .search.candidate_search import CandidateFinder
+
+        if self._candidates is None:
+            self._candidates = CandidateFinder(self._database, self._model)
+            for note in self._candidates.notes():
+                self._host.note(note)
+        return self._candidates
 
     def _pair_scorer(self, request: SearchRequest) -> PairScorer:
         from .search.engine import pair_scorer

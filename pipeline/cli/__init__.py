@@ -11,6 +11,7 @@ from .. import __version__
 from .compare import compare
 from .duplicates import duplicates
 from .extract import extract
+from .index import index
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
@@ -30,6 +31,7 @@ for _command in (
     compare,
     search,
     duplicates,
+    index,
     plot,
     train,
     info,

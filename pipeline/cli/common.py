@@ -21,6 +21,7 @@ from ..inputs import check_prefix
 from . import streams
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateCount
     from ..nets.model.model import Model
     from ..records import Failure, VideoRef
 
@@ -36,6 +37,12 @@ model_dir_option = click.option(
     "Default: the model shipped with this program.",
 )
 config_option = click.option("-c", "--config", "config_file", help="YAML file with settings.")
+candidates_option = click.option(
+    "--candidates",
+    metavar="N|SHARE",
+    help="Compare only the N videos most like each query, or a share of them such as 1%, by the "
+    "stores' candidate indices (visil-index index). Other pairs have no score. Default: all",
+)
 gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
 
 
@@ -85,6 +92,13 @@ def model_folder(model_dir: str | None) -> str:
 
 
 @functools.cache
+def candidate_count(given: str | None) -> CandidateCount | None:
+    """What `--candidates` asks for."""
+    from ..candidates import CandidateCount
+
+    return None if given is None else CandidateCount.parse(given)
+
+
 def load_weights(model_dir: str | None) -> Model:
     """Load a model, once, and say which one it is."""
     from ..default_model import default_model_dir

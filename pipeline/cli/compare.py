@@ -53,6 +53,7 @@ class CompareOptions:
     refine_segments: bool
     video_root: str | None
     report_file: str | None
+    candidates: str | None
     gpu_id: int
     network: str | None  # as the original; there is one network
     config: Config  # the settings of both stages
@@ -153,6 +154,7 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
     "report_file",
     help="Write a page (.html) with stills, frame matrix and segments of every written pair.",
 )
+@common.candidates_option
 @common.gpu_option
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
@@ -178,6 +180,7 @@ def _comparison(given: CompareOptions) -> Comparison:
     from ..workflow import Comparison
 
     selection = _selection(given)
+    candidates = common.candidate_count(given.candidates)
     lists = (
         _listed(given.query_file, given.query_dir, "query"),
         _listed(given.database_file, given.database_dir, "database"),
@@ -201,6 +204,7 @@ def _comparison(given: CompareOptions) -> Comparison:
         file_format=given.file_format,
         info_file=given.info_file,
         other_inputs=given.input_files,
+        candidates=candidates,
         gpu_id=given.gpu_id,
     )
 
@@ -253,10 +257,12 @@ class Terminal:
 
     def __init__(self, model_dir: str | None, gpu_id: int) -> None:
         self._model_dir, self._gpu_id = model_dir, gpu_id
+        self._model: Model | None = None
         self._line: common.ProgressLine | None = None
 
     def load_model(self) -> Model:
-        return common.load_weights(self._model_dir)
+        self._model = self._model or common.load_weights(self._model_dir)
+        return self._model
 
     def extract(
         self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str

@@ -33,6 +33,7 @@ class SearchOptions:
     max_fpr: float | None
     output: str | None
     no_segments: bool
+    candidates: str | None
     model_dir: str | None
     gpu_id: int
     config: Config
@@ -68,6 +69,7 @@ class SearchOptions:
     ".csv, .parquet); with --max_fpr those that are called a match.",
 )
 @click.option("--no_segments", is_flag=True, help="Do not look from when to when videos match.")
+@common.candidates_option
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
@@ -101,6 +103,7 @@ def search(**given_options: Any) -> int:
             threshold=given.threshold,
             max_fpr=given.max_fpr,
             segments=segments,
+            candidates=given.candidates,
         )
     if given.output is not None:  # first: whoever reads the table may stop before its end
         _write(given.output, result, only_confirmed=given.max_fpr is not None, segments=segments)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
 from ..output.writers import check_result_file, write_matches
+from .candidate_search import CandidateFinder, sample_columns, score_candidates
 from .compatibility import require_background
 from .engine import SearchEngine
 from .limits import Limits
+from .query_sequences import query_sequences
 from .request import SearchRequest
 from .score_normalization import (
     background_level,
@@ -35,6 +38,9 @@ from .score_normalization import (
 from .score_sink import BestScores, DenseScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .video_set import VideoSet, damage_lines
+
+if TYPE_CHECKING:
+    from ..nets.similarity.pair_scorer import PairScorer
 
 Progress = Callable[[int, int], None]
 # Larger databases are sampled for levels before the search, which costs a tenth of it at most. Of
@@ -75,6 +81,7 @@ def compute_similarity(
     on_matches: Callable[[Sequence[Match]], None] | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    finder: CandidateFinder | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the matches.
 
@@ -87,6 +94,7 @@ def compute_similarity(
         on_matches: called with the matches of each query that are written.
         progress: called with (database videos done, database videos) after each block.
         limits: how much is in memory at once.
+        finder: see `find_matches`.
 
     Raises:
         InputError: the output cannot be written, or the model is still to be adapted.
@@ -98,7 +106,12 @@ def compute_similarity(
     begin = time.perf_counter()
     folder = scratch_folder(output_file)
     matches, waited = find_matches(
-        request, refiner=refiner, progress=progress, folder=folder, limits=limits
+        request,
+        refiner=refiner,
+        progress=progress,
+        folder=folder,
+        limits=limits,
+        finder=finder,
     )
     info = result_info(request)
     written = write_matches(
@@ -190,6 +203,8 @@ def find_matches(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    finder: CandidateFinder | None = None,
+    scorer: PairScorer | None = None,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
@@ -198,6 +213,8 @@ def find_matches(
 
     Args:
         refiner: finds ends of segments again.
+        finder: of the request's database, where it asks for candidates and one was made already.
+        scorer: the request's network for candidates, if it was made already.
 
     Returns:
         The matches, `SegmentMatches` if the request asks for segments, and the seconds spent
@@ -210,11 +227,14 @@ def find_matches(
     if request.segments:
         selects = request.selection.leaves_out(len(request.database))
         require_selection(len(request.queries), len(request.database), selects)
-    matches, waited = _matches(
-        request, progress=progress, folder=folder, limits=limits, engine=engine
-    )
+    if request.candidates is not None:
+        matches, waited = _candidate_matches(request, finder, progress, limits, scorer)
+    else:
+        matches, waited = _matches(
+            request, progress=progress, folder=folder, limits=limits, engine=engine
+        )
     if request.segments:
-        scorer = engine.loop.scorer if engine else None
+        scorer = engine.loop.scorer if engine else scorer
         matches = SegmentMatches(matches, request, refiner, scorer=scorer)
     return matches, waited
 
@@ -242,7 +262,7 @@ def _matches(
     if level is not None:
         level = (request.config.background_weight * level)[:, 0]
     if normalize:
-        level, background_waited = _sampled_level(request, limits)
+        level, background_waited = _sampled_level(request, limits, level_columns(len(database)))
     sink = BestScores(
         selection,
         (len(queries), len(database)),
@@ -265,6 +285,43 @@ def _matches(
     return matches, waited + background_waited
 
 
+def _candidate_matches(
+    request: SearchRequest,
+    finder: CandidateFinder | None,
+    progress: Progress | None,
+    limits: Limits | None,
+    scorer: PairScorer | None,
+) -> tuple[MatchTable, float]:
+    """The matches among the candidates of each query, as `find_matches`."""
+    limits, queries, database = limits or Limits(), request.queries, request.database
+    finder = finder or CandidateFinder(database, request.model)
+    level, background_waited = _background_level(request, limits)
+    if level is not None:
+        level = (request.config.background_weight * level)[:, 0]
+    if request.config.normalize == "database":
+        level, background_waited = _sampled_level(
+            request, limits, sample_columns(len(database)), scorer
+        )
+    scores, waited = score_candidates(
+        request,
+        finder,
+        level=level,
+        limits=limits,
+        scorer=scorer,
+        progress=progress,
+    )
+    matches = SparseMatches(
+        queries.ids,
+        database.ids,
+        scores,
+        request.selection,
+        queries.sound,
+        database.sound,
+        request.listed_queries,
+    )
+    return matches, waited + background_waited
+
+
 def result_info(request: SearchRequest) -> ResultInfo:
     """What a result says of the way it was made."""
     model, spec, selection = request.model, request.database.spec, request.selection
@@ -280,6 +337,7 @@ def result_info(request: SearchRequest) -> ResultInfo:
             "adapted": model.adaptation is not None,
             "mirrored": request.mirrored is not None,
             "background": request.background is not None,
+            **({"candidates": str(request.candidates)} if request.candidates else {}),
         },
         selection.top_k,
         selection.threshold,
@@ -308,17 +366,23 @@ def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarra
     return background_level(among[:, background.sound], config.background_top_k), waited
 
 
-def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, float]:
-    """The level of each query in a sample of the database.
+def _sampled_level(
+    request: SearchRequest,
+    limits: Limits,
+    columns: np.ndarray,
+    scorer: PairScorer | None = None,
+) -> tuple[np.ndarray, float]:
+    """The level of each query in a sample of the database, the videos `columns`.
 
     Returns:
         Float32 [queries] of `database_level`, and the seconds waited.
     """
     database = request.database
-    columns = level_columns(len(database)).tolist()
-    sample = database.subset([database.ids[column] for column in columns])
-    scores, waited = _scores(request, sample, limits)
-    return database_level(scores, request.config)[:, 0], waited
+    sample = database.take(columns)
+    engine = SearchEngine(request, sample, limits, scorer=scorer)
+    scores, waited = _scores(request, sample, limits, engine=engine)
+    videos = len(level_columns(len(database)))
+    return database_level(scores, request.config, videos=videos)[:, 0], waited
 
 
 def _scores(
@@ -353,12 +417,12 @@ def _score_pairs(
     """Score all pairs with a database into a sink; returns the seconds waited."""
     from ..nets.backend import device_scope
 
-    query_sequences, row_index = _query_sequences(request)
+    sequences, row_index = query_sequences(request)
     engine = engine or SearchEngine(request, database, limits)
     with device_scope(request.gpu_id):
         waited = engine.loop.fill(
             sink,
-            engine.loop.query_reader(query_sequences),
+            engine.loop.query_reader(sequences),
             engine.reader,
             row_index=row_index,
             column_index=engine.column_index,
@@ -367,16 +431,3 @@ def _score_pairs(
     database.check(request.config.checksums)
     database.require_sound()
     return waited
-
-
-def _query_sequences(request: SearchRequest) -> tuple[VideoSet, np.ndarray]:
-    """What is searched for each query: it, its insets and its mirrored copy; and its row."""
-    queries, mirrored = request.queries, request.mirrored
-    insets = request.config.query_insets
-    sequences, row_index = queries.split_insets(insets)
-    if mirrored is None or not mirrored.sound.any():
-        return sequences, row_index
-    row = {video_id: number for number, video_id in enumerate(queries.ids)}
-    mirrored_rows = np.array([row[video_id] for video_id in mirrored.ids], np.intp)
-    mirrored_sequences, owner = mirrored.split_insets(insets)
-    return sequences.concat(mirrored_sequences), np.concatenate([row_index, mirrored_rows[owner]])

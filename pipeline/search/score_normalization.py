@@ -58,28 +58,32 @@ def level_columns(videos: int) -> np.ndarray:
     return np.arange(count, dtype=np.int64) * videos // max(count, 1)
 
 
-def database_level(scores: np.ndarray, config: CompareConfig) -> np.ndarray:
+def database_level(
+    scores: np.ndarray, config: CompareConfig, *, videos: int | None = None
+) -> np.ndarray:
     """The level of each query in the database that is searched.
 
     Args:
         scores: float32 [queries, n], of the videos of `level_columns`; NaN is left out.
         config: `normalize_quantile`, `normalize_ceiling`, `normalize_prior`.
+        videos: the scores count as so many against the prior; None: as many as there are.
 
     Returns:
         Float32 [queries, 1]; the prior for a query without scores. At most the larger of ceiling
         and prior.
     """
-    levels = [_level(row[np.isfinite(row)], config) for row in scores]
+    levels = [_level(row[np.isfinite(row)], config, videos) for row in scores]
     return np.array(levels, np.float32).reshape(-1, 1)
 
 
-def _level(scores: np.ndarray, config: CompareConfig) -> float:
+def _level(scores: np.ndarray, config: CompareConfig, videos: int | None = None) -> float:
     """The level of one query, of its sound scores [n]."""
     total = PRIOR_VIDEOS * config.normalize_prior
-    if len(scores):
+    count = 0 if not len(scores) else len(scores) if videos is None else videos
+    if count:
         quantile = float(np.quantile(scores.astype(np.float64), config.normalize_quantile))
-        total += len(scores) * min(quantile, config.normalize_ceiling)
-    return total / (len(scores) + PRIOR_VIDEOS)
+        total += count * min(quantile, config.normalize_ceiling)
+    return total / (count + PRIOR_VIDEOS)
 
 
 def normalize_by_database(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from ..records import Failure, FeatureSpec, VideoFeatures, VideoRecord
 from .header import Header
 from .limits import LIMITS, Limits
 from .manifest import Entry, Index
+from .seal import Seal
 
 
 class FeatureStore(ABC):
@@ -63,6 +64,11 @@ class FeatureStore(ABC):
     def failures(self) -> dict[str, Failure]:
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures
+
+    @property
+    def seal(self) -> Seal:
+        """The state of the manifest that was read: another one means that videos changed."""
+        return self._index.seal
 
     def __repr__(self) -> str:
         return (
@@ -177,6 +183,43 @@ class FeatureStore(ABC):
                 raise self._damaged(video_id, "the file ends too early")
         return out
 
+    def read_descriptors(
+        self, video_id: str, frames: Sequence[int] | np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """Read some descriptors of some frames as floats; the other bytes are not read.
+
+        Args:
+            frames: numbers of the frames, from 0 on.
+            first, last: descriptors first..last of each frame.
+
+        Returns:
+            [n, last - first, C] of `quantization.dequantized_dtype`.
+
+        Raises:
+            StoreError: not there, or the file is damaged.
+        """
+        entry = self._entry(video_id)
+        stored = np.empty((len(frames), last - first, *self._frame_shape[1:]), self.dtype)
+        value_bytes = self.frame_bytes // self._frame_shape[0]
+        buffer = memoryview(stored.reshape(-1).view(np.uint8).data)
+        size = (last - first) * value_bytes
+        try:
+            for row, frame in enumerate(np.asarray(frames).tolist()):
+                part = buffer[row * size : (row + 1) * size]
+                position = frame * self.frame_bytes + first * value_bytes
+                if self._read_bytes(entry, position, part) < size:
+                    raise self._damaged(video_id, "the file ends too early")
+        except OSError as error:
+            raise self._damaged(video_id, str(error)) from error
+        return dequantize(stored, self.spec.dims)
+
+    @abstractmethod
+    def read_ahead(self, video_ids: Sequence[str]) -> None:
+        """Ask the operating system to read these videos soon; does nothing where it cannot.
+
+        Scattered videos are then read by several requests at a time, and neighbours in one.
+        """
+
     def slabs(self, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
         """Read one video as stored, a few MiB at a time: (first frame, frames from there).
 
@@ -230,9 +273,13 @@ class FeatureStore(ABC):
     ) -> None:
         self.close()
 
-    @abstractmethod
     def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
         """Fill `buffer` with the bytes of the frames from `start` on; returns bytes read."""
+        return self._read_bytes(entry, start * self.frame_bytes, buffer)
+
+    @abstractmethod
+    def _read_bytes(self, entry: Entry, position: int, buffer: memoryview) -> int:
+        """Fill `buffer` with bytes of the vectors from `position` on; returns bytes read."""
 
     @abstractmethod
     def _read_seconds(self, entry: Entry) -> np.ndarray:

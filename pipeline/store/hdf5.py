@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from ..errors import StoreError
 from .base import FeatureStore
-from .disk import Disk, pread_into
+from .disk import Disk, advise_reads, pread_into
 from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
 from .hdf5_layout import SIGNATURE, Hdf5Layout, file_end
 from .header import Header, named_errors, not_a_store, read_header
@@ -65,8 +66,12 @@ class Hdf5Store(FeatureStore):
             os.close(self._fd)
             self._fd = -1
 
-    def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
-        return pread_into(self._fd, buffer, entry.at[0] + start * self._header.row_bytes)
+    def read_ahead(self, video_ids: Sequence[str]) -> None:
+        entries = [self._entry(video_id) for video_id in video_ids]
+        advise_reads(self._fd, [(e.at[0], e.frames * self.frame_bytes) for e in entries])
+
+    def _read_bytes(self, entry: Entry, position: int, buffer: memoryview) -> int:
+        return pread_into(self._fd, buffer, entry.at[0] + position)
 
     def _read_seconds(self, entry: Entry) -> np.ndarray:
         seconds = np.empty(entry.frames, "<f8")

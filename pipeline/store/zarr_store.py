@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 from ..atomic import O_BINARY
 from .base import FeatureStore
 from .checks import strict_json
-from .disk import O_NONBLOCK, Disk, pread_into
+from .disk import O_NONBLOCK, Disk, advise_reads, pread_into
 from .header import Header, named_errors
 from .keys import printable
 from .limits import LIMITS, Limits
@@ -51,6 +52,7 @@ from .zarr_layout import (
 
 _SYNC_THREADS = 16
 _METADATA_BYTES = 1 << 20, 64  # at most: of an array's zarr.json, and more for each frame
+_OPEN_FLAGS = os.O_RDONLY | O_BINARY | O_NONBLOCK
 _NAMED = 5  # unknown arrays whose names a note lists
 
 
@@ -60,7 +62,7 @@ class ZarrStore(FeatureStore):
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         with named_errors(path):
             header = load_header(path)
-            self._log = os.open(log_path(path), os.O_RDONLY | O_BINARY | O_NONBLOCK)
+            self._log = os.open(log_path(path), _OPEN_FLAGS)
             try:
                 lock_shared(self._log)  # held until close: keeps writers from clearing up
                 index, _ = _load_index(path, header, self._log)
@@ -75,9 +77,19 @@ class ZarrStore(FeatureStore):
             os.close(self._log)
             self._log = -1
 
-    def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
+    def read_ahead(self, video_ids: Sequence[str]) -> None:
+        size = self.frame_bytes
+        for entry in map(self._entry, video_ids):
+            for chunk in range(-(-entry.frames // max(1, entry.rows))):
+                with suppress(OSError):
+                    fd = os.open(f"{self._features}/{entry.key}/c.{chunk}.0.0", _OPEN_FLAGS)
+                    try:
+                        advise_reads(fd, [(0, entry.rows * size)])
+                    finally:
+                        os.close(fd)
+
+    def _read_bytes(self, entry: Entry, position: int, buffer: memoryview) -> int:
         size, done = self._header.row_bytes * entry.rows, 0
-        position = start * self._header.row_bytes
         while done < len(buffer):
             chunk, offset = divmod(position + done, size)
             part = buffer[done : done + size - offset]
@@ -279,7 +291,7 @@ def _remove(path: Path) -> None:
 
 
 def _read_part(path: str, buffer: memoryview, offset: int) -> int:
-    fd = os.open(path, os.O_RDONLY | O_BINARY | O_NONBLOCK)
+    fd = os.open(path, _OPEN_FLAGS)
     try:
         return pread_into(fd, buffer, offset)
     finally:

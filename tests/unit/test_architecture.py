@@ -25,6 +25,7 @@ LAYERS = [
     "decode",
     "nets",
     "store",
+    "candidates",
     "output",
     "extraction search",
     "training source_files",
@@ -55,6 +56,7 @@ OWNERS = {
     "click": {"cli"},
     "msgspec": {"settings"},
     "pyarrow": {"output"},
+    "faiss": {"candidates"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 

@@ -1,0 +1,59 @@
+"""`index`: makes the candidate indices of stores, or brings them up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from . import common, streams
+
+if TYPE_CHECKING:
+    from ..candidates import IndexReport
+    from ..nets.model.model import Model
+
+
+@click.command()
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...")
+@common.model_dir_option
+@common.handled("interrupted; the index is as it was")
+def index(stores: tuple[str, ...], model_dir: str | None) -> int:
+    """Make the candidate index of each STORE, or bring it up to date.
+
+    It lies beside the store, in STORE.candidates, and can be made again at any time. With it
+    `--candidates N` of compare, search and duplicates has only the N most similar videos of each
+    query compared. Exit code 3 says that damaged videos are not in it.
+    """
+    model = common.load_weights(model_dir)
+    reports = [update_store_index(store, model) for store in stores]
+    return common.PARTIAL_FAILURE if any(report.damaged for report in reports) else 0
+
+
+def update_store_index(store: str, model: Model) -> IndexReport:
+    """Bring the candidate index of one store up to date, with messages."""
+    from ..candidates import code_rule, update_index
+    from ..search.compatibility import require_model
+    from ..store import open_store
+
+    line = common.ProgressLine()
+    with open_store(store) as opened:
+        require_model(opened, model)
+        rule = code_rule(model.layout, opened.spec.dims)
+        report = update_index(
+            opened, rule, progress=lambda done, total: line.show(done, total, "videos")
+        )
+    if report.rebuilt:
+        common.say(f"note: {report.folder}: was damaged ({report.rebuilt}), made anew")
+    for problem in report.damaged:
+        common.say(f"damaged: {problem}")
+    streams.show(_summary(report))
+    return report
+
+
+def _summary(report: IndexReport) -> str:
+    how = "in inverted lists" if report.inverted else "compared one by one"
+    return (
+        f"{report.folder}: {report.videos} videos, {report.codes} codes {how}, "
+        f"{report.bytes / 1e6:.1f} MB; {report.added} videos added, {report.removed} removed in "
+        f"{report.seconds:.1f} s"
+    )
