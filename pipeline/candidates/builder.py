@@ -223,9 +223,12 @@ class _Update:
         if gone > _WASTE * max(1, header.codes):
             return True
         beside = header.codes - header.inverted + self._expected_codes(new)
-        if beside + header.inverted <= self.exact_codes or engine.faiss_module() is None:
-            return False
-        return beside > _WASTE * header.inverted
+        return self._wants_lists(beside + header.inverted) and beside > _WASTE * header.inverted
+
+    def _wants_lists(self, codes: int) -> bool:
+        """Whether an index of so many codes is kept by FAISS."""
+        least = max(self.exact_codes, engine.MIN_INVERTED_CODES)
+        return codes > least and engine.faiss_module() is not None
 
     def _expected_codes(self, numbers: np.ndarray) -> int:
         ids, store = self.store.ids, self.store
@@ -273,7 +276,7 @@ class _Update:
         )
         every = np.arange(len(self.store))
         codes = self._expected_codes(every)
-        if codes > self.exact_codes and engine.faiss_module() is not None:
+        if self._wants_lists(codes):
             header = self._inverted(empty, wanted, codes)
         else:
             header = self._with_new(empty, np.empty(0, ROW), wanted, every)

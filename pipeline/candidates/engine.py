@@ -9,6 +9,7 @@ Jégou et al., Product quantization for nearest neighbor search, PAMI 2011; the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ _REDUCED = 256  # values of a code before it is quantised
 _TRAINING_CODES_PER_LIST = 40
 _MAX_LISTS = 4096
 _PROBED_LISTS = 24
+_FEW_CODES = 50_000  # for these one thread is enough
+MIN_INVERTED_CODES = 1000  # to have enough to train on
 _BLOCK_CODES = 4096
 _NEIGHBOURS = 256, 4096  # codes that are asked for a query's code, at least and at most
 _SEED = 0
@@ -105,7 +108,10 @@ class InvertedCodes:
         least, most = _NEIGHBOURS
         count = min(int(self._ends[-1]), max(least, min(most, 4 * wanted)))
         flat = np.ascontiguousarray(query.reshape(frames * views, values))
-        similarities, codes = self._index.search(flat, count)
+        faiss = faiss_module()
+        few = self._ends[-1] < _FEW_CODES
+        with _threads(faiss, 1 if few else faiss.omp_get_max_threads()):
+            similarities, codes = self._index.search(flat, count)
         similarities = similarities.reshape(frames, -1)
         codes = codes.reshape(frames, -1)
         near = (codes >= 0) & (codes < self._ends[-1])
@@ -148,20 +154,39 @@ def build_inverted(
         How many codes there are.
     """
     faiss = faiss_module()
+    with _threads(faiss, 1 if codes < _FEW_CODES else faiss.omp_get_max_threads()):
+        index = _trained(faiss, sample, codes)
+        for batch in batches:
+            index.add(np.ascontiguousarray(batch))
+    faiss.write_index(index, str(path))
+    return int(index.ntotal)
+
+
+def _trained(faiss: Any, sample: np.ndarray, codes: int) -> Any:
+    """An empty index of FAISS, trained."""
     values = sample.shape[1]
     reduced = min(_REDUCED, values)
     parts = min(CODE_BYTES, reduced)
     reduced -= reduced % parts
     lists = list_count(codes, len(sample))
-    text = f"PCAR{reduced},IVF{lists},PQ{parts}"
+    # np: no polysemous training, which makes Hamming distances of codes useful and takes minutes.
+    text = f"PCAR{reduced},IVF{lists},PQ{parts}np"
     index = faiss.index_factory(values, text, faiss.METRIC_INNER_PRODUCT)
     inner = faiss.extract_index_ivf(index)
     inner.cp.seed, inner.cp.niter = _SEED, 8
     index.train(np.ascontiguousarray(sample))
-    for batch in batches:
-        index.add(np.ascontiguousarray(batch))
-    faiss.write_index(index, str(path))
-    return int(index.ntotal)
+    return index
+
+
+@contextmanager
+def _threads(faiss: Any, count: int) -> Iterator[None]:
+    """Let FAISS use so many threads: for little work, waiting for each other takes longer."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def list_count(codes: int, sample: int) -> int:
