@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import compute_similarity, extract_features, find_duplicates
+    from .api import compute_similarity, extract_features, find_duplicates, index_candidates
+    from .candidates import IndexReport
     from .config import CompareConfig, ExtractConfig, TrainConfig
     from .errors import (
         FingerprintMismatchError,
@@ -55,6 +56,7 @@ __all__ = [
     "FeatureStore",
     "FingerprintMismatchError",
     "Index",
+    "IndexReport",
     "InputError",
     "Model",
     "ModelError",
@@ -74,6 +76,7 @@ __all__ = [
     "compute_similarity",
     "extract_features",
     "find_duplicates",
+    "index_candidates",
     "load_model",
     "open_store",
     "read_list",
@@ -82,7 +85,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    ".api": "compute_similarity extract_features find_duplicates",
+    ".api": "compute_similarity extract_features find_duplicates index_candidates",
+    ".candidates": "IndexReport",
     ".config": "CompareConfig ExtractConfig TrainConfig",
     ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
     "StoreError StoreLockedError VideoError",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -18,11 +17,11 @@ from .workflow import SearchHost, open_video_set, store_notes, with_calibrated_t
 if TYPE_CHECKING:
     from .candidates import CandidateCount
     from .search.request import SearchRequest
+    from .search.time_estimate import TimeEstimate
     from .search.video_set import VideoSet
 
 # The larger score of both directions of a pair: of two duplicates either may contain the other.
 SIMILARITY_FUNCTION: SimilarityFunction = "max_chamfer"
-_SHORT_SECONDS = 5  # nobody has to be told of less
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def find_duplicates(
         report = duplicate_search.find_duplicates(
             request,
             search.config.duplicates,
-            progress=_Estimate(host).tell,
+            progress=_estimate(search, collection, host).tell,
             group_progress=group_progress,
             finder=finder,
         )
@@ -175,37 +174,9 @@ def _with_calibrated_threshold(
     return chosen
 
 
-class _Estimate:
-    """Passes progress on, and says once how long the work will take.
+def _estimate(search: DuplicateSearch, collection: VideoSet, host: SearchHost) -> TimeEstimate:
+    """Says how long the work takes, and how long it would take with candidates."""
+    from .search.time_estimate import EXAMPLE, TimeEstimate
 
-    The first block has the network compiled, so the second one is measured.
-    """
-
-    def __init__(self, host: SearchHost) -> None:
-        self._host = host
-        self._first: tuple[float, int] | None = None
-        self._estimate_given = False
-
-    def tell(self, done: int, total: int) -> None:
-        """Take in products of frames, done and all."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, done
-        elif not self._estimate_given and done > self._first[1]:
-            self._estimate_given = True
-            speed = (done - self._first[1]) / max(1e-6, now - self._first[0])
-            left = (total - done) / speed
-            if left > _SHORT_SECONDS:
-                self._host.say(
-                    f"about {_rounded(left)} for all pairs, at {speed / 1e6:.1f} million pairs of "
-                    "frames a second"
-                )
-        self._host.progress(done, total)
-
-
-def _rounded(seconds: float) -> str:
-    """A time to no more digits than an estimate has."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    share = 2 * EXAMPLE / max(1, len(collection) - 1)
+    return TimeEstimate(host.progress, host.say, 1.0, None if search.candidates else share)

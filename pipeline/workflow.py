@@ -9,7 +9,7 @@ notes in its own way.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -259,7 +259,7 @@ def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
             info_file=comparison.info_file,
             refiner=_refiner(comparison, prepared.request),
             on_matches=matches.extend if comparison.report_file is not None else None,
-            progress=host.progress,
+            progress=_estimate(prepared.request, host),
             finder=prepared.finder,
         )
         _tell_segments(report.segments, host)
@@ -322,6 +322,18 @@ def find_matches(
         listed = [match for of_query in matches.values() for match in of_query]
         _write_report(comparison, request, listed, host)
         return matches, damage_lines(*request.video_sets)
+
+
+def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
+    """The host's progress, and for a long search a line that says how long it takes."""
+    from .search.time_estimate import EXAMPLE, LARGE_PAIRS, TimeEstimate
+
+    queries, database = request.queries, request.database
+    pairs = int(queries.lengths.sum()) * int(database.lengths.sum())
+    if request.candidates is not None or pairs < LARGE_PAIRS:
+        return host.progress
+    estimate = TimeEstimate(host.progress, host.say, pairs / len(database), EXAMPLE / len(database))
+    return estimate.tell
 
 
 def _require_selection(comparison: Comparison, request: SearchRequest) -> None:

@@ -24,7 +24,7 @@ from .file import (
     seal_of,
 )
 
-_MAX_FRAMES = 64  # of a query that are looked up
+_MAX_FRAMES = 32  # of a query that are looked up
 
 
 class CandidateIndex:
@@ -73,6 +73,8 @@ class CandidateIndex:
         if len(vectors) > _MAX_FRAMES:
             chosen = np.linspace(0, len(vectors) - 1, _MAX_FRAMES).round().astype(np.intp)
             vectors = vectors[chosen]
+        if not self._parts:
+            return np.empty(0, np.intp), np.empty(0, np.float32)
         query = self.rule.query_codes(vectors)
         found = [part.scores(query, count) for part in self._parts]
         rows = np.concatenate([part.rows for part in found])

@@ -91,7 +91,6 @@ def model_folder(model_dir: str | None) -> str:
     return str(model_dir or default_model_dir())
 
 
-@functools.cache
 def candidate_count(given: str | None) -> CandidateCount | None:
     """What `--candidates` asks for."""
     from ..candidates import CandidateCount
@@ -99,6 +98,7 @@ def candidate_count(given: str | None) -> CandidateCount | None:
     return None if given is None else CandidateCount.parse(given)
 
 
+@functools.cache
 def load_weights(model_dir: str | None) -> Model:
     """Load a model, once, and say which one it is."""
     from ..default_model import default_model_dir

@@ -257,12 +257,10 @@ class Terminal:
 
     def __init__(self, model_dir: str | None, gpu_id: int) -> None:
         self._model_dir, self._gpu_id = model_dir, gpu_id
-        self._model: Model | None = None
         self._line: common.ProgressLine | None = None
 
     def load_model(self) -> Model:
-        self._model = self._model or common.load_weights(self._model_dir)
-        return self._model
+        return common.load_weights(self._model_dir)
 
     def extract(
         self, videos: Sequence[VideoRef], store: str | Path, config: ExtractConfig, label: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +11,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ..config import Config, ExtractConfig
+from ..errors import PipelineError
 from ..records import VideoRef
 from . import common, options
+from .index import update_store_index
 
 if TYPE_CHECKING:
+    from ..candidates import IndexReport
     from ..extraction.run import ExtractReport
+    from ..nets.model.model import Model
+
+_INDEX_SECONDS = 60.0  # between two updates of the candidate index, at least
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,6 +60,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Redo stored videos: those whose file has another size or time, or all that are listed.",
 )
+@click.option(
+    "--index",
+    "keep_index",
+    is_flag=True,
+    help="Keep the store's candidate index up to date as it grows, as `visil-index index` does.",
+)
 @common.handled("interrupted; what was reported as stored is kept, the same command goes on")
 @options.settings("extract")
 def extract(
@@ -66,6 +80,7 @@ def extract(
     gpu_id: int,
     retry_failed: bool,
     replace: str,
+    keep_index: bool,
     config: Config,
 ) -> int:
     """Decode videos and store their features, once.
@@ -86,7 +101,14 @@ def extract(
         follow_links=follow_links,
     )
     report = fill_store(
-        videos, store, model_dir, config.extract, gpu_id, retry_failed=retry_failed, replace=replace
+        videos,
+        store,
+        model_dir,
+        config.extract,
+        gpu_id,
+        retry_failed=retry_failed,
+        replace=replace,
+        keep_index=keep_index,
     )
     return 0 if report.complete else common.PARTIAL_FAILURE
 
@@ -100,11 +122,14 @@ def fill_store(
     *,
     retry_failed: bool = False,
     replace: str = "never",
+    keep_index: bool = False,
     label: str = "",
 ) -> ExtractReport:
     """Run stage one with messages.
 
-    `label` stands for the store in the last message, where its path would tell nothing.
+    Args:
+        keep_index: bring the candidate index up to date, too.
+        label: stands for the store in the last message, where its path would tell nothing.
     """
     from ..extraction.run import extract_features
     from ..nets.extractor.feature_net import FeatureNet
@@ -112,12 +137,15 @@ def fill_store(
     weights = common.load_weights(model_dir).with_dims(config.dims)
     net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
     line = common.ProgressLine()
+    keeper = _IndexKeeper(str(store), weights) if keep_index else None
 
     def progress(report: ExtractReport) -> None:
         done = len(report.stored) + len(report.failures)
         rate = report.frames / max(report.seconds, 1e-9)
         detail = f", {report.frames} frames, {rate:.1f}/s"
         line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
+        if keeper:
+            keeper.tell(len(report.stored))
 
     report = extract_features(
         videos, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
@@ -125,7 +153,35 @@ def fill_store(
     _tell_report(report, label or str(store), probed=bool(getattr(videos, "unsure", ())))
     _tell_insets(report, label or str(store), net.name, net.insets)
     _tell_device(report, config.hwaccel)
+    if keeper:
+        keeper.update()
     return report
+
+
+class _IndexKeeper:
+    """Brings a candidate index up to date while its store grows, now and then.
+
+    To update it takes the longer the more videos there are, so it is done after ten times as long.
+    """
+
+    def __init__(self, store: str, model: Model) -> None:
+        self._store, self._model = store, model
+        self._stored, self._next = 0, time.monotonic() + _INDEX_SECONDS
+
+    def tell(self, stored: int) -> None:
+        """Take in how many videos were stored so far."""
+        if stored > self._stored and time.monotonic() > self._next:
+            self._stored = stored
+            try:
+                seconds = self.update().seconds
+            except PipelineError as error:  # the videos are stored all the same
+                common.say(f"note: the candidate index waits for the end: {error}")
+                seconds = math.inf
+            self._next = time.monotonic() + max(_INDEX_SECONDS, 10 * seconds)
+
+    def update(self) -> IndexReport:
+        """Bring the index up to date with what is stored."""
+        return update_store_index(self._store, self._model)
 
 
 def _tell_report(report: ExtractReport, store: str, *, probed: bool) -> None:

@@ -309,3 +309,12 @@ def test_the_index_is_in_a_folder_of_its_own(store):
     assert sorted(os.listdir(store.parent)) == [store.name, f"{store.name}.candidates"]
     with open_store(store) as opened:
         assert opened.verify() == []
+
+
+def test_a_store_without_videos_has_an_empty_index(tmp_path):
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), {})
+    assert (update(path).videos, update(path).codes) == (0, 0)
+    assert found(path, vectors(0)) == []
+    features.fill(path, features.spec(DIGEST), videos(2))
+    assert update(path).added == 2
+    assert found(path, vectors(1))[0] == "v1"
