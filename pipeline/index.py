@@ -237,6 +237,8 @@ class Index:
         selection = Selection(top_k, threshold)
         with self._lock:
             self._require_open()
+            if count is not None:
+                self._finder()
             if max_fpr is not None:
                 check_rate(max_fpr, self._model, self._config.compare, mirrored=False)
             if ids is not None:
@@ -248,8 +250,6 @@ class Index:
                 queries = self._listed(videos)
             recorder = _Recorder(self._host, self._model)
             database = VideoSource(opened=self._database)
-            if count is not None:
-                self._finder()
             with self._prepared(queries, database, recorder, selection, segments, count) as request:
                 verdict = _verdict(request, max_fpr)
                 table = self._matches(request)

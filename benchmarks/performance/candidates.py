@@ -1,6 +1,7 @@
 """A search among very many videos of a minute, with and without the candidate index.
 
-    python -m benchmarks.performance.candidates make FOLDER STORE... [--videos 100000] [--minutes 1000]
+    python -m benchmarks.performance.candidates make FOLDER STORE... [--videos 100000]
+        [--minutes 1000]
     python -m benchmarks.performance.candidates index FOLDER [--noise 0.3]
     python -m benchmarks.performance.candidates rate FOLDER [--videos 20000]
     python -m benchmarks.performance.candidates search FOLDER [--candidates 100] [--queries 5]

@@ -18,12 +18,12 @@ import numpy as np
 
 from ..errors import InputError
 
-EXACT_CODES = 400_000  # more codes than these are kept by FAISS, if it is installed
+EXACT_CODES = 100_000  # more codes than these are kept by FAISS, if it is installed
 CODE_BYTES = 64  # of a code in the inverted lists
-_REDUCED = 256  # values of a code before it is quantised
+_REDUCED = 128  # values of a code before it is quantised
 _TRAINING_CODES_PER_LIST = 40
-_MAX_LISTS = 4096
-_PROBED_LISTS = 24
+_MAX_LISTS = 1024
+_PROBED_LISTS = 12
 _FEW_CODES = 50_000  # for these one thread is enough
 MIN_INVERTED_CODES = 1000  # to have enough to train on
 _BLOCK_CODES = 4096

@@ -1,7 +1,7 @@
 """How many of the exhaustive search's best matches are among the candidates, on the benchmark set.
 
-    python -m benchmarks.retrieval.studies.candidates SET_DIR FOLDER [--splits validation test train]
-        [--model_dir model]
+    python -m benchmarks.retrieval.studies.candidates SET_DIR FOLDER
+        [--splits validation test train] [--model_dir model]
 
 The splits are searched together, so videos of the others are distractors. The stores of
 `studies.evaluate` are linked or copied to FOLDER, where the indices and the scores of all pairs are
