@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from .errors import (
         FingerprintMismatchError,
         InputError,
+        MachineError,
         ModelError,
         PipelineError,
         PipelineWarning,
+        ReportError,
+        StorageError,
         StoreError,
         StoreLockedError,
         VideoError,
     )
+    from .evaluation import EvaluationReport, evaluate
     from .extraction.report import ExtractReport
     from .index import Index
     from .inputs import read_list, scan_folder
@@ -49,6 +53,7 @@ __all__ = [
     "CompareReport",
     "DuplicateGroup",
     "DuplicateReport",
+    "EvaluationReport",
     "ExtractConfig",
     "ExtractReport",
     "Failure",
@@ -58,12 +63,15 @@ __all__ = [
     "Index",
     "IndexReport",
     "InputError",
+    "MachineError",
     "Model",
     "ModelError",
     "PipelineError",
     "PipelineWarning",
+    "ReportError",
     "SearchResult",
     "SourceInfo",
+    "StorageError",
     "StoreError",
     "StoreLockedError",
     "TrainConfig",
@@ -74,6 +82,7 @@ __all__ = [
     "VideoRecord",
     "VideoRef",
     "compute_similarity",
+    "evaluate",
     "extract_features",
     "find_duplicates",
     "index_candidates",
@@ -88,8 +97,9 @@ _MODULES = {
     ".api": "compute_similarity extract_features find_duplicates index_candidates",
     ".candidates": "IndexReport",
     ".config": "CompareConfig ExtractConfig TrainConfig",
-    ".errors": "FingerprintMismatchError InputError ModelError PipelineError PipelineWarning "
-    "StoreError StoreLockedError VideoError",
+    ".errors": "FingerprintMismatchError InputError MachineError ModelError PipelineError "
+    "PipelineWarning ReportError StorageError StoreError StoreLockedError VideoError",
+    ".evaluation": "EvaluationReport evaluate",
     ".extraction.report": "ExtractReport",
     ".index": "Index",
     ".inputs": "read_list scan_folder",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import CompareConfig, Config, DuplicatesConfig, ExtractConfig, KeepRule
 from .default_model import default_model_dir
-from .errors import InputError, PipelineWarning
+from .errors import InputError, PipelineWarning, ReportError
 from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
 from .records import VideoRef
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from .nets.extractor.feature_net import FeatureNet
     from .nets.model.model import Model
     from .output.duplicates import DuplicateReport
+    from .output.match import Match
     from .workflow import VideoSource
 
 Videos = str | Path | Mapping[str, str | Path] | Sequence[VideoRef]
 Stores = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 
+_EXPECTED = "a path, several, or a dictionary of paths"
 _CACHED_NETWORKS = 2  # that of a database, and that of queries
 _networks: dict[tuple[object, ...], FeatureNet] = {}  # the one used last stands last
 
@@ -114,7 +116,7 @@ def compute_similarity(
     """Stage two: every query against every database video. Videos go through stage one first.
 
     Args:
-        queries, database: stores: the path of one (ending in .h5, .hdf5 or .zarr), or several, or
+        queries, database: stores: the path of one (.h5, .hdf5, .zarr, .parts), or several, or
             `{prefix: path}`, where the prefix stands before all ids of a store, so that stores with
             equal ids go together. Or videos, as `extract_features` takes them.
         output_file: write the matches there, in the format that its extension says, and return
@@ -154,6 +156,8 @@ def compute_similarity(
     Raises:
         PipelineError: of stores or model; see `errors.py`.
         InputError: both threshold and max_fpr, or a number that cannot be used.
+        ReportError: the report could not be written; without an output file its `result` is what
+            is returned else.
     """
     from .candidates import CandidateCount
     from .output.selection import Selection
@@ -177,18 +181,31 @@ def compute_similarity(
         output_file=output_file,
         file_format=file_format,
         info_file=info_file,
-        other_inputs=[
-            *(p for p in (queries, database) if isinstance(p, (str, Path)) and Path(p).is_file()),
-            model_dir or default_model_dir(),
-        ],
+        other_inputs=_input_files(queries, database, model_dir),
         gpu_id=gpu_id,
     )
     if output_file is not None:
         _warn_damaged(compare(comparison, host)[0].damaged)
         return None
-    by_query, damaged = find_matches(comparison, host)
+    try:
+        by_query, damaged = find_matches(comparison, host)
+    except ReportError as error:
+        error.result = _returned(error.result[0], comparison.finds_segments)
+        raise
     _warn_damaged(damaged)
-    if comparison.finds_segments:
+    return _returned(by_query, comparison.finds_segments)
+
+
+def _input_files(*places: Any) -> list[str | Path]:
+    """What a result must not replace: lists, one-file stores, and the model's folder, the last."""
+    *sides, model_dir = places
+    files = [side for side in sides if isinstance(side, (str, Path)) and Path(side).is_file()]
+    return [*files, model_dir or default_model_dir()]
+
+
+def _returned(by_query: Mapping[str, Sequence[Match]], segments: bool) -> dict[str, Any]:
+    """Matches of each query as `compute_similarity` returns them."""
+    if segments:
         return {query_id: list(matches) for query_id, matches in by_query.items()}
     return {
         query_id: {match.database_id: match.score for match in matches}
@@ -227,7 +244,8 @@ def find_duplicates(
 
     Raises:
         PipelineError: of stores or model; see `errors.py`.
-        InputError: not one of threshold and max_fpr, or a value that cannot be used.
+        InputError: both threshold and max_fpr, neither of them without a calibration, or a value
+            that cannot be used.
     """
     from . import deduplicate
     from .candidates import CandidateCount
@@ -340,10 +358,17 @@ def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> Featu
 
     views = weights.views_digest if config.as_queries else None
     model = weights.name, weights.features_digest, weights.dims, weights.insets, views
-    key = (*model, config.precision, config.batch_size, gpu_id)
+    key = (*model, config.precision, config.batch_size, gpu_id, config.engine)
     net = _networks.pop(key, None)
     if net is None:
-        net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+        net = FeatureNet(
+            weights,
+            config.precision,
+            config.batch_size,
+            gpu_id,
+            config.as_queries,
+            engine=config.engine,
+        )
     _networks[key] = net
     while len(_networks) > _CACHED_NETWORKS:
         _networks.pop(next(iter(_networks)), None)
@@ -364,13 +389,15 @@ def _source(videos: Videos | Stores, keep: str | Path | None) -> VideoSource:
 
 def _are_stores(videos: Any) -> bool:
     """Whether these are paths of stores, judged by their endings, and not videos."""
-    from .store.factory import SUFFIXES
+    from .store.factory import names_store
 
     if isinstance(videos, (str, Path)):
-        return Path(videos).suffix.lower() in SUFFIXES
+        return names_store(videos)
+    if not isinstance(videos, Iterable) or isinstance(videos, bytes):
+        raise InputError(f"{videos!r} is neither videos nor stores, expected {_EXPECTED}")
     paths = list(videos.values() if isinstance(videos, Mapping) else videos)
     named = [path for path in paths if isinstance(path, (str, Path))]
-    return bool(named) and all(Path(path).suffix.lower() in SUFFIXES for path in named)
+    return bool(named) and all(map(names_store, named))
 
 
 def _stores(stores: Any) -> list[tuple[str, str | Path]]:
@@ -380,6 +407,8 @@ def _stores(stores: Any) -> list[tuple[str, str | Path]]:
             check_prefix(prefix)
         return list(stores.items())
     paths = [stores] if isinstance(stores, (str, Path)) else stores
+    if not isinstance(paths, Iterable) or isinstance(paths, bytes):
+        raise InputError(f"{stores!r} is no store, expected {_EXPECTED}")
     return [("", path) for path in paths]
 
 
@@ -389,13 +418,17 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
         if Path(videos).is_dir():
             return scan_folder(videos, id_prefix=id_prefix, **scan)
         return read_list(videos, id_prefix)
+    if not isinstance(videos, Iterable) or isinstance(videos, bytes):
+        raise InputError(f"{videos!r} is no list of videos, expected {_EXPECTED}")
     if isinstance(videos, Mapping):
         return [_ref(video_id, path, id_prefix) for video_id, path in videos.items()]
     check_prefix(id_prefix)
     refs = list(videos)
     for ref in refs:
         if not isinstance(ref, VideoRef):
-            raise InputError(f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr)")
+            raise InputError(
+                f"{ref!r} is neither a VideoRef nor a store (.h5, .hdf5, .zarr or .parts)"
+            )
     if id_prefix:
         refs = [with_fields(ref, id=id_prefix + ref.id) for ref in refs]
     return refuse_duplicates(refs, "videos")
@@ -404,6 +437,8 @@ def _refs(videos: Any, id_prefix: str, **scan: Any) -> Sequence[VideoRef]:
 def _ref(video_id: str, path: str | Path, id_prefix: str) -> VideoRef:
     if not isinstance(video_id, str):
         raise InputError(f"video id {video_id!r} is no text, expected {{id: path}}")
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise InputError(f"video {video_id!r}: {path!r} is no path, expected {{id: path}}")
     try:
         return VideoRef(id_prefix + video_id, os.fsdecode(path))
     except (TypeError, ValueError) as error:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
 
 
 def whole(what: str, value: Any, minimum: int, maximum: int) -> int:
@@ -13,7 +17,9 @@ def whole(what: str, value: Any, minimum: int, maximum: int) -> int:
         ValueError: it is not; the message starts with `what`.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
-        raise ValueError(f"{what} is {short_repr(value)}, expected int from {minimum} to {maximum}")
+        raise ValueError(
+            f"{what} is {short_repr(value)}, expected a whole number from {minimum} to {maximum}"
+        )
     return value
 
 
@@ -43,6 +49,39 @@ def text(what: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{what} is {short_repr(value)}, expected text")
     return value
+
+
+def numbers(what: str, value: Any) -> tuple[float, ...]:
+    """Return the value, a list of finite numbers.
+
+    Raises:
+        ValueError: it is none; the message starts with `what`.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{what} is {short_repr(value)}, expected a list of numbers")
+    return tuple(number(what, item) for item in value)
+
+
+def record(what: str, kind: type[Record], values: Mapping[str, Any], **known: Any) -> Record:
+    """Make a dataclass of values from a file.
+
+    Args:
+        what: names the values in messages.
+        known: fields that are not in the file.
+
+    Raises:
+        ValueError: a field is missing or unknown; the message starts with `what`.
+    """
+    names = {field.name: field for field in fields(kind) if field.name not in known}  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise ValueError(
+                f"{what}: unknown key {short_repr(key)}, expected one of {', '.join(names)}"
+            )
+    for name, field in names.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{what}: key {name!r} is missing")
+    return kind(**known, **values)
 
 
 def short_repr(value: Any) -> str:

@@ -24,18 +24,24 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 KeepRule = Literal["longest", "largest", "oldest", "first"]
 Sampling = Literal["frames", "keyframes"]
 Whitening = Literal["keep", "pca", "paired"]
-Normalize = Literal["none", "database"]
-SegmentMethod = Literal["lines", "hough"]  # of `alignment.METHODS`
+Engine = Literal["auto", "keras", "openvino"]
+Normalize = Literal["auto", "none", "database"]
+# Of `alignment.METHODS`.
+SegmentMethod = Literal["lines", "hough", "vcsl_tn", "vcsl_hv", "vcsl_dp", "vcsl_dtw"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 MODEL_FUNCTIONS: tuple[str, ...] = get_args(ModelFunction)
 SIMILARITY_FUNCTIONS: tuple[str, ...] = get_args(SimilarityFunction)
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+ENGINES: tuple[str, ...] = get_args(Engine)
 HWACCELS = ("none", "auto", "cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")
 MAX_INSETS = 4
 SEGMENT_EVIDENCE = 1.25
+LEVEL_PRIORS = {False: 0.25, True: 0.17}  # of models as they are, and adapted: higher than most
 MAX_PIXELS = 8192 * 8192  # of a picture
+FETCH_MB = 8192
 DECODER_MEMORY_MB, MIN_DECODER_MEMORY_MB = 4096, 256
 
 
@@ -61,6 +67,15 @@ class ExtractConfig(Section):
         "Such a store can still be searched.",
         "--as_queries",
     )
+    view_step: int | None = setting(
+        None,
+        "With --as_queries: compute the lowpass views for every so many frames; the frames between "
+        "take those of the frame before. 2 saves a third of the time.",
+        "--view_step",
+        null="as in the store, in a new one 1",
+        ge=1,
+        le=4,
+    )
     thumbnails: bool = setting(
         False,
         "Keep a small picture of each sample beside the store, so that reports show stills where "
@@ -79,6 +94,13 @@ class ExtractConfig(Section):
     )
     batch_size: int = setting(32, "Frames in one run of the feature network.", "--batch_sz", ge=1)
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
+    engine: Engine = setting(
+        "auto",
+        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "keras is there always, auto takes openvino where it is installed. Features of both go "
+        "together.",
+        "--engine",
+    )
     workers: int = setting(
         0, "Decoding processes; 0: one per processor core.", "--workers", "--threads", ge=0
     )
@@ -121,6 +143,12 @@ class ExtractConfig(Section):
         unit="MiB",
         values=f"0 or at least {MIN_DECODER_MEMORY_MB} MiB",
         ge=0,
+    )
+    fetch_mb: int = setting(
+        FETCH_MB,
+        "Scratch (TMPDIR) for videos of object storage that are fetched ahead of the decoders.",
+        unit="MiB",
+        ge=1,
     )
     insets: int | None = setting(
         None,
@@ -182,30 +210,33 @@ class CompareConfig(Section):
         "--adapt",
     )
     normalize: Normalize = setting(
-        "none",
+        "auto",
         "database: take off each query's scores the level that it reaches among the searched "
-        "videos, so that one threshold fits all queries; none: leave scores as they are.",
+        "videos, so that one threshold fits all queries; none: leave scores as they are; auto: "
+        "database with --max_fpr if the model is calibrated for it, else none.",
         "--normalize",
     )
     normalize_quantile: float = setting(
-        0.95,
+        0.97,
         "With a normalisation: this quantile of a query's scores is its level.",
         "--normalize_quantile",
         gt=0,
         lt=1,
     )
-    normalize_ceiling: float = setting(
-        0.3,
-        "With a normalisation: a level is at most this, so that many copies of one query do not "
-        "raise it further.",
-        "--normalize_ceiling",
+    normalize_match: float = setting(
+        0.4,
+        "With a normalisation: parts of a query that resemble a video more than this match it and "
+        "do not count for the level, so that copies do not raise it.",
+        "--normalize_match",
         ge=-1,
         le=1,
     )
-    normalize_prior: float = setting(
-        0.2,
-        "With a normalisation: the level of a usual query; it counts as much as 100 videos.",
+    normalize_prior: float | None = setting(
+        None,
+        "With a normalisation: a high level, which counts as much as 100 videos. It keeps a small "
+        "database on the safe side.",
         "--normalize_prior",
+        null=f"{LEVEL_PRIORS[False]:g}, and {LEVEL_PRIORS[True]:g} for an adapted model",
         ge=-1,
         le=1,
     )
@@ -228,10 +259,19 @@ class CompareConfig(Section):
     checksums: bool = setting(
         True, "Compare the checksums of stored features while they are read.", "--no_checksums"
     )
+    published_features: Literal["dns"] | None = setting(
+        None,
+        "An HDF5 file that is no store is a published feature file, of these features: dns is of "
+        "DnS and S2VS.",
+        "--as",
+        null="refuse such a file",
+    )
     segment_method: SegmentMethod = setting(
         "lines",
-        "How --segments finds them: straight lines through the frame matrix, or votes for offsets, "
-        "which is simpler and less exact.",
+        "How --segments finds them: straight lines through the frame matrix; votes for offsets, "
+        "which is simpler and less exact; or VCSL's temporal network, Hough voting, dynamic "
+        "programming, dynamic time warping.",
+        "--alignment",
     )
     max_segments: int = setting(8, "Segments of a pair, at most.", ge=1, le=1000)
     segment_min_score: float = setting(
@@ -240,7 +280,8 @@ class CompareConfig(Section):
     segment_evidence: float | None = setting(
         None,
         "What the best segment of a pair must amount to for any to be given: its score above 0.3 "
-        f"times its seconds. {SEGMENT_EVIDENCE:g} marks one unrelated pair in a thousand.",
+        "times its seconds, and up to 1 more or less for the score of the pair. "
+        f"{SEGMENT_EVIDENCE:g} marks one unrelated pair in a thousand.",
         null=f"{SEGMENT_EVIDENCE:g} without a threshold, with one 0",
         ge=0,
     )
@@ -258,12 +299,17 @@ class CompareConfig(Section):
     @property
     def normalization(self) -> str:
         """How scores are normalised, in words: calibrations are told apart by it."""
-        if self.normalize == "none":
+        if self.normalize != "database":
             return "none"
+        priors = {self.level_prior(adapted): "" for adapted in (False, True)}
         return (
-            f"{self.normalize}, quantile {self.normalize_quantile:g}, ceiling "
-            f"{self.normalize_ceiling:g}, prior {self.normalize_prior:g}"
+            f"{self.normalize}, quantile {self.normalize_quantile:g}, match "
+            f"{self.normalize_match:g}, prior {' or '.join(f'{prior:g}' for prior in priors)}"
         )
+
+    def level_prior(self, adapted: bool) -> float:
+        """The prior of a query's level, for a model as it is or adapted to the database."""
+        return LEVEL_PRIORS[adapted] if self.normalize_prior is None else self.normalize_prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,6 +474,7 @@ def load_config(
     Raises:
         InputError: the file is missing, is not YAML, or holds an unknown section, an unknown
             key or a value out of range. The message names file and key.
+        InputError: an option is about the normalisation, and scores are not normalised.
     """
     config = Config()
     if path is not None:
@@ -439,7 +486,20 @@ def load_config(
         section: {name: value for name, value in values.items() if value is not None}
         for section, values in (options or {}).items()
     }
-    return _with_settings(config, given)
+    config = _with_settings(config, given)
+    if config.compare.normalize != "database":
+        _refuse_normalization(given.get("compare", {}))
+    return config
+
+
+def _refuse_normalization(given: Mapping[str, Any]) -> None:
+    """Raise an InputError if an option would change a normalisation that is not done."""
+    for name in given:
+        if name.startswith("normalize_"):
+            raise InputError(
+                f"--{name} is given, but scores are not normalised: give --normalize database "
+                "too, or leave it out"
+            )
 
 
 def sections() -> dict[str, dict[str, Setting]]:

@@ -12,7 +12,14 @@ from .config import Config, SimilarityFunction
 from .errors import InputError
 from .output.duplicates import DuplicateReport, check_duplicates_file, write_duplicates
 from .output.selection import Selection
-from .workflow import SearchHost, open_video_set, store_notes, with_calibrated_threshold
+from .workflow import (
+    SearchHost,
+    check_rate_range,
+    check_threshold,
+    open_video_set,
+    store_notes,
+    with_calibrated_threshold,
+)
 
 if TYPE_CHECKING:
     from .candidates import CandidateCount
@@ -43,7 +50,7 @@ class DuplicateSearch:
         gpu_id: see `nets.backend.device_scope`.
 
     Raises:
-        InputError: no store, not one of threshold and max_fpr, or the result cannot be written.
+        InputError: no store, both threshold and max_fpr, or the result cannot be written.
     """
 
     stores: Sequence[tuple[str, str | Path]]
@@ -59,11 +66,12 @@ class DuplicateSearch:
     def __post_init__(self) -> None:
         if not self.stores:
             raise InputError("no store given")
-        if (self.threshold is None) == (self.max_fpr is None):
-            raise InputError(
-                "give either a threshold (0.5 is a start with the included model) or max_fpr"
-            )
-        Selection(threshold=self.threshold)  # checks it
+        if self.threshold is not None and self.max_fpr is not None:
+            raise InputError("give a threshold (--threshold) or a rate (--max_fpr), not both")
+        check_rate_range(self.max_fpr)
+        Selection(threshold=self.threshold)  # checks its type
+        if self.threshold is not None:
+            check_threshold(self.threshold)
         if self.output_file is not None:
             inputs = (*self.other_inputs, *(path for _, path in self.stores))
             check_duplicates_file(self.output_file, inputs)
@@ -144,7 +152,7 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
             "further views of their pictures: copies that are cropped, turned or shrunk score "
             "lower, and more of them are missed"
         )
-    if search.max_fpr is None:
+    if search.threshold is not None:
         return request
     return _with_calibrated_threshold(
         request, replace(request, config=unnormalized), search.max_fpr, host
@@ -152,7 +160,7 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
 
 
 def _with_calibrated_threshold(
-    request: SearchRequest, as_compare: SearchRequest, rate: float, host: SearchHost
+    request: SearchRequest, as_compare: SearchRequest, rate: float | None, host: SearchHost
 ) -> SearchRequest:
     """The request with the threshold of a rate; the one that compares as `compare` where needed.
 

@@ -1,9 +1,11 @@
 """All errors that this package raises on purpose; `cli.py` maps them to exit codes.
 
-Every message names the file at fault and what to do about it. This module imports nothing.
+Every message names the file at fault and what to do about it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class PipelineError(Exception):
@@ -26,6 +28,21 @@ class ModelError(PipelineError):
     """A model directory that cannot be read, or that does not fit what is asked of it."""
 
 
+class ReportError(PipelineError):
+    """The report could not be written, but the result is complete.
+
+    Attributes:
+        result: what the search would have returned; None where it is in a file.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[type[ReportError], tuple[str, Any]]:
+        return type(self), (str(self), self.result)
+
+
 class StoreError(PipelineError):
     """A feature store that cannot be opened, read or written."""
 
@@ -34,8 +51,16 @@ class StoreLockedError(StoreError):
     """Another process is writing to the store."""
 
 
+class StorageError(StoreError):
+    """A bucket or folder of objects that cannot be reached, read or written just now."""
+
+
 class FingerprintMismatchError(StoreError):
     """Features made with different settings were about to be mixed or compared."""
+
+
+class MachineError(PipelineError):
+    """This machine cannot do its share, as its disk is not mounted; another machine may."""
 
 
 class VideoError(PipelineError):
@@ -48,6 +73,7 @@ class VideoError(PipelineError):
 
     REASONS = (
         "missing",  # no such file, or not readable by this user
+        "unreachable",  # the network or the server failed, not the video; the next run tries again
         "empty",  # zero bytes
         "not_a_video",  # no demuxer recognises it
         "no_video_stream",  # audio only, subtitles only

@@ -56,6 +56,7 @@ def report_matches(
     *,
     stills: bool = True,
     locate: Callable[[str], str] = lambda path: path,
+    verdict: tuple[float | None, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReportSummary:
     """Write a report of matches; see `output.html_report.write_report`.
@@ -68,6 +69,8 @@ def report_matches(
         info: what the scores were made with.
         stills: decode stills of the videos that are at hand.
         locate: where a video is that a store says to be at a path.
+        verdict: the score from which a match counts as a copy, None for no verdicts, and what it
+            stands for; without it that of `verdict_threshold`.
         progress: called with (matches done, matches).
 
     Raises:
@@ -83,7 +86,7 @@ def report_matches(
     wanted = wanted_stills([entry.match for entry in entries]) if stills else {}
     files.decode(wanted)
     files.take_thumbnails(wanted)
-    threshold, text = verdict_threshold(request)
+    threshold, text = verdict or verdict_threshold(request)
     write_report(path, entries, info, files, threshold=threshold, threshold_text=text)
     shown = {video[:2] for video in files.stills}
     return ReportSummary(len(entries), len(shown), len(wanted) - len(shown))
@@ -115,15 +118,22 @@ def verdict_threshold(request: SearchRequest) -> tuple[float | None, str]:
     """
     from .search.calibrate import threshold_for
 
-    if request.selection.threshold is not None:
-        return request.selection.threshold, "as asked for"
+    selection = request.selection
+    if selection.threshold is not None and selection.rate is not None:
+        return selection.threshold, _calibrated_text(selection.rate)
+    if selection.threshold is not None:
+        return selection.threshold, "as asked for"
     if request.background is not None:
         return None, ""
     try:
         threshold = threshold_for(VERDICT_RATE, request)
     except InputError:  # the model was not calibrated for this way of comparing
         return None, ""
-    return threshold, f"as calibrated, {VERDICT_RATE:.0%} of unrelated pairs reach it"
+    return threshold, _calibrated_text(VERDICT_RATE)
+
+
+def _calibrated_text(rate: float) -> str:
+    return f"as calibrated, at most {rate:g} of unrelated pairs reach it"
 
 
 def _entries(
@@ -145,7 +155,7 @@ def _entries(
 
 def _entry(aligner: PairAligner, match: Match, matrix: PairMatrix) -> ReportEntry:
     if match.segments is None:
-        segments = tuple(aligner.segments(matrix))
+        segments = tuple(aligner.segments(matrix, match.score))
         match = replace(match, segments=segments, mirrored=matrix.mirrored)
     return ReportEntry(match, heat_map(matrix))
 

@@ -21,7 +21,27 @@ STORED_NAMES = {
     "augmentation_digest": "views",
 }
 # Fields that a store names only where they are set: older versions did not have them.
+_STEP = " every "
 _LATER_FIELDS = ("mirrored", "query_descriptors", "augmentation_digest", "insets")
+
+
+# Published feature files say nothing of the weights that made them. Such features have one of
+# these names, which stands for all that their publication says of them.
+PUBLISHED_FEATURES = ("dns",)
+
+
+def published_digest(name: str) -> str:
+    """The digest that features have which are known by a name alone; see `FeatureSpec.digest`.
+
+    Args:
+        name: of `PUBLISHED_FEATURES`.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in PUBLISHED_FEATURES:
+        raise ValueError(f"features {name!r}, expected one of {', '.join(PUBLISHED_FEATURES)}")
+    return hashlib.sha256(f"published features: {name}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,7 @@ class FeatureSpec:
         query_descriptors: further descriptors of a frame, stored behind the shared ones. Only
             queries have them, see `nets.model.descriptors`; 0 for a database.
         augmentation_digest: digest of the query augmentation that they come from; empty without.
+            Behind it stands `view_step`, if that is more than 1.
         insets: text of the `InsetRule` that detected embedded pictures; empty if none were
             detected. The rule does not change the vectors of the video itself.
     """
@@ -147,6 +168,24 @@ class FeatureSpec:
     def inset_rule(self) -> InsetRule:
         """How embedded pictures were detected, and how many at a time."""
         return InsetRule.parse(self.insets)
+
+    @property
+    def views_digest(self) -> str:
+        """What `augmentation_digest` is of, without the step."""
+        return self.augmentation_digest.partition(_STEP)[0]
+
+    @property
+    def view_step(self) -> int:
+        """Lowpass query views are those of every so many frames; 1: each frame has its own."""
+        step = self.augmentation_digest.partition(_STEP)[2]
+        return int(step) if step.isdecimal() else 1
+
+    def with_view_step(self, step: int) -> FeatureSpec:
+        """The spec of features whose lowpass query views are those of every so many frames."""
+        if not self.augmentation_digest or step == self.view_step:
+            return self
+        text = f"{self.views_digest}{_STEP}{step}" if step > 1 else self.views_digest
+        return replace(self, augmentation_digest=text)
 
     @property
     def as_database(self) -> FeatureSpec:
@@ -189,6 +228,7 @@ class SourceInfo:
         codec, width, height, fps, duration: of the video stream (pixels, frames a second,
             seconds); empty or 0 where the container does not say. Width and height are
             those of the picture as shown, after rotation.
+        etag: of an object in object storage, where `path` is its URL without query.
     """
 
     path: str
@@ -199,6 +239,14 @@ class SourceInfo:
     height: int = 0
     fps: float = 0.0
     duration: float = 0.0
+    etag: str = ""
+
+    def as_json(self) -> dict[str, str | int | float]:
+        """The fields as stores have them; the ETag only where there is one."""
+        value = asdict(self)
+        if not self.etag:
+            del value["etag"]
+        return value
 
 
 @dataclass(frozen=True)

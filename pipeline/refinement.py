@@ -281,6 +281,7 @@ class VideoRefiner:
                 config.batch_size,
                 self._request.gpu_id,
                 as_queries,
+                engine=config.engine,
             )
         return self._nets[as_queries]
 

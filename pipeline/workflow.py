@@ -12,13 +12,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .config import Config, ExtractConfig
-from .errors import InputError
+from .errors import InputError, PipelineError, ReportError
 from .output.selection import Selection
-from .output.target import check_extension, check_output_file, opened_output
+from .output.target import (
+    STANDARD_OUTPUT,
+    check_extension,
+    check_output_file,
+    opened_output,
+)
 from .output.writers import check_result_file
 from .program import command
 from .records import VideoRef
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from .search.request import SearchRequest
     from .search.run import CompareReport
     from .search.segments import SegmentRefiner, SegmentReport
+    from .search.shards import Distribute
     from .search.video_set import VideoSet
 
 QUERY_INSETS = 2  # looked for in queries where neither settings nor model say how many
@@ -120,6 +127,7 @@ class Comparison:
     def __post_init__(self) -> None:
         from .search.compatibility import check_normalization
 
+        self._check_types()
         if self.output_file is not None:
             check_result_file(
                 self.output_file,
@@ -139,8 +147,7 @@ class Comparison:
             )
         if self.finds_segments or self.report_file is not None:
             self._check_pairs()
-        if self.max_fpr is not None and self.selection.threshold is not None:
-            raise InputError("give threshold or max_fpr, not both")
+        self._check_threshold()
         if self.max_fpr is not None and self.background:
             raise InputError(
                 "max_fpr is for scores without a background, as the model was calibrated: give a "
@@ -176,6 +183,26 @@ class Comparison:
         check_output_file(report_file, [*self.inputs(report_file), *outputs], option="--report")
         check_extension(report_file, (".html", ".htm"), "--report")
 
+    def _check_types(self) -> None:
+        for name in ("mirror_queries", "segments", "refine_segments"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InputError(f"{name} is {value!r}, expected true or false")
+        for name in ("output_file", "info_file", "report_file", "video_root"):
+            if not isinstance(value := getattr(self, name), (str, Path, type(None))):
+                raise InputError(f"{name} is {value!r}, expected a path")
+
+    def _check_threshold(self) -> None:
+        check_rate_range(self.max_fpr)
+        threshold = self.selection.threshold
+        if threshold is None:
+            return
+        if self.max_fpr is not None:
+            raise InputError("give threshold or max_fpr, not both")
+        config = self.config.compare
+        # A level or background is a score as well, so at least -1, and is subtracted.
+        taken_off = config.background_weight if self.background else 0
+        check_threshold(threshold, 1 + taken_off + (config.normalize == "database"))
+
     def _check_pairs(self) -> None:
         """Refuse too many pairs before videos are decoded."""
         from .search.segments import require_selection
@@ -194,6 +221,36 @@ class Comparison:
     def mirrors(self) -> bool:
         """Queries are scored mirrored as well."""
         return self.mirror_queries or bool(self.mirrored)
+
+
+def check_threshold(threshold: float, highest: float = 1) -> None:
+    """Refuse a threshold that no score can reach, or that all do.
+
+    Args:
+        highest: possible score; the lowest one is less this.
+
+    Raises:
+        InputError: naming the range.
+    """
+    if not -highest <= threshold <= highest:
+        raise InputError(
+            f"threshold is {threshold:g}, but scores lie between {-highest:g} and {highest:g}: "
+            "give one in this range, such as 0.4"
+        )
+
+
+def check_rate_range(max_fpr: float | None) -> None:
+    """Refuse what is no false-positive rate.
+
+    Raises:
+        InputError: not a number between 0 and 1.
+    """
+    if max_fpr is None:
+        return
+    number = isinstance(max_fpr, Real) and not isinstance(max_fpr, bool)
+    if not number or not 0 < max_fpr < 1:
+        shown = f"{max_fpr:g}" if number else repr(max_fpr)
+        raise InputError(f"max_fpr is {shown}, expected more than 0 and less than 1")
 
 
 class SearchHost(Protocol):
@@ -236,35 +293,139 @@ class PreparedSearch:
     finder: CandidateFinder | None = None
 
 
-def compare(comparison: Comparison, host: Host) -> tuple[CompareReport, bool]:
+def compare(
+    comparison: Comparison, host: Host, distribute: Distribute | None = None
+) -> tuple[CompareReport, bool]:
     """Do all of a comparison and write its result.
+
+    Args:
+        distribute: scores the pairs elsewhere, see `search.shards`.
 
     Returns:
         What stage two did, and whether stage one stored every listed video.
 
     Raises:
         PipelineError: of lists, stores, model or output; see `errors`.
+        ReportError: the result was written, but the report could not be.
     """
     from .search.run import compute_similarity
 
     if comparison.output_file is None:
         raise InputError("no output_file given")
+    if distribute is not None:
+        _refuse_candidates(comparison)
     with prepared_search(comparison, host) as prepared:
-        _require_selection(comparison, prepared.request)
+        require_selection(comparison, prepared.request)
         matches: list[Match] = []
         report = compute_similarity(
             prepared.request,
             comparison.output_file,
             file_format=comparison.file_format,
             info_file=comparison.info_file,
-            refiner=_refiner(comparison, prepared.request),
+            refiner=segment_refiner(comparison, prepared.request),
             on_matches=matches.extend if comparison.report_file is not None else None,
             progress=_estimate(prepared.request, host),
             finder=prepared.finder,
+            distribute=distribute,
         )
-        _tell_segments(report.segments, host)
-        _write_report(comparison, prepared.request, matches, host)
+        tell_segments(report.segments, host)
+        with _after_result(comparison):
+            write_report(comparison, prepared.request, matches, host)
     return report, prepared.complete
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What one shard of a comparison did.
+
+    Attributes:
+        queries, database: videos on each side, of the whole table and of the shard.
+        kept: scores that may be selected.
+        damaged: a line for each damaged video.
+        complete: stage one stored every listed video.
+    """
+
+    queries: int
+    database: int
+    kept: int
+    damaged: tuple[str, ...]
+    complete: bool
+
+
+def compare_shard(
+    comparison: Comparison, host: Host, shard: tuple[int, int], output_file: str | Path
+) -> ShardReport:
+    """Score one shard of the database and write a partial result.
+
+    Args:
+        comparison: without `output_file`, segments and report.
+        shard: number, 1 to count, and count.
+        output_file: ends in .npz.
+
+    Raises:
+        PipelineError: of lists, stores, model or output; see `errors`.
+    """
+    from .search.partial_results import PartialResult, write_partial
+    from .search.run import result_info, score_shard, table_level
+    from .search.shards import shard_range
+
+    if comparison.finds_segments or comparison.report_file is not None:
+        raise InputError(
+            "segments and a report are of a whole result: give them to a comparison without --shard"
+        )
+    _refuse_candidates(comparison)
+    check_output_file(output_file, comparison.inputs(output_file))
+    check_extension(output_file, (".npz",), "--output_file")
+    number, count = shard
+    with prepared_search(comparison, host) as prepared:
+        request = prepared.request
+        first, last = shard_range(len(request.database), number, count)
+        level, _ = table_level(request)
+        scores = score_shard(request, first, last, level, progress=host.progress)
+        sets = request.queries.ids, request.database.ids
+        listed, info = request.listed_queries, result_info(request)
+        write_partial(output_file, PartialResult(scores, number, count, *sets, listed, info))
+        damaged = (*scores.damaged_queries.values(), *scores.damaged_database.values())
+        kept = len(scores.entries)
+        return ShardReport(len(sets[0]), last - first, kept, damaged, prepared.complete)
+
+
+def merge_results(
+    partial_files: Sequence[str | Path],
+    output_file: str | Path,
+    *,
+    file_format: str | None = None,
+    info_file: str | Path | None = None,
+) -> CompareReport:
+    """Join the partial results of all shards to one result, as one process would write it.
+
+    Raises:
+        InputError: a file is no partial result, is of another search, or one is missing.
+        PipelineError: a score is no number, or the result cannot be written.
+    """
+    from .output.writers import write_matches
+    from .search.partial_results import read_partial, require_one_search
+    from .search.run import CompareReport
+    from .search.shards import merge_shards
+
+    check_result_file(output_file, partial_files, file_format=file_format, info_file=info_file)
+    partials = [(str(path), read_partial(path)) for path in partial_files]
+    require_one_search(partials)
+    first = partials[0][1]
+    queries, database = first.query_ids, first.database_ids
+    merged = merge_shards([p.scores for _, p in partials], len(queries), len(database))
+    matches = merged.matches(queries, database, first.selection, first.listed_queries)
+    written = write_matches(
+        output_file, matches, first.info, file_format=file_format, info_file=info_file
+    )
+    return CompareReport(
+        queries=len(queries),
+        database=len(database),
+        written=written,
+        seconds=0.0,
+        waited=merged.waited,
+        damaged=merged.damaged,
+    )
 
 
 def plot_pair(
@@ -304,6 +465,7 @@ def find_matches(
 
     Raises:
         PipelineError: as `compare`.
+        ReportError: the report could not be written; `result` is what this function returns.
     """
     from .search import run
     from .search.segments import SegmentMatches
@@ -311,17 +473,19 @@ def find_matches(
 
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
-        _require_selection(comparison, request)
-        refiner = _refiner(comparison, request)
+        require_selection(comparison, request)
+        refiner = segment_refiner(comparison, request)
         table, _ = run.find_matches(
             request, refiner=refiner, progress=host.progress, finder=prepared.finder
         )
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
         if isinstance(table, SegmentMatches):
-            _tell_segments(table.report, host)
+            tell_segments(table.report, host)
         listed = [match for of_query in matches.values() for match in of_query]
-        _write_report(comparison, request, listed, host)
-        return matches, damage_lines(*request.video_sets)
+        result = matches, damage_lines(*request.video_sets)
+        with report_errors(result):
+            write_report(comparison, request, listed, host)
+        return result
 
 
 def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
@@ -336,7 +500,49 @@ def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
     return estimate.tell
 
 
-def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
+def _refuse_candidates(comparison: Comparison) -> None:
+    """Refuse to search a part of the database for candidates of all of it."""
+    if comparison.candidates is not None:
+        raise InputError(
+            "candidates are chosen from the whole database on one machine: give --candidates "
+            "without --shard and --cluster"
+        )
+
+
+@contextmanager
+def report_errors(result: object, where: str = "is complete") -> Iterator[None]:
+    """What fails in the block says that the result itself is complete.
+
+    Args:
+        result: for `ReportError`.
+        where: what became of the result, for the message.
+
+    Raises:
+        ReportError: in place of another expected error.
+    """
+    try:
+        yield
+    except PipelineError as error:
+        raise ReportError(
+            f"{error}; the report was not written, but the result {where}", result
+        ) from error
+
+
+@contextmanager
+def _after_result(comparison: Comparison) -> Iterator[None]:
+    """The same where the result was written, also for a user who stops the command."""
+    file = comparison.output_file
+    where = f"was written: {'standard output' if str(file) == STANDARD_OUTPUT else file}"
+    try:
+        with report_errors(None, where):
+            yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"interrupted; there is no report, but the result {where}"
+        ) from error
+
+
+def require_selection(comparison: Comparison, request: SearchRequest) -> None:
     """Refuse to align all pairs of large sets, for segments or for a report."""
     from .search.segments import require_selection
 
@@ -345,7 +551,8 @@ def _require_selection(comparison: Comparison, request: SearchRequest) -> None:
         require_selection(len(request.queries), len(request.database), selects)
 
 
-def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
+def segment_refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner | None:
+    """What finds ends of segments again, if that was asked for."""
     from .refinement import VideoRefiner
     from .source_files import SourceFiles
 
@@ -354,11 +561,17 @@ def _refiner(comparison: Comparison, request: SearchRequest) -> SegmentRefiner |
     return VideoRefiner(request, comparison.config.extract, SourceFiles(comparison.video_root))
 
 
-def _tell_segments(report: SegmentReport | None, host: Host) -> None:
+def tell_segments(report: SegmentReport | None, host: Host) -> None:
     """Say what was found, and which segments could not be refined."""
     if report is None:
         return
     host.say(f"{report.segments} segments in {report.marked} of {report.pairs} matches")
+    if report.thinned:
+        host.note(
+            f"{report.thinned} of them are pairs of very long videos: one frame in "
+            f"{report.thinned_step} was compared there, so matches of less than about "
+            f"{3 * report.thinned_step} frames may be missing"
+        )
     if report.refinement is None:
         return
     host.say(f"{report.refinement.refined} of {report.refinement.segments} segments refined")
@@ -367,9 +580,19 @@ def _tell_segments(report: SegmentReport | None, host: Host) -> None:
         host.note(f"not refined in {', '.join(ids[:3])}{more}: {reason}")
 
 
-def _write_report(
-    comparison: Comparison, request: SearchRequest, matches: Sequence[Match], host: Host
+def write_report(
+    comparison: Comparison,
+    request: SearchRequest,
+    matches: Sequence[Match],
+    host: Host,
+    *,
+    verdict: tuple[float | None, str] | None = None,
 ) -> None:
+    """Write the page of `report_file`, if there is to be one, and say what it shows.
+
+    Args:
+        verdict: see `match_report.report_matches`.
+    """
     from .match_report import report_matches
     from .search.run import result_info
     from .source_files import SourceFiles
@@ -378,7 +601,12 @@ def _write_report(
         return
     locate = SourceFiles(comparison.video_root).locate
     summary = report_matches(
-        comparison.report_file, request, matches, result_info(request), locate=locate
+        comparison.report_file,
+        request,
+        matches,
+        result_info(request),
+        locate=locate,
+        verdict=verdict,
     )
     host.say(
         f"{comparison.report_file}: {summary.matches} matches, stills of {summary.videos} videos"
@@ -404,18 +632,23 @@ def prepared_search(comparison: Comparison, host: Host) -> Iterator[PreparedSear
 
 
 def open_video_set(
-    stack: ExitStack, stores: Sequence[tuple[str, str | Path]], ids: Iterable[str] | None = None
+    stack: ExitStack,
+    stores: Sequence[tuple[str, str | Path]],
+    ids: Iterable[str] | None = None,
+    *,
+    published: str | None = None,
 ) -> VideoSet:
     """The videos of stores, which stay open as long as `stack`.
 
     Args:
         stores: (id prefix, path) of each.
         ids: take those of these ids that the stores hold, if they hold any; None takes all.
+        published: see `store.open_store`.
     """
     from .search.video_set import VideoSet
     from .store import open_store
 
-    opened = [stack.enter_context(open_store(path)) for _, path in stores]
+    opened = [stack.enter_context(open_store(path, published=published)) for _, path in stores]
     prefixes = [prefix for prefix, _ in stores]
     if ids is not None:
         stored = {p + i for p, store in zip(prefixes, opened, strict=True) for i in store}
@@ -476,8 +709,8 @@ class _Preparation:
             candidates=self.comparison.candidates,
             gpu_id=self.comparison.gpu_id,
         )
-        self._give_notes(request)
         request = self._with_threshold(request)
+        self._give_notes(request)
         if request.config.adapt:
             self.host.say(f"adapting the model to the {len(database)} videos of the database")
         return adapt_request(request)
@@ -503,7 +736,10 @@ class _Preparation:
         queries, database = (self._opened(side) if side.videos is None else None for side in sides)
         mirrored = background = None
         if queries and self.comparison.mirrored:
-            mirrored = open_video_set(self.stack, self.comparison.mirrored, queries.ids)
+            published = self.config.compare.published_features
+            mirrored = open_video_set(
+                self.stack, self.comparison.mirrored, queries.ids, published=published
+            )
             self._note_unmirrored(queries, mirrored)
         if self.comparison.background:
             background = self._opened(VideoSource(self.comparison.background))
@@ -531,7 +767,8 @@ class _Preparation:
     def _opened(self, source: VideoSource) -> VideoSet:
         if source.opened is not None:
             return source.opened
-        videos = open_video_set(self.stack, source.stores)
+        published = self.config.compare.published_features
+        videos = open_video_set(self.stack, source.stores, published=published)
         for note in store_notes(videos):
             self.host.note(note)
         return videos
@@ -616,7 +853,7 @@ class _Preparation:
 
         model, queries = request.model, request.queries
         videos = len(request.database)
-        if request.config.normalize != "none" and videos < PRIOR_VIDEOS:
+        if request.config.normalize == "database" and videos < PRIOR_VIDEOS:
             self.host.note(
                 f"{videos} database videos are few to normalise scores by: a usual level counts "
                 "for more than what queries reach among them"
@@ -635,22 +872,37 @@ class _Preparation:
 
 
 def with_calibrated_threshold(
-    request: SearchRequest, rate: float, host: SearchHost
+    request: SearchRequest, rate: float | None, host: SearchHost
 ) -> SearchRequest:
     """The request with the threshold of a false-positive rate, as the model was calibrated.
+
+    Its scores are normalised if that is left open, see `search.calibrate.with_calibrated_scores`.
+
+    Args:
+        rate: None takes the lowest that the calibration can tell.
 
     Raises:
         InputError: see `search.calibrate.threshold_for`.
     """
-    from .search.calibrate import calibration_for, threshold_for
+    from .search.calibrate import (
+        calibration_for,
+        score_chances,
+        threshold_for,
+        with_calibrated_scores,
+    )
 
+    if rate is not None:
+        request = with_calibrated_scores(rate, request)
     calibration = calibration_for(request)
+    rate = calibration.rates[-1] * score_chances(request) if rate is None else rate
     threshold = threshold_for(rate, request)
     sure = ""
     if calibration.confidence is not None:
         sure = f" with confidence {calibration.confidence:g}"
+    normalized = request.config.normalize == "database"
+    scores = ", of scores normalised by the database" if normalized else ""
     host.say(
-        f"threshold: {threshold:.4f} for --max_fpr {rate:g}, as calibrated on "
+        f"threshold: {threshold:.4f} for --max_fpr {rate:.3g}{scores}, as calibrated on "
         f"{calibration.pairs} unrelated pairs{sure}"
     )
     return replace(request, selection=replace(request.selection, threshold=threshold, rate=rate))
@@ -671,13 +923,14 @@ def config_as_in(config: ExtractConfig, like: VideoSet) -> ExtractConfig:
             f"{like.path}: frames picked by the rule {spec.sampling!r}, which this version "
             "does not know; compare it with a store made the same way"
         )
-    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling)
+    step = spec.view_step if spec.query_descriptors else config.view_step
+    return replace(config, fps=spec.fps, dims=spec.dims, sampling=sampling, view_step=step)
 
 
 def _as_begun(path: str | Path, config: ExtractConfig) -> ExtractConfig:
     """The settings, with query views and insets only if a store there has them."""
-    from .store import read_spec
+    from .store import read_spec, store_exists
 
-    if not Path(path).exists():
+    if not store_exists(path):
         return config
     return replace(config, as_queries=read_spec(path).query_descriptors > 0, insets=None)

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.errors import VideoError
 from pipeline.records import Preprocess, SourceInfo
+from pipeline.video.container import file_info
 
 
 class Misbehaving:
@@ -119,3 +120,48 @@ class Misbehaving:
         heavy = {"tensorflow", "keras", "h5py", "zarr", "click"} & set(sys.modules)
         self.note = f"heavy: {sorted(heavy)}"
         yield from ()
+
+
+class Numbered:
+    """A file `good-N` gives a few frames made from the number N; `slow-N` takes a while for them.
+
+    `fail-N` and `missing-N` fail, `crash-N` ends the process that it runs in.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        preprocess: Preprocess,
+        fps: float,
+        tick: Callable[[], None],
+        **how: object,
+    ) -> None:
+        word, _, number = os.path.basename(path).rpartition("-")
+        self.word, self.number, self.crop = word, int(number), preprocess.crop
+        self.source = file_info(path)
+        self.note, self.on_device = "", False
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        if self.word == "fail":
+            raise VideoError("broken", "too bad")
+        if self.word == "missing":
+            raise VideoError("missing", "no such file")
+        if self.word == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for second in range(frames_of_number(self.number)):
+            if self.word == "slow":
+                time.sleep(0.02)
+            yield float(second), picture_of_number(self.number, second, self.crop)
+
+
+def frames_of_number(number: int) -> int:
+    """Frames of `Numbered`."""
+    return 1 + number % 4
+
+
+def picture_of_number(number: int, second: int, crop: int) -> np.ndarray:
+    """A frame of `Numbered`."""
+    picture = np.zeros((crop, crop, 3), np.uint8)
+    picture[...] = number % 251, second, number // 251 % 256
+    picture[: crop // 3] += 1
+    return picture

@@ -12,6 +12,7 @@ class PixelNet:
 
     name, digest, regions, dims = "pixels", "0" * 64, 9, 75
     precision, preprocess, insets = "float32", Preprocess(32, 30), 0
+    notes: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.batches: list[int] = []

@@ -110,6 +110,7 @@ def comparator(
     symmetric: bool = False,
     rows: np.ndarray | None = None,
     columns: np.ndarray | None = None,
+    padding: str = "edge",
 ) -> np.ndarray:
     """[Tq, Tt] -> [Tq // 4, Tt // 4], clipped; a share of it is the matrix in groups of 4 x 4.
 
@@ -118,7 +119,9 @@ def comparator(
     """
     x = matrix[:, :, None]
     for i, (kernel, bias) in enumerate(layers[:3]):
-        x = np.pad(x, [(1, 1), (1, 1), (0, 0)], mode="symmetric")
+        x = np.pad(
+            x, [(1, 1), (1, 1), (0, 0)], mode="constant" if padding == "zero" else "symmetric"
+        )
         windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))
         x = np.maximum(np.einsum("hwcij,ijcf->hwf", windows, kernel, optimize=True) + bias, 0)
         if i < 2:
@@ -154,6 +157,22 @@ def chamfer(
     return float(found[function])
 
 
+def rest_score(
+    matrix: np.ndarray, function: str, rows: np.ndarray, columns: np.ndarray, match: float
+) -> float:
+    """`chamfer` over the outputs that match nothing; -inf where they are less than a quarter."""
+    means = []
+    for maxima, weights in ((matrix.max(axis=1), rows), (matrix.max(axis=0), columns)):
+        left = maxima <= match
+        enough = weights[left].sum() >= weights.sum() / 4
+        means.append(np.average(maxima[left], weights=weights[left]) if enough else -np.inf)
+    if function == "chamfer":
+        return float(means[0])
+    if -np.inf in means:
+        return -np.inf
+    return float(max(means) if function == "max_chamfer" else np.mean(means))
+
+
 def similarity(
     query: np.ndarray,
     target: np.ndarray,
@@ -164,8 +183,14 @@ def similarity(
     residual_weight: float = 0.0,
     anchors: np.ndarray | None = None,
     adaptation: Any = None,
+    match: float | None = None,
+    padding: str = "edge",
 ) -> float:
-    """Video-to-video similarity of whole videos, short ones repeated by doubling."""
+    """Video-to-video similarity of whole videos, short ones repeated by doubling.
+
+    Args:
+        match: gives the rest score in its place.
+    """
     query, target = (_repeat(v) for v in (query, target))
     symmetric = function == "symmetric_chamfer"
     layout = layout or RegionsAlone(query.shape[1])
@@ -173,8 +198,10 @@ def similarity(
     n = layout.groups[0].count
     weights = [frame_weights(content(v[:, :n], blank)) for v in (query, target)]
     if layers is not None:
-        matrix = comparator(matrix, layers, residual_weight, symmetric, *weights)
+        matrix = comparator(matrix, layers, residual_weight, symmetric, *weights, padding=padding)
         weights = [w[: len(w) // 4 * 4].reshape(-1, 4).mean(axis=1) for w in weights]
+    if match is not None:
+        return rest_score(matrix, function, *weights, match)
     return chamfer(matrix, function, *weights)
 
 

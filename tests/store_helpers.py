@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.records import FeatureSpec, SourceInfo, VideoRef
 from pipeline.store import FeatureStore, StoreWriter
+from pipeline.store.keys import printable
 
 SPEC = FeatureSpec(
     model="tiny",
@@ -58,8 +59,23 @@ def assert_holds(store: FeatureStore, video_id: str, seed: int, frames: int = 5)
     assert store.record(video_id).source == source_of(seed)
 
 
+def listed_parts(path: Path) -> dict[str, Path]:
+    """Id -> the part that it is in, as the log of a store of parts says."""
+    found: dict[str, Path] = {}
+    for entry in sorted(path.glob("log/*")):
+        head, *lines = map(json.loads, entry.read_text().splitlines()[:-1])
+        for line in lines:
+            if line["op"] == "put":
+                found[line["id"]] = path / head["name"]
+            elif line["op"] == "remove":
+                found.pop(line["id"], None)
+    return found
+
+
 def plain(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{id: (vectors, seconds)} as somebody sees them who has h5py or zarr and not this package."""
+    if path.suffix == ".parts":
+        return {i: plain(part)[printable(i)] for i, part in listed_parts(path).items()}
     if path.suffix == ".h5":
         import h5py
 
@@ -81,6 +97,9 @@ def plain(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def plain_header(path: Path) -> dict[str, Any]:
+    if path.suffix == ".parts":
+        stored: dict[str, Any] = json.loads((path / "store.json").read_text())
+        return stored
     if path.suffix == ".h5":
         import h5py
 
@@ -97,6 +116,9 @@ def change_header(path: Path, change: Callable[[dict[str, Any]], object]) -> Non
     """Write the header of a store anew, changed."""
     header = plain_header(path)
     change(header)
+    if path.suffix == ".parts":
+        (path / "store.json").write_text(json.dumps(header))
+        return
     if path.suffix == ".h5":
         import h5py
 

@@ -190,7 +190,8 @@ def search(folder: Path, candidates: str, queries: int) -> None:
             every = VideoSet([store])
             for video_id in every.ids:
                 # What `Index.search` does once stage one is done.
-                opened._listed = lambda _, i=video_id: VideoSource(opened=every.subset([i]))  # type: ignore[method-assign,misc]
+                source = VideoSource(opened=every.subset([video_id]))
+                opened._finder.listed = lambda _, chosen=source: chosen  # type: ignore[method-assign,misc]
                 begin = time.perf_counter(), time.process_time()
                 result = opened.search(video_id, candidates=candidates)
                 best = [(m.database_id, round(m.score, 3)) for m in result.of(video_id)[:2]]

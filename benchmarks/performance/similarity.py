@@ -48,9 +48,12 @@ def random_weights(dims: int) -> SimpleNamespace:
     return SimpleNamespace(
         layout=standard_layout(9),
         dims=dims,
+        stored_dims=0,
         comparator=layers,
+        comparator_padding="edge",
         residual_weight=0.0,
         attention=None,
+        binarization=None,
         adaptation=None,
         blank=None,
         anchors=None,

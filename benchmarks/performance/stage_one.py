@@ -1,13 +1,14 @@
 """Compares the time of stage one with a naive loop and with the sum of its parts, in one run.
 
     python benchmarks/performance/stage_one.py VIDEO_OR_FOLDER... [--model_dir model/]
-        [--precision auto] [--sampling frames]
+        [--precision auto] [--sampling frames] [--engine keras]
 
 The naive loop is that of the research code: OpenCV decodes every frame of one video after the
 other, every round(rate)-th frame is resized, and a video is one float32 batch of its own size (at
 most `MAX_BATCH` frames). The lower bound ("floor") is the processor time of decoding alone plus
-that of the network alone, divided by the number of cores. Needs
-`pip install opencv-python-headless`; the project itself does not.
+that of the network alone, divided by the number of cores; where other programs use the machine,
+compare processor times. The naive loop needs `pip install opencv-python-headless`, and is left out
+without it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import resource
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -68,6 +69,8 @@ def naive_net(weights: Model) -> FeatureNet:
 
 def naive(refs: list[VideoRef], net: FeatureNet, size: Preprocess) -> int:
     """Run the naive loop; returns the number of frames that went through the network."""
+    import cv2
+
     frames = 0
     for ref in refs:
         capture = cv2.VideoCapture(ref.path)
@@ -111,15 +114,16 @@ def main() -> None:
     parser.add_argument("--model_dir", default="model/")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", default="frames")
+    parser.add_argument("--engine", default="keras")
     o = parser.parse_args()
     refs, weights = videos(o.videos), load_model(o.model_dir)
     seconds = sum(probe(r.path).duration for r in refs)
     size, config = (
         weights.input.preprocess,
         # Insets would be work that neither the floor nor the naive loop does.
-        ExtractConfig(precision=o.precision, sampling=o.sampling, insets=0),
+        ExtractConfig(precision=o.precision, sampling=o.sampling, insets=0, engine=o.engine),
     )
-    net = FeatureNet(weights, o.precision, config.batch_size)
+    net = FeatureNet(weights, o.precision, config.batch_size, engine=o.engine)
     net(np.zeros((1, size.crop, size.crop, 3), np.uint8))  # compiled before the clock runs
 
     images, decode_wall, decode_cpu = measure(lambda: decode(refs, size, o.sampling))
@@ -128,10 +132,8 @@ def main() -> None:
     floor = (decode_cpu + net_cpu) / available_cores()
     with tempfile.TemporaryDirectory() as folder:
         report, wall, cpu = measure(lambda: extract_features(refs, f"{folder}/s.h5", net, config))
-    plain = naive_net(weights)
-    count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
-
-    print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames, {net.precision}")
+    print(f"{len(refs)} videos, {seconds:.0f} s of video, {len(frames)} frames")
+    print(f"network: {net.engine}, {net.precision}")
     print(f"decoding alone  {decode_wall:7.1f} s wall {decode_cpu:7.1f} s cpu")
     print(f"network alone   {net_wall:7.1f} s wall {net_cpu:7.1f} s cpu")
     print(f"stage one       {wall:7.1f} s wall {cpu:7.1f} s cpu, {wall / floor:.2f} of the floor")
@@ -143,6 +145,11 @@ def main() -> None:
         f"on average of at most {stats.capacity_bytes / size.crop**2 / 3:.0f}; decoding waited "
         f"for room {stats.blocked_seconds:.1f} s"
     )
+    print(f"                in processor time {cpu / (decode_cpu + net_cpu):.2f} of the parts")
+    if find_spec("cv2") is None:
+        return
+    plain = naive_net(weights)
+    count, naive_wall, naive_cpu = measure(lambda: naive(refs, plain, size))
     print(f"naive loop      {naive_wall:7.1f} s wall {naive_cpu:7.1f} s cpu, {count} frames")
     print(f"ratio naive / stage one: {naive_wall / wall:.1f}")
 

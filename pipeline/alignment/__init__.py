@@ -14,8 +14,19 @@ from .protocol import Aligner
 from .refinement import EndWindow, refine
 from .segment import Segment
 from .timeline import Timeline
+from .vcsl_dynamic import align_by_vcsl_dynamic
+from .vcsl_hough import align_by_vcsl_hough
+from .vcsl_network import align_by_vcsl_network
+from .vcsl_warping import align_by_vcsl_warping
 
-METHODS: dict[str, Aligner] = {"lines": align_by_lines, "hough": align_by_hough}
+METHODS: dict[str, Aligner] = {
+    "lines": align_by_lines,
+    "hough": align_by_hough,
+    "vcsl_tn": align_by_vcsl_network,
+    "vcsl_hv": align_by_vcsl_hough,
+    "vcsl_dp": align_by_vcsl_dynamic,
+    "vcsl_dtw": align_by_vcsl_warping,
+}
 DEFAULT_METHOD = "lines"
 MAX_SEGMENTS = 8  # of a pair
 

@@ -12,6 +12,8 @@ from .search import CUT_PRICE
 from .timeline import Timeline
 
 _QUERY, _DATABASE = 0, 1
+_GAP_SECONDS = 1.5  # of full evidence against a match, within a run
+_GAP_CONTRAST = 0.10  # in similarity, between both sides of such a gap
 
 
 class Interval(NamedTuple):
@@ -63,12 +65,34 @@ def interval_on(
     if high <= low or not len(samples.at):
         return None
     runs = best_runs(samples.values[None], np.array([len(samples.at)]), CUT_PRICE)
-    first, last = int(runs.first[0]), int(runs.last[0])
+    first, last = _without_worse_part(samples, int(runs.first[0]), int(runs.last[0]))
     start = _cut(samples, first, -1) if first else low
     end = _cut(samples, last, 1) if last < len(samples.at) - 1 else high
     score = float(samples.similarities[first : last + 1].mean())
     level = float(np.median(samples.similarities[first : last + 1]))
     return Interval(max(start, low), min(end, high), score, level)
+
+
+def _without_worse_part(samples: _Samples, first: int, last: int) -> tuple[int, int]:
+    """First and last sample of a run, of which one side of a gap is left out if it fits worse.
+
+    Frames that resemble each other all along let a run go on behind an insertion, on frames
+    that have better partners elsewhere.
+    """
+    values = samples.values[first : last + 1]
+    gap = best_runs(-values[None], np.array([len(values)]), 0.0)
+    if gap.score[0] < _GAP_SECONDS:
+        return first, last
+    before = samples.similarities[first : first + int(gap.first[0])]
+    behind = samples.similarities[first + int(gap.last[0]) + 1 : last + 1]
+    if not len(before) or not len(behind):
+        return first, last
+    apart = float(before.mean() - behind.mean())
+    if abs(apart) < _GAP_CONTRAST:
+        return first, last
+    if apart > 0:
+        return first, first + len(before) - 1
+    return last - len(behind) + 1, last
 
 
 def _samples_on(

@@ -21,6 +21,7 @@ _MIN_QUERY_SECONDS = 0.4
 _MARGIN = 0.30  # steps around a segment that belong to it when the next one is searched
 _CORNER_SHARE = 0.5  # of the best line's score that the line from corner to corner needs
 _CORNER_GAIN = 0.003  # of similarity, that it needs besides
+_CORNER_LOSS = 0.05  # of similarity, that it may lack if it has more evidence
 _REAL_TIME_SHARE = 0.5  # of the best line's score that one without change of speed needs
 _MIN_CONTRAST = 0.5  # of a segment's similarity to that of the pair's best segment
 
@@ -107,17 +108,19 @@ def _corner_if_better(
     A whole video that was sped up explains all of the longer side, for which a run gets nothing:
     it counts seconds of the shorter side. So the corner line wins as well with less evidence if
     its frames resemble each other more. Where a video stands still neither is better, and a
-    trimmed copy is the likelier of the two.
+    trimmed copy is the likelier of the two. With more evidence it may not fit clearly worse: a
+    scene whose frames are all alike fills a corner line across an insertion.
     """
     line = corner_line(evidence.cells, query, database)
     if line is None or line.score < _MIN_SCORE:
         return best
     corner = _place(evidence, query, database, line)
-    if best is None or best.interval is None or line.score > best.line.score:
+    if best is None or best.interval is None:
         return corner
     if corner.interval is None or line.score < _CORNER_SHARE * best.line.score:
         return best
-    closer = corner.interval.score - best.interval.score >= _CORNER_GAIN
+    gain = _CORNER_GAIN if line.score <= best.line.score else -_CORNER_LOSS
+    closer = corner.interval.score - best.interval.score >= gain
     return corner if closer else best
 
 

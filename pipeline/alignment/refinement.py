@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ def refine(
     tail: EndWindow | None = None,
     query_duration: float,
     database_duration: float,
+    furthest: float = _FURTHEST,
 ) -> Segment:
     """Find the ends of a segment again in windows around them.
 
@@ -47,6 +49,7 @@ def refine(
         head, tail: windows around the start and the end, some three seconds to either side on
             both videos; None leaves that end as it is.
         query_duration, database_duration: seconds of the videos.
+        furthest: seconds that an end may move.
 
     Returns:
         The segment with the ends that the windows show. An end whose window shows no match near
@@ -56,10 +59,58 @@ def refine(
         ValueError: a window's matrix and times do not fit.
     """
     durations = query_duration, database_duration
-    start = _end_in(segment, head, durations, at_start=True)
-    end = _end_in(segment, tail, durations, at_start=False)
+    better = _with_ends(segment, head, tail, durations, furthest)
+    if head is None or tail is None or abs(segment.slope - 1) < _REAL_TIME:
+        return better
+    # Where a video hardly moves the coarse rate gives slopes by chance.
+    in_step = _in_step(segment, query_duration)
+    unsped = _with_ends(in_step, head, tail, durations, furthest)
+    windows = head, tail
+    if unsped == in_step:
+        return better
+    return unsped if _likeness(unsped, windows) >= _likeness(better, windows) else better
+
+
+def _in_step(segment: Segment, query_duration: float) -> Segment:
+    """The same seconds of the database video without change of speed, about the same middle."""
+    half = (segment.database_end - segment.database_start) / 2
+    middle = (segment.query_start + segment.query_end) / 2
+    cut = max(0.0, half - middle), max(0.0, middle + half - query_duration)  # beyond the query
+    return replace(
+        segment,
+        query_start=middle - half + cut[0],
+        query_end=middle + half - cut[1],
+        database_start=segment.database_start + cut[0],
+        database_end=segment.database_end - cut[1],
+    )
+
+
+def _likeness(segment: Segment, windows: Sequence[EndWindow]) -> float:
+    """Mean similarity on a segment's line of its database frames within the windows, or -1."""
+    values = []
+    for window in windows:
+        seconds = window.database_seconds
+        own = (seconds >= segment.database_start) & (seconds <= segment.database_end)
+        rows = Timeline.of_video(window.query_seconds).nearest(
+            (seconds[own] - segment.offset) / segment.slope
+        )
+        values.append(window.matrix[rows, np.flatnonzero(own)])
+    found = np.concatenate(values)
+    return float(found.mean()) if len(found) else -1.0
+
+
+def _with_ends(
+    segment: Segment,
+    head: EndWindow | None,
+    tail: EndWindow | None,
+    durations: tuple[float, float],
+    furthest: float,
+) -> Segment:
+    """The segment with the ends that the windows show."""
+    start = _end_in(segment, head, durations, furthest, at_start=True)
+    end = _end_in(segment, tail, durations, furthest, at_start=False)
     if head is not None and tail is not None and abs(segment.slope - 1) < _REAL_TIME:
-        start, end = _in_real_time(start, end, query_duration)
+        start, end = _in_real_time(start, end, durations[0])
     if end[0] <= start[0] or end[1] <= start[1]:
         return segment
     return replace(
@@ -89,7 +140,12 @@ def _in_real_time(
 
 
 def _end_in(
-    segment: Segment, window: EndWindow | None, durations: tuple[float, float], at_start: bool
+    segment: Segment,
+    window: EndWindow | None,
+    durations: tuple[float, float],
+    furthest: float,
+    *,
+    at_start: bool,
 ) -> tuple[float, float]:
     """Query and database second of one end; the old one if the window does not show it."""
     old = (
@@ -110,14 +166,14 @@ def _end_in(
     if line is None:
         return old
     evidence = Evidence(matrix, Levels.from_match(segment.score))
-    span = 1.0 / max(query.step, database.step)
+    span = furthest / 2 / max(query.step, database.step)
     slope, offset = fitted(evidence, query, database, line, span=span, slope_is_known=True)
     interval = interval_on(evidence, evidence.levels, query, database, slope, offset)
     if interval is None:
         return old
     at = interval.start if at_start else interval.end
     new = at, slope * at + offset
-    far = max(abs(a - b) for a, b in zip(new, old, strict=True)) > _FURTHEST * max(1.0, slope)
+    far = max(abs(a - b) for a, b in zip(new, old, strict=True)) > furthest * max(1.0, slope)
     return old if far else (new[0], min(max(new[1], 0.0), durations[1]))
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..checks import number, text, whole
+from ..checks import number, numbers, record, text, whole
 from ..errors import InputError
 from .bootstrap import MIN_GROUPS, min_groups, upper_scores
 
@@ -124,7 +124,7 @@ class Calibration(CalibrationKey):
         if self.confidence is not None:
             number("calibration: confidence", self.confidence)
         for key in ("rates", "scores"):
-            values = tuple(number(f"calibration: {key}", x) for x in getattr(self, key))
+            values = numbers(f"calibration: {key}", getattr(self, key))
             object.__setattr__(self, key, values)
         self._check_curve()
 
@@ -150,7 +150,8 @@ class Calibration(CalibrationKey):
             ValueError, TypeError: a field is missing, unknown, or of another type.
         """
         names = {stored: name for name, stored in _STORED_NAMES.items()}
-        return cls(**{names.get(key, key): value for key, value in values.items()})
+        named = {names.get(key, key): value for key, value in values.items()}
+        return record("calibration", cls, named)
 
     def as_json(self) -> dict[str, Any]:
         """The fields under the names that model descriptions have for them.

@@ -93,6 +93,11 @@ def update_index(
     """
     begin = time.perf_counter()
     folder = index_folder(store.path)
+    if not store.path.exists():
+        raise StoreError(
+            f"{store.path}: a candidate index lies beside a store on a local disk; copy the store "
+            "here (visil-index copy)"
+        )
     try:
         folder.mkdir(exist_ok=True)
         lock = WriterLock(folder)

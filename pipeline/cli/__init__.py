@@ -8,16 +8,21 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from .compare import compare
+from .coarse import coarse_to_fine
+from .compare import compare, merge_results
 from .duplicates import duplicates
+from .estimate import estimate
+from .evaluate import benchmark_list, evaluate
 from .extract import extract
+from .feature_files import export_features, import_features
 from .index import index
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
 from .search import search
-from .stores import copy, info, prune, remove, verify
+from .stores import compact, copy, info, prune, remove, verify
 from .train import train
+from .weights import fetch_weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,20 +34,29 @@ def main() -> None:
 for _command in (
     extract,
     compare,
+    merge_results,
     search,
     duplicates,
     index,
+    estimate,
     plot,
     train,
     info,
     verify,
     remove,
     prune,
+    compact,
     copy,
+    import_features,
+    export_features,
+    coarse_to_fine,
     convert_model,
+    fetch_weights,
     seal_model,
     adapt,
     calibrate,
+    evaluate,
+    benchmark_list,
     show_settings,
 ):
     main.add_command(_command)

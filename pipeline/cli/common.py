@@ -18,6 +18,7 @@ import click
 
 from ..errors import InputError, PipelineError
 from ..inputs import check_prefix
+from ..objects import is_url
 from . import streams
 
 if TYPE_CHECKING:
@@ -46,6 +47,48 @@ candidates_option = click.option(
 gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
 
 
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a command that can run on a cluster; it gets `cluster` and `actors`."""
+
+    @functools.wraps(command)
+    def run(
+        *args: Any, number_of_actors: int, actor_cpus: int, actor_gpus: float, **kwargs: Any
+    ) -> Any:
+        from ..cluster.ray_engine import ActorOptions
+
+        actors = ActorOptions(number_of_actors, actor_cpus, actor_gpus)
+        return command(*args, actors=actors, **kwargs)
+
+    for option in (
+        click.option(
+            "--actor_gpus",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            help="With --cluster: GPUs of an actor; 0.5 lets two share one. Default: 0",
+        ),
+        click.option(
+            "--actor_cpus",
+            type=click.IntRange(min=1),
+            default=1,
+            help="With --cluster: cores of an actor, for its network and decoders. Default: 1",
+        ),
+        click.option(
+            "--actors",
+            "number_of_actors",
+            type=click.IntRange(min=0),
+            default=0,
+            help="With --cluster: processes on its machines. Default: as many as there is room for",
+        ),
+        click.option(
+            "--cluster",
+            help="Work on a cluster: ray starts Ray on this machine, ray://HOST:PORT joins a "
+            "running one.",
+        ),
+    ):
+        run = option(run)
+    return run
+
+
 def say(text: str) -> None:
     """A line to standard error; standard output is left to results."""
     streams.tell(text)
@@ -68,8 +111,8 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
             except PipelineError as error:
                 say(f"error: {error}")
                 code = error.exit_code
-            except KeyboardInterrupt:
-                say(interrupted)
+            except KeyboardInterrupt as error:
+                say(str(error) or interrupted)
                 code = INTERRUPTED
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -188,10 +231,12 @@ def report_damaged(lines: Sequence[str]) -> int:
 
 def split_store(text: str) -> tuple[str, str]:
     """`PREFIX=STORE` -> (prefix, path); a path that exists has no prefix, whatever is in it."""
-    if os.path.exists(text) or "=" not in text:
+    if is_url(text) or os.path.exists(text) or "=" not in text:
         return "", text
     splits = [(text[:i], text[i + 1 :]) for i, c in enumerate(text) if c == "="]
-    prefix, path = next((split for split in splits if os.path.exists(split[1])), splits[0])
+    prefix, path = next(
+        (split for split in splits if is_url(split[1]) or os.path.exists(split[1])), splits[0]
+    )
     check_prefix(prefix)
     return prefix, path
 

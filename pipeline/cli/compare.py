@@ -7,7 +7,7 @@ kept if `--database_store` names one and temporary otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ from . import common, options
 from .extract import fill_store
 
 if TYPE_CHECKING:
+    from ..cluster.ray_engine import ActorOptions
     from ..extraction.report import ExtractReport
     from ..nets.model.model import Model
     from ..output.selection import Selection
     from ..records import VideoRef
     from ..search.run import CompareReport
+    from ..search.shards import Distribute
     from ..workflow import Comparison, VideoSource
 
 
@@ -55,6 +57,9 @@ class CompareOptions:
     report_file: str | None
     candidates: str | None
     gpu_id: int
+    shard: str | None
+    cluster: str | None
+    actors: ActorOptions
     network: str | None  # as the original; there is one network
     config: Config  # the settings of both stages
 
@@ -156,6 +161,12 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 )
 @common.candidates_option
 @common.gpu_option
+@click.option(
+    "--shard",
+    help="K/N: score only the K-th of N parts of the database, for a job scheduler; --output_file "
+    "then ends in .npz, and merge-results joins the N files.",
+)
+@common.cluster_options
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")
 @common.handled("interrupted; no result was written")
 @options.settings("compare", *(f"extract.{name}" for name in LIST_SETTINGS))
@@ -168,11 +179,73 @@ def compare(**given_options: Any) -> int:
     from .. import workflow
 
     given = CompareOptions(**given_options)
+    if given.shard is not None and given.cluster is not None:
+        raise InputError("give --cluster or --shard: a cluster cuts the database by itself")
+    if given.shard is not None:
+        return _compare_shard(given)
     comparison = _comparison(given)
-    report, complete = workflow.compare(comparison, Terminal(given.model_dir, given.gpu_id))
+    host = Terminal(given.model_dir, given.gpu_id)
+    report, complete = workflow.compare(comparison, host, _distribute(given, host))
     damaged = common.report_damaged(report.damaged)
     common.say(_summary(given.output_file, report))
     return 0 if complete and not damaged else common.PARTIAL_FAILURE
+
+
+def _distribute(given: CompareOptions, host: Terminal) -> Distribute | None:
+    """What scores the pairs on a cluster, if that was asked for."""
+    if given.cluster is None:
+        return None
+    from ..cluster.extracting import ClusterOptions
+    from ..cluster.ray_engine import parse_cluster
+    from ..cluster.scoring import score_on_cluster
+
+    options = ClusterOptions(parse_cluster(given.cluster), given.actors)
+    return lambda request, level: score_on_cluster(request, level, options, host.progress)
+
+
+def _compare_shard(given: CompareOptions) -> int:
+    """Score one part of the database."""
+    from .. import workflow
+    from ..extraction.shards import ShardNumber
+
+    assert given.shard is not None
+    if given.file_format is not None or given.info_file is not None:
+        raise InputError(
+            "--format and --info_file are of a whole result: give them to merge-results"
+        )
+    number = ShardNumber.parse(given.shard)
+    comparison = _comparison(replace(given, output_file=""))
+    host = Terminal(given.model_dir, given.gpu_id)
+    shard = number.number, number.count
+    report = workflow.compare_shard(comparison, host, shard, given.output_file)
+    damaged = common.report_damaged(list(dict.fromkeys(report.damaged)))
+    common.say(
+        f"{given.output_file}: {report.kept} scores of {report.queries} queries and "
+        f"{report.database} database videos; {command('merge-results')} joins all parts"
+    )
+    return 0 if report.complete and not damaged else common.PARTIAL_FAILURE
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("-o", "--output_file", default="results.json", show_default=True, help="The result.")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="Format of the result.")
+@click.option("--info_file", help="Where to write model, settings and threshold as JSON.")
+@common.handled("interrupted; no result was written")
+def merge_results(
+    files: tuple[str, ...], output_file: str, file_format: str | None, info_file: str | None
+) -> int:
+    """Join the FILES of all `compare --shard K/N` to the result that one process would write."""
+    from .. import workflow
+
+    report = workflow.merge_results(
+        files, output_file, file_format=file_format, info_file=info_file
+    )
+    common.say(
+        f"{output_file}: {report.written} scores of {report.queries} queries and "
+        f"{report.database} database videos"
+    )
+    return common.report_damaged(report.damaged)
 
 
 def _comparison(given: CompareOptions) -> Comparison:
@@ -200,7 +273,7 @@ def _comparison(given: CompareOptions) -> Comparison:
         refine_segments=given.refine_segments,
         video_root=given.video_root,
         report_file=given.report_file,
-        output_file=given.output_file,
+        output_file=given.output_file or None,
         file_format=given.file_format,
         info_file=given.info_file,
         other_inputs=given.input_files,

@@ -38,13 +38,15 @@ _RELATIONS = {
 @click.option(
     "--threshold",
     type=click.FloatRange(-1, 1),
-    help="Pairs with a score of at least this are duplicates; 0.5 is a start.",
+    help="Pairs with a score of at least this are duplicates; 0.5 is a start. Default: that of "
+    "--max_fpr",
 )
 @click.option(
     "--max_fpr",
     type=float,
     help="Instead of --threshold: at most this part of unrelated pairs counts as duplicates, with "
-    "the confidence the model was calibrated with.",
+    "the confidence the model was calibrated with. Default: the lowest that its calibration can "
+    "tell",
 )
 @click.option(
     "-o",

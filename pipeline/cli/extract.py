@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import time
+import secrets
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace as replace_fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..config import Config, ExtractConfig
-from ..errors import PipelineError
+from ..errors import InputError
 from ..records import VideoRef
 from . import common, options
-from .index import update_store_index
+from .index import IndexKeeper
 
 if TYPE_CHECKING:
-    from ..candidates import IndexReport
-    from ..extraction.run import ExtractReport
-    from ..nets.model.model import Model
-
-_INDEX_SECONDS = 60.0  # between two updates of the candidate index, at least
+    from ..cluster.extracting import ClusterOptions, ExtractJob
+    from ..cluster.ray_engine import ActorOptions
+    from ..extraction.run import ExtractReport, Shard
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +44,12 @@ _INDEX_SECONDS = 60.0  # between two updates of the candidate index, at least
     default="",
     help="Stands before every id, as card2/ for a second camera card with the same names.",
 )
-@click.option("-o", "--store", required=True, help="Store to fill: a path ending in .h5 or .zarr.")
+@click.option(
+    "-o",
+    "--store",
+    required=True,
+    help="Store to fill: a path ending in .h5, .zarr or .parts, or the URL of a bucket.",
+)
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
@@ -66,6 +71,12 @@ _INDEX_SECONDS = 60.0  # between two updates of the candidate index, at least
     is_flag=True,
     help="Keep the store's candidate index up to date as it grows, as `visil-index index` does.",
 )
+@click.option(
+    "--shard",
+    help="K/N: only the K-th of N equal parts of the list, for a job scheduler. N machines add to "
+    "one store of parts at the same time.",
+)
+@common.cluster_options
 @common.handled("interrupted; what was reported as stored is kept, the same command goes on")
 @options.settings("extract")
 def extract(
@@ -81,6 +92,9 @@ def extract(
     retry_failed: bool,
     replace: str,
     keep_index: bool,
+    shard: str | None,
+    cluster: str | None,
+    actors: ActorOptions,
     config: Config,
 ) -> int:
     """Decode videos and store their features, once.
@@ -100,6 +114,23 @@ def extract(
         all_files=all_files,
         follow_links=follow_links,
     )
+    if keep_index and (cluster is not None or shard is not None):
+        raise InputError(
+            "--index is for one process on one machine; after --shard and --cluster run "
+            "visil-index index once"
+        )
+    if cluster is not None:
+        from ..cluster.extracting import ClusterOptions
+        from ..cluster.ray_engine import parse_cluster
+
+        if shard is not None:
+            raise InputError("give --cluster or --shard: a cluster cuts the list by itself")
+        job = _cluster_job(store, model_dir, config.extract, retry_failed, replace)
+        report = _extract_on_cluster(videos, job, ClusterOptions(parse_cluster(cluster), actors))
+        return 0 if report.complete else common.PARTIAL_FAILURE
+    part = None
+    if shard is not None:
+        videos, part = _shard(videos, store, shard)
     report = fill_store(
         videos,
         store,
@@ -109,8 +140,29 @@ def extract(
         retry_failed=retry_failed,
         replace=replace,
         keep_index=keep_index,
+        shard=part,
     )
     return 0 if report.complete else common.PARTIAL_FAILURE
+
+
+def _shard(videos: Sequence[VideoRef], store: str, text: str) -> tuple[Sequence[VideoRef], Shard]:
+    """The videos of `--shard`, with the places that they have in the whole list."""
+    from ..extraction.run import Shard
+    from ..extraction.shards import ShardNumber, listed_places
+    from ..store import is_parts, open_store, store_exists
+
+    number = ShardNumber.parse(text)
+    if not is_parts(store):
+        raise InputError(
+            f"{store}: one process at a time adds to it; with --shard give a folder that ends in "
+            ".parts, or the URL of a bucket"
+        )
+    stored = {}
+    if store_exists(store):
+        with open_store(store) as opened:
+            stored = opened.places
+    places = listed_places([video.id for video in videos], stored)
+    return number.take(videos), Shard(stored | places, f"{secrets.token_hex(4)}-{number}")
 
 
 def fill_store(
@@ -124,6 +176,7 @@ def fill_store(
     replace: str = "never",
     keep_index: bool = False,
     label: str = "",
+    shard: Shard | None = None,
 ) -> ExtractReport:
     """Run stage one with messages.
 
@@ -135,9 +188,17 @@ def fill_store(
     from ..nets.extractor.feature_net import FeatureNet
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
-    net = FeatureNet(weights, config.precision, config.batch_size, gpu_id, config.as_queries)
+    config = _as_recorded(store, config)
+    net = FeatureNet(
+        weights,
+        config.precision,
+        config.batch_size,
+        gpu_id,
+        config.as_queries,
+        engine=config.engine,
+    )
     line = common.ProgressLine()
-    keeper = _IndexKeeper(str(store), weights) if keep_index else None
+    keeper = IndexKeeper(str(store), weights) if keep_index else None
 
     def progress(report: ExtractReport) -> None:
         done = len(report.stored) + len(report.failures)
@@ -148,7 +209,14 @@ def fill_store(
             keeper.tell(len(report.stored))
 
     report = extract_features(
-        videos, store, net, config, retry_failed=retry_failed, replace=replace, progress=progress
+        videos,
+        store,
+        net,
+        config,
+        retry_failed=retry_failed,
+        replace=replace,
+        progress=progress,
+        shard=shard,
     )
     _tell_report(report, label or str(store), probed=bool(getattr(videos, "unsure", ())))
     _tell_insets(report, label or str(store), net.name, net.insets)
@@ -158,30 +226,46 @@ def fill_store(
     return report
 
 
-class _IndexKeeper:
-    """Brings a candidate index up to date while its store grows, now and then.
+def _cluster_job(
+    store: str, model_dir: str | None, config: ExtractConfig, retry_failed: bool, replace: str
+) -> ExtractJob:
+    from ..cluster.extracting import ExtractJob, make_network
 
-    To update it takes the longer the more videos there are, so it is done after ten times as long.
-    """
+    weights = common.load_weights(model_dir).with_dims(config.dims)
+    config = _as_recorded(store, config)
+    network = partial(make_network, weights, config)
+    return ExtractJob(store, config, network, retry_failed, replace)
 
-    def __init__(self, store: str, model: Model) -> None:
-        self._store, self._model = store, model
-        self._stored, self._next = 0, time.monotonic() + _INDEX_SECONDS
 
-    def tell(self, stored: int) -> None:
-        """Take in how many videos were stored so far."""
-        if stored > self._stored and time.monotonic() > self._next:
-            self._stored = stored
-            try:
-                seconds = self.update().seconds
-            except PipelineError as error:  # the videos are stored all the same
-                common.say(f"note: the candidate index waits for the end: {error}")
-                seconds = math.inf
-            self._next = time.monotonic() + max(_INDEX_SECONDS, 10 * seconds)
+def _extract_on_cluster(
+    videos: Sequence[VideoRef], job: ExtractJob, cluster: ClusterOptions
+) -> ExtractReport:
+    """Run stage one on a cluster with messages."""
+    from ..cluster.extracting import extract_on_cluster
 
-    def update(self) -> IndexReport:
-        """Bring the index up to date with what is stored."""
-        return update_store_index(self._store, self._model)
+    line = common.ProgressLine()
+
+    def progress(report: ExtractReport, actors: int) -> None:
+        done = len(report.stored) + len(report.failures)
+        rate = done / max(report.seconds, 1e-9)
+        detail = f", {len(report.failures)} failed, {rate:.2f}/s, {actors} actors"
+        line.show(done, report.todo, "videos", detail)
+
+    report = extract_on_cluster(videos, job, cluster, progress)
+    _tell_report(report, job.store, probed=False)
+    kinds = Counter(failure.reason for failure in report.failures.values())
+    if kinds:
+        common.say("failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
+    return report
+
+
+def _as_recorded(store: str | Path, config: ExtractConfig) -> ExtractConfig:
+    """The settings, with the arithmetic that the job began with: `auto` differs by machine."""
+    from ..store import is_parts, read_provenance, store_exists
+
+    if config.precision != "auto" or not is_parts(store) or not store_exists(store):
+        return config
+    return replace_fields(config, precision=read_provenance(store).get("precision", "auto"))
 
 
 def _tell_report(report: ExtractReport, store: str, *, probed: bool) -> None:

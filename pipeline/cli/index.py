@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import PipelineError
 from . import common, streams
 
 if TYPE_CHECKING:
     from ..candidates import IndexReport
     from ..nets.model.model import Model
+
+_INDEX_SECONDS = 60.0  # between two updates while a store grows, at least
 
 
 @click.command()
@@ -57,3 +62,29 @@ def _summary(report: IndexReport) -> str:
         f"{report.bytes / 1e6:.1f} MB; {report.added} videos added, {report.removed} removed in "
         f"{report.seconds:.1f} s"
     )
+
+
+class IndexKeeper:
+    """Brings a candidate index up to date while its store grows, now and then.
+
+    To update it takes the longer the more videos there are, so it is done after ten times as long.
+    """
+
+    def __init__(self, store: str, model: Model) -> None:
+        self._store, self._model = store, model
+        self._stored, self._next = 0, time.monotonic() + _INDEX_SECONDS
+
+    def tell(self, stored: int) -> None:
+        """Take in how many videos were stored so far."""
+        if stored > self._stored and time.monotonic() > self._next:
+            self._stored = stored
+            try:
+                seconds = self.update().seconds
+            except PipelineError as error:  # the videos are stored all the same
+                common.say(f"note: the candidate index waits for the end: {error}")
+                seconds = math.inf
+            self._next = time.monotonic() + max(_INDEX_SECONDS, 10 * seconds)
+
+    def update(self) -> IndexReport:
+        """Bring the index up to date with what is stored."""
+        return update_store_index(self._store, self._model)

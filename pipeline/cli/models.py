@@ -17,7 +17,7 @@ from . import common, options, streams
 NORMALIZE_SETTINGS = (
     "normalize",
     "normalize_quantile",
-    "normalize_ceiling",
+    "normalize_match",
     "normalize_prior",
 )
 
@@ -26,14 +26,37 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source")
-@click.argument("target")
+@click.argument("sources", nargs=-1, required=True)
+@click.option("-o", "--output", "target", help="Folder for the model.")
+@click.option("--name", default="", help="Name of the model.  [default: that of the head's file]")
 @common.handled()
-def convert_model(source: str, target: str) -> None:
-    """Convert the published release in folder SOURCE to our own format in folder TARGET."""
-    from ..nets.formats.loader import convert
+def convert_model(sources: tuple[str, ...], target: str | None, name: str) -> None:
+    """Convert published weights to our own format.
 
-    convert(source, target)
+    SOURCES are PyTorch files of ViSiL, DnS or S2VS: a head, and resnet50-*.pth of torchvision and
+    pca_resnet50_vcdb_1M.pth, in any order. A folder of a converted model may take the place of the
+    last two. A head alone gives a model that compares stored features. Or SOURCES is the folder of
+    a TensorFlow release; without --output, a second folder is the target.
+    """
+    from ..nets.formats.loader import convert, convert_files
+    from ..nets.model.student import Student
+
+    if target is None and len(sources) == 2:
+        *sources_list, target = sources
+    elif target is None:
+        raise InputError("no folder to write to; give --output DIR")
+    else:
+        sources_list = list(sources)
+    if len(sources_list) == 1 and Path(sources_list[0]).is_dir():
+        convert(sources_list[0], target)
+    else:
+        made = convert_files(sources_list, target, name)
+        if isinstance(made, Student):
+            return streams.show(f"{target}: written, a {made.kind} student of DnS")
+        if not made.has_extractor:
+            common.say(
+                f"note: {made.name} is a head alone: it compares stored features and extracts none"
+            )
     streams.show(f"{target}: written; use it with --model_dir {target}")
 
 

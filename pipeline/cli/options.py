@@ -80,7 +80,9 @@ def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., An
         return click.option(*setting.flags, is_flag=True, help=text)
     if setting.unit:
         text += f" In {setting.unit}."
-    default = setting.default if setting.kind is not float else f"{setting.default:g}"
+    default = setting.default
+    if isinstance(default, float):
+        default = f"{default:g}"
     return click.option(
         *setting.flags,
         type=_type(setting),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import Config
-from ..errors import InputError
+from ..errors import InputError, ReportError
 from . import common, options, streams
 from .compare import Terminal
 
@@ -34,6 +35,10 @@ class SearchOptions:
     output: str | None
     no_segments: bool
     candidates: str | None
+    refine_segments: bool
+    video_root: str | None
+    mirrored_queries: bool
+    report_file: str | None
     model_dir: str | None
     gpu_id: int
     config: Config
@@ -69,6 +74,27 @@ class SearchOptions:
     ".csv, .parquet); with --max_fpr those that are called a match.",
 )
 @click.option("--no_segments", is_flag=True, help="Do not look from when to when videos match.")
+@click.option(
+    "--refine_segments",
+    is_flag=True,
+    help="Find the ends of segments again in the videos where these are at hand: some seconds "
+    "around each are decoded at a finer rate.",
+)
+@click.option(
+    "--video_root",
+    help="Folder that the videos are in now if they were moved after their features were stored.",
+)
+@click.option(
+    "--mirrored_queries",
+    is_flag=True,
+    help="Score videos mirrored as well, the better score counts: finds mirrored copies that the "
+    "plain score misses.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    help="Write a page (.html) with stills, frame matrix and segments of every match.",
+)
 @common.candidates_option
 @common.model_dir_option
 @common.config_option
@@ -83,56 +109,107 @@ def search(**given_options: Any) -> int:
     """
     from ..index import Index
     from ..output.result_text import table_lines
+    from ..output.search_result import SearchResult
 
     given = SearchOptions(**given_options)
+    _check_options(given)
+    stores = [common.split_store(store) for store in given.index]
+    inputs = _inputs(given)
+    _check_outputs(given, [*inputs, *(str(path) for _, path in stores)])
+    # One search: nothing has to stay on the device for the next one.
+    config = replace(given.config, compare=replace(given.config.compare, resident_mb=0))
+    terminal = Terminal(given.model_dir, given.gpu_id)
+    failed = None
+    with Index(stores, terminal, config, given.gpu_id, inputs=inputs) as index:
+        try:
+            result = index.search(
+                list(given.videos) or None,
+                ids=given.ids or None,
+                top_k=given.top_k,
+                threshold=given.threshold,
+                max_fpr=given.max_fpr,
+                mirror_queries=given.mirrored_queries,
+                segments=not given.no_segments,
+                refine_segments=given.refine_segments,
+                video_root=given.video_root,
+                report_file=given.report_file,
+                candidates=given.candidates,
+            )
+        except ReportError as error:
+            assert isinstance(error.result, SearchResult)
+            result, failed = error.result, error
+    if given.output is not None:  # first: whoever reads the table may stop before its end
+        _write(given.output, result, given)
+    for line in table_lines(result):
+        streams.show(line)
+    damaged = common.report_damaged(result.damaged)
+    if failed is not None:
+        raise failed
+    return common.PARTIAL_FAILURE if result.failures or damaged else 0
+
+
+def _check_options(given: SearchOptions) -> None:
+    """Refuse options that exclude each other, before anything is opened."""
     if not given.videos and not given.ids:
         raise InputError("give videos to search for, or --id of stored ones")
     if given.videos and given.ids:
         raise InputError("give videos or --id, not both")
-    stores = [common.split_store(store) for store in given.index]
-    segments = not given.no_segments
-    if given.output is not None:
-        _check_output(given, [path for _, path in stores], segments)
-    # One search: nothing has to stay on the device for the next one.
-    config = replace(given.config, compare=replace(given.config.compare, resident_mb=0))
-    with Index(stores, Terminal(given.model_dir, given.gpu_id), config, given.gpu_id) as index:
-        result = index.search(
-            list(given.videos) or None,
-            ids=given.ids or None,
-            top_k=given.top_k,
-            threshold=given.threshold,
-            max_fpr=given.max_fpr,
-            segments=segments,
-            candidates=given.candidates,
+    if given.threshold is not None and given.max_fpr is not None:
+        raise InputError("give --threshold or --max_fpr, not both")
+    if given.max_fpr is not None and not 0 < given.max_fpr < 1:
+        raise InputError(f"--max_fpr is {given.max_fpr:g}, expected more than 0 and less than 1")
+    if given.no_segments and given.refine_segments:
+        raise InputError("give --no_segments or --refine_segments, not both")
+    if given.video_root is not None and not (given.refine_segments or given.report_file):
+        raise InputError(
+            "--video_root says where videos are for --refine_segments and for --report: give one "
+            "of these as well"
         )
-    if given.output is not None:  # first: whoever reads the table may stop before its end
-        _write(given.output, result, only_confirmed=given.max_fpr is not None, segments=segments)
-    for line in table_lines(result):
-        streams.show(line)
-    damaged = common.report_damaged(result.damaged)
-    return common.PARTIAL_FAILURE if result.failures or damaged else 0
+    if given.mirrored_queries and given.ids:
+        raise InputError(
+            "--mirrored_queries is for files, and a stored video was extracted one way: give its "
+            "file in place of --id"
+        )
 
 
-def _check_output(given: SearchOptions, stores: Sequence[str], segments: bool) -> None:
-    from ..output.writers import check_result_file
+def _inputs(given: SearchOptions) -> list[str | Path]:
+    """Files beside the stores that nothing may replace."""
+    videos = [path for path in given.videos if not os.path.isdir(path)]
+    files: list[str | Path] = [given.config.file] if given.config.file else []
+    return [*videos, *files, common.model_folder(given.model_dir)]
 
-    assert given.output is not None
+
+def _check_outputs(given: SearchOptions, inputs: Sequence[str | Path]) -> None:
+    from ..output.result_info import beside
+    from ..output.target import check_extension, check_output_file
+    from ..output.writers import OutputOptions, check_result_file
+
+    outputs: list[str | Path] = []
     if given.output == "-":
         raise InputError("--output -: standard output has the table; give a file, or use compare")
-    videos = [path for path in given.videos if not os.path.isdir(path)]
-    files = [given.config.file] if given.config.file else []
-    inputs = [*stores, *videos, *files, common.model_folder(given.model_dir)]
-    check_result_file(given.output, inputs, segments=segments, option="--output")
+    if given.output is not None:
+        options = OutputOptions("--output", "", "leave out --no_segments", "--output")
+        segments = not given.no_segments
+        check_result_file(given.output, inputs, segments=segments, options=options)
+        outputs = [given.output, beside(given.output)]
+    if given.report_file == "-":
+        raise InputError(
+            "--report -: standard output has the table; give a file that ends in .html"
+        )
+    if given.report_file is not None:
+        check_output_file(given.report_file, [*inputs, *outputs], option="--report")
+        check_extension(given.report_file, (".html", ".htm"), "--report")
 
 
-def _write(path: str, result: SearchResult, *, only_confirmed: bool, segments: bool) -> None:
+def _write(path: str, result: SearchResult, given: SearchOptions) -> None:
     """Write the matches, with `--max_fpr` those that reach its threshold."""
     from ..output.writers import open_writer
 
     info, verdict = result.info, result.verdict
+    only_confirmed = given.max_fpr is not None
     if only_confirmed:
         info = replace(info, threshold=verdict.threshold, rate=verdict.rate)
-    with open_writer(path, info, segments=segments) as writer:
+    with open_writer(path, info, segments=not given.no_segments) as writer:
         for query_id in result.query_ids:
             matches = result.of(query_id)
             if only_confirmed:

@@ -49,6 +49,8 @@ def _summary(store: FeatureStore) -> dict[str, str]:
     spec, stored_frames = store.spec, int(store.lengths.sum())
     inset_frames = sum(sum(store.insets(video_id)) for video_id in store.ids)
     views = f" ({spec.query_descriptors} of them query views)" if spec.query_descriptors else ""
+    if spec.view_step > 1:
+        views = views.replace(")", f", lowpass ones of every {spec.view_step} frames)")
     lines = {
         "videos": f"{len(store)} ({len(store.failures)} failed)",
         "frames": f"{stored_frames - inset_frames}, {spec.fps:g} a second of video",
@@ -71,16 +73,55 @@ def _summary(store: FeatureStore) -> dict[str, str]:
 @click.argument("store")
 @common.handled()
 def verify(store: str) -> int:
-    """Read every byte of a STORE and check it. Exit code 1 if something is damaged."""
+    """Read every byte of a STORE and check it. Exit code 1 if something is damaged.
+
+    In a store of parts that is whole, objects are deleted that no log entry needs and that are
+    older than a day: what killed writers left, and parts that were merged.
+    """
     from ..store import open_store
+    from ..store.parts.reader import PartsStore
 
     line = common.ProgressLine()
     with open_store(store) as opened:
         problems = opened.verify(lambda done, total: line.show(done, total, "videos"))
         for problem in problems:
             common.say(f"damaged: {problem}")
+        if isinstance(opened, PartsStore) and not problems:
+            swept = opened.sweep()
+            if swept:
+                common.say(f"{len(swept)} objects that no log entry needs for a day were deleted")
         streams.show(f"{store}: {len(opened)} videos checked, {len(problems)} problems")
     return 1 if problems else 0
+
+
+@click.command()
+@click.argument("store")
+@click.option(
+    "--small_mb",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Merge parts of fewer MiB.",
+)
+@common.handled()
+def compact(store: str, small_mb: int) -> None:
+    """Merge small parts of a STORE of parts, so that it is opened and read with fewer requests.
+
+    Others may read and add meanwhile. `verify` deletes the old parts a day later.
+    """
+    from ..objects import storage_path
+    from ..store import is_parts
+    from ..store.parts.compact import compact_parts
+
+    if not is_parts(store):
+        raise InputError(f"{store}: has no parts; `copy` to a new store frees the space of others")
+    line = common.ProgressLine()
+    before, after = compact_parts(
+        storage_path(store),
+        small_bytes=small_mb << 20,
+        progress=lambda done, total: line.show(done, total, "videos"),
+    )
+    streams.show(f"{store}: {before} parts were merged to {after}")
 
 
 @click.command()

@@ -16,15 +16,20 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from dataclasses import replace as with_fields
 from types import TracebackType
 from typing import Any
 
-from ..config import DECODER_MEMORY_MB, MAX_PIXELS
-from ..errors import PipelineError
+from ..config import DECODER_MEMORY_MB, FETCH_MB, MAX_PIXELS
+from ..errors import PipelineError, VideoError
+from ..inputs import printable_path
+from ..objects import is_url
+from ..objects.fetch import without_query
 from ..records import Failure, InsetRule, Preprocess, SourceInfo, VideoRef
 from ..video.container import file_info
 from .event_queue import EventQueue
 from .events import DecodeStats, Ended, Event, Frames, Started
+from .fetching import Fetched, Fetcher
 from .process import DecodeProcess, ProcessDiedError
 from .protocol import Kind, unpack_frames
 
@@ -52,6 +57,7 @@ def decode_videos(
     hwaccel: str = "none",
     insets: InsetRule = NO_INSETS,
     options: Mapping[str, object] | None = None,
+    fetch_mb: int = FETCH_MB,
 ) -> DecodePool:
     """Decode videos in processes of their own; these start at once, not with the first event.
 
@@ -66,6 +72,7 @@ def decode_videos(
         decoder: `module:class` with the interface of `VideoDecoder`, imported in the processes.
         insets: how embedded pictures are detected, and how many at a time; by default none.
         options: more arguments for another decoder, of types that JSON supports.
+        fetch_mb: scratch for videos of object storage that are fetched ahead, in MiB.
 
     Returns:
         An iterator of events, also a context manager. For each video: `Started` and any number of
@@ -92,7 +99,10 @@ def decode_videos(
         "settings": settings | dict(options or {}),
     }
     stats = DecodeStats(workers=count, capacity_bytes=max_in_flight_mb << 20)
-    return DecodePool(refs, job, stats, stall_seconds)
+    fetcher = None
+    if any(is_url(ref.path) for ref in refs):
+        fetcher = Fetcher(refs, fetch_mb << 20, ahead=count + 1)
+    return DecodePool(refs, job, stats, stall_seconds, fetcher)
 
 
 def available_cores() -> int:
@@ -110,14 +120,19 @@ class DecodePool:
     """
 
     def __init__(
-        self, refs: Sequence[VideoRef], job: dict[str, Any], stats: DecodeStats, stall: float
+        self,
+        refs: Sequence[VideoRef],
+        job: dict[str, Any],
+        stats: DecodeStats,
+        stall: float,
+        fetcher: Fetcher | None = None,
     ) -> None:
         self.stats = stats
         self._events = EventQueue(stats.workers, stats)
-        queue = _Jobs(refs, job)
+        queue = _Jobs(refs, job, fetcher)
         self._workers = [_Worker(queue, self._events) for _ in range(stats.workers)]
         # The threads do not refer to this object, so it is collected when its user drops it.
-        self._finalizer = weakref.finalize(self, _shut_down, self._events, self._workers)
+        self._finalizer = weakref.finalize(self, _shut_down, self._events, self._workers, fetcher)
         for worker in self._workers:
             worker.start()
         watch = threading.Thread(target=_watch, args=(self._workers, stall), daemon=True)
@@ -166,7 +181,10 @@ class DecodePool:
 class _Jobs:
     """Gives the videos to the threads, one by one."""
 
-    def __init__(self, refs: Sequence[VideoRef], job: dict[str, Any]) -> None:
+    def __init__(
+        self, refs: Sequence[VideoRef], job: dict[str, Any], fetcher: Fetcher | None
+    ) -> None:
+        self.fetcher = fetcher
         self._lock = threading.Lock()
         self._refs = iter(enumerate(refs))
         self.job = job
@@ -179,10 +197,20 @@ class _Jobs:
 class _VideoState:
     """State of a video that is being decoded; frames are counted per inset, 0 is the video."""
 
-    def __init__(self, source: SourceInfo) -> None:
+    def __init__(self, source: SourceInfo, path: str) -> None:
         self.source, self.started, self.note = source, False, ""
+        self.path = path  # of the file; another one than the source's for an object
         self.sent: Counter[int] = Counter()  # frames in events
         self.skipped: Counter[int] = Counter()  # frames in events that a second process repeats
+
+    def start(self, found: SourceInfo) -> None:
+        """Take over what the decoder found; an object keeps its URL, size and ETag."""
+        known = self.source
+        if known.etag or is_url(known.path):
+            found = with_fields(
+                found, path=known.path, size=known.size, mtime_ns=known.mtime_ns, etag=known.etag
+            )
+        self.source, self.started = found, True
 
 
 class _Worker(threading.Thread):
@@ -206,7 +234,17 @@ class _Worker(threading.Thread):
 
     def _decode(self, index: int, ref: VideoRef) -> Ended:
         """Decode one video; every fault becomes its failure."""
-        state = _VideoState(file_info(ref.path))
+        if self._jobs.fetcher is None or not is_url(ref.path):
+            return self._decode_file(index, ref, _VideoState(file_info(ref.path), ref.path))
+        try:
+            with self._jobs.fetcher.fetched(index) as fetched:
+                state = _VideoState(fetched.source, fetched.path)
+                return _as_object(self._decode_file(index, ref, state), fetched)
+        except VideoError as error:
+            source = SourceInfo(printable_path(without_query(ref.path)))
+            return Ended(index, failure=Failure(ref.id, error.reason, error.detail, source))
+
+    def _decode_file(self, index: int, ref: VideoRef, state: _VideoState) -> Ended:
         while True:
             child = self._start_child()
             try:
@@ -228,11 +266,11 @@ class _Worker(threading.Thread):
         self, child: DecodeProcess, index: int, ref: VideoRef, state: _VideoState
     ) -> Ended:
         """Queue the events of a video, except frames that an earlier process gave."""
-        child.send_job(self._jobs.job | {"path": ref.path})
+        child.send_job(self._jobs.job | {"path": state.path})
         while not self._events.closed:  # the queue may close while the process starts
             kind, meta, data = child.receive()
             if kind is Kind.STARTED and not state.started:
-                state.source, state.started = SourceInfo(**meta["source"]), True
+                state.start(SourceInfo(**meta["source"]))
                 self._events.put(Started(index, state.source))
             elif kind is Kind.FRAMES:
                 inset, (seconds, images) = meta["inset"], unpack_frames(meta, data)
@@ -276,6 +314,16 @@ class _Worker(threading.Thread):
             self.child = None
 
 
+def _as_object(ended: Ended, fetched: Fetched) -> Ended:
+    """Name the object in place of the file that it was fetched to."""
+    if ended.failure is None:
+        return ended
+    detail = ended.failure.detail
+    for name in (fetched.path, printable_path(fetched.path)):  # a URL may hold a signature
+        detail = detail.replace(name, fetched.source.path)
+    return with_fields(ended, failure=with_fields(ended.failure, detail=detail))
+
+
 def _watch(workers: list[_Worker], stall: float) -> None:
     beat = min(1.0, stall / 4)
     while any(worker.is_alive() for worker in workers):
@@ -287,8 +335,10 @@ def _watch(workers: list[_Worker], stall: float) -> None:
                 child.kill_if_stalled(stall, beat)
 
 
-def _shut_down(events: EventQueue, workers: list[_Worker]) -> None:
+def _shut_down(events: EventQueue, workers: list[_Worker], fetcher: Fetcher | None) -> None:
     events.close()
+    if fetcher is not None:
+        fetcher.close()
     for worker in workers:
         if child := worker.child:
             child.kill()

@@ -82,9 +82,18 @@ def decode_video(job: dict[str, Any], out: BinaryIO) -> None:
     except Exception as error:
         detail = f"unexpected {type(error).__name__}: {error}"
         end |= {"reason": "decoder_crashed", "detail": detail}
+    if (failed := _network_error(job["path"])) is not None:  # what came before it is not all
+        end |= {"reason": failed.reason, "detail": failed.detail, "out_of_memory": False}
     end["cpu_seconds"] = time.process_time() - begin
     end["video_seconds"] = sender.last_seconds
     send(out, Kind.ENDED, end)
+
+
+def _network_error(path: str) -> VideoError | None:
+    error: VideoError | None = importlib.import_module("...video.remote", __name__).network_error(
+        path
+    )
+    return error
 
 
 def _out_of_memory(job: dict[str, Any], detail: str) -> dict[str, Any]:

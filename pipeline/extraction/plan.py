@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from ..config import ExtractConfig
 from ..errors import InputError
 from ..inputs import Listing, printable_path
+from ..objects import is_url
 from ..records import Failure, InsetRule, VideoRef
-from ..store import StoreWriter
+from ..store import StoreWriter, is_parts
 from ..video.pip.detector import require_supported
 from .identity import (
     Identity,
@@ -21,9 +22,11 @@ from .identity import (
     is_same_state,
 )
 from .report import ExtractReport
+from .shards import listed_places
 
 _CHECKED_FILES = 100  # listed files that are inspected before anything is recorded
 _MIN_LISTED = 10  # in a shorter list every missing file is named
+MIN_MISSING = 10  # so many, and half of a shard, are no failures of videos
 
 
 def choose_insets(
@@ -125,7 +128,7 @@ def _must_redo(ref: VideoRef, writer: StoreWriter, replace: str, report: Extract
 
 def _would_fail_again(failure: Failure, ref: VideoRef) -> bool:
     """Tell whether the file is as it was when it failed, so that it would fail again."""
-    if failure.reason == "missing":
+    if failure.reason in ("missing", "unreachable"):
         return False
     state = file_state(ref.path)
     return state is None or is_same_state(state, failure.source)
@@ -163,15 +166,19 @@ def refuse_missing(
 
 
 def _all_missing(videos: Sequence[VideoRef]) -> bool:
-    return all(file_state(ref.path) is None for ref in videos[:_CHECKED_FILES])
+    first = videos[:_CHECKED_FILES]
+    return all(not is_url(ref.path) and file_state(ref.path) is None for ref in first)
 
 
 def store_positions(videos: Sequence[VideoRef], writer: StoreWriter) -> dict[str, int]:
     """Compute the position of each listed id in the store: in listed order, after other videos.
 
     Videos are finished in an order that varies from run to run. Their positions do not vary, also
-    if a run is interrupted or the list grows.
+    if a run is interrupted or the list grows. In a store of parts they also hold if the list grows
+    at its front (`shards.listed_places`).
     """
+    if is_parts(writer.path):
+        return writer.places | listed_places([ref.id for ref in videos], writer.places)
     listed = {ref.id: i for i, ref in enumerate(videos)}
     if first := writer.first_free_place(listed):
         listed = {video_id: first + i for video_id, i in listed.items()}

@@ -26,21 +26,25 @@ from ..decode import (
     Started,
     decode_videos,
 )
-from ..errors import InputError
+from ..errors import InputError, MachineError
 from ..inputs import Listing, printable_path
+from ..objects import is_url
 from ..records import Failure, SourceInfo, VideoRef
 from ..store import (
     StoreWriter,
     Thumbnails,
     VideoWriter,
     create_or_append,
+    is_parts,
     read_spec,
+    store_exists,
     write_thumbnails,
 )
 from ..video import SAMPLING_RULES
 from ..video.stills import encode_jpeg
 from .batching import Batcher, FrameBatch, Slot
 from .plan import (
+    MIN_MISSING,
     choose_insets,
     first_files_missing,
     refuse_missing,
@@ -49,6 +53,7 @@ from .plan import (
     store_positions,
 )
 from .report import ExtractReport
+from .views import SparseViews, choose_view_step
 
 if TYPE_CHECKING:
     from ..nets.extractor.feature_net import FeatureNet
@@ -56,6 +61,19 @@ if TYPE_CHECKING:
 THUMBNAIL_PIXELS, THUMBNAIL_BYTES = 72, 2000  # short side; at most
 REPLACE = ("never", "changed", "all")
 _NO_VIDEO = ("not_a_video", "no_video_stream", "empty")  # reasons that a file is no video
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a list that one of many machines extracts.
+
+    Attributes:
+        places: by id, of the videos that are not stored, see `shards.listed_places`.
+        name: of the job and the shard, for the names of parts.
+    """
+
+    places: Mapping[str, int]
+    name: str
 
 
 class Progress(Protocol):
@@ -78,15 +96,16 @@ def extract_features(
     retry_failed: bool = False,
     replace: str = "never",
     progress: Progress | None = None,
+    shard: Shard | None = None,
 ) -> ExtractReport:
     """Bring a store up to date with a list of videos; decodes only videos that are not stored yet.
 
     Args:
         videos: the videos that the store shall hold, with unique ids; a list, or the result of
             `inputs.scan_folder`.
-        store: path ending in .h5, .hdf5 or .zarr; created if it does not exist. If the settings
-            leave dtype and insets open, an existing store keeps its own; a new store has float16
-            and the insets of the model.
+        store: path ending in .h5, .hdf5, .zarr or .parts, or the URL of a bucket; created if it
+            does not exist. If the settings leave dtype and insets open, an existing store keeps its
+            own; a new store has float16 and the insets of the model.
         net: the feature network; its digest becomes part of the store's fingerprint.
         config: settings; None for the defaults.
         retry_failed: try all videos again that failed in an earlier run; without it only files that
@@ -95,6 +114,8 @@ def extract_features(
             extracts these again; "all" extracts every listed video again. Only with "all" may a
             file of another folder and another size take a stored video's id (`report.refused`).
         progress: called after every batch and every commit, see `Progress`.
+        shard: `videos` are a shard of a list, and other machines may be at work on other shards.
+            Then the store is one of parts, and many missing files end the run.
 
     Returns:
         The report of the run. A video that cannot be used raises nothing: it is in
@@ -105,35 +126,56 @@ def extract_features(
         FingerprintMismatchError: the store has features made with other settings.
         StoreLockedError: another process is writing to the store.
         StoreError: the store cannot be written; committed videos stay.
+        MachineError: most files of a shard are missing; nothing is recorded of these.
     """
     if replace not in REPLACE:
         raise InputError(f"replace is {replace!r}, expected one of {REPLACE}")
     missing = first_files_missing(videos)
-    if missing and not Path(store).exists():
+    exists = store_exists(store)
+    if missing and not exists:
         refuse_missing(videos, videos, {})
     config = config or ExtractConfig()
     spec = net.spec(config.fps, SAMPLING_RULES[config.sampling])
-    stored = read_spec(store).inset_rule if Path(store).exists() else None
-    insets = choose_insets(config, net.insets, stored)
+    stored = read_spec(store) if exists else None
+    insets = choose_insets(config, net.insets, stored.inset_rule if stored else None)
     spec = with_fields(spec, mirrored=config.mirrored, insets=str(insets))
+    spec = spec.with_view_step(choose_view_step(config, stored))
     provenance = {"precision": net.precision, "model_name": net.name}
-    with create_or_append(store, spec, config.dtype, provenance) as writer:
+    name = shard.name if shard else ""
+    with create_or_append(store, spec, config.dtype, provenance, name=name) as writer:
+        if is_parts(store) and config.precision == "auto":
+            _require_precision(writer, net.precision)
         todo, report = select_videos(videos, writer, retry_failed, replace)
-        report.store, report.store_notes = str(store), list(writer.notes)
+        report.store, report.store_notes = str(store), [*writer.notes, *net.notes]
         report_insets(report, insets, config, net.insets)
         if missing:
             refuse_missing(videos, todo, writer.failures)
         run = _Run(todo, writer, net, config, report)
-        run.positions, run.progress = store_positions(videos, writer), progress
+        run.positions = shard.places if shard else store_positions(videos, writer)
+        run.progress, run.is_shard = progress, shard is not None
         run.unsure = videos.unsure if isinstance(videos, Listing) else ()
         if todo:
             run.work()
     return report
 
 
+def _require_precision(writer: StoreWriter, precision: str) -> None:
+    """Refuse to go on with another arithmetic than the job's, which `auto` may be here.
+
+    Raises:
+        MachineError: names the one to ask for.
+    """
+    recorded = writer.provenance.get("precision", precision)
+    if recorded != precision:
+        raise MachineError(
+            f"{writer.path}: was begun in {recorded}, and this machine chose {precision}: give "
+            f"--precision {recorded}"
+        )
+
+
 def _with_full_path(source: SourceInfo) -> SourceInfo:
     """Return the source with its full path; a relative one depends on the current directory."""
-    if os.path.isabs(source.path):
+    if os.path.isabs(source.path) or is_url(source.path):
         return source
     return with_fields(source, path=os.path.join(printable_path(os.getcwd()), source.path))
 
@@ -166,7 +208,11 @@ class _Run:
         self.positions: Mapping[str, int] = {}  # id -> position in the store
         self.progress: Progress | None = None
         self.unsure: Collection[str] = ()  # ids of files with an unknown extension
+        self.is_shard = False
+        self.missing: list[Failure] = []  # of a shard, held back until all is known
+        self.superseded = 0
         self.open: dict[int, _OpenVideo] = {}
+        self.network = SparseViews(net, writer.spec.view_step)
         self.started, self.expected = 0, 0.0
         self.begin = self.committed = time.perf_counter()
 
@@ -186,6 +232,7 @@ class _Run:
             sampling=config.sampling,
             hwaccel=config.hwaccel,
             insets=self.writer.spec.inset_rule,
+            fetch_mb=config.fetch_mb,
         ) as events:
             self.report.decode = events.stats
             for event in self._events_with_commits(events):
@@ -210,6 +257,7 @@ class _Run:
                     self._end(event)
                 self._commit_if_due()
         self._infer(batcher.flush())
+        self._record_missing()
         self._commit()
 
     def _keep_thumbnails(self, video: _OpenVideo, frames: Frames) -> None:
@@ -235,7 +283,7 @@ class _Run:
             images = batch.images[: batch.valid]
             if self.config.mirrored:
                 images = np.ascontiguousarray(images[:, :, ::-1])
-            vectors = self.net(images)
+            vectors = self.network(images, batch.slots)
             self.report.network_seconds += time.perf_counter() - begin
             self.report.frames += batch.valid
             at = 0
@@ -283,11 +331,31 @@ class _Run:
 
     def _fail(self, index: int, failure: Failure) -> None:
         video = self.open.pop(index, None)
+        self.network.forget(index)
         if video is not None:
             video.writer.abandon()
         failure = with_fields(failure, source=_with_full_path(failure.source))
-        self.writer.fail(failure)
+        if self.is_shard and failure.reason == "missing":
+            self.missing.append(failure)
+        else:
+            self.writer.fail(failure)
         self.report.failures[failure.id] = failure
+
+    def _record_missing(self) -> None:
+        """Record the missing files of a shard, unless they are so many that a disk is not there.
+
+        Raises:
+            MachineError: they are.
+        """
+        if len(self.missing) >= max(MIN_MISSING, len(self.todo) // 2):
+            first = printable_path(self.missing[0].source.path)
+            raise MachineError(
+                f"{len(self.missing)} of {len(self.todo)} files are missing on this machine, such "
+                f"as {first}: mount their disk, then run the same command again. Nothing was "
+                "recorded of these"
+            )
+        for failure in self.missing:
+            self.writer.fail(failure)
 
     def _finish_if_complete(self, index: int) -> None:
         video = self.open[index]
@@ -302,13 +370,20 @@ class _Run:
         if video.ended.note:
             self.report.notes[self.todo[index].id] = video.ended.note
         del self.open[index]
+        self.network.forget(index)
 
     def _commit_if_due(self) -> None:
         if time.perf_counter() - self.committed >= self.config.commit_seconds:
-            self._commit()
+            self._commit(more_follows=True)
 
-    def _commit(self) -> None:
-        self.report.stored += self.writer.commit()
+    def _commit(self, *, more_follows: bool = False) -> None:
+        self.report.stored += self.writer.commit(more_follows=more_follows)
+        for video_id in self.writer.superseded[self.superseded :]:
+            # Another machine stored it first, or knows that it failed.
+            self.report.failures.pop(video_id, None)
+            self.report.already += 1
+            self.report.todo -= 1
+        self.superseded = len(self.writer.superseded)
         self.committed = time.perf_counter()
         self._report_progress()
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 from ..config import PRECISIONS
 from ..errors import InputError
 from ..scratch import scratch_file
+from ..user_cache import cache_folder
 
 _NOISE = re.compile(
     rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |To enable the foll"
@@ -77,6 +78,8 @@ with quiet_stderr():
         import jax
 
         jax.config.update("jax_default_matmul_precision", "float32")
+        if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
 
 # JAX compiles each function anew for every shape, TensorFlow once for all.
 COMPILES_BY_SHAPE = BACKEND != "tensorflow"
@@ -89,8 +92,10 @@ __all__ = [
     "deterministic",
     "device_scope",
     "dtype_scope",
+    "frozen_graph",
     "gpu_count",
     "keras",
+    "network_threads",
     "on_gpu",
     "ops",
     "quiet_stderr",
@@ -156,6 +161,21 @@ def compiled_for_shapes(
     return tf.function(function, input_signature=specs, autograph=False)
 
 
+def frozen_graph(function: Any) -> Any:
+    """The graph of a function of `compiled_for_shapes`, its variables as constants.
+
+    Only for TensorFlow; other engines read it.
+
+    Returns:
+        A `GraphDef`.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    return convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
+
+
 def deterministic() -> None:
     """From now on equal runs give equal numbers on the same machine, at some cost of speed.
 
@@ -169,6 +189,16 @@ def deterministic() -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         if "xla_gpu_deterministic_ops" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+def network_threads() -> int:
+    """Threads for the network on a CPU: as TensorFlow is told, else the cores of this process."""
+    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @functools.cache  # asked for each block of stage two, while other threads may write to stderr

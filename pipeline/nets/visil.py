@@ -7,7 +7,7 @@ a store and compare many pairs at once, by the same engine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,13 +23,12 @@ from .extractor.feature_net import FeatureNet
 from .formats.loader import load_model
 from .model.model import Model
 from .similarity import chamfer
-from .similarity.attention import attend
+from .similarity.attention import apply_head
 from .similarity.comparator import SHRINK
 from .similarity.pair_scorer import PairScorer
+from .similarity.windows import Window, windows
 
 FrameWeights = tuple[np.ndarray | None, np.ndarray | None]  # of query and database frames
-
-HALO_FRAMES = 8  # the comparator looks 7 frames far, and windows start at multiples of 4
 
 
 @dataclass(frozen=True)
@@ -205,8 +204,10 @@ class ViSiL:
     def _attended(self, vectors: np.ndarray) -> np.ndarray:
         if self.model.attention is None:
             return vectors
+        # The signs of a binarization are made by the engine, which also takes what is stored.
         with device_scope(self._gpu_id):
-            return np.asarray(ops.convert_to_numpy(attend(vectors, self.model.attention)))
+            attended = apply_head(vectors, replace(self.model, binarization=None))
+            return np.asarray(ops.convert_to_numpy(attended))
 
     def _matrix(self, query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, FrameWeights]:
         """The frame matrix, and how much the frames of both sides count, tile by tile."""
@@ -252,8 +253,8 @@ class ViSiL:
         size = self.limits.window_frames
         with device_scope(self._gpu_id):
             scorer = self._scorer
-            for rows in _windows(len(matrix), size):
-                for columns in _windows(matrix.shape[1], size):
+            for rows in windows(len(matrix), size):
+                for columns in windows(matrix.shape[1], size):
                     part = ops.convert_to_tensor(matrix[rows.frames, columns.frames])
                     window = np.array([[*rows.half(), *columns.half()]], np.int32)
                     sides = _part_of(weights[0], rows), _part_of(weights[1], columns)
@@ -276,41 +277,7 @@ class ViSiL:
         return repeat_to_min(features.astype(np.float32, copy=False))
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Frames that the comparator takes at once along one side, halo included, and its outputs."""
-
-    frames: slice
-    outputs: slice
-
-    @property
-    def counted(self) -> slice:
-        """The outputs among those of the window."""
-        first = self.outputs.start - self.frames.start // SHRINK
-        return slice(first, first + self.outputs.stop - self.outputs.start)
-
-    @property
-    def padded(self) -> int:
-        """Frames, rounded up to whole outputs."""
-        return -(-(self.frames.stop - self.frames.start) // SHRINK) * SHRINK
-
-    def half(self) -> tuple[int, int, int, int]:
-        """As `PairScorer.maxima` takes them."""
-        return 0, self.frames.stop - self.frames.start, self.counted.start, self.counted.stop
-
-
-def _windows(frames: int, size: int) -> list[_Window]:
-    """Windows whose outputs follow each other; a rest of less than four frames is halo."""
-    return [
-        _Window(
-            slice(max(0, start - HALO_FRAMES), min(frames, start + size + HALO_FRAMES)),
-            slice(start // SHRINK, min(start + size, frames) // SHRINK),
-        )
-        for start in range(0, frames - SHRINK + 1, size)
-    ]
-
-
-def _part_of(weights: np.ndarray | None, window: _Window) -> np.ndarray | None:
+def _part_of(weights: np.ndarray | None, window: Window) -> np.ndarray | None:
     return None if weights is None else weights[window.frames]
 
 

@@ -166,3 +166,30 @@ class WatchedMatches:
     def check(self) -> None:
         """Raise what `matches` would raise for any of the queries."""
         self.table.check()
+
+
+@dataclass(frozen=True)
+class OtherMatches:
+    """A `MatchTable` without the query itself, for queries that are database videos.
+
+    Attributes:
+        table: where the matches come from; it selects one more of each query.
+        top_k: of the others; None gives all.
+    """
+
+    table: MatchTable
+    top_k: int | None
+
+    @property
+    def query_ids(self) -> Sequence[str]:
+        """Ids of all listed queries."""
+        return self.table.query_ids
+
+    def matches(self, query_id: str) -> Sequence[Match]:
+        """The matches of a query; see `MatchTable`."""
+        matches = self.table.matches(query_id)
+        return [match for match in matches if match.database_id != query_id][: self.top_k]
+
+    def check(self) -> None:
+        """Raise what `matches` would raise for any of the queries."""
+        self.table.check()

@@ -57,7 +57,11 @@ def beside(path: str | Path) -> Path:
 
 
 def check_info_file(
-    path: str | Path, result: str | Path, inputs: Iterable[str | Path] = ()
+    path: str | Path,
+    result: str | Path,
+    inputs: Iterable[str | Path] = (),
+    *,
+    option: str = "--info_file",
 ) -> None:
     """Refuse a file that cannot be written, or that is not the info of an earlier result.
 
@@ -65,13 +69,14 @@ def check_info_file(
         path: of the info.
         result: path of the result.
         inputs: what the result is made of, see `target.check_output_file`.
+        option: that gives it another name, for messages.
 
     Raises:
         InputError: naming the file.
     """
     if behind_links(path) == behind_links(result):
-        raise InputError(f"{path}: is the result itself; give --info_file another name")
-    check_output_file(path, inputs, option="--info_file")
+        raise InputError(f"{path}: is the result itself; give {option} another name")
+    check_output_file(path, inputs, option=option)
     if is_stream(path):
         return
     try:
@@ -84,7 +89,7 @@ def check_info_file(
     if begin != _BEGIN:
         raise InputError(
             f"{path}: is not the info of an earlier result, so it is not replaced; move it, or "
-            "give --info_file another name"
+            f"give {option} another name"
         )
 
 

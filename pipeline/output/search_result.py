@@ -28,6 +28,13 @@ class Verdict:
     rate: float | None = None
     reason: str = ""
 
+    @property
+    def meaning(self) -> str:
+        """What the threshold stands for, in words."""
+        if self.rate is None:
+            return "" if self.threshold is None else "as asked for"
+        return f"as calibrated, at most {self.rate:g} of unrelated pairs reach it"
+
     def of(self, score: float) -> bool | None:
         """Whether a score reaches the threshold; None without one."""
         return None if self.threshold is None else score >= self.threshold

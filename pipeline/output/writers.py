@@ -33,6 +33,26 @@ FORMATS = tuple(sorted(EXTENSIONS.values()))
 _BINARY = {"parquet"}
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """What a command calls the options of its result, for messages.
+
+    Attributes:
+        output: gives the file.
+        other_format: how else a format is chosen, for a name that tells none; empty: not at all.
+        segments: how segments are asked for.
+        info: gives another place for the info beside the result.
+    """
+
+    output: str = "--output_file"
+    other_format: str = ", or a format (--format)"
+    segments: str = "give --segments"
+    info: str = "--info_file"
+
+
+_OPTIONS = OutputOptions()
+
+
 class ResultWriter(Protocol):
     """Writes matches in one format, query by query."""
 
@@ -72,11 +92,17 @@ class CountingWriter:
         self.inner.close()
 
 
-def format_of(path: str | Path, file_format: str | None = None, segments: bool = False) -> str:
+def format_of(
+    path: str | Path,
+    file_format: str | None = None,
+    segments: bool = False,
+    options: OutputOptions = _OPTIONS,
+) -> str:
     """The format that a result is written in.
 
     Args:
         path, file_format, segments: see `open_writer`.
+        options: see `check_result_file`.
 
     Raises:
         InputError: it is not known, is not what the name says, or holds nothing but segments and
@@ -95,12 +121,12 @@ def format_of(path: str | Path, file_format: str | None = None, segments: bool =
     if chosen is None and Path(path).suffix and not is_stream(path):
         raise InputError(
             f"{path}: no format has the extension {Path(path).suffix}; known are "
-            f"{', '.join(EXTENSIONS)}; give one of these, or a format (--format)"
+            f"{', '.join(EXTENSIONS)}; give one of these{options.other_format}"
         )
     chosen = chosen or "json"
     if chosen == "vcsl" and not segments:
         raise InputError(
-            f"{path}: VCSL's format holds segments, but none are looked for; give --segments"
+            f"{path}: VCSL's format holds segments, but none are looked for; {options.segments}"
         )
     return chosen
 
@@ -112,7 +138,7 @@ def check_result_file(
     file_format: str | None = None,
     info_file: str | Path | None = None,
     segments: bool = False,
-    option: str = "--output_file",
+    options: OutputOptions = _OPTIONS,
 ) -> None:
     """Fail before the work, not after it, if the result cannot be written.
 
@@ -120,15 +146,15 @@ def check_result_file(
         path: see `target.check_output_file`.
         inputs: see `target.check_output_file`.
         file_format, info_file, segments: see `open_writer`.
-        option: by which the path is given, for messages.
+        options: what the command calls them.
 
     Raises:
         InputError: the format is not known, does not fit the name of the file, needs segments or
             a package that is not installed; or a file cannot be written.
     """
     inputs = list(inputs)
-    check_output_file(path, inputs, option=option)
-    chosen = format_of(path, file_format, segments)
+    check_output_file(path, inputs, option=options.output)
+    chosen = format_of(path, file_format, segments, options)
     if chosen == "parquet" and find_spec("pyarrow") is None:
         raise InputError(
             f"{path}: Parquet needs pyarrow, which is not installed: "
@@ -136,7 +162,7 @@ def check_result_file(
         )
     info_path = _info_path(path, chosen, info_file)
     if info_path is not None:
-        check_info_file(info_path, path, inputs)
+        check_info_file(info_path, path, inputs, option=options.info)
 
 
 @contextmanager

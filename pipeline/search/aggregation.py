@@ -9,6 +9,9 @@ vector a little too long.
 Where frames count unequally, the mean is a weighted one; an output's weight is the mean weight of
 its own frames. Weights come in block by block; they are remembered only for videos that are cut
 into several pieces.
+
+Beside the score a rest score may be computed: the mean over the outputs that match nothing in the
+other video. It says how high a pair would score if its videos shared nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ import numpy as np
 
 from ..nets.model.frame_weights import output_weights
 from .read_plan import Geometry, Piece, bucket
-from .score_sink import ScoreSink
+from .score_sink import RestScores, ScoreSink
 
 _SMALL_BATCH = 16  # a batch of fixed size may also be a 16th of it
+_LEAST_REST = 0.25  # of a video's outputs that must match nothing, for a rest score
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ class PairBatch:
     targets: np.ndarray
 
 
+_Outputs = tuple[np.ndarray, np.ndarray]  # maxima and their weights, [n, outputs] each
+
+
 @dataclass
 class _Unfinished:
     """Maxima so far of a pair of videos of which at least one has several pieces."""
@@ -88,6 +95,7 @@ class PairScores:
         row_index, column_index: intp, row of the table for each video of `queries`, column for
             each of `targets`; several videos may share an entry, see `ScoreSink`. None: the video's
             own number.
+        rest: takes rest scores; None computes none.
     """
 
     def __init__(
@@ -99,9 +107,11 @@ class PairScores:
         *,
         row_index: np.ndarray | None = None,
         column_index: np.ndarray | None = None,
+        rest: RestScores | None = None,
     ) -> None:
         self._stride = geometry.stride
         self._function = function
+        self._rest = rest
         self._query_pieces = np.bincount([p.video for p in queries])
         self._target_pieces = np.bincount([p.video for p in targets])
         self._query_frames = _lengths(queries)
@@ -213,6 +223,13 @@ class PairScores:
                 score = self._both_directions(score, back)
             videos = q.videos[batch.queries[ready]], t.videos[batch.targets[ready]]
             self._pass_on(sink, *videos, score)
+            if self._rest is not None:
+                forward = _outputs(by_row[ready], batch.windows[ready, 3], q, batch.queries[ready])
+                backward = None
+                if by_column is not None:
+                    counts = batch.windows[ready, 7]
+                    backward = _outputs(by_column[ready], counts, t, batch.targets[ready])
+                self._pass_on(self._rest, *videos, self._rest_scores(forward, backward))
         for i in np.flatnonzero(~whole):
             column = None if by_column is None else by_column[i]
             self._add_part(batch, int(i), by_row[i], column, sink)
@@ -239,12 +256,19 @@ class PairScores:
         pair.remaining -= 1
         if pair.remaining == 0:
             weights = _video_weights(batch.query_group, query_at, self._query_weights)
-            score = np.average(pair.rows.astype(np.float64), weights=weights)
+            forward = _one_row(pair.rows, weights)
+            backward = None
             if by_column is not None:
                 weights = _video_weights(batch.target_group, target_at, self._target_weights)
-                back = np.average(pair.columns.astype(np.float64), weights=weights)
+                backward = _one_row(pair.columns, weights)
+            videos = np.array(key[:1]), np.array(key[1:])
+            score = np.average(forward[0], weights=forward[1], axis=1)
+            if backward is not None:
+                back = np.average(backward[0], weights=backward[1], axis=1)
                 score = self._both_directions(score, back)
-            self._pass_on(sink, np.array(key[:1]), np.array(key[1:]), np.array([score]))
+            self._pass_on(sink, *videos, score)
+            if self._rest is not None:
+                self._pass_on(self._rest, *videos, self._rest_scores(forward, backward))
             del self._unfinished[key]
 
     def _new_pair(self, key: tuple[int, int], both_ways: bool) -> _Unfinished:
@@ -264,11 +288,25 @@ class PairScores:
             return np.maximum(forward, back)
         return (forward + back) / 2
 
+    def _rest_scores(self, forward: _Outputs, backward: _Outputs | None) -> np.ndarray:
+        """Rest scores of pairs, -inf where nearly all of a video matches."""
+        assert self._rest is not None
+        rest = _rest_means(*forward, self._rest.match)
+        if backward is None:
+            return rest
+        back = _rest_means(*backward, self._rest.match)
+        either = np.isneginf(rest) | np.isneginf(back)
+        return np.where(either, -np.inf, self._both_directions(rest, back))
+
     def _pass_on(
-        self, sink: ScoreSink, queries: np.ndarray, targets: np.ndarray, scores: np.ndarray
+        self,
+        sink: ScoreSink | RestScores,
+        queries: np.ndarray,
+        targets: np.ndarray,
+        scores: np.ndarray,
     ) -> None:
         """Pass on the scores of pairs of videos."""
-        values = np.clip(scores, -1, 1).astype(np.float32)
+        values = np.where(np.isneginf(scores), scores, np.clip(scores, -1, 1)).astype(np.float32)
         sink.put(self._row_index[queries], self._column_index[targets], values)
 
 
@@ -309,6 +347,38 @@ def _mean(
     weights = group.weights[index]
     inside = np.where(weights > 0, values * weights, 0)
     return np.asarray(inside.sum(axis=1, dtype=np.float64) / weights.sum(axis=1, dtype=np.float64))
+
+
+def _outputs(
+    maxima: np.ndarray, counts: np.ndarray, group: _PieceGroup, index: np.ndarray
+) -> _Outputs:
+    """Maxima of whole videos with their weights; 0 beyond a video's outputs."""
+    if group.weights is not None:
+        return maxima, group.weights[index]
+    return maxima, (np.arange(maxima.shape[1])[None, :] < counts[:, None]).astype(np.float32)
+
+
+def _one_row(maxima: np.ndarray, weights: np.ndarray | None) -> _Outputs:
+    """Maxima of one video and their weights, as of a batch of one."""
+    weights = np.ones(len(maxima), np.float32) if weights is None else weights
+    return maxima.astype(np.float64)[None], weights[None]
+
+
+def _rest_means(maxima: np.ndarray, weights: np.ndarray, match: float) -> np.ndarray:
+    """Weighted means over the outputs that match nothing.
+
+    Args:
+        maxima, weights: [n, outputs]; an output of weight 0 does not count.
+        match: an output above it matches.
+
+    Returns:
+        Float64 [n]; -inf where less than a quarter of the weight is left.
+    """
+    left = np.where((weights > 0) & (maxima <= match), weights, 0)
+    total = left.sum(axis=1, dtype=np.float64)
+    enough = (total > 0) & (total >= _LEAST_REST * weights.sum(axis=1, dtype=np.float64))
+    sums = np.where(left > 0, maxima * left, 0).sum(axis=1, dtype=np.float64)
+    return np.where(enough, sums / np.where(enough, total, 1), -np.inf)
 
 
 def _masked_mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,12 @@ def threshold_for(rate: float, request: SearchRequest) -> float:
         InputError: the model has no calibration, or one for another way of comparing, or the
             calibration cannot tell this rate.
     """
-    return calibration_for(request).threshold(rate, 1 + (request.mirrored is not None))
+    return calibration_for(request).threshold(rate, score_chances(request))
+
+
+def score_chances(request: SearchRequest) -> int:
+    """How many scores a pair has, of which the best counts."""
+    return 1 + (request.mirrored is not None)
 
 
 def calibration_for(request: SearchRequest) -> Calibration:
@@ -110,6 +116,22 @@ def calibration_for(request: SearchRequest) -> Calibration:
     return _calibration(request.model, **asdict(_key(request)))
 
 
+def with_calibrated_scores(rate: float, request: SearchRequest) -> SearchRequest:
+    """The request with normalised scores, if that is left open and the model is calibrated for it.
+
+    A threshold for all queries holds better for them. Other settings than those that the model is
+    calibrated for leave the request as it is.
+    """
+    if request.config.normalize != "auto":
+        return request
+    normalized = replace(request, config=replace(request.config, normalize="database"))
+    try:
+        threshold_for(rate, normalized)
+    except InputError:
+        return request
+    return normalized
+
+
 def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool) -> None:
     """Raise what `threshold_for` would raise, as far as that is known without features.
 
@@ -118,6 +140,10 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
     Raises:
         InputError: see `threshold_for`.
     """
+    if config.normalize == "auto":
+        with suppress(InputError):
+            check_rate(rate, model, replace(config, normalize="database"), mirrored)
+            return
     key = {
         "similarity_function": config.similarity_function or model.similarity_function,
         "query_insets": int(config.query_insets),  # or more, as their store says
@@ -134,7 +160,7 @@ def check_rate(rate: float, model: Model, config: CompareConfig, mirrored: bool)
 def _calibration(model: Model, **key: Any) -> Calibration:
     """The one for exactly this way of comparing, else one that is on the safe side of it."""
     if not model.calibrations:
-        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_remedy(key)}")
+        raise InputError(f"max_fpr: model {model.name!r} has no calibration: {_remedy(key, model)}")
     nearest = min(
         model.calibrations,
         key=lambda c: (
@@ -145,15 +171,18 @@ def _calibration(model: Model, **key: Any) -> Calibration:
     if differences := nearest.differences(**key):
         raise InputError(
             f"max_fpr: model {model.name!r} was calibrated for another way of comparing "
-            f"({'; '.join(differences)}): {_remedy(key)}"
+            f"({'; '.join(differences)}): {_remedy(key, model)}"
         )
     return nearest
 
 
-def _remedy(key: Mapping[str, Any]) -> str:
+def _remedy(key: Mapping[str, Any], model: Model) -> str:
     """What a user can do where no calibration fits."""
-    normalized = key["normalization"] != NOT_NORMALIZED
-    options = " --normalize database" if normalized else ""
+    options = " --normalize database" if key["normalization"] != NOT_NORMALIZED else ""
+    if key["similarity_function"] != model.similarity_function:
+        options += f" -s {key['similarity_function']}"
+    if key["query_insets"]:
+        options += " --query_insets"
     return f"calibrate it on your own videos (visil-index calibrate{options}), or give --threshold"
 
 

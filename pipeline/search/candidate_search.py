@@ -157,7 +157,6 @@ def score_row(
     if not len(columns):
         return np.empty(0, SCORE), 0.0
     chosen = database.take(columns)
-    chosen.read_ahead()
     engine = SearchEngine(request, chosen, limits, scorer=scorer)
     sink = _RowScores(len(columns))
     with device_scope(request.gpu_id):

@@ -40,14 +40,20 @@ def require_same_features(first: Features, second: Features) -> None:
     _refuse(first, second, same.differences(second.spec))
 
 
-def require_comparable(queries: Features, database: Features) -> None:
+def require_comparable(queries: Features, database: Features, model: Model | None = None) -> None:
     """Refuse two sides that were made with different settings; either may have query views.
+
+    Args:
+        model: if the features of both sides fit it, they are of the same weights, though published
+            files say so by a name alone.
 
     Raises:
         FingerprintMismatchError: naming both files and every setting that differs.
     """
-    differences = queries.spec.as_database.differences(database.spec.as_database)
-    _refuse(queries, database, differences)
+    here, there = queries.spec.as_database, database.spec.as_database
+    if model is not None and model.fits(here) and model.fits(there):
+        here = replace(here, digest=there.digest)
+    _refuse(queries, database, here.differences(there))
 
 
 def require_mirrored(queries: VideoSet, mirrored: VideoSet) -> None:
@@ -122,20 +128,23 @@ def require_model(videos: Features, model: Model) -> None:
 
     Raises:
         FingerprintMismatchError: the weights of backbone or whitening are others.
-        ModelError: its attention or adaptation was learned for another number of values.
+        ModelError: its attention, binarization or adaptation was learned for another number of
+            values, of which the features do not hold the first ones.
     """
     spec = videos.spec
-    if model.features_digest != spec.digest:
+    if not model.fits(spec):
         raise FingerprintMismatchError(
             f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
             f"{model.name!r} is loaded (digest {model.features_digest[:12]}): give --model_dir "
             "of the store's model"
         )
-    for name, learned, remedy in (
-        ("attention", model.attention, "extract without --dims"),
-        ("adaptation", model.adaptation, "give the model it was made of"),
-    ):
-        if learned is not None and model.dims != spec.dims:
+    for name in model.learned:
+        first = bool(model.head_dims) and model.dims < spec.dims <= model.whitening.dims
+        if model.dims != spec.dims and not first:
+            made_of = name == "adaptation"
+            remedy = "give the model it was made of" if made_of else "extract without --dims"
+            if model.dims > spec.dims and not made_of:
+                remedy += ", or give a model that was learned for these values"
             raise ModelError(
                 f"{videos.path} holds {spec.dims} values a region, but the {name} of "
                 f"{model.name!r} was learned for {model.dims}: {remedy}"
@@ -149,7 +158,7 @@ def require_query_views(queries: Features, model: Model) -> None:
         FingerprintMismatchError: naming the store.
     """
     spec = queries.spec
-    if spec.query_descriptors and spec.augmentation_digest != model.views_digest:
+    if spec.query_descriptors and spec.views_digest != model.views_digest:
         raise FingerprintMismatchError(
             f"{queries.path} holds query views of other kinds than model {model.name!r} has: give "
             "--model_dir of the store's model, or extract them again"
@@ -167,9 +176,10 @@ def check_adaptable(model: Model, videos: int, origin: str) -> None:
         ModelError: the model has attention.
         InputError: too few videos.
     """
-    if model.attention is not None:
+    if model.attention is not None or model.binarization is not None:
+        part = "attention" if model.attention is not None else "binarization"
         raise ModelError(
-            f"{model.name}: has attention, which was learned for vectors as they are, so it cannot "
+            f"{model.name}: has {part}, which was learned for vectors as they are, so it cannot "
             "be adapted; compare by it as it is"
         )
     if videos < MIN_ADAPT_VIDEOS:
@@ -201,7 +211,7 @@ def check_normalization(config: CompareConfig, background: bool) -> None:
     Raises:
         InputError: both are asked for.
     """
-    if background and config.normalize != "none":
+    if background and config.normalize == "database":
         raise InputError(
             f"normalize is {config.normalize!r} and a background is given, which normalises scores "
             "as well: give --normalize none, or no background"

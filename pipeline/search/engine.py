@@ -16,6 +16,8 @@ from .video_set import VideoSet
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
 
+_RESIDENT_BLOCK_MB = 128  # of features that stay on the device
+
 
 def pair_scorer(request: SearchRequest) -> PairScorer:
     """The similarity network of a request, on its device."""
@@ -76,13 +78,16 @@ class SearchEngine:
             request.gpu_id,
             self.limits,
         )
+        block_mb = config.block_mb
+        if resident_mb:  # few large blocks: each costs calls of the network in every search
+            block_mb = max(block_mb, min(_RESIDENT_BLOCK_MB, resident_mb // 4))
         sequences, self.column_index = self.database.split_insets()
         spec = sequences.spec
         on_device = 4 if scorer.precision == "float32" else 2
         frame_bytes = spec.shared_descriptors * spec.dims * on_device
         self.reader = self.loop.reader(
             sequences,
-            database_block_frames(config.block_mb, sequences, self.limits),
+            database_block_frames(block_mb, sequences, self.limits),
             descriptors=spec.shared_descriptors,
             checksums=config.checksums,
             resident_frames=(resident_mb << 20) // frame_bytes,

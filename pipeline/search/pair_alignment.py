@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..alignment import align, fold_insets
+from ..alignment import EndWindow, align, fold_insets, refine
 from ..alignment.evidence import UNRELATED
 from ..alignment.segment import Segment
 from ..config import SEGMENT_EVIDENCE, CompareConfig
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
 
 _MAX_CELLS = 32 << 20  # of a matrix: 128 MiB. longer videos are aligned in stretches
+_MAX_PRODUCTS = 12_000_000_000  # of descriptors, in a pair: about 80 s of processor time
 _PLACED_QUERIES = 2  # on the device: the last one, plain and mirrored
-_SEAM = 1.0  # seconds between the parts of a segment that two stretches share
+_SEAM = 1.0  # seconds between the parts of a segment that two stretches share, times the step
+_WINDOW_STEPS = 3  # steps of thinned frames, to either side of an end that is found again
 _SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
 _UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
+_PAIR_SCORE = 0.45  # of a pair, which one unrelated pair in a thousand exceeds
+_PAIR_WEIGHT, _PAIR_LIMIT = 20.0, 1.0  # evidence for a pair's score above that, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +67,12 @@ class PairAlignment:
     Attributes:
         segments: the most certain first; none where nothing matches.
         mirrored: the mirrored query matches better.
+        step: every so many-th frame of both was compared, all frames around the ends of segments.
     """
 
     segments: tuple[Segment, ...]
     mirrored: bool = False
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,23 @@ class _Frames:
             videos.read(self.index, start, stop, vectors, checksum=checksum)
             yield vectors if len(rows) == len(vectors) else vectors[rows]
 
+    @property
+    def end(self) -> float:
+        """Second at which the video ends: its duration, or its last frame where that is later."""
+        return max(self.duration or 0.0, float(self.seconds[: self.own].max(initial=0.0)))
+
+    def around(self, second: float, reach: int) -> _Frames:
+        """So many of the frames to either side of a second, with the insets in that time."""
+        own = self.seconds[: self.own]
+        middle = int(np.searchsorted(own, second))
+        first, stop = max(0, middle - reach), min(self.own, middle + reach)
+        inside = np.zeros(len(self.rows), bool)
+        inside[first:stop] = True
+        if stop > first:
+            insets = self.seconds[self.own :]
+            inside[self.own :] = (insets >= own[first]) & (insets <= own[stop - 1])
+        return replace(self, rows=self.rows[inside], seconds=self.seconds[inside], own=stop - first)
+
     def tiles(self, size: int) -> Iterator[tuple[_Frames, float, float | None]]:
         """Stretches of so many frames, with the insets in them, and from when to when each is.
 
@@ -147,11 +170,14 @@ class PairAligner:
 
     The settings of segments are the request's. A matrix has 32 million cells at most, as of two
     videos of 96 minutes at one frame a second. Longer ones are aligned stretch by stretch, and
-    segments that go on in the next stretch are joined.
+    segments that go on in the next stretch are joined. Where that would take minutes, only every
+    second frame of both is compared, or every third and so on, and all frames around the ends of
+    the segments; the alignment says so.
 
     Args:
         request: as for `search.run.search`; its model is adapted already.
         max_cells: of a matrix.
+        max_products: products of descriptors in a pair.
         scorer: the request's network, if it was made already.
         block_frames: database frames that are on the device together, about.
         part_frames: frames of a video that are read at a time.
@@ -162,14 +188,19 @@ class PairAligner:
         request: SearchRequest,
         *,
         max_cells: int = _MAX_CELLS,
+        max_products: int = _MAX_PRODUCTS,
         scorer: PairScorer | None = None,
         block_frames: int = 2048,
         part_frames: int = 4096,
     ) -> None:
-        self._request, self._max_cells = request, max_cells
+        self._request, self._max_cells, self._max_products = request, max_cells, max_products
         self._block_frames, self._part_frames = block_frames, part_frames
         self._scorer = scorer or pair_scorer(request)
-        self._judge = SegmentJudge.of(request.config, request.selection.threshold is not None)
+        self._judge = SegmentJudge.of(
+            request.config,
+            request.selection.threshold is not None,
+            is_normalized=request.config.normalize == "database" or request.background is not None,
+        )
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
         self._placed_queries: dict[tuple[int, ...], tuple[DeviceFeatures, int]] = {}
         mirrored = request.mirrored.ids if request.mirrored else ()
@@ -189,11 +220,14 @@ class PairAligner:
             raise self._damage(database)
         return alignment
 
-    def align_all(self, query: int, database: Sequence[int]) -> Iterator[PairAlignment | None]:
+    def align_all(
+        self, query: int, database: Sequence[int], scores: Sequence[float] | None = None
+    ) -> Iterator[PairAlignment | None]:
         """Find the segments of a query in several database videos, in their order.
 
         Args:
             query, database: indices into the request's queries and database.
+            scores: of the pairs, if they are known; they count in the judgement of segments.
 
         Returns:
             An alignment for each; None where the database video is damaged, which its `VideoSet`
@@ -203,12 +237,14 @@ class PairAligner:
             StoreError: the query is damaged.
         """
         sides = self._sides(query)
+        known = iter(scores if scores is not None else itertools.repeat(None, len(database)))
         for is_long, group in itertools.groupby(database, lambda v: self._step(sides, v) > 1):
             if is_long:
-                yield from (self._align_tiles(sides, video) for video in group)
+                yield from (self._align_tiles(sides, video, next(known)) for video in group)
                 continue
             for matrices in self._matrices(sides, group):
-                yield self._best(matrices)[1] if matrices else None
+                score = next(known)
+                yield self._best(matrices, score)[1] if matrices else None
 
     def matrix(self, query: int, database: int) -> PairMatrix:
         """The frame matrix of a pair; of a mirrored query the one with more that matches.
@@ -234,9 +270,9 @@ class PairAligner:
         for matrices in self._matrices(self._sides(query), database):
             yield self._better(matrices) if matrices else None
 
-    def segments(self, matrix: PairMatrix) -> list[Segment]:
-        """The segments of a frame matrix, the most certain first."""
-        return self._judge.convincing(self._aligned(matrix))
+    def segments(self, matrix: PairMatrix, score: float | None = None) -> list[Segment]:
+        """The segments of a frame matrix, the most certain first; `score` of the pair if known."""
+        return self._judge.convincing(self._aligned(matrix), score)
 
     def _aligned(self, matrix: PairMatrix) -> list[Segment]:
         config = self._request.config
@@ -257,10 +293,12 @@ class PairAligner:
     def _better(self, matrices: Sequence[PairMatrix]) -> PairMatrix:
         return matrices[0] if len(matrices) == 1 else self._best(matrices)[0]
 
-    def _best(self, matrices: Sequence[PairMatrix]) -> tuple[PairMatrix, PairAlignment]:
+    def _best(
+        self, matrices: Sequence[PairMatrix], score: float | None = None
+    ) -> tuple[PairMatrix, PairAlignment]:
         """The direction with more that matches."""
         pairs = [
-            (matrix, PairAlignment(tuple(self.segments(matrix)), matrix.mirrored))
+            (matrix, PairAlignment(tuple(self.segments(matrix, score)), matrix.mirrored))
             for matrix in matrices
         ]
         return max(pairs, key=lambda pair: _matched(pair[1]))
@@ -271,32 +309,89 @@ class PairAligner:
         return max(1, math.ceil(math.sqrt(cells / self._max_cells)))
 
     def _align_tiles(
-        self, sides: Sequence[tuple[VideoSet, int]], video: int
+        self, sides: Sequence[tuple[VideoSet, int]], video: int, score: float | None
     ) -> PairAlignment | None:
         """Align two very long videos stretch by stretch; None if the database video is damaged."""
-        insets, size = self._request.config.query_insets, math.isqrt(self._max_cells)
+        insets, step = self._request.config.query_insets, self._thinning(sides, video)
         alignments = []
         for number, (videos, index) in enumerate(sides):
-            segments: list[Segment] = []
-            query = _Frames.of(videos, index, 1, insets)
+            query = _Frames.of(videos, index, step, insets)
             try:
-                database = _Frames.of(self._request.database, video, 1, with_insets=True)
+                database = _Frames.of(self._request.database, video, step, with_insets=True)
+                segments = self._tile_segments(query, database)
+                if step > 1:
+                    # A frame stands for several seconds there: some alike frames are no evidence.
+                    segments = [s for s in segments if evidence(s) >= SEGMENT_EVIDENCE * step]
+                    whole = _Frames.of(videos, index, 1, insets)
+                    other = _Frames.of(self._request.database, video, 1, with_insets=True)
+                    segments = [self._with_exact_ends(s, whole, other, step) for s in segments]
             except StoreError:
-                return None
-            for rows, columns in itertools.product(query.tiles(size), database.tiles(size)):
-                (values,) = self._values([rows[0]], [columns[0]])
-                if values is None:
+                if self._request.database.ids[video] in self._request.database.damaged:
                     return None
-                matrix = _folded(rows[0], columns[0], values[0], mirrored=bool(number))
-                lengths = [
-                    None if end is None else end - first for _, first, end in (rows, columns)
-                ]
-                matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
-                segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
-            convincing = self._judge.convincing(joined(segments))
+                raise
+            convincing = self._judge.convincing(segments, score)
             limit = self._request.config.max_segments
-            alignments.append(PairAlignment(tuple(convincing[:limit]), bool(number)))
+            alignments.append(PairAlignment(tuple(convincing[:limit]), bool(number), step))
         return max(alignments, key=_matched)
+
+    def _thinning(self, sides: Sequence[tuple[VideoSet, int]], video: int) -> int:
+        """Every so many-th frame of two very long videos can be compared in bounded time."""
+        database = self._request.database
+        products = _max_frames(sides) * int(database.lengths[video]) * len(sides)
+        products *= sides[0][0].row_shape[0] * database.spec.shared_descriptors
+        return max(1, math.ceil(math.sqrt(products / self._max_products)))
+
+    def _tile_segments(self, query: _Frames, database: _Frames) -> list[Segment]:
+        """The segments of all pairs of stretches in seconds of the videos; those that go on joined.
+
+        Raises:
+            StoreError: the database video is damaged.
+        """
+        size = math.isqrt(self._max_cells)
+        segments: list[Segment] = []
+        for rows, columns in itertools.product(query.tiles(size), database.tiles(size)):
+            matrix = self._matrix_of(rows[0], columns[0])
+            lengths = [None if end is None else end - first for _, first, end in (rows, columns)]
+            matrix = replace(matrix, query_duration=lengths[0], database_duration=lengths[1])
+            segments += [_moved(s, rows[1], columns[1]) for s in self._aligned(matrix)]
+        return joined(segments, seam=_SEAM * query.step)
+
+    def _matrix_of(self, query: _Frames, database: _Frames) -> PairMatrix:
+        """The matrix of some frames of two videos.
+
+        Raises:
+            StoreError: the database video is damaged.
+        """
+        (values,) = self._values([query], [database])
+        if values is None:
+            raise self._damage(database.index)
+        return _folded(query, database, values[0], mirrored=False)
+
+    def _with_exact_ends(
+        self, segment: Segment, query: _Frames, database: _Frames, step: int
+    ) -> Segment:
+        """The segment of thinned frames with ends as all frames around them show.
+
+        Raises:
+            StoreError: the database video is damaged.
+        """
+
+        def window(at: float, database_at: float) -> EndWindow | None:
+            reach = _WINDOW_STEPS * step
+            rows, columns = query.around(at, reach), database.around(database_at, reach)
+            if not rows.own or not columns.own:
+                return None
+            matrix = self._matrix_of(rows, columns)
+            return EndWindow(matrix.values, matrix.query_seconds, matrix.database_seconds)
+
+        return refine(
+            segment,
+            head=window(segment.query_start, segment.database_start),
+            tail=window(segment.query_end, segment.database_end),
+            query_duration=query.end,
+            database_duration=database.end,
+            furthest=2.0 * step,
+        )
 
     def _matrices(
         self, sides: Sequence[tuple[VideoSet, int]], database: Iterable[int]
@@ -426,24 +521,40 @@ class SegmentJudge:
 
     Attributes:
         min_score: of a segment.
-        min_evidence: that the best segment of a pair needs, see `evidence`.
+        min_evidence: that the best segment of a pair needs, see `evidence`; 0 asks for none.
+        pair_score: score of a pair that says nothing about it.
     """
 
     min_score: float
     min_evidence: float
+    pair_score: float = _PAIR_SCORE
 
     @classmethod
-    def of(cls, config: CompareConfig, has_threshold: bool) -> SegmentJudge:
+    def of(
+        cls, config: CompareConfig, has_threshold: bool, *, is_normalized: bool = False
+    ) -> SegmentJudge:
         """As the settings say. With a threshold the scores say already which pairs match."""
         evidence = config.segment_evidence
         if evidence is None:
             evidence = 0.0 if has_threshold else SEGMENT_EVIDENCE
-        return cls(config.segment_min_score, evidence)
+        level = config.level_prior(adapted=False) if is_normalized else 0.0
+        return cls(config.segment_min_score, evidence, _PAIR_SCORE - level)
 
-    def convincing(self, segments: Sequence[Segment]) -> list[Segment]:
-        """The segments that convince; none if the best one does not."""
+    def convincing(self, segments: Sequence[Segment], score: float | None = None) -> list[Segment]:
+        """The segments that convince; none if the best one does not.
+
+        Args:
+            segments: of a pair.
+            score: of the pair. A higher one than `pair_score` counts as evidence, a lower one
+                against it, within limits: scores of another model may lie elsewhere.
+        """
         enough = [segment for segment in segments if segment.score >= self.min_score]
-        best = max((evidence(segment) for segment in enough), default=0.0)
+        if not enough or not self.min_evidence:
+            return enough
+        best = max(evidence(segment) for segment in enough)
+        if score is not None:
+            above = _PAIR_WEIGHT * (score - self.pair_score)
+            best += min(max(above, -_PAIR_LIMIT), _PAIR_LIMIT)
         return enough if best >= self.min_evidence else []
 
 
@@ -459,11 +570,12 @@ def evidence(segment: Segment) -> float:
     return (segment.score - _UNRELATED_SCORE) * seconds
 
 
-def joined(segments: Sequence[Segment]) -> list[Segment]:
+def joined(segments: Sequence[Segment], seam: float = _SEAM) -> list[Segment]:
     """Segments of stretches of two videos, those that continue each other as one.
 
     Args:
         segments: in seconds of the whole videos.
+        seam: seconds between two parts, at most.
 
     Returns:
         The segments with the most evidence first. Those with less than half of the contrast of
@@ -472,7 +584,7 @@ def joined(segments: Sequence[Segment]) -> list[Segment]:
     rest = sorted(segments, key=lambda segment: segment.query_start)
     whole: list[Segment] = []
     for segment in rest:
-        place = next((i for i, other in enumerate(whole) if _continues(other, segment)), None)
+        place = next((i for i, other in enumerate(whole) if _continues(other, segment, seam)), None)
         if place is None:
             whole.append(segment)
         else:
@@ -482,11 +594,11 @@ def joined(segments: Sequence[Segment]) -> list[Segment]:
     return sorted(clear, key=evidence, reverse=True)
 
 
-def _continues(first: Segment, second: Segment) -> bool:
+def _continues(first: Segment, second: Segment, seam: float) -> bool:
     """Whether a segment goes on where another one ends, at about its speed."""
     return (
-        abs(second.query_start - first.query_end) <= _SEAM
-        and abs(second.database_start - first.database_end) <= _SEAM
+        abs(second.query_start - first.query_end) <= seam
+        and abs(second.database_start - first.database_end) <= seam
         and abs(math.log2(second.slope / first.slope)) <= _SAME_SLOPE
     )
 

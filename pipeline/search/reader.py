@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import StorageError, StoreError
 from .read_plan import Piece, ReadPlan
 
 Loaded = TypeVar("Loaded")
@@ -28,6 +28,9 @@ class FeatureSource(Protocol):
     @property
     def row_shape(self) -> tuple[int, int]:
         """Shape of one frame's descriptors."""
+
+    def prefetch(self, wanted: Sequence[tuple[int, int, int]]) -> None:
+        """Announce the (video, start, stop) that are read next; a network reads them together."""
 
     def read(self, video: int, start: int, stop: int, out: np.ndarray, *, checksum: bool) -> None:
         """Fill `out` [stop - start, *row_shape]; raises StoreError if the video is damaged."""
@@ -66,12 +69,15 @@ class BlockReader:
         total = sum(piece.frames for piece in block)
         vectors = np.empty((total, *self.source.row_shape), self.source.dtype)
         start = 0
+        self.source.prefetch([(piece.video, piece.start, piece.stop) for piece in block])
         for piece in block:
             part = vectors[start : start + piece.frames]
             try:
                 self.source.read(
                     piece.video, piece.start, piece.stop, part, checksum=self._checksums
                 )
+            except StorageError:  # no damage: the search ends, as a gap would look like a result
+                raise
             except StoreError:
                 part[:] = 1 if part.dtype.kind != "f" else part.shape[2] ** -0.5
             start += piece.frames

@@ -76,7 +76,7 @@ class SearchRequest:
             mirrored=self.mirrored,
             background=self.background,
         )
-        object.__setattr__(self, "model", self.model.with_dims(self.database.spec.dims))
+        object.__setattr__(self, "model", self.model.for_store(self.database.spec.dims))
 
     @property
     def similarity_function(self) -> str:
@@ -108,11 +108,11 @@ def check_sets(
     check_normalization(config, background is not None)
     if queries and background:
         require_background(background, set(queries.ids), config.background_top_k)
-        require_comparable(queries, background)
+        require_comparable(queries, background, model)
     if queries and database:
-        require_comparable(queries, database)
+        require_comparable(queries, database, model)
     if database and background:
-        require_comparable(database, background)
+        require_comparable(database, background, model)
     for videos in (database, queries, background):
         if videos:
             require_model(videos, model)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..output.match import Match, MatchTable
-from ..output.match_tables import DenseMatches, SparseMatches, WatchedMatches
+from ..output.match_tables import DenseMatches, OtherMatches, SparseMatches, WatchedMatches
 from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
@@ -32,11 +32,11 @@ from .score_normalization import (
     background_level,
     database_level,
     level_columns,
-    normalize_by_database,
     subtract_background,
 )
-from .score_sink import BestScores, DenseScores, ScoreSink
+from .score_sink import BestScores, DenseScores, RestScores, ScoreSink
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
+from .shards import Distribute, ShardScores, merge_shards
 from .video_set import VideoSet, damage_lines
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def compute_similarity(
     progress: Progress | None = None,
     limits: Limits | None = None,
     finder: CandidateFinder | None = None,
+    distribute: Distribute | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the matches.
 
@@ -95,6 +96,7 @@ def compute_similarity(
         progress: called with (database videos done, database videos) after each block.
         limits: how much is in memory at once.
         finder: see `find_matches`.
+        distribute: see `find_matches`.
 
     Raises:
         InputError: the output cannot be written, or the model is still to be adapted.
@@ -112,6 +114,7 @@ def compute_similarity(
         folder=folder,
         limits=limits,
         finder=finder,
+        distribute=distribute,
     )
     info = result_info(request)
     written = write_matches(
@@ -183,16 +186,44 @@ def score_table(
             too few sound videos.
         StoreError: all videos of a side are damaged.
     """
+    table, rest, waited = score_tables(
+        request, progress=progress, folder=folder, limits=limits, engine=engine
+    )
+    if rest is not None:
+        table -= _level(rest, request)
+    return table, waited
+
+
+def score_tables(
+    request: SearchRequest,
+    *,
+    progress: Progress | None = None,
+    folder: str | Path | None = None,
+    limits: Limits | None = None,
+    engine: SearchEngine | None = None,
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """What normalised scores are made of; arguments and errors as `score_table`.
+
+    Returns:
+        Scores float32 [queries, database] before levels are subtracted, rest scores float32
+        [queries, n] of the videos of `level_columns`, and the seconds spent waiting for features.
+        The rest scores are None if scores are not normalised by the database.
+    """
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
+    rest = _rest_scores(request, request.database, limits, folder)
     table, waited = _scores(
-        request, request.database, limits, folder=folder, progress=progress, engine=engine
+        request,
+        request.database,
+        limits,
+        folder=folder,
+        rest=rest,
+        progress=progress,
+        engine=engine,
     )
     if level is not None:
         subtract_background(table, level, request.config.background_weight)
-    if request.config.normalize == "database":
-        normalize_by_database(table, request.config)
-    return table, waited + background_waited
+    return table, None if rest is None else rest.table, waited + background_waited
 
 
 def find_matches(
@@ -205,6 +236,8 @@ def find_matches(
     engine: SearchEngine | None = None,
     finder: CandidateFinder | None = None,
     scorer: PairScorer | None = None,
+    of_database: bool = False,
+    distribute: Distribute | None = None,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
@@ -215,6 +248,8 @@ def find_matches(
         refiner: finds ends of segments again.
         finder: of the request's database, where it asks for candidates and one was made already.
         scorer: the request's network for candidates, if it was made already.
+        of_database: the queries are videos of the database; none is a match of itself.
+        distribute: scores the pairs elsewhere; see `shards`.
 
     Returns:
         The matches, `SegmentMatches` if the request asks for segments, and the seconds spent
@@ -227,16 +262,41 @@ def find_matches(
     if request.segments:
         selects = request.selection.leaves_out(len(request.database))
         require_selection(len(request.queries), len(request.database), selects)
+    top_k = request.selection.top_k
+    selecting = request
+    if of_database and top_k is not None:
+        selecting = replace(request, selection=replace(request.selection, top_k=top_k + 1))
+    matches: MatchTable
     if request.candidates is not None:
-        matches, waited = _candidate_matches(request, finder, progress, limits, scorer)
+        matches, waited = _candidate_matches(selecting, finder, progress, limits, scorer)
+    elif distribute is not None:
+        matches, waited = _distributed_matches(selecting, distribute, limits)
     else:
         matches, waited = _matches(
-            request, progress=progress, folder=folder, limits=limits, engine=engine
+            selecting, progress=progress, folder=folder, limits=limits, engine=engine
         )
+    if of_database:
+        matches = OtherMatches(matches, top_k)
     if request.segments:
         scorer = engine.loop.scorer if engine else scorer
         matches = SegmentMatches(matches, request, refiner, scorer=scorer)
     return matches, waited
+
+
+def _distributed_matches(
+    request: SearchRequest, distribute: Distribute, limits: Limits | None
+) -> tuple[MatchTable, float]:
+    """The matches without segments, scored in shards by others."""
+    queries, database = request.queries, request.database
+    level, waited = table_level(request, limits)
+    merged = merge_shards(distribute(request, level), len(queries), len(database))
+    for number, line in merged.damaged_queries.items():
+        queries.note_damage(number, line)
+    for number, line in merged.damaged_database.items():
+        database.note_damage(number, line)
+    database.require_sound()
+    matches = merged.matches(queries.ids, database.ids, request.selection, request.listed_queries)
+    return matches, waited + merged.waited
 
 
 def _matches(
@@ -262,7 +322,7 @@ def _matches(
     if level is not None:
         level = (request.config.background_weight * level)[:, 0]
     if normalize:
-        level, background_waited = _sampled_level(request, limits, level_columns(len(database)))
+        level, background_waited = _sampled_level(request, limits)
     sink = BestScores(
         selection,
         (len(queries), len(database)),
@@ -322,6 +382,77 @@ def _candidate_matches(
     return matches, waited + background_waited
 
 
+def table_level(
+    request: SearchRequest, limits: Limits | None = None
+) -> tuple[np.ndarray | None, float]:
+    """What is subtracted from each query's scores, by the whole database or a background.
+
+    Returns:
+        Float32 [queries], or None for nothing; and the seconds waited.
+
+    Raises:
+        InputError, StoreError: see `score_table`.
+    """
+    limits = limits or Limits()
+    level, waited = _background_level(request, limits)
+    if level is not None:
+        return (request.config.background_weight * level)[:, 0], waited
+    if request.config.normalize == "database":
+        return _sampled_level(request, limits)
+    return None, waited
+
+
+def score_shard(
+    request: SearchRequest,
+    first: int,
+    last: int,
+    level: np.ndarray | None,
+    *,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+    scorer: PairScorer | None = None,
+) -> ShardScores:
+    """Score every query against some videos of the database.
+
+    Args:
+        first, last: these, [first, last) in listed order.
+        level: of `table_level`.
+        progress, limits: see `compute_similarity`.
+        scorer: the request's network, if it was made already.
+    """
+    limits = limits or Limits()
+    request.queries.check(request.config.checksums)
+    database = request.database.take(range(first, last))
+    shape = len(request.queries), last - first
+    sink = BestScores(
+        request.selection,
+        shape,
+        database.sound_between,
+        level=level,
+        pending_scores=limits.pending_scores,
+    )
+    waited = 0.0
+    if first < last:
+        own = SearchEngine(request, database, limits, scorer=scorer)
+        waited = _score_pairs(
+            request, database, sink, limits, progress=progress, engine=own, may_be_damaged=True
+        )
+    found = sink.finish()
+    entries = np.concatenate([chunk.entries for chunk in found.chunks])
+    entries["column"] += first
+    return ShardScores(
+        first,
+        last,
+        entries,
+        {row: (column + first, score) for row, (column, score) in found.bad.items()},
+        request.queries.sound,
+        database.sound,
+        request.queries.damage_by_number(),
+        {number + first: line for number, line in database.damage_by_number().items()},
+        waited,
+    )
+
+
 def result_info(request: SearchRequest) -> ResultInfo:
     """What a result says of the way it was made."""
     model, spec, selection = request.model, request.database.spec, request.selection
@@ -369,20 +500,43 @@ def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarra
 def _sampled_level(
     request: SearchRequest,
     limits: Limits,
-    columns: np.ndarray,
+    columns: np.ndarray | None = None,
     scorer: PairScorer | None = None,
 ) -> tuple[np.ndarray, float]:
-    """The level of each query in a sample of the database, the videos `columns`.
+    """The level of each query in a sample of the database.
+
+    Args:
+        columns: numbers of the videos; None: those of `level_columns`.
+        scorer: the request's network, if it was made already.
 
     Returns:
         Float32 [queries] of `database_level`, and the seconds waited.
     """
     database = request.database
-    sample = database.take(columns)
-    engine = SearchEngine(request, sample, limits, scorer=scorer)
-    scores, waited = _scores(request, sample, limits, engine=engine)
-    videos = len(level_columns(len(database)))
-    return database_level(scores, request.config, videos=videos)[:, 0], waited
+    usual = level_columns(len(database))
+    chosen = (usual if columns is None else columns).tolist()
+    sample = database.subset([database.ids[column] for column in chosen])
+    rest = _rest_scores(request, sample, limits)
+    assert rest is not None
+    engine = SearchEngine(request, sample, limits, scorer=scorer) if scorer else None
+    _, waited = _scores(request, sample, limits, rest=rest, engine=engine)
+    return _level(rest.table, request, len(usual))[:, 0], waited
+
+
+def _level(rest: np.ndarray, request: SearchRequest, videos: int | None = None) -> np.ndarray:
+    adapted = request.model.adaptation is not None
+    return database_level(rest, request.config, adapted=adapted, videos=videos)
+
+
+def _rest_scores(
+    request: SearchRequest, database: VideoSet, limits: Limits, folder: str | Path | None = None
+) -> RestScores | None:
+    """Where the scores go that levels are estimated on; None if scores are not normalised."""
+    if request.config.normalize != "database":
+        return None
+    chosen = level_columns(len(database))
+    table = new_score_table(len(request.queries), len(chosen), folder, limits.table_bytes)
+    return RestScores(table, chosen, len(database), request.config.normalize_match)
 
 
 def _scores(
@@ -391,6 +545,7 @@ def _scores(
     limits: Limits,
     *,
     folder: str | Path | None = None,
+    rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
 ) -> tuple[np.ndarray, float]:
@@ -398,10 +553,12 @@ def _scores(
     queries = request.queries
     table = new_score_table(len(queries), len(database), folder, limits.table_bytes)
     waited = _score_pairs(
-        request, database, DenseScores(table), limits, progress=progress, engine=engine
+        request, database, DenseScores(table), limits, rest=rest, progress=progress, engine=engine
     )
     table[~queries.sound] = np.nan
     table[:, ~database.sound] = np.nan
+    if rest is not None:
+        rest.leave_out(~queries.sound, ~database.sound)
     return table, waited
 
 
@@ -411,10 +568,15 @@ def _score_pairs(
     sink: ScoreSink,
     limits: Limits,
     *,
+    rest: RestScores | None = None,
     progress: Progress | None = None,
     engine: SearchEngine | None = None,
+    may_be_damaged: bool = False,
 ) -> float:
-    """Score all pairs with a database into a sink; returns the seconds waited."""
+    """Score all pairs with a database into a sink; returns the seconds waited.
+
+    `may_be_damaged`: all videos of it may be, as it is a part of the whole database.
+    """
     from ..nets.backend import device_scope
 
     sequences, row_index = query_sequences(request)
@@ -426,8 +588,10 @@ def _score_pairs(
             engine.reader,
             row_index=row_index,
             column_index=engine.column_index,
+            rest=rest,
             progress=progress,
         )
     database.check(request.config.checksums)
-    database.require_sound()
+    if not may_be_damaged:
+        database.require_sound()
     return waited

@@ -6,9 +6,10 @@ comes among unrelated videos, its level, is subtracted. There are two ways to fi
 - A background: videos that are known to be unrelated to all queries. The level is the mean best
   score there, and a part of it is subtracted. Source: the descriptor baseline of Meta's Video
   Similarity Challenge, 2022 (score normalisation).
-- The searched database itself: most of its videos are unrelated to a query. The level is a high
-  quantile of the query's scores, which few copies do not move. It never exceeds a ceiling, as many
-  copies move it, and in a small database it is drawn to a prior.
+- The searched database itself. The level is a high quantile of the query's rest scores
+  (`aggregation`): a pair's score without the parts of the query that match the video. So copies do
+  not raise it, be they many, nor do the videos that one part of a long query matches. In a small
+  database it is drawn to a prior.
 """
 
 from __future__ import annotations
@@ -59,45 +60,33 @@ def level_columns(videos: int) -> np.ndarray:
 
 
 def database_level(
-    scores: np.ndarray, config: CompareConfig, *, videos: int | None = None
+    rest_scores: np.ndarray,
+    config: CompareConfig,
+    *,
+    adapted: bool = False,
+    videos: int | None = None,
 ) -> np.ndarray:
     """The level of each query in the database that is searched.
 
     Args:
-        scores: float32 [queries, n], of the videos of `level_columns`; NaN is left out.
-        config: `normalize_quantile`, `normalize_ceiling`, `normalize_prior`.
+        rest_scores: float32 [queries, n], of the videos of `level_columns`; what is no finite
+            number (damaged videos, whole copies) is left out.
+        config: `normalize_quantile`, `normalize_prior`.
+        adapted: the model was adapted to the database, which lowers all scores.
         videos: the scores count as so many against the prior; None: as many as there are.
 
     Returns:
-        Float32 [queries, 1]; the prior for a query without scores. At most the larger of ceiling
-        and prior.
+        Float32 [queries, 1]; the prior for a query without rest scores.
     """
-    levels = [_level(row[np.isfinite(row)], config, videos) for row in scores]
+    prior, quantile = config.level_prior(adapted), config.normalize_quantile
+    levels = [_level(row[np.isfinite(row)], prior, quantile, videos) for row in rest_scores]
     return np.array(levels, np.float32).reshape(-1, 1)
 
 
-def _level(scores: np.ndarray, config: CompareConfig, videos: int | None = None) -> float:
-    """The level of one query, of its sound scores [n]."""
-    total = PRIOR_VIDEOS * config.normalize_prior
+def _level(scores: np.ndarray, prior: float, quantile: float, videos: int | None = None) -> float:
+    """The level of one query, of its rest scores [n]."""
+    total = PRIOR_VIDEOS * prior
     count = 0 if not len(scores) else len(scores) if videos is None else videos
     if count:
-        quantile = float(np.quantile(scores.astype(np.float64), config.normalize_quantile))
-        total += count * min(quantile, config.normalize_ceiling)
+        total += count * float(np.quantile(scores.astype(np.float64), quantile))
     return total / (count + PRIOR_VIDEOS)
-
-
-def normalize_by_database(
-    scores: np.ndarray, config: CompareConfig, *, chunk_scores: int = 1 << 24
-) -> None:
-    """Subtract from each query's scores its level in the database, in place.
-
-    Args:
-        scores: float32 [queries, database], NaN for damaged videos; may be a file (`np.memmap`).
-        config: see `database_level`.
-        chunk_scores: scores of the sampled videos that are in memory at a time, at most.
-    """
-    columns = level_columns(scores.shape[1])
-    rows = max(1, chunk_scores // max(1, len(columns)))
-    for start in range(0, len(scores), rows):
-        part = scores[start : start + rows]
-        part -= database_level(part[:, columns], config)

@@ -67,6 +67,36 @@ class DenseScores:
             np.maximum.at(self._flat, rows * self.columns + columns, scores)
 
 
+class RestScores:
+    """Keeps the rest scores of some columns, see `aggregation`.
+
+    Args:
+        table: float32 [rows, len(chosen)], -inf: that is what pairs without a rest score keep.
+        chosen: int64, the columns, ascending.
+        columns: of the whole table.
+        match: outputs above it match.
+
+    Attributes:
+        table, match: as given.
+    """
+
+    def __init__(self, table: np.ndarray, chosen: np.ndarray, columns: int, match: float) -> None:
+        self.table, self.match = table, match
+        self._place = np.full(columns, -1, np.int64)
+        self._place[chosen] = np.arange(len(chosen))
+
+    def put(self, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
+        """Take in rest scores; of a pair that comes several times the largest counts."""
+        places = self._place[columns]
+        known = places >= 0
+        np.maximum.at(self.table, (rows[known], places[known]), scores[known])
+
+    def leave_out(self, rows: np.ndarray, columns: np.ndarray) -> None:
+        """Forget the rest scores of damaged videos; bool [rows] and [columns of the table]."""
+        self.table[rows] = -np.inf
+        self.table[:, columns[self._place >= 0]] = -np.inf
+
+
 class BestScores:
     """Keeps the scores that a selection may select, and drops the others as they come.
 

@@ -18,7 +18,7 @@ from .aggregation import PairBatch, PairScores
 from .limits import Limits
 from .read_plan import CHAMFER_ONLY, COMPARATOR, Geometry, Piece, plan_reads
 from .reader import BlockReader, FeatureSource, ResidentReader
-from .score_sink import ScoreSink
+from .score_sink import RestScores, ScoreSink
 
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
@@ -102,8 +102,9 @@ class ScoringLoop:
         *,
         row_index: np.ndarray | None = None,
         column_index: np.ndarray | None = None,
+        rest: RestScores | None = None,
     ) -> PairScores:
-        """What turns maxima of pieces into scores; see `PairScores` for the indices."""
+        """What turns maxima of pieces into scores; see `PairScores` for what is optional."""
         return PairScores(
             queries.plan.pieces,
             database.plan.pieces,
@@ -111,6 +112,7 @@ class ScoringLoop:
             self.function,
             row_index=row_index,
             column_index=column_index,
+            rest=rest,
         )
 
     def fill(
@@ -121,6 +123,7 @@ class ScoringLoop:
         *,
         row_index: np.ndarray | None = None,
         column_index: np.ndarray | None = None,
+        rest: RestScores | None = None,
         progress: Progress | None = None,
     ) -> float:
         """Score all pairs.
@@ -129,6 +132,7 @@ class ScoringLoop:
             sink: where the scores go.
             row_index, column_index: where the videos of each side go, see `PairScores`; the
                 latter ascends.
+            rest: where rest scores go, see `PairScores`.
             progress: called with (columns done, columns) after each database block.
 
         Returns:
@@ -136,7 +140,9 @@ class ScoringLoop:
         """
         from ..nets.backend import device_scope
 
-        scores = self.pair_scores(queries, database, row_index=row_index, column_index=column_index)
+        scores = self.pair_scores(
+            queries, database, row_index=row_index, column_index=column_index, rest=rest
+        )
 
         def load_targets(vectors: np.ndarray) -> Any:
             with device_scope(self.gpu_id):  # a scope holds for its own thread only

@@ -41,12 +41,16 @@ class SegmentReport:
         pairs: pairs that were aligned.
         marked: those with a segment.
         segments: all segments.
+        thinned: pairs of very long videos of which only every so many-th frame was compared.
+        thinned_step: that number, the largest.
         refinement: None if no video was to be decoded again.
     """
 
     pairs: int = 0
     marked: int = 0
     segments: int = 0
+    thinned: int = 0
+    thinned_step: int = 1
     refinement: RefinementReport | None = None
 
 
@@ -107,7 +111,8 @@ class SegmentMatches:
         query = self._queries[query_id]
         database = [self._database[match.database_id] for match in matches]
         try:
-            alignments = list(self._aligner.align_all(query, database))
+            scores = [match.score for match in matches]
+            alignments = list(self._aligner.align_all(query, database, scores))
         except StoreError:
             if query_id in self._request.queries.damaged:  # the run's report names it
                 return ()
@@ -127,6 +132,8 @@ class SegmentMatches:
                 self.report.pairs += 1
                 self.report.marked += bool(alignment.segments)
                 self.report.segments += len(alignment.segments)
+                self.report.thinned += alignment.step > 1
+                self.report.thinned_step = max(self.report.thinned_step, alignment.step)
 
 
 def require_selection(queries: int, database: int, selects: bool) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import InputError, StoreError
+from ..errors import InputError, StorageError, StoreError
 from ..program import command
 from ..quantization import dequantize, dequantized_dtype, stored_values
 from ..records import FeatureSpec, SourceInfo, VideoRecord
 from ..short_videos import padded_length, repeat_to_min
 from ..store import FeatureStore, VideoCheck
 from .compatibility import require_same_features
+
+_PREFETCHED_BYTES = 32 << 20  # of features that a check reads ahead
 
 
 class _Sequence(NamedTuple):
@@ -185,11 +186,6 @@ class VideoSet:
             numbers[sequence.store][places[sequence.store][sequence.own_id]] = number
         return [numbers[store] for store in self.stores]
 
-    def read_ahead(self) -> None:
-        """Ask the operating system to read all videos of this set soon."""
-        for store in self.stores:
-            store.read_ahead([s.own_id for s in self._sequences if s.store is store])
-
     def vectors(self, video: int) -> np.ndarray:
         """All descriptors of a video as floats [T, R, C].
 
@@ -256,9 +252,39 @@ class VideoSet:
         Args:
             checksums: compare them; else only look for what cannot be read, or is no number.
         """
-        for video in range(len(self)):
-            with suppress(StoreError):
-                self.check_video(video, checksums)
+        for group in plan_blocks_of(self.lengths, self._prefetched_frames):
+            self.prefetch([(video, 0, int(self.lengths[video])) for video in group])
+            for video in group:
+                try:
+                    self.check_video(video, checksums)
+                except StorageError:
+                    raise
+                except StoreError:
+                    continue  # `damaged` names it
+
+    @property
+    def _prefetched_frames(self) -> int:
+        """Frames that a check reads ahead at a time."""
+        return max(1, _PREFETCHED_BYTES // max(1, self.stores[0].frame_bytes))
+
+    def prefetch(self, wanted: Sequence[tuple[int, int, int]]) -> None:
+        """Announce what `read` is asked for next, so that a store over a network reads it at once.
+
+        Args:
+            wanted: (video, start, stop) in frames, short videos repeated.
+
+        Raises:
+            StoreError: the storage cannot be reached.
+        """
+        by_store: dict[FeatureStore, list[tuple[str, int, int]]] = {}
+        for video, start, stop in wanted:
+            store, own_id, check, first, frames = self._sequences[video]
+            if not check.damage:
+                short = frames != self.lengths[video]
+                begin, end = (0, frames) if short else (start, min(stop, frames))
+                by_store.setdefault(store, []).append((own_id, first + begin, first + end))
+        for store, ranges in by_store.items():
+            store.prefetch(ranges)
 
     def check_video(self, video: int, checksums: bool = True) -> None:
         """Check one video as `check` does.
@@ -271,6 +297,21 @@ class VideoSet:
     def mark_damaged(self, video: int, what: str) -> StoreError:
         """Count a video as damaged; returns the error that says so."""
         return self._sequences[video].check.fail(what)
+
+    def origins(self) -> list[tuple[str, str]]:
+        """(id prefix, path) of each store, with which another process opens the same set."""
+        prefixes: dict[FeatureStore, str] = {}
+        for video_id, sequence in zip(self.ids, self._sequences, strict=True):
+            prefixes.setdefault(sequence.store, video_id.removesuffix(sequence.own_id))
+        return [(prefix, str(store.path)) for store, prefix in prefixes.items()]
+
+    def note_damage(self, video: int, line: str) -> None:
+        """Count a video as damaged, as another process found."""
+        self._sequences[video].check.note(StoreError(line))
+
+    def damage_by_number(self) -> dict[int, str]:
+        """What is wrong with each video that is known to be damaged, by its number."""
+        return {n: s.check.damage for n, s in enumerate(self._sequences) if s.check.damage}
 
     def require_sound(self) -> None:
         """Refuse a set that has nothing but damaged videos.
@@ -318,6 +359,20 @@ class VideoSet:
         if into is None:
             vectors = stored if same else dequantize(stored, store.spec.dims)
             out[:] = repeat_to_min(vectors)[rows] if short else vectors
+
+
+def plan_blocks_of(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[list[int]]:
+    """Numbers of videos in groups of about `budget` frames."""
+    group: list[int] = []
+    frames = 0
+    for video, length in enumerate(lengths):
+        group.append(video)
+        frames += int(length)
+        if frames >= budget:
+            yield group
+            group, frames = [], 0
+    if group:
+        yield group
 
 
 def damage_lines(*video_sets: VideoSet | None) -> tuple[str, ...]:

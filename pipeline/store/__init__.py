@@ -1,8 +1,16 @@
-"""Feature stores: HDF5 (`.h5`) and Zarr v3 (`.zarr`) behind one contract; see docs/STORE.md."""
+"""Feature stores: HDF5, Zarr v3 and sealed parts behind one contract; see docs/STORE.md."""
 
 from .base import FeatureStore
 from .copy import copy_store
-from .factory import create_or_append, open_store, open_writer, read_spec
+from .factory import (
+    create_or_append,
+    is_parts,
+    open_store,
+    open_writer,
+    read_provenance,
+    read_spec,
+    store_exists,
+)
 from .thumbnails import Thumbnails, read_thumbnails, write_thumbnails
 from .video_check import VideoCheck
 from .video_writer import VideoWriter
@@ -16,9 +24,12 @@ __all__ = [
     "VideoWriter",
     "copy_store",
     "create_or_append",
+    "is_parts",
     "open_store",
     "open_writer",
+    "read_provenance",
     "read_spec",
     "read_thumbnails",
+    "store_exists",
     "write_thumbnails",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,6 +61,11 @@ class FeatureStore(ABC):
         return np.fromiter((e.frames for e in entries), np.int64, len(entries))
 
     @property
+    def places(self) -> dict[str, int]:
+        """The place of every stored video in the order of ids, see `StoreWriter.begin`."""
+        return {video_id: entry.place for video_id, entry in self._index.videos.items()}
+
+    @property
     def failures(self) -> dict[str, Failure]:
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures
@@ -99,7 +104,10 @@ class FeatureStore(ABC):
         return self._entry(video_id).insets
 
     def checksum(self, video_id: str) -> str:
-        """CRC-32C (hex) of one video as recorded, over its vectors' and its seconds' bytes."""
+        """CRC-32C (hex) of one video as recorded, over its vectors' and its seconds' bytes.
+
+        Empty where none is recorded, as in published feature files.
+        """
         return self._entry(video_id).crc32c
 
     def seconds(self, video_id: str) -> np.ndarray:
@@ -118,7 +126,7 @@ class FeatureStore(ABC):
         entry = self._entry(video_id)
         stored = self.read_stored(video_id)
         seconds = self._seconds(video_id, entry)
-        if crc32c(seconds, crc32c(stored)) != int(entry.crc32c, 16):
+        if entry.crc32c and crc32c(seconds, crc32c(stored)) != int(entry.crc32c, 16):
             raise self._damaged(video_id, "its checksum does not fit")
         return VideoFeatures(video_id, dequantize(stored, self.spec.dims), seconds)
 
@@ -186,10 +194,10 @@ class FeatureStore(ABC):
     def read_descriptors(
         self, video_id: str, frames: Sequence[int] | np.ndarray, first: int, last: int
     ) -> np.ndarray:
-        """Read some descriptors of some frames as floats; the other bytes are not read.
+        """Read some descriptors of some frames as floats.
 
         Args:
-            frames: numbers of the frames, from 0 on.
+            frames: numbers of the frames, ascending.
             first, last: descriptors first..last of each frame.
 
         Returns:
@@ -198,26 +206,23 @@ class FeatureStore(ABC):
         Raises:
             StoreError: not there, or the file is damaged.
         """
-        entry = self._entry(video_id)
-        stored = np.empty((len(frames), last - first, *self._frame_shape[1:]), self.dtype)
-        value_bytes = self.frame_bytes // self._frame_shape[0]
-        buffer = memoryview(stored.reshape(-1).view(np.uint8).data)
-        size = (last - first) * value_bytes
-        try:
-            for row, frame in enumerate(np.asarray(frames).tolist()):
-                part = buffer[row * size : (row + 1) * size]
-                position = frame * self.frame_bytes + first * value_bytes
-                if self._read_bytes(entry, position, part) < size:
-                    raise self._damaged(video_id, "the file ends too early")
-        except OSError as error:
-            raise self._damaged(video_id, str(error)) from error
-        return dequantize(stored, self.spec.dims)
+        numbers = np.asarray(frames, np.intp)
+        if not len(numbers):
+            return np.empty((0, last - first, self.spec.dims), dequantized_dtype(self.dtype))
+        start = int(numbers[0])
+        stored = self.read_stored(video_id, start, int(numbers[-1]) + 1)
+        return dequantize(stored[numbers - start, first:last], self.spec.dims)
 
-    @abstractmethod
-    def read_ahead(self, video_ids: Sequence[str]) -> None:
-        """Ask the operating system to read these videos soon; does nothing where it cannot.
+    def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:  # noqa: B027
+        """Read ahead what is read next: of each video the frames start..stop.
 
-        Scattered videos are then read by several requests at a time, and neighbours in one.
+        Only a store over the network does something: many small reads become a few large ones.
+
+        Args:
+            wanted: (id, start, stop), not negative and within the video.
+
+        Raises:
+            StoreError: not there, or the storage cannot be reached.
         """
 
     def slabs(self, video_id: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -243,7 +248,8 @@ class FeatureStore(ABC):
         for done, (video_id, entry) in enumerate(list(self._index.videos.items()), 1):
             try:
                 self.record(video_id)
-                if self._whole_crc32c(video_id, entry) != int(entry.crc32c, 16):
+                crc = self._whole_crc32c(video_id, entry)
+                if entry.crc32c and crc != int(entry.crc32c, 16):
                     problems.append(f"{video_id}: the checksum does not fit")
             except StoreError as error:
                 problems.append(str(error))
@@ -273,13 +279,9 @@ class FeatureStore(ABC):
     ) -> None:
         self.close()
 
+    @abstractmethod
     def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
         """Fill `buffer` with the bytes of the frames from `start` on; returns bytes read."""
-        return self._read_bytes(entry, start * self.frame_bytes, buffer)
-
-    @abstractmethod
-    def _read_bytes(self, entry: Entry, position: int, buffer: memoryview) -> int:
-        """Fill `buffer` with bytes of the vectors from `position` on; returns bytes read."""
 
     @abstractmethod
     def _read_seconds(self, entry: Entry) -> np.ndarray:

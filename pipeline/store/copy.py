@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, StoreError
+from ..objects import storage_path
 from ..quantization import ENCODINGS, convert, is_coarser
 from .base import FeatureStore, crc32c
 from .factory import create_or_append, open_store
@@ -49,7 +50,7 @@ def copy_store(
         StoreError: the target holds another video under the same id, or a store cannot be
             read or written; all that `open_store` and `create_or_append` raise.
     """
-    if Path(source).resolve() == Path(target).resolve():
+    if storage_path(source).resolve() == storage_path(target).resolve():
         raise InputError(f"{source}: cannot copy a store onto itself; name another target")
     with open_store(source, limits) as old:
         encoding = dtype or old.encoding
@@ -63,6 +64,32 @@ def copy_store(
                 for text in new.notes:
                     note(text)
             return _Copier(old, new, limits).run(progress)
+
+
+def copy_videos(
+    old: FeatureStore,
+    new: StoreWriter,
+    ids: Sequence[str],
+    *,
+    places: Mapping[str, int],
+    progress: Callable[[int, int], None] | None = None,
+    limits: Limits = LIMITS,
+) -> None:
+    """Copy some videos, each checked against its checksum, to given places of the listed order.
+
+    Args:
+        places: see `StoreWriter.begin`.
+        progress: called with (videos done, videos in all) after each video.
+
+    Raises:
+        StoreError: a video is damaged, or the target cannot be written.
+    """
+    copier = _Copier(old, new, limits)
+    for done, video_id in enumerate(ids, 1):
+        copier.copy_video(video_id, places[video_id])
+        new.commit(more_follows=True)
+        if progress:
+            progress(done, len(ids))
 
 
 @dataclass(frozen=True)
@@ -79,7 +106,7 @@ class _Copier:
         copied, uncommitted = 0, 0
         for done, video_id in enumerate(old, 1):
             if not self._is_copied(video_id):
-                uncommitted += self._copy_video(video_id)
+                uncommitted += self.copy_video(video_id)
                 copied += 1
             if uncommitted >= COMMIT_BYTES:
                 new.commit()
@@ -112,11 +139,12 @@ class _Copier:
             crc = crc32c(convert(rows, old.spec.dims, dtype), crc)
         return f"{crc32c(old.seconds(video_id), crc):08x}"
 
-    def _copy_video(self, video_id: str) -> int:
+    def copy_video(self, video_id: str, place: int | None = None) -> int:
         """Copy one video, checked against its checksum; returns its bytes."""
         old, dtype = self.old, self.new.dtype
+        old.prefetch([(video_id, 0, old.frames(video_id))])
         record, seconds = old.record(video_id), old.seconds(video_id)
-        video = self.new.begin(video_id, record.source)
+        video = self.new.begin(video_id, record.source, place)
         crc = 0
         for start, inset, rows in self._slabs(video_id):
             crc = crc32c(rows, crc)

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import StoreError
+from ..quantization import dequantize
 from .base import FeatureStore
 from .disk import Disk, advise_reads, pread_into
 from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
@@ -66,12 +67,33 @@ class Hdf5Store(FeatureStore):
             os.close(self._fd)
             self._fd = -1
 
-    def read_ahead(self, video_ids: Sequence[str]) -> None:
-        entries = [self._entry(video_id) for video_id in video_ids]
-        advise_reads(self._fd, [(e.at[0], e.frames * self.frame_bytes) for e in entries])
+    def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:
+        """Ask the system to read these soon: scattered ones by several requests at a time."""
+        places = ((self._entry(video_id).at[0], start, stop) for video_id, start, stop in wanted)
+        size = self.frame_bytes
+        advise_reads(self._fd, [(at + a * size, (b - a) * size) for at, a, b in places])
 
-    def _read_bytes(self, entry: Entry, position: int, buffer: memoryview) -> int:
-        return pread_into(self._fd, buffer, entry.at[0] + position)
+    def read_descriptors(
+        self, video_id: str, frames: Sequence[int] | np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """As every store does; bytes of other descriptors and frames are not read."""
+        at = self._entry(video_id).at[0]
+        stored = np.empty((len(frames), last - first, *self._frame_shape[1:]), self.dtype)
+        size = stored[:1].nbytes
+        at += first * (self.frame_bytes // self._frame_shape[0])
+        buffer = memoryview(stored.reshape(-1).view(np.uint8).data)
+        for row, frame in enumerate(np.asarray(frames).tolist()):
+            part = buffer[row * size : (row + 1) * size]
+            try:
+                done = pread_into(self._fd, part, at + frame * self.frame_bytes)
+            except OSError as error:
+                raise self._damaged(video_id, str(error)) from error
+            if done < size:
+                raise self._damaged(video_id, "the file ends too early")
+        return dequantize(stored, self.spec.dims)
+
+    def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
+        return pread_into(self._fd, buffer, entry.at[0] + start * self._header.row_bytes)
 
     def _read_seconds(self, entry: Entry) -> np.ndarray:
         seconds = np.empty(entry.frames, "<f8")
@@ -93,6 +115,15 @@ def hdf5_header(path: Path) -> Header:
             return _header(_layout(path, fd)[0], path)
         finally:
             os.close(fd)
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file has the header of a store that can be read."""
+    try:
+        hdf5_header(path)
+    except StoreError:
+        return False
+    return True
 
 
 class Hdf5Writer(StoreWriter):

@@ -41,7 +41,9 @@ def file_end(head: bytes) -> int:
         ValueError: no superblock of the version that this program writes, or a damaged one.
     """
     if len(head) < 48 or head[:8] != SIGNATURE or head[8] != 2 or head[9:11] != b"\x08\x08":
-        raise ValueError("not an HDF5 file of the kind this program writes")
+        raise ValueError(
+            "not an HDF5 file of the kind this program writes; a published feature file needs --as"
+        )
     if lookup3(head[:44]) != _u32(head, 44):
         raise ValueError("its superblock is damaged")
     return _u64(head, 28)

@@ -197,7 +197,10 @@ def _check_field(key: str, value: Any, kind: str) -> None:
 
 def not_a_store(path: str) -> StoreError:
     """The error for a file or folder that something else wrote."""
-    return StoreError(f"{path}: not a feature store; make one with {command('extract')}")
+    return StoreError(
+        f"{path}: not a feature store; make one with {command('extract')}; a published feature "
+        f"file needs --as in {command('compare')}, or {command('import-features')}"
+    )
 
 
 @contextmanager

@@ -13,11 +13,11 @@ and that is written after everything else of it. `seal.py` tells a log that lost
 
 from __future__ import annotations
 
+import copy
 import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -50,6 +50,7 @@ class Entry(NamedTuple):
         place: position in the order of ids; equal ones are in the order of their records.
         insets: frames of each inset, the last of `frames`.
         line: the whole record as JSON; source and note are parsed only when asked for.
+        part: number of the log entry that brought it, in a store of sealed parts.
     """
 
     key: str
@@ -60,6 +61,15 @@ class Entry(NamedTuple):
     place: int
     insets: tuple[int, ...]
     line: str
+    part: int = 0
+
+
+class Applied(NamedTuple):
+    """What a record did: put, fail or remove; to which video; and the video's entry before."""
+
+    op: str
+    id: str
+    old: Entry | None
 
 
 class Index:
@@ -71,26 +81,29 @@ class Index:
     Attributes:
         videos: where the numbers of each video are, by id.
         seal: how much of a manifest it was read from.
+        part: of the records that `apply` takes in next, see `Entry`.
     """
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.videos: dict[str, Entry] = {}
         self.seal = Seal()
+        self.part = 0
         self._next_place = 0
         self._keys: list[str] = []
         self._failures: dict[str, str] = {}
 
-    def apply(self, line: str) -> None:
+    def apply(self, line: str) -> Applied:
         """Take in one record; a success clears a failure, a failure never clears features."""
         # The source comes last and is half of the line: left for `record` and `failures`.
         head, source, _ = line.partition(_SOURCE)
         record, _ = _decode(head + "}" if source else head, 0)
         op, video_id = record["op"], record["id"]
+        old = self.videos.get(video_id)
         if op == "put":
             self._keys.append(record["key"])
-            old = self.videos.get(video_id)
-            entry = _entry(record, line, old.place if old else self._next_place)
+            place = old.place if old else self._next_place
+            entry = _entry(record, line, place, self.part)
             self.videos[video_id] = entry
             self._next_place = max(self._next_place, entry.place + 1)
             self._failures.pop(video_id, None)
@@ -101,6 +114,19 @@ class Index:
             self._failures.pop(video_id, None)
         else:
             raise ValueError(f"unknown record {op!r}")
+        return Applied(op, video_id, old)
+
+    def copy(self) -> Index:
+        """The same state, to change by itself."""
+        other = copy.copy(self)
+        other.videos, other._failures = dict(self.videos), dict(self._failures)
+        other._keys = list(self._keys)
+        return other
+
+    @property
+    def failure_lines(self) -> dict[str, str]:
+        """The record of each failed video as JSON, by id."""
+        return self._failures
 
     def sort(self) -> None:
         """Put the videos in the order of their places."""
@@ -197,18 +223,18 @@ def put_line(
         value["insets"] = video.insets
     if video.note:
         value["note"] = video.note
-    return _line(value | {"source": asdict(video.source)})
+    return _line(value | {"source": video.source.as_json()})
 
 
 def check_source(source: SourceInfo) -> None:
     """Raises StoreError if a manifest cannot hold it: NaN, or a number type of NumPy."""
-    _line(asdict(source))
+    _line(source.as_json())
 
 
 def fail_line(failure: Failure) -> str:
     """The record of a video that could not be stored."""
     value = {"op": "fail", "id": failure.id, "reason": failure.reason, "detail": failure.detail}
-    return _line(value | {"source": asdict(failure.source)})
+    return _line(value | {"source": failure.source.as_json()})
 
 
 def remove_line(video_id: str) -> str:
@@ -220,6 +246,20 @@ def close_group(lines: list[str]) -> bytes:
     """The bytes to append for one commit."""
     group = "".join(line + "\n" for line in lines).encode("ascii")
     return group + _commit_line(group) + b"\n"
+
+
+def open_group(data: bytes, name: str) -> list[str]:
+    """The lines of one whole commit, which `close_group` made.
+
+    Raises:
+        StoreError: `name` is not exactly that.
+    """
+    if [end for _, end in _groups(data)] != [len(data)]:
+        raise damaged(name, "or cut short")
+    try:
+        return data.decode("ascii").split("\n")[:-2]
+    except ValueError as error:
+        raise damaged(name, "in its text") from error
 
 
 def parse(
@@ -330,11 +370,19 @@ def _line(value: dict[str, Any]) -> str:
         ) from error
 
 
-def _entry(record: dict[str, Any], line: str, place: int) -> Entry:
+def _entry(record: dict[str, Any], line: str, place: int, part: int) -> Entry:
     at, place = tuple(record.get("at", ())), record.get("place", place)
     insets = tuple(record.get("insets", ()))
     return Entry(
-        record["key"], record["frames"], record["rows"], record["crc32c"], at, place, insets, line
+        record["key"],
+        record["frames"],
+        record["rows"],
+        record["crc32c"],
+        at,
+        place,
+        insets,
+        line,
+        part,
     )
 
 

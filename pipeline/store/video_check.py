@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import StorageError, StoreError
 from .base import FeatureStore, crc32c
 
 _REMEDY = "extract this video again, or copy the store again from where it came from"
@@ -75,7 +75,9 @@ class VideoCheck:
             raise StoreError(self.damage)
 
     def note(self, error: StoreError) -> StoreError:
-        """Remember an error of reading, and return it."""
+        """Remember an error of reading, and return it; a network that fails is no damage."""
+        if isinstance(error, StorageError):
+            return error
         self.damage = self.damage or str(error)
         return error
 
@@ -91,7 +93,8 @@ class VideoCheck:
                 seconds = self._store.seconds(self._id)
             except StoreError as error:
                 raise self.note(error) from error
-            if f"{crc32c(seconds, self._crc):08x}" != self._store.checksum(self._id):
+            recorded = self._store.checksum(self._id)
+            if recorded and f"{crc32c(seconds, self._crc):08x}" != recorded:
                 raise self.fail("its checksum does not fit")
         self._done = True
 

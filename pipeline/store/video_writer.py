@@ -47,6 +47,7 @@ class VideoWriter:
         on_finish: Callable[[VideoWriter, str], VideoRecord],
         on_end: Callable[[str], object],
         place: int | None = None,
+        spool_folder: Path | None = None,
     ) -> None:
         self.id = video_id
         self.source = source
@@ -58,7 +59,8 @@ class VideoWriter:
         self._on_finish = on_finish
         self._on_end = on_end
         self._ended = False
-        self._parts = {0: _Part(store, limits.buffer_bytes)}
+        self._spool_folder = spool_folder or store.parent
+        self._parts = {0: _Part(self._spool_folder, limits.buffer_bytes)}
 
     @property
     def frames(self) -> int:
@@ -114,7 +116,7 @@ class VideoWriter:
             return
         try:
             if inset not in self._parts:
-                self._parts[inset] = _Part(self._store, self._limits.buffer_bytes)
+                self._parts[inset] = _Part(self._spool_folder, self._limits.buffer_bytes)
             part = self._parts[inset]
             part.spool.write(memoryview(rows.data).cast("B") if rows.size else b"")
         except OSError as error:
@@ -153,8 +155,8 @@ class VideoWriter:
 
     def _no_room(self, error: OSError) -> StoreError:
         return StoreError(
-            f"{self._store}: no room for the temporary file of video {self.id!r} beside "
-            f"it ({error.strerror}); free disk space and run again"
+            f"{self._store}: no room for the temporary file of video {self.id!r} in "
+            f"{self._spool_folder} ({error.strerror}); free disk space and run again"
         )
 
     def abandon(self) -> None:
@@ -209,11 +211,11 @@ class VideoWriter:
 class _Part:
     """Frames of the video itself, or of one inset."""
 
-    def __init__(self, store: Path, buffer_bytes: int) -> None:
+    def __init__(self, folder: Path, buffer_bytes: int) -> None:
         self.frames = 0
         self.crc32c = 0
         self.seconds: list[np.ndarray] = []
-        self.spool = tempfile.SpooledTemporaryFile(buffer_bytes, dir=str(store.parent))  # noqa: SIM115
+        self.spool = tempfile.SpooledTemporaryFile(buffer_bytes, dir=str(folder))  # noqa: SIM115
 
     def slabs(self, size: int) -> Iterator[bytes]:
         """Read all of its bytes, `size` at a time."""

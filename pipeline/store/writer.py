@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Container
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from ..errors import StoreError
 from ..records import Failure, FeatureSpec, SourceInfo, VideoRecord, VideoRef
 from .header import Header
 from .limits import Limits
-from .locks import WriterLock
 from .manifest import (
     Entry,
     Index,
@@ -32,6 +31,13 @@ from .thumbnails import remove_thumbnails
 from .video_writer import VideoWriter
 
 
+class Releasable(Protocol):
+    """The right to write, as `locks.WriterLock`."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
 class StoreWriter(ABC):
     """Adds to a store; the only writer of it while it is open.
 
@@ -42,10 +48,12 @@ class StoreWriter(ABC):
     Attributes:
         notes: sentences for the user about the state in which the store was opened; the command
             prints them.
+        superseded: ids that another writer stored meanwhile, so that ours were dropped; only where
+            a store has several writers.
     """
 
     def __init__(
-        self, path: Path, lock: WriterLock, header: Header, index: Index, limits: Limits
+        self, path: Path, lock: Releasable, header: Header, index: Index, limits: Limits
     ) -> None:
         self.path = path
         self.spec: FeatureSpec = header.spec
@@ -54,6 +62,8 @@ class StoreWriter(ABC):
         self.header = header
         self._limits = limits
         self.notes: list[str] = []
+        self.superseded: list[str] = []
+        self._spool_folder = path.parent  # for temporary files of videos
         self._lock = lock
         self._index = index
         self._keys = index.make_keys()
@@ -89,6 +99,11 @@ class StoreWriter(ABC):
         """CRC-32C (hex) of one video as recorded. Raises StoreError if it is not there."""
         self._require_stored(video_id, video_id in self._index.videos)
         return self._index.videos[video_id].crc32c
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The place of every stored video, see `begin`."""
+        return {video_id: entry.place for video_id, entry in self._index.videos.items()}
 
     def first_free_place(self, ids: Container[str]) -> int:
         """The first place (see `begin`) behind all stored videos except `ids`."""
@@ -127,6 +142,7 @@ class StoreWriter(ABC):
             on_finish=self._finish,
             on_end=self._open.pop,
             place=place,
+            spool_folder=self._spool_folder,
         )
         self._open[ref.id] = opened
         return opened
@@ -152,8 +168,12 @@ class StoreWriter(ABC):
             self._new.pop(video_id, None)
             self._removed.add(video_id)
 
-    def commit(self) -> list[str]:
+    def commit(self, *, more_follows: bool = False) -> list[str]:
         """Make everything finished so far durable: it survives a kill or a power failure.
+
+        Args:
+            more_follows: it may wait for what follows. A store of sealed parts does so, to make
+                few large parts; other stores commit at once.
 
         Returns:
             Ids of the videos stored since the last commit, in the order they were finished.

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy as np
 from ..atomic import O_BINARY
 from .base import FeatureStore
 from .checks import strict_json
-from .disk import O_NONBLOCK, Disk, advise_reads, pread_into
+from .disk import O_NONBLOCK, Disk, pread_into
 from .header import Header, named_errors
 from .keys import printable
 from .limits import LIMITS, Limits
@@ -77,19 +76,9 @@ class ZarrStore(FeatureStore):
             os.close(self._log)
             self._log = -1
 
-    def read_ahead(self, video_ids: Sequence[str]) -> None:
-        size = self.frame_bytes
-        for entry in map(self._entry, video_ids):
-            for chunk in range(-(-entry.frames // max(1, entry.rows))):
-                with suppress(OSError):
-                    fd = os.open(f"{self._features}/{entry.key}/c.{chunk}.0.0", _OPEN_FLAGS)
-                    try:
-                        advise_reads(fd, [(0, entry.rows * size)])
-                    finally:
-                        os.close(fd)
-
-    def _read_bytes(self, entry: Entry, position: int, buffer: memoryview) -> int:
+    def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
         size, done = self._header.row_bytes * entry.rows, 0
+        position = start * self._header.row_bytes
         while done < len(buffer):
             chunk, offset = divmod(position + done, size)
             part = buffer[done : done + size - offset]

@@ -14,7 +14,7 @@ from ..nets.backend import keras, ops
 from ..nets.model.descriptors import DescriptorLayout
 from ..nets.similarity.attention import attention_weights
 from ..nets.similarity.comparator import SHRINK, bypass, convolve
-from ..nets.similarity.csls import term_offsets
+from ..nets.similarity.csls import placed_anchors, term_offsets
 from ..nets.similarity.max_fusion import fused_similarity
 from ..nets.similarity.ragged import pad_edges
 from .initializers import comparator_start, context_start
@@ -51,7 +51,7 @@ class HeadModel(keras.Model):  # type: ignore[misc]
         anchors: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self._anchors = anchors
+        self._anchors = placed_anchors(anchors)
         self._layout, self._symmetric, self._config = layout, symmetric, config
         self.context = None
         attention = config.attention and layout.query == layout.regions

@@ -265,6 +265,11 @@ def _check_start(weights: Model, config: TrainConfig) -> None:
             f"{weights.name}: is adapted to a collection; train the model it was made of, and "
             "adapt what comes of that"
         )
+    if weights.head_dims or weights.comparator_padding != "edge" or not weights.has_extractor:
+        raise ModelError(
+            f"{weights.name}: has a head of another kind than training makes, or a head alone; "
+            "train from a model such as visil, with the same backbone and whitening"
+        )
     if weights.thumbnail is None:
         return
     size, region_size = len(weights.thumbnail.mean), len(weights.whitening.mean)

@@ -13,10 +13,12 @@ import av
 from ..config import MAX_PIXELS
 from ..errors import VideoError
 from ..inputs import printable_path
+from ..objects import is_url
 from ..records import SourceInfo
 from . import film, formats
 from .encryption import encryption, has_encrypted_track
 from .hwaccel import open_on_device
+from .remote import av_source, open_bytes, remote_source
 
 # PyAV's errors derive from these; it raises ValueError for values that it does not know.
 AV_ERRORS = (av.FFmpegError, ValueError, OverflowError)
@@ -61,6 +63,8 @@ def probe(path: str) -> SourceInfo:
 
 def file_info(path: str) -> SourceInfo:
     """Read path, size and modification time; size -1 and time 0 if there is no such file."""
+    if is_url(path):
+        return remote_source(path)
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -91,9 +95,7 @@ def open_container(
     limit = {"max_pixels": str(min(max_pixels + max_pixels // 8 + _EDGES, (1 << 31) - 1))}
     options = formats.OPTIONS | limit
     try:
-        # The protocol is named, so that a colon in the path does not name one.
-        url = "file:" + path if end is None else f"subfile,,start,0,end,{end},,:file:{path}"
-        opener = partial(av.open, url, options=options, **_METADATA)
+        opener = partial(av.open, av_source(path, end), options=options, **_METADATA)
         container = open_on_device(hwaccel, opener)
     except AV_ERRORS as error:
         raise _cannot_open(path, error) from error
@@ -177,6 +179,9 @@ def _duration(container: Any, stream: Any) -> float:
 
 def _check_file(path: str) -> None:
     name = printable_path(path)
+    if is_url(path):
+        open_bytes(path).close()  # its errors say what is wrong
+        return
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -193,14 +198,14 @@ def _cannot_open(path: str, error: BaseException) -> VideoError:
     name, text = printable_path(path), reason_text(error)
     try:
         # FFmpeg uses the number of this error for damaged files, too; so try to open the file.
-        open(path, "rb").close()
+        open_bytes(path).close()
     except OSError as open_error:
         return VideoError("missing", f"{name}: {reason_text(open_error)}")
     if format_name := formats.refused_format(path):
         return VideoError("not_a_video", _foreign_format_text(path, format_name))
     if has_encrypted_track(path):
         return _encrypted_error(path, "Common Encryption")
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         head = file.read(16)
     if any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES):
         return VideoError("broken", f"{name}: begins as a video, but is cut or damaged ({text})")

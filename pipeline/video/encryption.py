@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from .remote import open_bytes
+
 _MAX_BOXES = 10_000
 _PATH = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}  # boxes that lead to `stsd`
 _PACKET = (188, 192, 204)  # bytes of a transport packet: plain, of a camera, with a checksum
@@ -37,7 +39,7 @@ def has_encrypted_track(path: str, track: int | None = None) -> bool:
         path: the file.
         track: number of the track; None for any.
     """
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         file.seek(0, 2)
         end, number = file.tell(), 0
         for kind, begin, stop in _boxes(file, 0, end, [_MAX_BOXES]):
@@ -77,7 +79,7 @@ def _track_number(file: BinaryIO, begin: int) -> int:
 
 def _is_scrambled(path: str, pid: int) -> bool:
     """Tell whether most of the first packets of a stream of a transport stream are scrambled."""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         head = file.read(_SAMPLE)
     first = max(0, head.find(b"\x47"))
     step = next((n for n in _PACKET if head[first + n : first + n + 1] == b"\x47"), _PACKET[0])

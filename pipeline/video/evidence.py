@@ -11,6 +11,8 @@ from collections import deque
 from enum import Enum
 from typing import Any, NamedTuple
 
+from .remote import open_bytes
+
 MIN_GAP = 0.9  # seconds; shorter gaps are not judged
 _MIN_UNREAD = 512  # bytes between two packets; headers of packets and clusters are shorter
 _MIN_UNREAD_LOOSE = 64 << 10  # the same in formats with pages and padding
@@ -178,7 +180,7 @@ class Evidence:
         middle = (unread.begin + unread.end) // 2
         begin = max(unread.begin, middle - _INSPECTED_BYTES // 2)
         try:
-            with open(self._path, "rb") as file:
+            with open_bytes(self._path) as file:
                 file.seek(begin)
                 data = file.read(min(unread.end - begin, _INSPECTED_BYTES))
         except OSError:  # the file is gone by now, or its disk fails there

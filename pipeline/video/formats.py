@@ -16,6 +16,7 @@ from typing import Any
 import av
 
 from .ffmpeg_log import ffmpeg_log
+from .remote import av_source, open_bytes
 
 # fmt: off
 _FILMS = """
@@ -76,7 +77,7 @@ def refused_format(path: str) -> str:
 
     Call it after `av.open` failed; it opens the file again, with a log.
     """
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         head = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
     for mark, name in _TEXTS.items():
         if head[: len(mark)].lower() == mark.lower():
@@ -92,5 +93,5 @@ def is_image_sequence(container: Any, path: str) -> bool:
 def _on_no_list(path: str) -> str:
     """Read the name of the format that FFmpeg finds if it is not in `READ`."""
     with ffmpeg_log() as log, suppress(av.FFmpegError, ValueError, OverflowError):
-        av.open("file:" + path, options=dict(OPTIONS)).close()
+        av.open(av_source(path, None), options=dict(OPTIONS)).close()
     return next((name for _, name, text in log if "not on whitelist" in text), "")

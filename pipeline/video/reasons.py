@@ -19,6 +19,7 @@ from .container import (
     too_large_error,
 )
 from .ffmpeg_log import ffmpeg_log
+from .remote import open_bytes
 
 _MAX_PACKETS = 8  # packets
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) exceeds")
@@ -74,7 +75,7 @@ def _first_packets(packets: Iterator[Any]) -> Iterator[Any]:
 
 
 def _is_animated_webp(path: str) -> bool:
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         head = file.read(21)
     extended = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X"
     return extended and len(head) == 21 and bool(head[20] & _ANIMATED)

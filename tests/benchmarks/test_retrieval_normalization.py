@@ -17,7 +17,9 @@ def split_of(seed):
     for row in range(QUERIES):
         copies[row, 12 * row : 12 * row + 12] = True
     scores[copies] += 0.2
-    return normalization.Split(scores.astype(np.float32), copies)
+    scores = scores.astype(np.float32)
+    rest = np.where(copies, -np.inf, scores).astype(np.float32)
+    return normalization.Split(normalization.Tables(scores, rest), copies)
 
 
 def test_parts_of_a_database():
@@ -35,7 +37,23 @@ def test_parts_of_a_database():
     assert alike[np.arange(QUERIES), highest].all()
 
 
-def test_normalised_scores_are_comparable_across_queries():
+def test_a_large_database_is_drawn_from_the_unrelated_videos():
+    split = split_of(0)
+    large = normalization.enlarged(split, 5_000)
+    assert large.scores.shape == (QUERIES, 5_000)
+    assert (large.copies.sum(axis=1) == split.copies.sum(axis=1)).all()
+    for row in range(QUERIES):
+        kept = split.scores[row][split.copies[row]]
+        np.testing.assert_array_equal(np.sort(large.scores[row][large.copies[row]]), np.sort(kept))
+        others = large.scores[row][~large.copies[row]]
+        drawn_from = split.scores[row][~split.copies[row]]
+        assert abs(np.quantile(others, 0.95) - np.quantile(drawn_from, 0.95)) < 0.01
+        rest = large.tables.rest[row][~large.copies[row]]
+        np.testing.assert_array_equal(rest, others)
+
+
+def test_normalised_scores_are_comparable_across_queries(monkeypatch):
+    monkeypatch.setattr(normalization, "LARGE", 2_000)
     fitted, split = split_of(1), split_of(2)
     strangers = Strangers(
         queries={f"q{i}": "" for i in range(QUERIES)},
@@ -45,14 +63,15 @@ def test_normalised_scores_are_comparable_across_queries():
         asked=np.ones(QUERIES, bool),
     )
     ways = {
-        "plain": lambda table: table,
+        "plain": lambda scores, rest: scores,
         "normalised": normalization.normalized(CompareConfig(normalize="database")),
     }
-    lines = normalization.lines_of(strangers, fitted.scores, split, ways)
-    assert len(lines) == 2 + 2 * 7
+    lines = normalization.lines_of(strangers, fitted.tables, split, ways)
+    assert len(lines) == 2 + 2 * 8
     cells = [line.strip("| ").split(" | ") for line in lines]
     plain, normal = cells[2], cells[3]
     assert (plain[1], normal[1]) == ("plain", "normalised")
     assert plain[2] == normal[2], "the order of a query's results stays"
     assert float(plain[3]) < float(normal[3])
-    assert cells[-1][0] == "copies alone" and "nan" in cells[-1][5]
+    assert cells[-3][0] == "copies alone" and "nan" in cells[-3][5]
+    assert cells[-1][0] == "2,000" and float(cells[-2][3]) < float(cells[-1][3])

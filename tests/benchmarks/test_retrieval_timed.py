@@ -132,3 +132,14 @@ def test_undecidable_pairs_are_left_out_of_the_second_row():
     column = segments.HEADS.index("excerpt")
     assert float(rows[0][column]) < 0.8
     assert rows[1][column] == "1.000"
+
+
+def test_rows_as_marked_use_the_score_of_each_kind():
+    matrix = np.where(np.eye(3, dtype=bool), 0.75, 0.1).astype(np.float32)
+    side = segments.Side(np.arange(3.0), 3, 3.0)  # 1.25 of evidence needs .717 in three seconds
+    weak = replace(pair("whole", [[0, 3, 0, 3]]), query=side, database=side)
+    weak = replace(weak, matrix=matrix * 0.9, times=(side.seconds, side.seconds))
+    scored = replace(weak, plain_score=0.4, normalized_score=0.4)
+    column = segments.HEADS.index("IoU 0.5")
+    plain, normalized = segments.rows_as_marked([scored, pair()])
+    assert (plain[column], normalized[column]) == ("0.000", "1.000")

@@ -20,11 +20,11 @@ def kept_networks() -> Iterator[None]:
 
     make = feature_net.FeatureNet
 
-    def kept(weights: Any, *settings: Any) -> Any:
+    def kept(weights: Any, *settings: Any, engine: str = "keras") -> Any:
         model = weights.name, weights.features_digest, weights.views_digest, weights.dims
-        key = (*model, weights.insets, *settings)
+        key = (*model, weights.insets, *settings, engine)
         if key not in _networks:
-            _networks[key] = make(weights, *settings)
+            _networks[key] = make(weights, *settings, engine=engine)
         return _networks[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import Index, compute_similarity, find_duplicates, index_candidates
 from pipeline.candidates import index_folder
-from pipeline.cli.extract import _IndexKeeper
+from pipeline.cli.index import IndexKeeper
 from pipeline.errors import FingerprintMismatchError, InputError, StoreError
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.formats.native import write
@@ -86,13 +86,13 @@ def test_candidates_of_listed_videos_are_refused(folder):
 def test_an_index_of_another_model_does_not_end_an_extraction(folder, capsys):
     store, model = folder / "s.h5", load_model(folder / "model")
     other = features.fill(folder / "o.h5", features.spec("cd" * 32), {"a": np.ones((4, 9, 16))})
-    keeper = _IndexKeeper(str(other), model)
+    keeper = IndexKeeper(str(other), model)
     keeper._next = 0.0
     keeper.tell(1)
     assert "waits for the end" in capsys.readouterr().err
     with pytest.raises(FingerprintMismatchError):
         keeper.update()
-    keeper = _IndexKeeper(str(store), model)
+    keeper = IndexKeeper(str(store), model)
     keeper.tell(1)  # it is not due yet
     assert not index_folder(store).exists()
     keeper._next = 0.0

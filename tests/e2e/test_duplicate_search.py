@@ -143,7 +143,8 @@ def test_the_command_prints_a_table_and_does_as_python(stores, tmp_path, capfd):
     assert "group 1:" not in said
     assert json.loads(capfd.readouterr().out)["removable"][0] == "film"
     said = run(*command, code=2)
-    assert "threshold" in said and "max_fpr" in said
+    assert "no calibration" in said and "--threshold" in said
+    assert "not both" in run(*command, "--threshold", 0.8, "--max_fpr", 0.1, code=2)
     assert "no calibration" in run(*command, "--max_fpr", 0.01, code=2)
 
 

@@ -22,7 +22,9 @@ def small_network(monkeypatch):
     load = lambda model_dir: weights  # noqa: E731
     load.cache_clear = lambda: None
     monkeypatch.setattr(common, "load_weights", load)
-    monkeypatch.setattr("pipeline.nets.extractor.feature_net.FeatureNet", lambda *args: PixelNet())
+    monkeypatch.setattr(
+        "pipeline.nets.extractor.feature_net.FeatureNet", lambda *_, **__: PixelNet()
+    )
 
 
 @pytest.fixture

@@ -10,18 +10,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline import Index, compute_similarity
+import pipeline
+from pipeline import Index, compute_similarity, find_duplicates
 from pipeline.calibration.curve import Calibration
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.errors import (
     FingerprintMismatchError,
     InputError,
+    PipelineError,
+    ReportError,
     StoreError,
     VideoError,
 )
 from pipeline.extraction.report import ExtractReport
 from pipeline.extraction.run import extract_features
-from pipeline.index import _Recorder
+from pipeline.index.hosts import Recorder
 from pipeline.records import Failure, SourceInfo, VideoRef
 from pipeline.store import create_or_append
 from tests import clips, command
@@ -158,6 +161,115 @@ def test_what_excludes_each_other_is_refused(videos, index):
         index.search(ids="a", max_fpr=0.01)
 
 
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ({"videos": 3}, "a video to search for is 3"),
+        ({"videos": ["a.mp4", None]}, "a video to search for is None"),
+        ({"ids": 3}, "id of a stored video is 3"),
+        ({"ids": []}, "ids is empty"),
+        ({"ids": "a", "max_fpr": "x"}, "max_fpr is 'x'"),
+        ({"ids": "a", "max_fpr": 1.5}, "max_fpr is 1.5"),
+        ({"ids": "a", "threshold": 5}, "threshold is 5"),
+        ({"ids": "a", "threshold": "x"}, "threshold is 'x'"),
+        ({"ids": "a", "segments": "no"}, "segments is 'no'"),
+        ({"ids": "a", "refine_segments": True, "video_root": 3}, "video_root is 3"),
+        ({"ids": "a", "mirror_queries": True}, "mirror_queries"),
+        ({"ids": "a", "report_file": 3}, "report_file is 3"),
+        ({"videos": {"v": 3}}, "video 'v': 3 is no path"),
+    ],
+)
+def test_arguments_of_another_type_or_range(index, arguments, named):
+    with raises(InputError, named):
+        index.search(**arguments)
+
+
+def test_what_is_no_video_and_no_store_is_refused(store, tmp_path):
+    with raises(InputError, "3 is neither videos nor stores", remedy="expected a path"):
+        compute_similarity(3, store)
+    with raises(InputError, "3 is no store", remedy="expected a path"):
+        find_duplicates(3)
+    with raises(InputError, "3 is no list of videos", remedy="expected a path"):
+        pipeline.extract_features(3, tmp_path / "s.h5")
+
+
+def test_what_an_index_opens_and_compares_is_checked(index, store, videos):
+    for query, database, name in ((None, "a", "query is None"), ("a", 3, "database is 3")):
+        with raises(InputError, name, remedy="expected the id of a stored video"):
+            index.compare(query, database)
+    for stores in ((3,), ([3],), ({"p/": 3},), ({3: store},), ()):
+        with raises(InputError, "store", remedy="expected"):
+            Index.open(*stores)
+    for named in ({"config": "x"}, {"extract_config": 1}, {"model_dir": 3}, {"gpu_id": "x"}):
+        with raises(InputError, f"{next(iter(named))} is", remedy="expected"):
+            Index.open(store, **named)
+
+
+def test_a_mirrored_query_and_a_report(videos, index, tmp_path):
+    flipped = clips.write(tmp_path / "m.mp4", [p[:, ::-1] for p in scene(1)], rate=1)
+    plain = index.search(flipped, top_k=1)
+    page = tmp_path / "r.html"
+    mirrored = index.search(flipped, top_k=1, mirror_queries=True, report_file=page)
+    assert mirrored.matches[0].database_id in ("a", "long")
+    assert mirrored.matches[0].score > max(0.99, plain.matches[0].score)
+    assert mirrored.matches[0].mirrored and mirrored.matches[0].segments
+    assert mirrored.matches[0].database_id in page.read_text()
+    with raises(InputError, store_of(index), remedy="--report"):
+        index.search(ids="a", report_file=store_of(index) / "r.html")
+
+
+def store_of(index):
+    return index._database.stores[0].path
+
+
+def test_segments_of_a_search_are_refined(videos, index):
+    result = index.search(videos["a"], top_k=3, refine_segments=True)
+    excerpt = next(match for match in result if match.database_id == "long")
+    assert excerpt.segments and excerpt.segments[0].database_start == pytest.approx(5, abs=0.6)
+    assert any("refined" in note for note in result.notes)
+
+
+def test_a_report_that_fails_leaves_the_result(videos, index, store, tmp_path, monkeypatch):
+    def full(path, *_, **__):
+        raise PipelineError(f"{path}: No space left on device")
+
+    monkeypatch.setattr("pipeline.match_report.write_report", full)
+    page, out = tmp_path / "r.html", tmp_path / "r.json"
+    with raises(ReportError, page, "No space left", "the result is complete") as caught:
+        index.search(ids="a", report_file=page)
+    assert caught.value.result.matches[0].database_id == "long"
+    text = command.run("search", "--id", "a", "--index", store, "--report", page, "-o", out, code=1)
+    assert "long" in out.read_text() and "rank  score" in text
+    assert "error" in text and str(page) in text
+    with raises(ReportError, page, f"was written: {out}"):
+        compute_similarity(store, store, out, report_file=page)
+    with raises(ReportError, page) as caught:
+        compute_similarity(store, store, report_file=page)
+    assert caught.value.result["a"]["long"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        (("--threshold", 0.5, "--max_fpr", 0.01), "--threshold or --max_fpr"),
+        (("--max_fpr", 2), "--max_fpr is 2"),
+        (("--no_segments", "--refine_segments"), "--no_segments or --refine_segments"),
+        (("--video_root", "x"), "--video_root"),
+        (("--mirrored_queries",), "--mirrored_queries"),
+        (("--report", "x.png"), "--report"),
+        (("--report", "-"), "--report"),
+        (("-o", "r.csv", "--report", "r.csv"), "r.csv"),
+        (("-o", "r.jsonl", "--report", "no_folder/r.html"), "no_folder"),
+        (("-o", "r.xyz"), "give one of these"),
+        (("-o", "r.vcsl.json", "--no_segments"), "leave out --no_segments"),
+    ],
+)
+def test_the_command_refuses_options_before_it_opens_a_store(options, named):
+    text = command.run("search", "--id", "a", "--index", "missing.zarr", *options, code=2)
+    assert named in text and "missing.zarr" not in text
+    assert not {"--output_file", "--format", "--info_file"} & set(text.replace(")", " ").split())
+
+
 def test_verdicts(videos, store, monkeypatch):
     with Index.open(store, extract_config=CONFIG) as index:
         unknown = index.search(videos["b"])
@@ -254,7 +366,7 @@ def test_another_error_is_not_taken_for_that_of_a_bad_video():
     host = SimpleNamespace(extract=lambda *_: report)
     error = InputError("something else")
     for listed, kind in ((refs, InputError), (refs[:1], VideoError)):
-        recorder = _Recorder(host, None)
+        recorder = Recorder(host, None)
         recorder.extract(listed, "s.h5", CONFIG, "")
         assert list(recorder.failures) == ["bad"]
         reason = recorder.reason(error)

@@ -58,21 +58,43 @@ def sides(folder):
             "--database_store", folder / "d.h5")  # fmt: skip
 
 
-def test_the_level_is_subtracted_and_the_order_stays(opened):
-    high = replace(NORMALIZED, normalize_ceiling=1.0)  # scores of made-up features are high
+def levels_of(request_of, config):
+    """What is subtracted: plain and normalised scores, and the level of each query."""
     plain, normalized = (
-        score_table(SearchRequest(*opened, MODEL, config))[0] for config in (PLAIN, high)
+        score_table(request_of(each))[0] for each in (replace(config, normalize="none"), config)
     )
-    level = database_level(plain, high)
-    assert level.std() > 1e-3
+    level = (plain - normalized).mean(axis=1, keepdims=True)
     np.testing.assert_allclose(normalized, plain - level, atol=1e-6)
+    return plain, normalized, level
+
+
+def test_the_level_is_subtracted_and_the_order_stays(opened):
+    everything = replace(NORMALIZED, normalize_match=1.0)  # nothing matches: all scores count
+    plain, _, level = levels_of(lambda config: SearchRequest(*opened, MODEL, config), everything)
+    assert level.std() > 1e-3
+    np.testing.assert_allclose(level[1:], database_level(plain, everything)[1:], atol=1e-6)
+
+
+def test_copies_do_not_raise_a_level(folder, tmp_path):
+    """A query all of whose database are copies keeps the level of a usual one."""
+    copies = {f"copy{i}": features.region_vectors(6, [1, 2]) for i in range(30)}
+    made_with = features.spec(MODEL.features_digest)
+    features.fill(tmp_path / "copies.h5", made_with, copies)
+    features.fill(tmp_path / "q.h5", made_with, {"q2": copies["copy0"]})
+    config = replace(NORMALIZED, normalize_match=0.9)
+    with ExitStack() as stack:
+        sets = [VideoSet([stack.enter_context(open_store(tmp_path / n))])
+                for n in ("q.h5", "copies.h5")]  # fmt: skip
+        plain, _, level = levels_of(lambda each: SearchRequest(*sets, MODEL, each), config)
+    assert plain.min() > 0.99
+    assert level[0, 0] == pytest.approx(0.25, abs=1e-6)
 
 
 @pytest.mark.parametrize("selection", [Selection(3), Selection(threshold=0.1), Selection(2, 0.05)])
 def test_few_scores_are_kept_of_a_large_database(opened, selection, monkeypatch):
     """Levels come from a sample, by which all scores would be normalised as well."""
     monkeypatch.setattr(score_normalization, "SAMPLE_VIDEOS", 8)
-    high = replace(NORMALIZED, normalize_ceiling=1.0)
+    high = replace(NORMALIZED, normalize_match=1.0)
     request = SearchRequest(*opened, MODEL, high, selection=selection)
     assert len(level_columns(len(request.database))) == 8
     dense, _ = find_matches(request)
@@ -109,7 +131,10 @@ def test_from_the_command_from_python_and_from_a_file(folder, tmp_path):
     run("compare", *sides(folder), "-o", out, "--config", tmp_path / "s.yaml")
     assert json.loads(out.read_text()) == by_option
     run("compare", *sides(folder), "-o", out)
-    assert json.loads(out.read_text()) != by_option
+    plain = json.loads(out.read_text())
+    assert plain != by_option
+    run("compare", *sides(folder), "-o", out, "--normalize", "none")
+    assert json.loads(out.read_text()) == plain
 
 
 def test_few_videos_are_noted(folder, tmp_path):
@@ -129,14 +154,16 @@ def test_with_mirrored_queries_and_adaptation(opened, folder):
     from pipeline.search.adapt import adapt_request
 
     with open_store(folder / "m.h5") as store:
-        config = replace(NORMALIZED, adapt=True)
-        table, plain = (
-            score_table(
-                adapt_request(SearchRequest(*opened, MODEL, each, mirrored=VideoSet([store])))
-            )[0]
-            for each in (config, replace(config, normalize="none"))
+        config = replace(NORMALIZED, adapt=True, normalize_match=1.0)
+        plain, _, level = levels_of(
+            lambda each: adapt_request(
+                SearchRequest(*opened, MODEL, each, mirrored=VideoSet([store]))
+            ),
+            config,
         )
-    np.testing.assert_allclose(table, plain - database_level(plain, config), atol=1e-6)
+    np.testing.assert_allclose(
+        level[1:], database_level(plain, config, adapted=True)[1:], atol=1e-6
+    )
 
 
 def test_not_together_with_a_background(opened, folder):
@@ -159,14 +186,24 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
     remedy = "visil-index calibrate --normalize database"
     assert_output(said, "error", "max_fpr", "no calibration", remedy=remedy)
     run("calibrate", *of_model, *related)
+    assert "normalised" not in run(*search), "it has no calibration of normalised scores yet"
     said = run(*search, *normalize, code=2)
-    named = "normalization: none calibrated", "database, quantile 0.95"
+    named = "normalization: none calibrated", "database, quantile 0.97"
     assert_output(said, "error", *named, remedy=remedy)
     run("calibrate", *of_model, *related, *normalize)
     plain, normalized = load_model(tmp_path / "model").calibrations
     assert (plain.normalization, normalized.normalization) == ("none", NORMALIZED.normalization)
-    for options, made in ((normalize, normalized), ((), plain)):
-        assert_output(run(*search, *options), "threshold", f"{made.threshold(0.1):.4f}")
-    assert plain.threshold(0.1) != normalized.threshold(0.1)
+    assert abs(plain.threshold(0.1) - normalized.threshold(0.1)) > 1e-3
+    results = []
+    ways = {(): normalized, normalize: normalized, ("--normalize", "none"): plain}
+    for options, made in ways.items():
+        threshold = f"{made.threshold(0.1):.4f}"
+        assert_output(run(*search, *options, "--info_file", tmp_path / "i.json"), threshold)
+        used = json.loads((tmp_path / "i.json").read_text())["settings"]["normalize"]
+        assert used == ("database" if made is normalized else "none")
+        results.append(json.loads((tmp_path / "r.json").read_text()))
+    assert results[0] == results[1] != results[2]
     said = run(*search, *normalize, "--normalize_quantile", "0.8", code=2)
-    assert_output(said, "error", "quantile 0.8", "ceiling 0.3", "prior 0.2 here", remedy=remedy)
+    assert_output(
+        said, "error", "quantile 0.8", "match 0.4", "prior 0.25 or 0.17 here", remedy=remedy
+    )

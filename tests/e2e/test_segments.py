@@ -50,8 +50,8 @@ def videos(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def pixels(monkeypatch):
     monkeypatch.setattr("pipeline.nets.formats.loader.load_model", lambda *_: pixel_model())
-    monkeypatch.setattr("pipeline.api._network", lambda *_: Signed())
-    monkeypatch.setattr("pipeline.nets.extractor.feature_net.FeatureNet", lambda *_: Signed())
+    monkeypatch.setattr("pipeline.api._network", lambda *_, **__: Signed())
+    monkeypatch.setattr("pipeline.nets.extractor.feature_net.FeatureNet", lambda *_, **__: Signed())
 
 
 @pytest.fixture

@@ -73,6 +73,18 @@ def test_parts_in_another_order_are_segments_of_their_own():
         assert ends(segment) == pytest.approx(match, abs=0.7)
 
 
+def test_an_insertion_into_frames_that_are_all_alike_cuts_the_match():
+    query, database = samples(20), samples(23)
+    truth = [(0, 10, 0, 10), (10, 20, 13, 23)]
+    matrix = similarities(query, database, truth, fall=0.1)
+    matrix = np.maximum(matrix, np.float32(0.66))  # all frames of the query are alike
+    matrix[:, 10:13] = 0.1  # the insertion
+    segments = align(matrix, query, database, query_duration=20, database_duration=23)
+    assert len(segments) == 2
+    for segment, match in zip(sorted(segments, key=lambda s: s.query_start), truth, strict=True):
+        assert ends(segment) == pytest.approx(match, abs=0.6)
+
+
 def test_unrelated_videos_have_no_segment():
     for seed in range(20):
         assert found(30, 90, [], seed=seed) == []

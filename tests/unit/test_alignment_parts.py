@@ -100,6 +100,24 @@ def test_refinement_finds_ends_at_the_finer_rate():
     assert fine.score == coarse.score
 
 
+def test_a_slope_that_the_finer_rate_does_not_show_is_given_up():
+    coarse = Segment(2.0, 10.0, 22.3, 28.5, 0.7)  # slope .78 of a match without change of speed
+    windows = [window(*end, [TRUTH]) for end in ((2.0, 22.3), (10.0, 28.5))]
+    fine = refine(coarse, head=windows[0], tail=windows[1], query_duration=20, database_duration=60)
+    assert fine.slope == pytest.approx(1, abs=0.02)
+    ends = fine.query_start, fine.query_end, fine.database_start, fine.database_end
+    assert ends == pytest.approx(TRUTH, abs=0.3)
+    sped = (3.0, 9.0, 22.0, 30.0)
+    kept = refine(
+        Segment(3.2, 9.2, 22.3, 30.2, 0.7),
+        head=window(3.2, 22.3, [sped]),
+        tail=window(9.2, 30.2, [sped]),
+        query_duration=20,
+        database_duration=60,
+    )
+    assert kept.slope == pytest.approx(8 / 6, abs=0.08)
+
+
 def test_an_end_without_a_window_or_without_a_match_in_it_stays():
     coarse = Segment(3.0, 9.0, 22.0, 28.0, 0.7)
     durations = {"query_duration": 20.0, "database_duration": 60.0}

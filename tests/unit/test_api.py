@@ -32,7 +32,7 @@ def pixels(monkeypatch):
 def test_networks_are_made_once_and_the_last_two_are_kept(monkeypatch):
     made = []
 
-    def make(weights, precision, batch_size, gpu_id, as_queries):
+    def make(weights, precision, batch_size, gpu_id, as_queries, engine):
         made.append((weights.dims, precision, batch_size, gpu_id, as_queries))
         return made[-1]
 
@@ -76,7 +76,7 @@ def test_paths_of_videos_are_text_or_path_objects(tmp_path, pixels, kind):
         ({"a\tb": "a.mp4"}, "holds a tab"),
         ({"": "a.mp4"}, "is empty"),
         ({3: "a.mp4"}, "video id 3 is no text"),
-        ({"a": None}, "'a' of None"),
+        ({"a": None}, "'a': None is no path"),
     ],
 )
 def test_what_is_no_video_is_refused(tmp_path, pixels, videos, message):

@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # A module imports only from its own package and from lines above; none from its own line.
 LAYERS = [
-    "atomic errors text child_python program",
+    "atomic errors text child_python program user_cache",
     "scratch",
     "records",
     "checks quantization settings",
     "settings_file",
-    "config short_videos image default_model metrics",
-    "alignment calibration",
-    "folders",
+    "config short_videos image default_model metrics published_weights",
+    "alignment calibration evaluation",
+    "folders objects fetch",
     "inputs",
     "video",
     "decode",
@@ -31,7 +31,8 @@ LAYERS = [
     "training source_files",
     "refinement match_report",
     "workflow",
-    "deduplicate",
+    "deduplicate estimate",
+    "cluster",
     "api",
     "index",
     "cli",
@@ -51,12 +52,15 @@ OWNERS = {
     "keras": {"nets"},
     "tensorflow": {"nets"},
     "jax": {"nets"},
+    "openvino": {"nets"},
     "h5py": {"store"},
     "zarr": {"store"},
     "click": {"cli"},
     "msgspec": {"settings"},
     "pyarrow": {"output"},
     "faiss": {"candidates"},
+    "obstore": {"objects"},
+    "ray": {"cluster"},
 }
 MODULES = sorted(ROOT.glob("pipeline/**/*.py"))
 
@@ -226,4 +230,5 @@ def test_start_is_light(command):
     assert run.returncode == 0
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
     heavy = {"tensorflow", "keras", "jax", "av", "h5py", "zarr", "yaml", "msgspec", "pyarrow"}
+    heavy |= {"obstore", "ray"}
     assert not loaded & heavy

@@ -99,9 +99,13 @@ def test_a_bad_file_is_named_with_the_key(tmp_path, text, named, remedy):
 
 
 def test_a_missing_file_is_an_error(tmp_path):
-    path = tmp_path / "no.yaml"
-    with raises(InputError, f"{path}:", "cannot read", "No such file"):
-        load_config(path)
+    with raises(InputError, tmp_path / "no.yaml", "no such", remedy="visil-index settings"):
+        load_config(tmp_path / "no.yaml")
+
+
+def test_a_folder_is_no_settings_file(tmp_path):
+    with raises(InputError, tmp_path, "cannot read", remedy="--config"):
+        load_config(tmp_path)
 
 
 def test_options_win_where_given(tmp_path):
@@ -184,9 +188,9 @@ def alias_bomb() -> str:
     [
         (alias_bomb(), "more than 10000", "leave out aliases"),
         ("extract: &a {dims: *a}", "more than 10000", "leave out aliases"),
-        ("{a: " * 5000, "nested", ""),
+        ("{a: " * 5000, "nested", "visil-index settings"),
         ("[" * 100_000, "65536 bytes", ""),
-        ("extract: {workers: " + "9" * 5000 + "}", "not valid YAML", "5000 digits"),
+        ("extract: {workers: " + "9" * 5000 + "}", "not valid YAML", "put it into quotes"),
         (
             "extract: {batch_size: 99999999999999}",
             "batch_size is 99999999999999",
@@ -194,13 +198,14 @@ def alias_bomb() -> str:
         ),
         ("extract: {dims: true}", "extract: dims is True", "a whole number"),
         ("extract: {fps: .nan}", "extract: fps is nan", "above 0 and at most 60"),
-        ("a: 2001-99-99", "not valid YAML", "month"),
-        ("a: !!int x", "not valid YAML", "int()"),
-        ("a: !!bool x", "not valid YAML", "'x'"),
-        ("a: !!timestamp x", "not valid YAML", ""),
+        ("a: 2001-99-99", "not valid YAML", "put it into quotes"),
+        ("a: !!int x", "not valid YAML", "put it into quotes"),
+        ("a: !!bool x", "not valid YAML", "put it into quotes"),
+        ("a: !!timestamp x", "not valid YAML", "put it into quotes"),
         ("!!python/object/apply:os.mkdir [x]", "not valid YAML", "line 1, column 1"),
+        ("extract:\n  fps: 1\n  fps: 2", "line 3: key 'fps'", "take one out"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_crafted_files_end_in_a_sentence(tmp_path, text, named, remedy):
     path = tmp_path / "c.yaml"

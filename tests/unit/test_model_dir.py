@@ -399,7 +399,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"taps": []}, ["taps are ()", "1 or more"]),
         ({"similarity_function": "cosine"}, ["similarity_function is 'cosine'", "chamfer"]),
         ({"similarity_function": "max_chamfer"}, ["similarity_function is 'max_chamfer'"]),
-        ({"input": {"resize": 40}}, ["InputDescription", "'crop'", "'scale'"]),
+        ({"input": {"resize": 40}}, ["input", "'crop'"]),
         ({"blank": {"low": 0.6, "high": 0.2}}, ["blank", "low 0.6", "high 0.2", "low < high"]),
         ({"blank": {"low": 0.6}}, ["blank", "'high'"]),
         ({"calibration": {"pairs": 5}}, ["calibration", "'similarity_function'"]),
@@ -408,7 +408,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"skip": 1.0}, ["residual_weight is 1.0", "less than 1"]),
         ({"partial": {"regions": 10, "offset": 0.0}}, ["top_k is 10", "of 9"]),
         ({"partial": {"regions": 4, "offset": 2}}, ["offset is 2.0", "-1 to 1"]),
-        ({"partial": {"regions": 4.5, "offset": 0}}, ["partial", "regions is 4.5", "int"]),
+        ({"partial": {"regions": 4.5, "offset": 0}}, ["partial", "regions is 4.5", "whole number"]),
         ({"partial": {"regions": 4}}, ["partial", "offset"]),
         ({"views": [{"kind": "framed", "amount": 1}]}, ["amount is 1.0", "between 0 and 1"]),
         ({"views": [{"kind": "framed", "amount": 0.5, "offset": -3}]},
@@ -416,7 +416,7 @@ def test_no_model(tmp_path: Path) -> None:
         ({"views": [{"kind": "zoomed", "amount": 0.4}]}, ["amount is 0.4", "0.5 to less than 1"]),
         ({"views": [{"kind": "turned", "amount": 181}]}, ["rotate", "amount is 181.0", "180"]),
         ({"views": [{"kind": "outlined", "amount": 0}]}, ["edges", "amount is 0.0", "more than 0"]),
-        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, ["parts is 0", "int"]),
+        ({"views": [{"kind": "zoomed", "amount": 0.5, "parts": 0}]}, ["parts is 0", "whole"]),
         ({"views": [{"kind": "turned", "amount": 9, "hubness": 3}]}, ["csls is 3.0", "0 to 2"]),
         ({"views": [{"kind": "turned", "amount": 5, "parts": 2}]}, ["rotate", "parts is 2"]),
         ({"views": [{"kind": "blurred", "amount": 5}]}, ["views", "kind is 'blurred'", "framed"]),
@@ -443,13 +443,17 @@ def test_broken_description(directory: Path, changes: dict[str, Any], named: lis
 @pytest.mark.parametrize(
     ("changes", "named", "remedy"),
     [
-        ({"grid": "3"}, ["grid is '3'"], "expected int"),
-        ({"attention": 1}, ["attention is 1"], "expected bool"),
-        ({"adaptation": 1}, ["adaptation is 1"], "expected bool"),
-        ({"insets": True}, ["insets is True"], "expected int"),
-        ({"skip": "half"}, ["skip is 'half'"], "expected float"),
-        ({"calibration": 5}, ["calibration is 5"], "expected dict or list"),
-        ({"format_version": 4}, ["format_version is 4", "1 to 3"], "use a release"),
+        ({"grid": "3"}, ["grid is '3'"], "expected a whole number"),
+        ({"attention": 1}, ["attention is 1"], "expected true or false"),
+        ({"adaptation": 1}, ["adaptation is 1"], "expected true or false"),
+        ({"insets": True}, ["insets is True"], "expected a whole number"),
+        ({"skip": "half"}, ["skip is 'half'"], "expected a number with"),
+        (
+            {"calibration": 5},
+            ["calibration is 5"],
+            "expected an object",
+        ),
+        ({"format_version": 5}, ["format_version is 5", "1 to 4"], "use a release"),
         ({"whitening_dims": 4}, ["whitening_dims is 4", "weights.npz holds 5"], "correct the"),
         ({"views": [{"kind": "turned", "amount": 9, "offset": NAN}]}, ["NaN"], "copy the model"),
         ({"partial": {"regions": 4, "offset": NAN}}, ["NaN"], "copy the model"),
@@ -462,6 +466,24 @@ def test_description_of_another_type_or_model(
     edit_old(directory, **changes)
     with raises(ModelError, directory / "model.json", *named, remedy=remedy):
         load_model(directory)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"blank": {"low": 0.1}}, ["blank", "'high'", "missing"]),
+        ({"blank": {"low": 0.1, "high": 0.2, "mid": 0.15}}, ["blank", "'mid'", "low, high"]),
+        ({"input": {}}, ["input", "'resize'", "missing"]),
+        ({"calibration": [{"dims": 5}]}, ["calibration", "missing"]),
+    ],
+)
+def test_keys_inside_of_a_value_are_named(
+    directory: Path, change: dict[str, Any], named: list[str]
+) -> None:
+    edit_old(directory, **change)
+    with raises(ModelError, directory / "model.json", *named, remedy="docs/MODELS.md") as caught:
+        load_model(directory)
+    assert "__init__" not in str(caught.value)
 
 
 def test_weights_of_another_model(directory: Path) -> None:

@@ -33,7 +33,8 @@ def bare_model(
     """What the engine needs of a model."""
     return SimpleNamespace(
         layout=layout, dims=dims, comparator=head, residual_weight=residual_weight,
-        attention=None, adaptation=None, anchors=None,
+        attention=None, adaptation=None, anchors=None, binarization=None, stored_dims=0,
+        comparator_padding="edge",
         blank=Blank(np.eye(1, dims, dtype=np.float32), 0.2, 0.7) if blank else None,
     )  # fmt: skip
 

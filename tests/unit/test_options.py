@@ -62,7 +62,7 @@ def test_options_win_over_the_file(tmp_path):
         (("--dtype", "int4"), "'float32', 'float16', 'int8', 'binary'"),
         (("--hwaccel", "gpu"), "hwaccel is 'gpu', expected one of none, auto"),
         (("--batch_sz", 2**31), "batch_size is 2147483648"),
-        (("-c", "no.yaml"), "no.yaml: cannot read"),
+        (("-c", "no.yaml"), "no.yaml: there is no such"),
     ],
 )
 def test_values_beyond_the_limits_are_refused(arguments, text):

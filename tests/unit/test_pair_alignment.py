@@ -124,6 +124,22 @@ def test_very_long_videos_are_aligned_in_stretches(tmp_path, cells):
     assert other.segments == ()
 
 
+def test_longer_videos_are_thinned_and_their_ends_found_in_all_frames(tmp_path):
+    film = frames(120, 5)
+    made = {"copy": np.concatenate([frames(20, 6), film[26:97], frames(30, 7)]), "x": frames(90, 8)}
+    request = SearchRequest(
+        videos(tmp_path, "q.h5", {"film": film}), videos(tmp_path, "d.h5", made), MODEL
+    )
+    descriptors = request.queries.row_shape[0] * request.database.spec.shared_descriptors
+    aligner = PairAligner(request, max_cells=40 * 40, max_products=descriptors * 120 * 121 // 9)
+    found, other = aligner.align_all(0, [0, 1])
+    assert found.step == 3 and aligner.align(0, 1).step > 1
+    best = found.segments[0]
+    ends = best.query_start, best.query_end, best.database_start, best.database_end
+    assert ends == pytest.approx((26, 97, 20, 91), abs=1.1)
+    assert other.segments == ()
+
+
 def test_only_what_continues_is_joined():
     parts = [Segment(0, 10, 5, 15, 0.9), Segment(10.5, 20, 15.5, 25, 0.7, False)]
     (one,) = pair_alignment.joined(parts)
@@ -193,6 +209,19 @@ def test_little_evidence_is_no_segment():
     asked = SegmentJudge.of(CompareConfig(segment_evidence=0.5), has_threshold=True)
     assert asked.convincing([short]) == [short]
     assert SegmentJudge.of(CompareConfig(segment_evidence=0.7), True).convincing([short]) == []
+
+
+def test_the_score_of_a_pair_counts_within_limits():
+    segment = Segment(0, 4, 0, 4, 0.6)  # 1.2 of evidence, just too little
+    judge = SegmentJudge.of(CompareConfig(), has_threshold=False)
+    assert judge.convincing([segment]) == judge.convincing([segment], 0.45) == []
+    assert judge.convincing([segment], 0.46) == [segment]
+    normalized = SegmentJudge.of(CompareConfig(), False, is_normalized=True)
+    assert normalized.convincing([segment], 0.24) == []
+    assert normalized.convincing([segment], 0.26) == [segment]
+    brief, lasting = Segment(0, 1, 0, 1, 0.5), Segment(0, 8, 0, 8, 0.6)
+    assert judge.convincing([brief], 1.0) == []  # a high score is worth one, no more
+    assert judge.convincing([lasting], -1.0) == [lasting]  # a low one as well
 
 
 def test_matches_have_segments(request_of):

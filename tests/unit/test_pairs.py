@@ -14,7 +14,7 @@ from pipeline.quantization import dequantize, quantize
 from pipeline.search.aggregation import PairScores
 from pipeline.search.limits import Limits
 from pipeline.search.read_plan import CHAMFER_ONLY, COMPARATOR, plan_pieces
-from pipeline.search.score_sink import DenseScores
+from pipeline.search.score_sink import DenseScores, RestScores
 from pipeline.search.scoring import ScoringLoop
 from pipeline.short_videos import repeat_to_min
 from tests import reference
@@ -48,6 +48,9 @@ class Arrays:
         self.lengths = np.array([len(video) for video in self._videos])
         self.dtype, self.row_shape = arrays[0].dtype, arrays[0].shape[1:]
 
+    def prefetch(self, wanted):
+        """They are in memory."""
+
     def read(self, video, start, stop, out, *, checksum):
         out[:] = self._videos[video][start:stop]
 
@@ -67,12 +70,15 @@ def score_all(
     layout=PLAIN,
     residual_weight=0.0,
     adaptation=None,
+    rest=None,
+    padding="edge",
 ):
     from pipeline.nets.similarity.pair_scorer import PairScorer
 
     weights = SimpleNamespace(
         layout=layout, dims=DIMS, comparator=comparator, residual_weight=residual_weight,
-        attention=None, blank=blank, anchors=ANCHORS, adaptation=adaptation,
+        attention=None, blank=blank, anchors=ANCHORS, adaptation=adaptation, binarization=None,
+        stored_dims=0, comparator_padding=padding,
     )  # fmt: skip
     scorer = PairScorer(weights, function, "float32", tile=(40, 70))
     scorer.few_shapes = few_shapes
@@ -82,9 +88,30 @@ def score_all(
     loop = ScoringLoop(scorer, function, batch_size=pairs, limits=limits)
     table = np.full((len(queries), len(targets)), -np.inf, np.float32)
     sides = loop.query_reader(Arrays(queries)), loop.reader(Arrays(targets), budget)
-    loop.fill(DenseScores(table), *sides)
+    loop.fill(DenseScores(table), *sides, rest=rest)
     assert np.isfinite(table).all(), "every pair has its score"
     return table
+
+
+def test_the_last_short_query_stays_on_the_device():
+    from pipeline.nets.similarity.pair_scorer import PairScorer
+
+    weights = SimpleNamespace(
+        layout=PLAIN, dims=DIMS, comparator=None, residual_weight=0.0, attention=None, blank=None,
+        anchors=None, adaptation=None, binarization=None, stored_dims=0, comparator_padding=None,
+    )  # fmt: skip
+    scorer = PairScorer(weights, "chamfer", "float32", tile=(6, 8))
+    rng = np.random.default_rng(1)
+    one, long = (rng.standard_normal((n, PLAIN.query, DIMS)).astype(np.float32) for n in (5, 7))
+    placed = scorer.place_queries(one)
+    assert scorer.place_queries(one.copy()) is placed
+    assert scorer.place_queries(long) is not scorer.place_queries(long)
+    one[0] += 1  # the caller's array is another one now
+    again = scorer.place_queries(one)
+    assert again is not placed
+    targets = scorer.place_targets(one)
+    fresh = PairScorer(weights, "chamfer", "float32", tile=(6, 8)).place_queries(one)
+    assert np.array_equal(scorer.frame_matrix(again, targets), scorer.frame_matrix(fresh, targets))
 
 
 def record_shapes(scorer, shapes):
@@ -107,8 +134,11 @@ def expected(
     layout=PLAIN,
     residual_weight=0.0,
     adaptation=None,
+    match=None,
+    padding="edge",
 ):
-    settings = (comparator, function, blank, layout, residual_weight, ANCHORS, adaptation)
+    settings = (comparator, function, blank, layout, residual_weight, ANCHORS, adaptation, match)
+    settings += (padding,)
     return np.array([[reference.similarity(q, t, *settings) for t in targets] for q in queries])
 
 
@@ -137,6 +167,38 @@ def test_cutting_long_videos_changes_nothing(with_comparator, function):
     for max_frames in (8, 20, 64):
         got = score_all(queries, targets, comparator, function, max_frames=max_frames)
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{max_frames} frames a piece")
+
+
+@pytest.mark.parametrize("max_frames", [8, 64])
+def test_padding_by_zeros_at_the_edges_of_each_pair(max_frames):
+    """As DnS and S2VS have it. The edges of a batch and of a piece are none of the pair's."""
+    queries, targets = videos([5, 7, 30, 41], 3), videos([33, 4, 70], 4)
+    comparator = comparator_layers(1)
+    settings = {"comparator": comparator, "function": "chamfer", "padding": "zero"}
+    got = score_all(queries, targets, max_frames=max_frames, **settings)
+    want = expected(queries, targets, **settings)
+    assert np.abs(want - expected(queries, targets, comparator, "chamfer")).max() > 0.01
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_blank", [False, True])
+@pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
+def test_rest_scores_leave_out_what_matches(function, with_blank):
+    queries, targets = videos([9, 30, 70], 3), videos([12, 40, 5, 90], 4)
+    targets[1][:16] = queries[1][4:20]  # matches a part of a query
+    targets[3][8:38] = queries[1]  # and this one all of it
+    blank = BLANK if with_blank else None
+    want = expected(queries, targets, None, function, blank, match=0.8)
+    plain = expected(queries, targets, None, function, blank)
+    assert np.isneginf(want[1, 3]) and want[1, 1] < plain[1, 1] - 0.05
+    for max_frames in (8, 64):
+        chosen = np.array([1, 2, 3])
+        rest = RestScores(np.full((3, 3), -np.inf, np.float32), chosen, 4, 0.8)
+        score_all(queries, targets, None, function, max_frames, blank=blank, rest=rest)
+        np.testing.assert_allclose(rest.table, want[:, chosen], atol=1e-5)
+    rest.leave_out(np.array([True, False, False]), np.array([True, False, True, False]))
+    left = np.isfinite(rest.table)
+    assert not left[0].any() and not left[:, 1].any() and left[1:, 0].all()
 
 
 @pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)

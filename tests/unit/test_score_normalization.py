@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.curve import Calibration, CalibrationKey, fit
-from pipeline.config import CompareConfig
+from pipeline.config import CompareConfig, load_config
 from pipeline.errors import InputError
 from pipeline.search.score_normalization import (
     PRIOR_VIDEOS,
     SAMPLE_VIDEOS,
     database_level,
     level_columns,
-    normalize_by_database,
 )
 from tests.messages import raises
 
 CONFIG = CompareConfig(
-    normalize="database", normalize_quantile=0.9, normalize_ceiling=0.5, normalize_prior=0.2
+    normalize="database", normalize_quantile=0.9, normalize_match=0.5, normalize_prior=0.2
 )
 UNRELATED = np.random.default_rng(0).normal(0.1, 0.05, (5, 400)).astype(np.float32)
 
@@ -45,54 +44,34 @@ def test_a_level_in_few_videos_is_near_the_prior():
     assert empty.tolist() == [[np.float32(0.2)]] * 3
 
 
-@pytest.mark.parametrize("copies", [0.02, 0.3, 1.0])
-def test_copies_raise_a_level_to_the_ceiling_at_most(copies):
-    scores = UNRELATED.copy()
-    few = database_level(scores, CONFIG)
-    scores[:, : int(400 * copies)] = 0.97
-    level = database_level(scores, CONFIG)
-    assert (level <= 0.5).all()
-    if copies < 0.1:
-        np.testing.assert_allclose(level, few, atol=0.02)
-    else:
-        np.testing.assert_allclose(level, shrunk(0.5, 400), atol=1e-6)
-
-
-def test_copies_stay_above_what_was_unrelated():
-    scores = np.full((1, 30), 0.9, np.float32)  # nothing but copies
-    normalize_by_database(scores, CONFIG)
-    assert scores.min() > 0.9 - 0.5
-
-
-def test_what_is_damaged_does_not_count():
-    damaged = UNRELATED.copy()
-    damaged[:, ::4] = np.nan
-    damaged[2] = np.nan
-    rest = [0, 1, 3, 4]
-    level = database_level(damaged, CONFIG)
-    left = np.delete(UNRELATED, np.s_[::4], axis=1)
-    np.testing.assert_array_equal(level[rest], database_level(left, CONFIG)[rest])
+def test_what_has_no_rest_score_does_not_count():
+    """Damaged videos have NaN, whole copies -inf."""
+    rest = UNRELATED.copy()
+    rest[:, ::4] = np.nan
+    rest[:, 1::4] = -np.inf
+    rest[2] = np.nan
+    level = database_level(rest, CONFIG)
+    left = UNRELATED[:, np.arange(400) % 4 > 1]
+    others = [0, 1, 3, 4]
+    np.testing.assert_array_equal(level[others], database_level(left, CONFIG)[others])
     assert level[2, 0] == np.float32(0.2)
-    table = damaged.copy()
-    normalize_by_database(table, CONFIG)
-    np.testing.assert_array_equal(np.isnan(table), np.isnan(damaged))
 
 
 def test_queries_that_are_like_anything_become_comparable():
     plain = UNRELATED + np.linspace(0, 0.3, 5, dtype=np.float32)[:, None]
-    table = plain.copy()
-    normalize_by_database(table, replace(CONFIG, normalize_ceiling=1.0))
+    table = plain - database_level(plain, CONFIG)
     spread = [np.quantile(each, 0.9, axis=1).std() for each in (plain, table)]
     assert spread[1] < 0.3 * spread[0]
-    order = [np.argsort(each, axis=1, kind="stable") for each in (plain, table)]
-    np.testing.assert_array_equal(*order)
 
 
-def test_tables_of_many_rows_are_done_in_parts():
-    whole, parts = UNRELATED.copy(), UNRELATED.copy()
-    normalize_by_database(whole, CONFIG)
-    normalize_by_database(parts, CONFIG, chunk_scores=900)  # two rows at a time
-    np.testing.assert_array_equal(parts, whole)
+@pytest.mark.parametrize("prior, plain, adapted", [(None, 0.25, 0.17), (0.1, 0.1, 0.1)])
+def test_adapted_models_score_lower(prior, plain, adapted):
+    config = replace(CONFIG, normalize_prior=prior)
+    empty = np.empty((1, 0), np.float32)
+    assert database_level(empty, config)[0, 0] == np.float32(plain)
+    assert database_level(empty, config, adapted=True)[0, 0] == np.float32(adapted)
+    words = "prior 0.1" if prior else "prior 0.25 or 0.17"
+    assert config.normalization.endswith(words)
 
 
 @pytest.mark.parametrize("videos", [0, 1, 5, SAMPLE_VIDEOS, SAMPLE_VIDEOS + 1, 100_000])
@@ -113,9 +92,9 @@ def test_a_level_of_a_sample_is_that_of_all():
 @pytest.mark.parametrize(
     "values, expected",
     [
-        ({"normalize": "background"}, "one of none, database"),
+        ({"normalize": "background"}, "one of auto, none, database"),
         ({"normalize_quantile": 1.0}, "above 0 and below 1"),
-        ({"normalize_ceiling": 1.5}, "from -1 to 1"),
+        ({"normalize_match": 1.5}, "from -1 to 1"),
         ({"normalize_prior": float("nan")}, "from -1 to 1"),
     ],
 )
@@ -135,10 +114,25 @@ def test_calibrations_tell_ways_of_normalising_apart():
     assert Calibration.from_json(normalized.as_json()) == normalized
     assert plain.differences(**used, normalization="none") == []
     assert plain.differences(**used, normalization=CONFIG.normalization) == [
-        "normalization: none calibrated, database, quantile 0.9, ceiling 0.5, prior 0.2 here"
+        "normalization: none calibrated, database, quantile 0.9, match 0.5, prior 0.2 here"
     ]
     other = replace(CONFIG, normalize_quantile=0.8).normalization
     assert len(normalized.differences(**used, normalization=other)) == 1
     assert replace(CONFIG, normalize="none").normalization == "none"
     with pytest.raises(ValueError, match="normalization"):
         Calibration.from_json(normalized.as_json() | {"normalization": 1})
+
+
+@pytest.mark.parametrize("name", ["quantile", "match", "prior"])
+def test_an_option_of_a_normalisation_that_is_not_done_is_refused(name, tmp_path):
+    setting = f"normalize_{name}"
+    given = {"compare": {setting: 0.3}}
+    for normalize in ("auto", "none"):
+        given["compare"]["normalize"] = normalize
+        with raises(InputError, f"--{setting}", remedy="--normalize database"):
+            load_config(None, given)
+    given["compare"]["normalize"] = "database"
+    assert getattr(load_config(None, given).compare, setting) == 0.3
+    (tmp_path / "s.yaml").write_text(f"compare:\n  {setting}: 0.4\n  normalize: database\n")
+    off = load_config(tmp_path / "s.yaml", {"compare": {"normalize": "none"}})
+    assert off.compare.normalize == "none", "a file may say more than one run needs"

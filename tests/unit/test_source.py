@@ -104,7 +104,7 @@ def test_one_picture_is_read_whatever_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["http://127.0.0.1:9/a.mp4", "rtmp://127.0.0.1:9/a", "concat:b.mp4|b.mp4", "subfile:b.mp4",
+    ["HTTP:/127.0.0.1:9/a.mp4", "rtmp://127.0.0.1:9/a", "concat:b.mp4|b.mp4", "subfile:b.mp4",
      "lavfi:testsrc", "data:video/mp4;base64,AAAA", "pipe:0", "fd:0", "cache:b.mp4", "tcp://[::1]:9"],
 )  # fmt: skip
 def test_addresses_are_names_of_files_that_are_missing(

@@ -18,6 +18,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,18 @@ def _reached(scores: np.ndarray, bars: np.ndarray) -> np.ndarray:
     return np.array([(known >= bar).mean() for bar in bars])
 
 
+def stranger_stores(
+    strangers: Strangers, split_dir: Path, model_dir: Path, extract: ExtractConfig
+) -> list[Path]:
+    """Stores of all clips as queries, without insets, and of the database; see `model_store`."""
+    folder = split_dir / "stores"
+    bare = replace(extract, insets=0)
+    return [
+        model_store(strangers.queries, folder / "strangers", model_dir, bare, to_stderr, True),
+        model_store(strangers.database, folder / "database", model_dir, extract, to_stderr, False),
+    ]
+
+
 def _own_scores(
     strangers: Strangers,
     split_dir: Path,
@@ -177,11 +190,7 @@ def _own_scores(
     extract: ExtractConfig,
     compare: CompareConfig,
 ) -> np.ndarray:
-    folder = split_dir / "stores"
-    stores = [
-        model_store(strangers.queries, folder / "strangers", model_dir, extract, to_stderr, True),
-        model_store(strangers.database, folder / "database", model_dir, extract, to_stderr, False),
-    ]
+    stores = stranger_stores(strangers, split_dir, model_dir, extract)
     lists = [list(strangers.queries), list(strangers.database)]
     return model_scores(stores, lists, model_dir, compare)
 

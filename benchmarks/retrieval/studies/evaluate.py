@@ -27,6 +27,7 @@ from benchmarks.retrieval.report.tables import table_of
 from pipeline import compute_similarity, extract_features
 from pipeline.config import (
     DTYPES,
+    NORMALIZATIONS,
     SAMPLINGS,
     SIMILARITY_FUNCTIONS,
     CompareConfig,
@@ -83,6 +84,8 @@ def model_store(
         setting += f" {config.sampling}"
     if insets.limit:
         setting += f" {insets}"
+    if as_queries and config.view_step:
+        setting += f" views of every {config.view_step}"
     store = name.with_name(f"{name.name}_{hashlib.sha256(setting.encode()).hexdigest()[:16]}.h5")
     store.parent.mkdir(exist_ok=True)
     if config.dtype in ("int8", "binary"):  # as extracting so would give, up to float16's rounding
@@ -198,9 +201,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--sampling", choices=SAMPLINGS, default=ExtractConfig.sampling)
+    parser.add_argument("--view_step", type=int, help="query views of every so many frames")
     parser.add_argument("--insets", type=int, help="pictures within the picture, 0 for none")
     parser.add_argument("--similarity_function", choices=SIMILARITY_FUNCTIONS)
     parser.add_argument("--adapt", action="store_true", help="the model adapted to the database")
+    parser.add_argument("--normalize", choices=NORMALIZATIONS, default=CompareConfig.normalize)
     parser.add_argument("--background", type=Path, nargs="+", default=[], metavar="STORE",
                         help="the model with score normalisation as well")  # fmt: skip
     parser.add_argument("--background_weight", type=float, default=CompareConfig.background_weight)
@@ -212,10 +217,16 @@ def configs(options: argparse.Namespace) -> tuple[ExtractConfig, CompareConfig]:
     extract = ExtractConfig(
         fps=options.fps, dims=options.dims, dtype=options.dtype, precision=options.precision
     )
-    extract = replace(extract, sampling=options.sampling, insets=options.insets)
+    extract = replace(
+        extract,
+        sampling=options.sampling,
+        insets=options.insets,
+        view_step=options.view_step,
+    )
     compare = CompareConfig(
         similarity_function=options.similarity_function,
         adapt=options.adapt,
+        normalize=options.normalize,
         background_weight=options.background_weight,
         background_top_k=options.background_top_k,
     )

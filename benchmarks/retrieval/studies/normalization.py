@@ -9,7 +9,9 @@ unrelated videos that score highest with it (look-alikes); its copies and as man
 its copies alone. Thresholds for `--max_fpr` are fitted on all clips of `--split`, and applied to
 the queries of the same split, or of `--on`. Stores are those of `calibration_holdout`. With
 `--adapt` the model is adapted to the whole database of a split, parts of it are parts of that
-table. Tables of scores are kept in SET_DIR/SPLIT/tables.
+table. "100,000" draws the unrelated videos of each query with replacement out of the whole
+database and moves both scores of each by a normal error of 0.01; its copies stay. Tables of scores
+are kept in SET_DIR/SPLIT/tables.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -26,12 +29,15 @@ import numpy as np
 
 from benchmarks.retrieval.dataset.sources import SPLITS
 from benchmarks.retrieval.report.tables import markdown_row
-from benchmarks.retrieval.studies.calibration_holdout import RATES, drawn, thresholds
+from benchmarks.retrieval.studies.calibration_holdout import (
+    RATES,
+    drawn,
+    stranger_stores,
+    thresholds,
+)
 from benchmarks.retrieval.studies.evaluate import (
     add_options,
     configs,
-    model_scores,
-    model_store,
     model_stores,
     read_lists,
     to_stderr,
@@ -40,33 +46,67 @@ from benchmarks.retrieval.studies.unrelated_pairs import Strangers, read_strange
 from pipeline.calibration.curve import CONFIDENCE
 from pipeline.config import CompareConfig
 from pipeline.metrics import figures
-from pipeline.search.score_normalization import normalize_by_database
+from pipeline.nets.formats.loader import load_model
+from pipeline.search.adapt import adapt_request
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import score_tables
+from pipeline.search.score_normalization import database_level
+from pipeline.search.video_set import VideoSet
+from pipeline.store import open_store
 
 SIZES = (500, 100, 20)
+LARGE = 100_000
 LOOK_ALIKES = 0.05  # of the unrelated videos
 HEADS = ["database", "scores", "mAP", "uAP", "recall at 0.1 %"]
 HEADS += [f"max_fpr {rate:g}: let through, found" for rate in RATES]
 
-Scores = Callable[[np.ndarray], np.ndarray]  # [Q, D] with NaN for what is not in the database
+# Of plain scores and rest scores [Q, D], NaN for what is not in the database.
+Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Plain scores and rest scores, float32 [Q, D] each."""
+
+    scores: np.ndarray
+    rest: np.ndarray
+
+    def __getitem__(self, place: object) -> Tables:
+        return Tables(self.scores[place], self.rest[place])  # type: ignore[index]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Queries of a split against its database: scores float [Q, D], copies bool [Q, D]."""
+    """Queries of a split against its database: tables, and copies bool [Q, D]."""
 
-    scores: np.ndarray
+    tables: Tables
     copies: np.ndarray
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Plain scores."""
+        return self.tables.scores
 
 
 def normalized(config: CompareConfig) -> Scores:
-    """The scores less their levels."""
+    """The scores less their levels; `config.adapt` says whether the model was adapted."""
+    return lambda scores, rest: scores - database_level(rest, config, adapted=config.adapt)
 
-    def scores_of(table: np.ndarray) -> np.ndarray:
-        result = table.copy()
-        normalize_by_database(result, config)
-        return result
 
-    return scores_of
+def enlarged(split: Split, videos: int) -> Split:
+    """A database of so many videos, drawn as the head of this module says."""
+    rng = np.random.default_rng(0)
+    tables = []
+    for row, copies in enumerate(split.copies):
+        kept = np.flatnonzero(copies)
+        others = rng.choice(np.flatnonzero(~copies), videos - len(kept))
+        error = np.concatenate([np.zeros(len(kept)), rng.normal(0, 0.01, len(others))])
+        chosen = split.tables[row, np.concatenate([kept, others])]
+        order = rng.permutation(videos)
+        both = (table[order] + error[order] for table in (chosen.scores, chosen.rest))
+        tables.append((*both, (np.arange(videos) < len(kept))[order]))
+    scores, rest, copies = (np.stack(side) for side in zip(*tables, strict=True))
+    return Split(Tables(scores.astype(np.float32), rest.astype(np.float32)), copies)
 
 
 def parts_of(split: Split) -> dict[str, list[np.ndarray]]:
@@ -93,7 +133,7 @@ def cells_of(split: Split, masks: Sequence[np.ndarray], way: Scores, bars: np.nd
     """Figures of one way of scoring in databases of one kind, means over draws."""
     rows = []
     for mask in masks:
-        scores = way(np.where(mask, split.scores, np.nan).astype(np.float32))
+        scores = way(*(np.where(mask, t, np.nan) for t in (split.scores, split.tables.rest)))
         found = figures(scores, split.copies & mask, mask)
         passed = [
             np.mean(scores[mask & side][:, None] >= bars, axis=0)
@@ -107,9 +147,9 @@ def cells_of(split: Split, masks: Sequence[np.ndarray], way: Scores, bars: np.nd
     return [*(f"{value:.3f}" for value in mean[:3]), *pairs]
 
 
-def bars_of(strangers: Strangers, scores: np.ndarray, way: Scores) -> np.ndarray:
+def bars_of(strangers: Strangers, fitted: Tables, way: Scores) -> np.ndarray:
     """Thresholds for `RATES`, as `visil-index calibrate` finds them on all clips."""
-    table = np.where(strangers.unrelated, way(scores), np.nan)
+    table = np.where(strangers.unrelated, way(fitted.scores, fitted.rest), np.nan)
     rows, columns = (
         np.array([strangers.parents[name] for name in side])
         for side in (strangers.queries, strangers.database)
@@ -119,45 +159,55 @@ def bars_of(strangers: Strangers, scores: np.ndarray, way: Scores) -> np.ndarray
 
 
 def lines_of(
-    strangers: Strangers, fitted: np.ndarray, split: Split, ways: Mapping[str, Scores]
+    strangers: Strangers, fitted: Tables, split: Split, ways: Mapping[str, Scores]
 ) -> list[str]:
     """Markdown: a row for each database and way of scoring."""
     lines = [markdown_row(*HEADS), markdown_row("---", "---", *("---:" for _ in HEADS[2:]))]
     bars = {name: bars_of(strangers, fitted, way) for name, way in ways.items()}
-    for database, masks in parts_of(split).items():
+    large = enlarged(split, LARGE)
+    databases = [(name, split, masks) for name, masks in parts_of(split).items()]
+    databases.append((f"{LARGE:,}", large, [np.ones_like(large.copies)]))
+    for database, searched, masks in databases:
         for name, way in ways.items():
-            cells = cells_of(split, masks, way, bars[name])
+            cells = cells_of(searched, masks, way, bars[name])
             lines.append(markdown_row(database, name, *cells))
     return lines
 
 
-def kept_table(
+def kept_tables(
     stores: Sequence[Path], lists: Sequence[list[str]], options: argparse.Namespace
-) -> np.ndarray:
-    """Plain scores of stores, float32 [Q, D], computed once."""
-    config = configs(options)[1]
-    name = hashlib.sha256(repr((stores, lists, options.model_dir, config)).encode()).hexdigest()
-    path = stores[1].parent.parent / "tables" / f"{name[:16]}.npy"
+) -> Tables:
+    """Plain and rest scores of stores, computed once."""
+    plain, match = configs(options)[1], options.match
+    config = replace(plain, normalize="database", normalize_match=match)
+    made_of = stores, lists, options.model_dir, plain.adapt, plain.similarity_function, match
+    name = hashlib.sha256(repr(made_of).encode()).hexdigest()
+    path = stores[1].parent.parent / "tables" / f"{name[:16]}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        np.save(path, model_scores(stores, lists, options.model_dir, config).astype(np.float32))
-    return np.asarray(np.load(path))
+        with ExitStack() as stack:
+            sides = [
+                VideoSet([stack.enter_context(open_store(store))], names)
+                for store, names in zip(stores, lists, strict=True)
+            ]
+            request = SearchRequest(sides[0], sides[1], load_model(options.model_dir), config)
+            scores, rest, _ = score_tables(adapt_request(request))
+        assert rest is not None and rest.shape == scores.shape, "a level is of all videos here"
+        np.savez(path, scores=scores, rest=rest)
+    with np.load(path) as kept:
+        return Tables(kept["scores"], kept["rest"])
 
 
-def read_fitted(options: argparse.Namespace) -> tuple[Strangers, np.ndarray]:
+def read_fitted(options: argparse.Namespace) -> tuple[Strangers, Tables]:
     """All clips of the split, and their scores."""
     split_dir, extract = options.set_dir / options.split, configs(options)[0]
     strangers = read_strangers(split_dir)
-    sides = (strangers.queries, "strangers", True), (strangers.database, "database", False)
-    stores = [
-        model_store(videos, split_dir / "stores" / name, options.model_dir, extract, to_stderr, q)
-        for videos, name, q in sides
-    ]
+    stores = stranger_stores(strangers, split_dir, options.model_dir, extract)
     lists = [list(strangers.queries), list(strangers.database)]
-    return strangers, kept_table(stores, lists, options)
+    return strangers, kept_tables(stores, lists, options)
 
 
-def read_split(options: argparse.Namespace, strangers: Strangers, fitted: np.ndarray) -> Split:
+def read_split(options: argparse.Namespace, strangers: Strangers, fitted: Tables) -> Split:
     """The queries that figures are of."""
     split_dir = options.set_dir / (options.on or options.split)
     queries, database, kinds = read_lists(split_dir)
@@ -167,18 +217,16 @@ def read_split(options: argparse.Namespace, strangers: Strangers, fitted: np.nda
     stores = model_stores(
         (queries, database), split_dir, options.model_dir, configs(options)[0], to_stderr
     )
-    return Split(kept_table(stores, [list(queries), list(database)], options), kinds != "")
+    return Split(kept_tables(stores, [list(queries), list(database)], options), kinds != "")
 
 
 def ways_of(options: argparse.Namespace) -> dict[str, Scores]:
     """Plain scores, and normalised ones with the settings that are asked for."""
-    ways: dict[str, Scores] = {"plain": lambda table: table}
-    base = CompareConfig(normalize="database")
-    for quantile, ceiling, prior in product(options.quantile, options.ceiling, options.prior):
-        config = replace(
-            base, normalize_quantile=quantile, normalize_ceiling=ceiling, normalize_prior=prior
-        )
-        several = max(map(len, (options.quantile, options.ceiling, options.prior))) > 1
+    ways: dict[str, Scores] = {"plain": lambda scores, rest: scores}
+    base = CompareConfig(adapt=options.adapt, normalize="database", normalize_match=options.match)
+    for quantile, prior in product(options.quantile, options.prior):
+        config = replace(base, normalize_quantile=quantile, normalize_prior=prior)
+        several = max(map(len, (options.quantile, options.prior))) > 1
         ways[config.normalization if several else "normalised"] = normalized(config)
     return ways
 
@@ -188,7 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     add_options(parser)
     parser.add_argument("--on", choices=SPLITS, help="the split that thresholds are applied to")
-    for name in ("quantile", "ceiling", "prior"):
+    parser.add_argument("--match", type=float, default=CompareConfig.normalize_match)
+    for name in ("quantile", "prior"):
         value = getattr(CompareConfig, f"normalize_{name}")
         parser.add_argument(f"--{name}", type=float, nargs="+", default=[value])
     options = parser.parse_args(arguments)

@@ -15,7 +15,8 @@ the question is where, not whether. Then, of clips, the part of the true segment
 one overlaps by half (IoU of the boxes), the median and 90 % quantile of the error of the ends of
 these, in seconds, and the share of unrelated pairs marked. The last column is the time that
 aligning a pair takes. A second row of a method leaves out pairs whose query side it says is not
-decidable.
+decidable. The rows `--segments` mark pairs as `compare --segments --top_k` does, by the segments'
+evidence and the pair's score, as it is and normalised.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,13 @@ from benchmarks.retrieval.studies.evaluate import (
     read_pairs,
     to_stderr,
 )
-from pipeline.alignment import METHODS, Segment, align, fold_insets
+from pipeline.alignment import DEFAULT_METHOD, METHODS, Segment, align, fold_insets
 from pipeline.config import CompareConfig, ExtractConfig
 from pipeline.metrics import pair_precision_recall, segment_figures
 from pipeline.nets.backend import device_scope
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.similarity.pair_scorer import PairScorer
+from pipeline.search.pair_alignment import SegmentJudge
 from pipeline.store import FeatureStore, open_store
 
 FALSE_ALARMS = 0.001  # of the unrelated pairs
@@ -74,6 +76,8 @@ class Pair:
         category: of the database video; empty for unrelated pairs.
         truth: [M, 4] query start and end, database start and end.
         of_clip: the query is a clip as it is.
+        score: the model's, less the query's `QUANTILE`.
+        plain_score, normalized_score: the model's, and as `--normalize database` gives it.
     """
 
     query: Side
@@ -84,6 +88,8 @@ class Pair:
     truth: np.ndarray
     of_clip: bool
     score: float
+    plain_score: float = 0.0
+    normalized_score: float = 0.0
 
     @property
     def is_local(self) -> bool:
@@ -157,8 +163,10 @@ def read_pairs_of(
             (lists[1], "database", extract, False),
         )
     ]
-    scores = model_scores(paths, (list(lists[0]), list(lists[1])), model_dir, compare)
-    scores -= np.quantile(scores, QUANTILE, axis=1, keepdims=True)
+    ids = list(lists[0]), list(lists[1])
+    plain = model_scores(paths, ids, model_dir, compare)
+    normalized = model_scores(paths, ids, model_dir, replace(compare, normalize="database"))
+    scores = plain - np.quantile(plain, QUANTILE, axis=1, keepdims=True)
     model = load_model(model_dir, extract.dims)
     pairs = []
     with open_store(paths[0]) as queries, open_store(paths[1]) as database, device_scope(None):
@@ -183,7 +191,7 @@ def read_pairs_of(
                     Pair(
                         query, video, matrix, (times[0], times[1]), category,
                         np.array(boxes).reshape(-1, 4), not query_id.startswith("long_"),
-                        float(scores[q, d]),
+                        float(scores[q, d]), float(plain[q, d]), float(normalized[q, d]),
                     )
                 )  # fmt: skip
     return pairs
@@ -237,6 +245,20 @@ def rows_by(name: str, pairs: Sequence[Pair], method: Method) -> list[list[str]]
     return rows
 
 
+def rows_as_marked(pairs: Sequence[Pair]) -> list[list[str]]:
+    """What `compare --segments --top_k` marks, without and with `--normalize database`."""
+    predicted = [aligned_by(DEFAULT_METHOD)(pair) for pair in pairs]
+    rows = []
+    for name, is_normalized in (("--segments", False), ("--segments --normalize database", True)):
+        judge = SegmentJudge.of(CompareConfig(), False, is_normalized=is_normalized)
+        kept = []
+        for pair, segments in zip(pairs, predicted, strict=True):
+            score = pair.normalized_score if is_normalized else pair.plain_score
+            kept.append((pair, boxes_of(judge.convincing(segments, score))))
+        rows.append([name, *cells_of(kept), ""])
+    return rows
+
+
 def cells_of(kept: Sequence[tuple[Pair, np.ndarray]]) -> list[str]:
     """Figures of pairs and the boxes that count, without name and time."""
     of_clips = [(pair, boxes) for pair, boxes in kept if pair.of_clip]
@@ -273,11 +295,12 @@ def rows_of(options: argparse.Namespace) -> list[list[str]]:
     """Cells of the table."""
     pairs = read_pairs_of(options.set_dir / options.split, options.model_dir, *configs(options))
     methods: Mapping[str, Method] = {name: aligned_by(name) for name in METHODS}
-    return [
+    rows = [
         row
         for name, method in {"whole videos": whole_videos, **methods}.items()
         for row in rows_by(name, pairs, method)
     ]
+    return rows + rows_as_marked(pairs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,9 +8,11 @@ from ...errors import ModelError
 from ..backend import dtype_scope, keras
 from ..model.model import Model
 
-MODULES = {  # kind in a model description -> module with build(arrays, taps, size) -> keras.Model
-    "resnet50_v1": ".resnet50",
-    "efficientnet_lite0": ".efficientnet_lite0",
+# Kind in a model description -> module, and its function (arrays, taps, size) -> keras.Model.
+MODULES = {
+    "resnet50_v1": (".resnet50", "build"),
+    "resnet50_torchvision": (".resnet50", "build_torchvision"),
+    "efficientnet_lite0": (".efficientnet_lite0", "build"),
 }
 
 # Kinds whose whitened vectors keep a mean cosine of 0.999 to float32 when the backbone runs in
@@ -34,10 +36,16 @@ def build(model: Model, precision: str, side: int | None = None) -> keras.Model:
             f"{model.name}: backbone {model.backbone!r} is unknown, "
             f"expected one of {sorted(MODULES)}"
         )
-    module = import_module(MODULES[model.backbone], __package__)
+    if not model.has_extractor:
+        raise ModelError(
+            f"{model.name}: is a head alone and makes no features: give a store of features, or "
+            "convert the head together with its backbone (visil-index convert-model)"
+        )
+    name, function = MODULES[model.backbone]
+    make = getattr(import_module(name, __package__), function)
     try:
         with dtype_scope(precision):
-            backbone: keras.Model = module.build(model.arrays, model.taps, side or model.input.crop)
+            backbone: keras.Model = make(model.arrays, model.taps, side or model.input.crop)
     except (LookupError, TypeError, ValueError) as error:
         raise ModelError(
             f"{model.name}: its arrays or taps do not fit the backbone {model.backbone}: "

@@ -1,7 +1,8 @@
-"""ResNet-50 v1 as the published ViSiL network runs it, batch norm already in the convolutions.
+"""ResNet-50 v1 as published ViSiL networks run it, batch norm already in the convolutions.
 
 He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), in TensorFlow-Slim's
-variant: a block's stride sits in its last unit, on the 3x3 convolution. Layer names are the
+variant: a block's stride sits in its last unit, on the 3x3 convolution. The PyTorch networks have
+torchvision's variant (`build_torchvision`). Layer names are the
 weight contract (`resnet50_layout`): layer `x` takes the arrays `x/kernel` and `x/bias`.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import keras
-from .resnet50_spec import BLOCKS, Block
+from .resnet50_spec import BLOCKS, TORCHVISION_BLOCKS, Block
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -30,22 +31,45 @@ def build(arrays: Arrays, taps: Sequence[str], size: int) -> keras.Model:
         Model from float [B, size, size, 3] (RGB, mean subtracted) to a list with one
         [B, S, S, C] per tap; 224 pixels give S of 28, 14, 7, 7 and C of 256 to 2048.
     """
-    image = keras.Input((size, size, 3), name="image")
-    x = _convolution(image, arrays, "conv1", stride=2)
+    image, x = _stem(arrays, size)
     x = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)
+    outputs = residual_blocks(x, arrays, BLOCKS)
+    return keras.Model(image, [outputs[tap] for tap in taps], name="resnet50_v1")
+
+
+def build_torchvision(arrays: Arrays, taps: Sequence[str], size: int) -> keras.Model:
+    """The network in torchvision's variant; arguments and result as `build`.
+
+    A block's stride sits in its first unit, and the pooling before the blocks pads both sides by
+    one: 224 pixels give S of 56, 28, 14, 7.
+    """
+    image, x = _stem(arrays, size)
+    x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)  # after ReLU zeros win no maximum
+    x = keras.layers.MaxPooling2D(3, 2, padding="valid", name="pool1")(x)
+    outputs = residual_blocks(x, arrays, TORCHVISION_BLOCKS)
+    return keras.Model(image, [outputs[tap] for tap in taps], name="resnet50_torchvision")
+
+
+def residual_blocks(x: Any, arrays: Arrays, blocks: Sequence[Block]) -> dict[str, Any]:
+    """The outputs of all blocks by name."""
     outputs = {}
-    for block in BLOCKS:
+    for block in blocks:
         for unit in range(1, block.units + 1):
             x = _bottleneck(x, arrays, block, unit)
         outputs[block.name] = x
-    return keras.Model(image, [outputs[tap] for tap in taps], name="resnet50_v1")
+    return outputs
+
+
+def _stem(arrays: Arrays, size: int) -> tuple[Any, Any]:
+    image = keras.Input((size, size, 3), name="image")
+    return image, _convolution(image, arrays, "conv1", stride=2)
 
 
 def _bottleneck(x: Any, arrays: Arrays, block: Block, unit: int) -> Any:
     """1x1, 3x3, 1x1 convolutions around a shortcut."""
     name, stride = f"{block.name}_unit_{unit}", block.unit_stride(unit)
     if unit == 1:
-        shortcut = _convolution(x, arrays, f"{name}_shortcut", activation=None)
+        shortcut = _convolution(x, arrays, f"{name}_shortcut", stride, activation=None)
     elif stride > 1:
         shortcut = keras.layers.MaxPooling2D(1, stride, name=f"{name}_subsample")(x)
     else:

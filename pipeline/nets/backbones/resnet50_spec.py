@@ -12,12 +12,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Block:
-    """Residual units of equal width; `stride` is that of the last one (Slim's variant)."""
+    """Residual units of equal width; one of them has the stride.
+
+    Attributes:
+        strided_unit: the unit with the stride, counted from 1: in Slim's variant the last one, in
+            torchvision's the first.
+    """
 
     name: str
     depth: int
     units: int
     stride: int
+    strided_unit: int
 
     @property
     def channels(self) -> int:
@@ -26,14 +32,20 @@ class Block:
 
     def unit_stride(self, unit: int) -> int:
         """Stride of a unit, counted from 1."""
-        return self.stride if unit == self.units else 1
+        return self.stride if unit == self.strided_unit else 1
 
 
 BLOCKS = (
-    Block("block1", 64, 3, 2),
-    Block("block2", 128, 4, 2),
-    Block("block3", 256, 6, 2),
-    Block("block4", 512, 3, 1),
+    Block("block1", 64, 3, 2, 3),
+    Block("block2", 128, 4, 2, 4),
+    Block("block3", 256, 6, 2, 6),
+    Block("block4", 512, 3, 1, 3),
+)
+TORCHVISION_BLOCKS = (
+    Block("block1", 64, 3, 1, 1),
+    Block("block2", 128, 4, 2, 1),
+    Block("block3", 256, 6, 2, 1),
+    Block("block4", 512, 3, 2, 1),
 )
 TAPS = tuple(block.name for block in BLOCKS)
 CHANNELS = sum(block.channels for block in BLOCKS)  # 3840

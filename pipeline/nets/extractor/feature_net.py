@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ...errors import ModelError
+from ...config import ENGINES
+from ...errors import InputError, ModelError
 from ...records import FeatureSpec
 from ..backbones import registry
 from ..backend import (
+    BACKEND,
     COMPILES_BY_SHAPE,
     compiled,
     compiled_for_shapes,
     device_scope,
+    frozen_graph,
     keras,
+    network_threads,
+    on_gpu,
     ops,
     resolve_precision,
     traced_once,
@@ -23,7 +30,8 @@ from ..layers import whitening
 from ..model.descriptors import QueryAugmentation
 from ..model.model import Model
 from ..model.whitening import Whitening, projection
-from . import query_augmentation, thumbnail
+from . import openvino_engine, query_augmentation, thumbnail
+from .openvino_engine import EngineError, OpenVinoNet
 from .query_augmentation import Colours
 from .regions import region_vectors
 
@@ -39,6 +47,8 @@ class FeatureNet:
         preprocess: how frames are to be resized and cropped.
         insets: pictures within the picture that the model asks for; see `Model`.
         precision: the one in use, never "auto".
+        engine: the one in use, "keras" or "openvino".
+        notes: sentences for the user; why the engine that was asked for is not in use.
         batch_size: frames in one run at most. Where each shape is compiled anew (JAX), fewer are
             filled up with black, which is cut off again.
     """
@@ -50,6 +60,8 @@ class FeatureNet:
         batch_size: int = 32,
         gpu_id: int | str | None = None,
         as_queries: bool = False,
+        *,
+        engine: str = "keras",
     ) -> None:
         """Put the weights on the device; compiling waits for the first batch.
 
@@ -59,6 +71,7 @@ class FeatureNet:
             batch_size: frames in one run of the network.
             gpu_id: see `backend.device_scope`.
             as_queries: with the descriptors that only queries have.
+            engine: see `config.ExtractConfig`; features do not depend on it.
 
         Raises:
             ModelError: the arrays do not fit the backbone or the whitening.
@@ -77,8 +90,54 @@ class FeatureNet:
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = model.input
-        self._grid = model.grid
-        with device_scope(gpu_id):
+        self._grid, self._windows = model.grid, model.windows
+        self._model, self._engine_asked = model, engine
+        self.engine = "keras"
+        self.notes: tuple[str, ...] = ()
+        if self._takes_openvino(engine):
+            self._start_openvino(model)
+        if self.engine == "keras":
+            self._build(model)
+
+    def _takes_openvino(self, engine: str) -> bool:
+        """Whether OpenVINO is to be tried; adds to `notes` if it was asked for in vain."""
+        if engine not in ENGINES:
+            raise InputError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+        if engine == "keras":
+            return False
+        fits = BACKEND == "tensorflow" and self.precision == "float32" and not on_gpu(self._gpu_id)
+        if fits and openvino_engine.installed():
+            return True
+        if engine == "openvino":
+            reason = (
+                "it is not installed (pip install openvino)"
+                if fits
+                else "it computes on a CPU in float32 (--gpu_id -1 --precision float32) and takes "
+                "the network from TensorFlow"
+            )
+            self.notes = (f"OpenVINO is not used, as {reason}",)
+        return False
+
+    def _start_openvino(self, model: Model) -> None:
+        def graph() -> Any:
+            self._build(model)
+            return frozen_graph(self._run)
+
+        key = (self.digest, self.views_digest, self.dims, self.vectors)
+        views = self.vectors > self.layout.shared
+        frames = openvino_engine.QUERY_JOB_FRAMES if views else openvino_engine.JOB_FRAMES
+        try:
+            self._openvino = OpenVinoNet(
+                key, (frames, self.preprocess.crop), graph, self._run_keras, network_threads()
+            )
+        except EngineError as error:
+            self.notes = (f"OpenVINO cannot run this network here ({error}); TensorFlow does",)
+        else:
+            self.engine = "openvino"
+
+    def _build(self, model: Model) -> None:
+        """Make the network of Keras layers, not yet compiled."""
+        with device_scope(self._gpu_id):
             self._backbone = registry.build(model, self.precision)
             self._check_sizes(model)
             whitenings = model.whitenings.items()
@@ -113,6 +172,9 @@ class FeatureNet:
             raise ValueError(
                 f"frames are {frames.dtype} {frames.shape}, expected uint8 [B, {crop}, {crop}, 3]"
             )
+        return self._openvino(frames) if self.engine == "openvino" else self._run_keras(frames)
+
+    def _run_keras(self, frames: np.ndarray) -> np.ndarray:
         out = np.empty((len(frames), self.vectors, self.dims), np.float32)
         with device_scope(self._gpu_id):
             for start in range(0, len(frames), self.batch_size):
@@ -120,6 +182,42 @@ class FeatureNet:
                 vectors = ops.convert_to_numpy(self._run(self._filled(batch)))
                 out[start : start + len(batch)] = vectors[: len(batch)]
         return out
+
+    @property
+    def lowpass_views(self) -> list[int]:
+        """Places of the lowpass query views among a frame's descriptors."""
+        return self.layout.lowpass_views
+
+    def with_views_of(self, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Descriptors of frames, with the lowpass query views of some of them only.
+
+        Args:
+            frames: uint8 [B, crop, crop, 3] RGB.
+            chosen: bool [B].
+
+        Returns:
+            float32 [B, R, C]; views that were not chosen are zeros, or what they would be.
+        """
+        # Where each number of frames is filled up to a batch, two small batches cost more.
+        if COMPILES_BY_SHAPE or chosen.all() or not self.lowpass_views:
+            return self(frames)
+        out = np.zeros((len(frames), self.vectors, self.dims), np.float32)
+        out[chosen] = self(frames[chosen])
+        others = np.setdiff1d(np.arange(self.vectors), self.lowpass_views)
+        out[np.ix_(~chosen, others)] = self._without_views(frames[~chosen])
+        return out
+
+    @cached_property
+    def _without_views(self) -> FeatureNet:
+        """The network without lowpass query views."""
+        return FeatureNet(
+            replace(self._model, layout=self.layout.without_lowpass_views),
+            self.precision,
+            self.batch_size,
+            self._gpu_id,
+            as_queries=True,
+            engine=self._engine_asked,
+        )
 
     def spec(self, fps: float, sampling: str) -> FeatureSpec:
         """What a store has to know of features made by this network."""
@@ -218,7 +316,7 @@ class FeatureNet:
 
     def _regions(self, x: Any) -> Any:
         """float32 [B, S, S, 3] -> whitened [B, grid * grid, C]."""
-        vectors = region_vectors(self._whole_maps(x), self._grid)
+        vectors = region_vectors(self._whole_maps(x), self._grid, self._windows)
         return whitening.whiten(vectors, *self._whitenings["regions"])
 
     def _check_sizes(self, model: Model) -> None:

@@ -210,7 +210,11 @@ def downscale(x: Any, divisor: int) -> Any:
         float32 of the same shape.
     """
     side = x.shape[1]
-    x = ops.average_pool(x, divisor, divisor, "valid", data_format="channels_last")
-    before = (side - x.shape[1]) // 2
-    after = side - x.shape[1] - before
-    return ops.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    small = side // divisor
+    before = (side - small) // 2 * divisor
+    after = side * divisor - small * divisor - before
+    x = x[:, : small * divisor, : small * divisor]
+    # The border comes before the pooling: OpenVINO joins a border with a convolution behind it,
+    # and then pads the convolution anew.
+    x = ops.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    return ops.average_pool(x, divisor, divisor, "valid", data_format="channels_last")

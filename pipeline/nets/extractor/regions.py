@@ -33,24 +33,40 @@ def pooling_for(size: int, grid: int = 3) -> tuple[int, int]:
     return size - (grid - 1) * stride, stride
 
 
-def region_vectors(maps: Sequence[Any], grid: int = 3) -> Any:
+def half_overlapping(window: int) -> tuple[int, int]:
+    """Window and stride of the PyTorch networks: neighbours overlap by half a window.
+
+    What does not fill a window at the right and the bottom edge is left out.
+    """
+    return window, -(-window // 2)
+
+
+def region_vectors(maps: Sequence[Any], grid: int = 3, windows: Sequence[int] = ()) -> Any:
     """Concatenated region vectors.
 
     Args:
         maps: per tapped layer a float [B, S, S, C]; S and C differ between layers.
         grid: regions along one side.
+        windows: side of each layer's windows, see `half_overlapping`; none: `pooling_for`.
+
+    Raises:
+        ValueError: windows that do not cut a map into grid x grid regions.
 
     Returns:
         float32 [B, grid * grid, sum of C]: row by row; every layer's part has length 1 before
         the whole is brought to length 1.
     """
-    parts = [l2_normalize(_pooled(layer_map, grid)) for layer_map in maps]
+    sides = [layer_map.shape[1] for layer_map in maps]
+    pooling = [half_overlapping(w) for w in windows] or [pooling_for(s, grid) for s in sides]
+    for side, (window, stride) in zip(sides, pooling, strict=True):
+        if window > side or (side - window) // stride + 1 != grid:
+            raise ValueError(f"windows of {window} cut a map of side {side} into other regions")
+    parts = [l2_normalize(_pooled(m, grid, *p)) for m, p in zip(maps, pooling, strict=True)]
     return l2_normalize(ops.concatenate(parts, axis=-1))
 
 
-def _pooled(layer_map: Any, grid: int) -> Any:
+def _pooled(layer_map: Any, grid: int, window: int, stride: int) -> Any:
     """[B, S, S, C] -> float32 [B, grid * grid, C]; lengths are summed in float32 whatever came."""
-    _, side, _, channels = layer_map.shape
-    window, stride = pooling_for(side, grid)
+    channels = layer_map.shape[3]
     regions = ops.max_pool(layer_map, window, stride, "valid", data_format="channels_last")
     return ops.cast(ops.reshape(regions, (-1, grid * grid, channels)), "float32")

@@ -15,9 +15,10 @@ from ..model.aliases import ALIASES
 from .archive import read_file
 from .old_versions import OLD_DESCRIPTOR_KEYS, OLD_KEYS, upgrade
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 UNSEALED_VERSION = 1  # of earlier versions of this program, without a digest
 OLD_VERSIONS = (UNSEALED_VERSION, 2)  # read through `old_versions`
+LIST_VERSION = 3  # like 4, without `_LATER`; still written where it says all
 SEAL = "values_sha256"
 MAX_BYTES = 1 << 20
 _MAX_NUMBER = 2**53  # beyond it whole numbers are not exact as floats
@@ -35,6 +36,14 @@ _REQUIRED: dict[str, type] = {
     "similarity_function": str,
     "weights_sha256": str,
 }
+_KINDS = {
+    int: "a whole number",
+    float: "a number with a decimal point",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object of keys and values",
+}
 _LAYOUT: dict[str, type | tuple[type, ...]] = {"descriptors": list, "similarity_terms": list}
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "licence": str,
@@ -47,12 +56,21 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "calibration": (dict, list),  # earlier versions wrote the only one alone
     SEAL: str,
 }
+_LATER: dict[str, type | tuple[type, ...]] = {  # of format version 4
+    "extractor": bool,
+    "features": str,
+    "windows": list,
+    "head_dims": int,
+    "attention_transform": bool,
+    "binarization": bool,
+    "comparator_padding": str,
+}
 
 
 def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     """Keys and values of a model's description; keys and their types are checked.
 
-    A description of an earlier version comes back as what version 3 says.
+    A description of versions 1 and 2 comes back as what version 3 says.
 
     Args:
         sealed: refuse values that do not fit their digest.
@@ -60,9 +78,14 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     Raises:
         ModelError: not readable, not of this format, or changed since it was written.
     """
-    values = _parsed(path)
+    values = parsed(path)
+    if "kind" in values:
+        raise ModelError(
+            f"{path}: describes a {short_repr(values['kind'])} student of DnS, which scores no "
+            "pairs of frames; give the folder of a model, e.g. of dns_fg_att_student.pth"
+        )
     version = values.get("format_version")
-    versions = (*OLD_VERSIONS, FORMAT_VERSION)
+    versions = (*OLD_VERSIONS, LIST_VERSION, FORMAT_VERSION)
     if version not in versions or isinstance(version, (bool, float)):
         raise ModelError(
             f"{path}: format_version is {short_repr(version)}, this program reads "
@@ -71,6 +94,7 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
     old = version in OLD_VERSIONS
     required = _REQUIRED if old else {**_REQUIRED, **_LAYOUT}
     optional = {**_OPTIONAL, **OLD_DESCRIPTOR_KEYS, **OLD_KEYS} if old else _OPTIONAL
+    optional = {**optional, **_LATER} if version == FORMAT_VERSION else optional
     for key, kind in required.items():
         if key not in values:
             raise ModelError(f"{path}: key {key!r} is missing; see docs/MODELS.md")
@@ -80,7 +104,7 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
             raise ModelError(f"{path}: unknown key {key[:80]!r}; see docs/MODELS.md")
         _check_kind(path, key, values[key], optional[key])
     if sealed:
-        _check_seal(path, values)
+        check_seal(path, values)
     try:
         return upgrade(values) if old else values
     except (TypeError, ValueError) as error:
@@ -90,7 +114,8 @@ def read_description(path: Path, sealed: bool = True) -> dict[str, Any]:
 def as_bytes(values: Mapping[str, Any]) -> bytes:
     """What `model.json` holds: the values, sealed. Every writer of the file goes through here."""
     content = {key: value for key, value in values.items() if key != SEAL}
-    content["format_version"] = FORMAT_VERSION
+    later = "kind" in content or any(key in content for key in _LATER)
+    content["format_version"] = FORMAT_VERSION if later else LIST_VERSION
     return (json.dumps({**content, SEAL: _digest(content)}, indent=2) + "\n").encode()
 
 
@@ -101,7 +126,12 @@ def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_seal(path: Path, values: Mapping[str, Any]) -> None:
+def check_seal(path: Path, values: Mapping[str, Any]) -> None:
+    """Refuse values that do not fit their digest.
+
+    Raises:
+        ModelError: the description is damaged or was edited.
+    """
     seal = values.get(SEAL)
     if seal is None and values["format_version"] == UNSEALED_VERSION:
         return
@@ -113,7 +143,12 @@ def _check_seal(path: Path, values: Mapping[str, Any]) -> None:
         )
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, read strictly; its keys are not checked.
+
+    Raises:
+        ModelError: not readable, or no such object.
+    """
     try:
         values = json.loads(
             read_file(path, MAX_BYTES).decode("utf-8"),
@@ -158,5 +193,7 @@ def _whole(text: str) -> int:
 def _check_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        expected = " or ".join(k.__name__ for k in kinds)
-        raise ModelError(f"{path}: {key} is {short_repr(value)}, expected {expected}")
+        expected = " or ".join(_KINDS[k] for k in kinds)
+        raise ModelError(
+            f"{path}: {key} is {short_repr(value)}, expected {expected}; see docs/MODELS.md"
+        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...calibration.curve import Calibration
 from ...errors import ModelError
 from ..model.model import Model
-from . import native, visil_tf
+from ..model.student import Student
+from . import native, student_files, torch_weights, visil_tf
 
 EXPECTED = (
     "expected a published release (model.ckpt.index, model.ckpt.data-00000-of-00001, pca.npz) "
@@ -68,6 +70,49 @@ def convert(src_dir: str | Path, dst_dir: str | Path) -> Model:
         raise ModelError(f"{target}: holds a model already; choose an empty folder")
     native.write(visil_tf.read(source), target)
     return native.read(target)
+
+
+def convert_files(
+    sources: Sequence[str | Path], dst_dir: str | Path, name: str = ""
+) -> Model | Student:
+    """Write published PyTorch weights in our own format.
+
+    Args:
+        sources: weight files of the family, in any order, each told by its content: one head, and
+            either backbone and PCA, or a folder of a converted model that has both, or neither for
+            a head alone, which compares stored features.
+        dst_dir: folder for model.json and weights.npz; made if needed.
+        name: of the model; empty takes the name of the head's file.
+
+    Returns:
+        the model, or the student of DnS, as read back from `dst_dir`.
+
+    Raises:
+        ModelError: files that are no weights of the family or do not belong together, or `dst_dir`
+            holds a model already.
+    """
+    paths, target = [Path(source) for source in sources], Path(dst_dir)
+    if visil_tf.is_published(target) or native.is_own(target):
+        raise ModelError(f"{target}: holds a model already; choose an empty folder")
+    folders = [path for path in paths if path.is_dir()]
+    if len(folders) > 1:
+        raise ModelError(f"{folders[1]}: is a second folder; give one model at most")
+    parts = torch_weights.read_parts([path for path in paths if not path.is_dir()])
+    made = torch_weights.assembled(parts, load_model(folders[0]) if folders else None, name)
+    if isinstance(made, Student):
+        student_files.write(made, target)
+        return student_files.read(target)
+    native.write(made, target)
+    return native.read(target)
+
+
+def load_student(directory: str | Path) -> Student:
+    """Read a coarse-grained student or a selector of DnS.
+
+    Raises:
+        ModelError: the folder holds none, or a damaged one.
+    """
+    return student_files.read(Path(directory))
 
 
 def seal(model_dir: str | Path) -> None:

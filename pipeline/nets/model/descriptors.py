@@ -297,7 +297,23 @@ class DescriptorLayout:
         """Without the groups that only queries have."""
         if self.shared == self.query:
             return self
-        groups = tuple(group for group in self.groups if not group.query_only)
+        return self._of(tuple(group for group in self.groups if not group.query_only))
+
+    @cached_property
+    def lowpass_views(self) -> list[int]:
+        """Places of the lowpass descriptors that only queries have, in a query's frame."""
+        views = [g.name for g in self.groups if g.query_only and g.space == "lowpass"]
+        return [place for name in views for place in range(self.query)[self.slices[name]]]
+
+    @cached_property
+    def without_lowpass_views(self) -> DescriptorLayout:
+        """Without the lowpass descriptors that only queries have."""
+        return self._of(
+            tuple(g for g in self.groups if not (g.query_only and g.space == "lowpass"))
+        )
+
+    def _of(self, groups: tuple[DescriptorGroup, ...]) -> DescriptorLayout:
+        """Some of the groups, with the terms that compare them."""
         names = {group.name for group in groups}
         return DescriptorLayout(groups, tuple(t for t in self.terms if t.query in names))
 

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from ...calibration.curve import Calibration
-from ...checks import short_repr, text
+from ...checks import short_repr, text, whole
 from ...config import MAX_INSETS, MODEL_FUNCTIONS
 from ...errors import ModelError
+from ...records import FeatureSpec, published_digest
 from .aliases import old_name
 from .blank import Blank
 from .descriptors import MAX_GRID, THUMBNAIL, DescriptorLayout, standard_layout
-from .preprocessing import InputDescription
+from .head import check_learned
+from .preprocessing import MAX_SIDE, InputDescription
 from .whitening import Whitening, unit_vectors
 
 MAX_TAPS = 64
+PADDINGS = ("edge", "zero")
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,10 +44,21 @@ class Model:
         layout: the descriptors of a frame and the terms of the similarity.
         anchors: lowpass descriptors of other videos [M, dims], of length 1, for CSLS; None if no
             term has CSLS taken off.
+        windows: sides of the windows that each tap's map is cut into, a stride being half of them,
+            rounded up; empty: the windows cover the map, see `nets.extractor.regions`.
+        head_dims: the head was learned for so many first values of the descriptors, see
+            `for_store`; 0: for all that the whitening gives.
+        features: a name of `records.PUBLISHED_FEATURES` for stores that know their features by a
+            name alone; empty for none.
         attention: context vector [dims], or None.
+        attention_transform: matrix [dims, dims] and bias [dims] of attention by tanh, or None, see
+            `nets.similarity.attention`.
+        binarization: matrix [dims, bits], whose products' signs are compared, or None.
         adaptation: a second whitening [dims, dims] for each space of the database's descriptors,
             see `nets.similarity.adaptation`, or None.
         comparator: four (kernel [h, w, in, out], bias [out]), or None: Chamfer on the matrix.
+        comparator_padding: of `PADDINGS`: what the comparator sees beyond a matrix, the values at
+            its edge or zeros.
         residual_weight: share of the comparator's output that is the matrix itself, see
             `comparator.bypass`.
         blank: the space of nearly empty regions, or None: they count as the others do.
@@ -54,6 +68,7 @@ class Model:
         calibrations: what its scores mean, one for each way of comparing that was calibrated.
         licence, provenance, description: text, may be empty.
         features_digest: SHA-256 (hex) of all that changes features, of the full dims.
+        stored_dims: values of the stored descriptors that are cut to `dims`; 0: they have as many.
     """
 
     name: str
@@ -68,9 +83,15 @@ class Model:
     thumbnail: Whitening | None = None
     layout: DescriptorLayout = field(default_factory=lambda: standard_layout(9))
     anchors: np.ndarray | None = None
+    windows: tuple[int, ...] = ()
+    head_dims: int = 0
+    features: str = ""
     attention: np.ndarray | None = None
+    attention_transform: tuple[np.ndarray, np.ndarray] | None = None
+    binarization: np.ndarray | None = None
     adaptation: Mapping[str, Whitening] | None = None
     comparator: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    comparator_padding: str = "edge"
     residual_weight: float = 0.0
     blank: Blank | None = None
     insets: int = 0
@@ -80,6 +101,7 @@ class Model:
     provenance: str = ""
     description: str = ""
     features_digest: str = ""
+    stored_dims: int = 0
 
     def __post_init__(self) -> None:
         if self.similarity_function not in MODEL_FUNCTIONS:
@@ -94,6 +116,17 @@ class Model:
             )
         for tap in self.taps:
             text("a tap", tap)
+        if self.windows and len(self.windows) != len(self.taps):
+            raise ValueError(f"windows are {short_repr(self.windows)}, expected one for each tap")
+        for window in self.windows:
+            whole("windows", window, 1, MAX_SIDE)
+        if self.comparator_padding not in PADDINGS:
+            raise ValueError(
+                f"comparator_padding is {short_repr(self.comparator_padding)}, expected one of "
+                f"{', '.join(PADDINGS)}"
+            )
+        if self.features:
+            published_digest(self.features)
         if not 0 <= self.insets <= MAX_INSETS:
             raise ValueError(f"insets is {self.insets}, expected 0 to {MAX_INSETS}")
         self._check_dims()
@@ -111,8 +144,14 @@ class Model:
             object.__setattr__(self, "features_digest", features_digest(self))
 
     def _check_dims(self) -> None:
-        if self.attention is not None and self.attention.shape != (self.dims,):
-            raise ValueError(f"attention vector is {self.attention.shape}, expected ({self.dims},)")
+        if not 0 <= self.head_dims <= self.whitening.dims:
+            raise ValueError(
+                f"head_dims is {self.head_dims}, expected 0 to {self.whitening.dims}, the values "
+                "that the whitening gives"
+            )
+        if self.head_dims and len(self.whitenings) > 1:
+            raise ValueError("head_dims is for models whose only descriptors are the regions")
+        check_learned(self.dims, self.attention, self.attention_transform, self.binarization)
         if self.blank is not None and self.blank.directions.shape[1] != self.dims:
             raise ValueError(
                 f"blank directions are {self.blank.directions.shape}, expected [K, {self.dims}]"
@@ -161,8 +200,10 @@ class Model:
             raise ValueError("there are no anchors in the array of anchors")
 
     def _check_adaptation(self, adaptation: Mapping[str, Whitening]) -> None:
-        if self.attention is not None:
-            raise ValueError("adaptation is for models without attention, which it would mislead")
+        if self.attention is not None or self.binarization is not None:
+            raise ValueError(
+                "adaptation is for models without attention or binarization, which it would mislead"
+            )
         spaces = dict(self.layout.of_database.spaces).keys()
         if adaptation.keys() != spaces:
             raise ValueError(f"adaptation is of {sorted(adaptation)}, expected {sorted(spaces)}")
@@ -182,7 +223,12 @@ class Model:
     @property
     def dims(self) -> int:
         """C, values of a descriptor."""
-        return self.whitening.dims
+        return self.head_dims or self.whitening.dims
+
+    @property
+    def has_extractor(self) -> bool:
+        """Whether it can make features; a head alone compares those of a name, `features`."""
+        return bool(self.arrays) or not self.features
 
     @property
     def regions(self) -> int:
@@ -192,8 +238,32 @@ class Model:
     @property
     def whitenings(self) -> dict[str, Whitening]:
         """The whitening of each space that the model has."""
+        by_space = self.whole_whitenings
+        if not self.head_dims:
+            return by_space
+        return {space: pca.first(self.head_dims) for space, pca in by_space.items()}
+
+    @property
+    def whole_whitenings(self) -> dict[str, Whitening]:
+        """The same with all values, also where the head was learned for the first ones."""
         by_space = {"regions": self.whitening, "lowpass": self.lowpass, "thumbnail": self.thumbnail}
         return {space: pca for space, pca in by_space.items() if pca is not None}
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """The parts that were learned for `dims` values and no other number of them, by name."""
+        parts = {
+            "attention": self.attention,
+            "binarization": self.binarization,
+            "adaptation": self.adaptation,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def fits(self, spec: FeatureSpec) -> bool:
+        """Whether features of these settings are of the weights that the model has or is for."""
+        if spec.digest == self.features_digest:
+            return True
+        return bool(self.features) and spec.digest == published_digest(self.features)
 
     @property
     def views_digest(self) -> str:
@@ -235,13 +305,12 @@ class Model:
             return self
         if not 0 < dims < self.dims:
             raise ModelError(f"{self.name}: dims {dims} asked, it has 1 to {self.dims}")
-        for name, learned in (("attention", self.attention), ("adaptation", self.adaptation)):
-            if learned is not None:
-                raise ModelError(
-                    f"{self.name}: dims {dims} asked, but its {name} was learned for {self.dims} "
-                    f"values; leave dims out or give {self.dims}"
-                    + (", or take the model it was made of" if name == "adaptation" else "")
-                )
+        for name in self.learned:
+            raise ModelError(
+                f"{self.name}: dims {dims} asked, but its {name} was learned for {self.dims} "
+                f"values; leave dims out or give {self.dims}"
+                + (", or take the model it was made of" if name == "adaptation" else "")
+            )
         first = {space: pca.first(dims) for space, pca in self.whitenings.items()}
         return replace(
             self,
@@ -251,6 +320,20 @@ class Model:
             blank=self.blank.first(dims) if self.blank else None,
             anchors=None if self.anchors is None else unit_vectors(self.anchors[:, :dims]),
         )
+
+    def for_store(self, dims: int) -> Model:
+        """The model for stored descriptors of `dims` values.
+
+        A head of the first values takes descriptors with more: whitened values come in the order of
+        their eigenvalues, so the first ones, brought to length 1 again, are what a whitening to so
+        few values gives. Other models are cut themselves.
+
+        Raises:
+            ModelError: see `with_dims`.
+        """
+        if self.head_dims and self.head_dims < dims <= self.whitening.dims:
+            return replace(self, stored_dims=dims)
+        return self.with_dims(dims)
 
 
 def features_digest(model: Model) -> str:
@@ -267,9 +350,13 @@ def features_digest(model: Model) -> str:
         "taps": model.taps,
         "grid": model.grid,
     }
+    if model.windows:  # earlier versions had none
+        description["windows"] = model.windows
+    if not model.has_extractor:
+        return published_digest(model.features)
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     arrays = {f"backbone/{name}": array for name, array in model.arrays.items()}
-    for space, pca in model.whitenings.items():
+    for space, pca in model.whole_whitenings.items():
         prefix = "whitening" if space == "regions" else old_name(space)
         arrays |= {f"{prefix}/{name}": array for name, array in vars(pca).items()}
     for name in sorted(arrays):

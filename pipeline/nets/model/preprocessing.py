@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...checks import number, text, whole
+from ...checks import numbers, text, whole
 from ...records import Preprocess
 
 MAX_SIDE = 4096  # of the input, in pixels
@@ -32,11 +32,11 @@ class InputDescription:
             whole(f"input: {key}", getattr(self, key), 1, MAX_SIDE)
         text("input: method", self.method)
         if self.channels not in ("RGB", "BGR"):
-            raise ValueError(f"channels is {self.channels!r}, expected 'RGB' or 'BGR'")
+            raise ValueError(f"input: channels is {self.channels!r}, expected 'RGB' or 'BGR'")
         for key in ("mean", "scale"):
-            values = tuple(number(f"input: {key}", value) for value in getattr(self, key))
+            values = numbers(f"input: {key}", getattr(self, key))
             if len(values) != 3:
-                raise ValueError(f"{key} holds {len(values)} numbers, expected 3")
+                raise ValueError(f"input: {key} holds {len(values)} numbers, expected 3")
             object.__setattr__(self, key, values)  # 1 and 1.0 are one digest
 
     @property

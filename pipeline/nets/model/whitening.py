@@ -28,6 +28,12 @@ class Whitening:
         if not (np.isfinite(self.eigenvalues) & (self.eigenvalues > 0)).all():
             raise ValueError("an eigenvalue is not positive")
 
+    @classmethod
+    def absent(cls, dims: int) -> Whitening:
+        """In place of the whitening of a head alone, which takes `dims` values and whitens none."""
+        nothing = np.broadcast_to(np.float32(0), (dims, dims))
+        return cls(nothing[0], nothing, np.broadcast_to(np.float32(1), (dims,)))
+
     @property
     def dims(self) -> int:
         """n, values of a whitened vector."""

@@ -1,16 +1,21 @@
 """How much a descriptor counts.
 
-Attention: ViSiL, ICCV 2019, section 3.1; context vector as in Yang et al. 2016. Content: ours, so
-that frames with next to nothing in them do not make unrelated videos alike.
+Attention: ViSiL, ICCV 2019, section 3.1; context vector as in Yang et al. 2016. Attention by tanh
+and binarization: DnS, Kordopatis-Zilos et al., IJCV 2022. Content: ours, so that frames with next
+to nothing in them do not make unrelated videos alike.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import ops
+from ..layers.whitening import l2_normalize
 from ..model.blank import FLOOR, Blank
 from ..model.descriptors import DescriptorLayout
+from ..model.model import Model
 
 
 def attend(x: Any, context: Any) -> Any:
@@ -29,6 +34,51 @@ def attend(x: Any, context: Any) -> Any:
 def attention_weights(x: Any, context: Any) -> Any:
     """The weights alone, float32 [..., 1]; arguments as in `attend`."""
     return ops.sum(x * context, axis=-1, keepdims=True) / 2 + 0.5
+
+
+def attend_by_tanh(x: Any, context: Any, matrix: Any, bias: Any) -> Any:
+    """Scale every descriptor by sigmoid(u . tanh(x W + b)).
+
+    Args:
+        x: float32 [..., C], of length 1.
+        context: float32 [C].
+        matrix, bias: float32 [C, C] and [C].
+
+    Returns:
+        float32 [..., C].
+    """
+    hidden = ops.tanh(ops.matmul(x, matrix) + bias)
+    return x * ops.sigmoid(ops.sum(hidden * context, axis=-1, keepdims=True))
+
+
+def binarized(x: Any, matrix: Any) -> Any:
+    """Signs of the projections x W, over sqrt(bits), so that products are shares of equal bits.
+
+    Args:
+        x: float32 [..., C].
+        matrix: float32 [C, bits].
+
+    Returns:
+        float32 [..., bits], of length 1 where no projection is 0.
+    """
+    signs = ops.sign(ops.matmul(l2_normalize(x), matrix))
+    return signs / np.float32(np.sqrt(matrix.shape[-1]))
+
+
+def apply_head(x: Any, model: Model) -> Any:
+    """What the head of a model does to descriptors before they are compared.
+
+    Args:
+        x: float32 [..., C], of length 1.
+
+    Returns:
+        float32 [..., C], or [..., bits] with binarization.
+    """
+    if model.attention_transform is not None:
+        x = attend_by_tanh(x, model.attention, *model.attention_transform)
+    elif model.attention is not None:
+        x = attend(x, ops.convert_to_tensor(model.attention))
+    return x if model.binarization is None else binarized(x, model.binarization)
 
 
 def content(x: Any, blank: Blank) -> Any:

@@ -21,7 +21,12 @@ Weights = tuple[Any, Any]
 
 
 def convolve(
-    x: Tensor, heights: Tensor, widths: Tensor, layers: Sequence[tuple[Tensor, Tensor]]
+    x: Tensor,
+    heights: Tensor,
+    widths: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor]],
+    *,
+    zeros: bool = False,
 ) -> Tensor:
     """The network, before the hard tanh.
 
@@ -29,6 +34,7 @@ def convolve(
         x: [B, P + 2, Q + 2, 1], matrices with a border at each pair's own edge.
         heights, widths: int32 [B], rows and columns of each pair's matrix.
         layers: four pairs of kernel [h, w, in, out] and bias [out].
+        zeros: between layers pad by zeros instead of the values at the edge.
 
     Returns:
         [B, P // 4, Q // 4]; rows of a pair beyond a multiple of 4 reach the output only through
@@ -38,7 +44,7 @@ def convolve(
     for number, (hidden_kernel, hidden_bias) in enumerate(hidden):
         if number:
             heights, widths = heights // 2, widths // 2
-            x = pad_edges(ops.max_pool(x, 2, 2, padding="valid"), heights, widths)
+            x = pad_edges(ops.max_pool(x, 2, 2, padding="valid"), heights, widths, zeros)
         x = ops.relu(ops.conv(x, hidden_kernel, padding="valid") + hidden_bias)
     return (ops.matmul(x, kernel[0, 0]) + bias)[..., 0]
 

@@ -19,27 +19,39 @@ from ..model.descriptors import Comparison
 NEAREST = 0.01  # share of the anchors that are neighbours
 
 
-def mean_nearest(x: Any, anchors: np.ndarray) -> Any:
+def placed_anchors(anchors: np.ndarray | None) -> Any:
+    """Anchors as the functions below take them, on the device once for all queries.
+
+    Args:
+        anchors: float32 [M, C], of length 1, lowpass descriptors of other videos; None without.
+
+    Returns:
+        float32 [C, M], or None.
+    """
+    return None if anchors is None else ops.convert_to_tensor(np.ascontiguousarray(anchors.T))
+
+
+def mean_nearest(x: Any, anchors: Any) -> Any:
     """r of CSLS: the mean similarity to the nearest anchors.
 
     Args:
         x: float32 [..., C], of length 1.
-        anchors: float32 [M, C], of length 1, lowpass descriptors of other videos.
+        anchors: float32 [C, M], see `placed_anchors`.
 
     Returns:
         float32 [...].
     """
-    dots = ops.matmul(x, np.ascontiguousarray(anchors.T))
-    nearest, _ = ops.top_k(dots, max(1, round(NEAREST * len(anchors))))
+    dots = ops.matmul(x, anchors)
+    nearest, _ = ops.top_k(dots, max(1, round(NEAREST * anchors.shape[1])))
     return ops.mean(nearest, axis=-1)
 
 
-def term_offsets(x: Any, comparison: Comparison, anchors: np.ndarray | None) -> Any:
+def term_offsets(x: Any, comparison: Comparison, anchors: Any) -> Any:
     """What is added to the similarities of descriptors with a term of reduce max.
 
     Args:
         x: float32 [F, n, C], the last F rows of the comparison for n frames.
-        anchors: of the model; None if none of the terms has CSLS taken off.
+        anchors: see `placed_anchors`; None if none of the terms has CSLS taken off.
 
     Returns:
         float32 [F, n].

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..backend import ops
+from ..layers.whitening import l2_normalize
 from ..model.descriptors import Comparison, DescriptorLayout
 from ..model.model import Model
 from .adaptation import adapt_descriptors, adaptation_matrices, adapted_anchors
-from .attention import attend, descriptor_weights
-from .csls import term_offsets
+from .attention import apply_head, descriptor_weights
+from .csls import placed_anchors, term_offsets
 from .dequantize import dequantize
 
 Tensor = Any
@@ -48,9 +49,11 @@ class FeatureLoader:
     """
 
     def __init__(self, model: Model, precision: str) -> None:
-        self._layout, self._dims, self._precision = model.layout, model.dims, precision
-        self._attention, self._blank = model.attention, model.blank
-        self._anchors = adapted_anchors(model)
+        self._layout, self._precision = model.layout, precision
+        self._stored_dims, self._dims = model.stored_dims or model.dims, model.dims
+        self._model, self._blank = model, model.blank
+        self._has_head = model.attention is not None or model.binarization is not None
+        self._anchors = placed_anchors(adapted_anchors(model))
         self._adaptation = adaptation_matrices(model.adaptation) if model.adaptation else None
 
     def queries(self, vectors: np.ndarray, size: int, whole_tiles: bool) -> DeviceFeatures:
@@ -68,7 +71,7 @@ class FeatureLoader:
             tile, offsets = {}, {}
             for comparison in layout.comparisons:
                 rows = _gathered(x, layout, comparison)
-                tile[comparison.reference.name] = ops.reshape(rows, (-1, self._dims))
+                tile[comparison.reference.name] = _rows(rows)
                 if comparison.maxima:
                     fused = ops.cast(rows[comparison.rows - comparison.fused_rows :], "float32")
                     term_values = term_offsets(fused, comparison, self._anchors)
@@ -87,7 +90,7 @@ class FeatureLoader:
             x, weight = self._weighted(x, layout, queries=False)
             names = [comparison.reference.name for comparison in layout.comparisons]
             parts = {name: x[layout.slices[name]] if len(names) > 1 else x for name in names}
-            loaded.tiles.append({n: ops.reshape(p, (-1, self._dims)) for n, p in parts.items()})
+            loaded.tiles.append({n: _rows(p) for n, p in parts.items()})
             if loaded.weights is not None:
                 loaded.weights.append(weight)
         return loaded
@@ -108,19 +111,28 @@ class FeatureLoader:
         self, x: Tensor, layout: DescriptorLayout, queries: bool
     ) -> tuple[Tensor, Tensor | None]:
         """[R, n, C] in the precision of products, weighted, and the weights of the frames."""
-        x = dequantize(x, self._dims)
-        if self._attention is None and self._blank is None and self._adaptation is None:
+        x = dequantize(x, self._stored_dims)
+        cut = self._stored_dims > self._dims
+        plain = self._blank is None and self._adaptation is None
+        if plain and not cut and not self._has_head:
             return ops.cast(x, self._precision), None
         x, scale, weights = ops.cast(x, "float32"), None, None
+        if cut:
+            x = l2_normalize(x[..., : self._dims])
         if self._blank is not None:
             scale, weights = descriptor_weights(x, layout, self._blank, queries)
         if self._adaptation is not None:
             x = adapt_descriptors(x, layout, self._adaptation)
-        if self._attention is not None:
-            x = attend(x, ops.convert_to_tensor(self._attention))
+        if self._has_head:
+            x = apply_head(x, self._model)
         if scale is not None:
             x = x * scale[..., None]
         return ops.cast(x, self._precision), weights
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[P, n, C] -> [P * n, C]."""
+    return ops.reshape(x, (-1, x.shape[-1]))
 
 
 def _gathered(x: Tensor, layout: DescriptorLayout, comparison: Comparison) -> Tensor:

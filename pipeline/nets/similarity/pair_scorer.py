@@ -27,10 +27,11 @@ from .device_features import DeviceFeatures, FeatureLoader, join
 from .max_fusion import fused_similarity
 from .ragged import gather_weights, gather_windows, range_mask
 
-# Frames of queries and of targets in one product of region descriptors: 2304 x 4608 float32 are 40
-# MiB, and large enough to run at the pace of one large product (benchmarks/NOTES.md). A GPU wants
-# more work in each call of its own: 4608 x 18432 float16 are 162 MiB.
-_TILE = 256, 512
+# Frames of queries and of targets in one product of region descriptors: 1152 x 9216 float32 are 40
+# MiB, and large enough to run at the pace of one large product (benchmarks/NOTES.md). Many targets,
+# as one short query has few rows. A GPU wants more work in each call of its own: 4608 x 18432
+# float16 are 162 MiB.
+_TILE = 128, 1024
 _GPU_TILE = 512, 2048
 _FAR = -2.0  # below every similarity; -inf would turn a masked mean into NaN
 
@@ -73,12 +74,14 @@ class PairScorer:
         self.layout = model.layout
         self.has_comparator = model.comparator is not None
         self._residual_weight = model.residual_weight
+        self._zeros = model.comparator_padding == "zero"
         self._weighted = model.blank is not None
         self._loader = FeatureLoader(model, precision)
         self._layers = [
             (ops.cast(kernel, precision), ops.cast(bias, precision))
             for kernel, bias in model.comparator or ()
         ]
+        self._placed: tuple[np.ndarray, DeviceFeatures] | None = None
         self._products: dict[DescriptorLayout, Callable[..., Tensor]] = {}
         # Weights of frames count in the residual path; without either, none are sent.
         self._weighs = self.has_comparator and bool(self._residual_weight) and self._weighted
@@ -93,9 +96,16 @@ class PairScorer:
 
         Args:
             vectors: [N, R, C] as stored, see `quantization`; with `few_shapes` N is rounded up to
-                whole tiles, by zeros.
+                whole tiles, by zeros. The last short query stays there: after its scores come its
+                segments.
         """
-        return self._loader.queries(vectors, self.tile[0], self.few_shapes)
+        if len(vectors) > self.tile[0]:
+            return self._loader.queries(vectors, self.tile[0], self.few_shapes)
+        last = self._placed
+        if last is None or not _equal(last[0], vectors):
+            placed = self._loader.queries(vectors, self.tile[0], self.few_shapes)
+            self._placed = last = vectors.copy(), placed
+        return last[1]
 
     def place_targets(self, vectors: np.ndarray) -> DeviceFeatures:
         """Move database descriptors to the device; as `place_queries`."""
@@ -249,16 +259,20 @@ class PairScorer:
         """[B, P / 4, Q / 4] float32 in [-1, 1], or [B, P, Q] without a comparator."""
         if not self.has_comparator:
             return gather_windows(matrix, windows, rows, columns, 0)
-        x = gather_windows(matrix, windows, rows, columns, 1)[..., None]
-        convolved = convolve(
-            ops.cast(x, self.precision), windows[:, 1], windows[:, 5], self._layers
-        )
+        zeros = self._zeros
+        x = gather_windows(matrix, windows, rows, columns, 1, zeros=zeros)[..., None]
+        sizes = windows[:, 1], windows[:, 5]
+        convolved = convolve(ops.cast(x, self.precision), *sizes, self._layers, zeros=zeros)
         output = ops.clip(ops.cast(convolved, "float32"), -1.0, 1.0)
         if self._residual_weight:
             window_weights = gather_weights(weights, windows, rows, columns)
             past = bypass(x[:, 1:-1, 1:-1], self._symmetric, window_weights)
             output = (1 - self._residual_weight) * output + self._residual_weight * past
         return output
+
+
+def _equal(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.dtype == second.dtype and np.array_equal(first, second)
 
 
 def _dot_products(queries: Tensor, targets: Tensor, comparison: Comparison) -> Tensor:

@@ -1,0 +1,213 @@
+"""Search by DnS: one vector of each video first, the fine-grained student for a share of the pairs.
+
+DnS (Kordopatis-Zilos et al., IJCV 2022): a pair's score is the product of both videos' vectors, by
+the coarse-grained student. A share of each query's pairs goes to the fine-grained student instead:
+those that the selector says, or without a selector those with the highest coarse scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import FingerprintMismatchError, InputError, StorageError, StoreError
+from ..quantization import dequantize
+from .engine import SearchEngine, pair_scorer
+from .limits import Limits
+from .pair_selection import joined_scores, select_pairs
+from .request import SearchRequest
+from .run import score_table
+from .video_set import VideoSet
+
+if TYPE_CHECKING:
+    from ..nets.model.student import Student
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CoarseVectors:
+    """What the students make of videos.
+
+    Attributes:
+        vectors: float32 [V, 1024]; NaN for a damaged video.
+        indices: float64 [V], of the selector; zeros without one.
+    """
+
+    vectors: np.ndarray
+    indices: np.ndarray
+
+
+@dataclass(frozen=True)
+class CoarseToFine:
+    """The scores of all pairs.
+
+    Attributes:
+        scores: float32 [Q, D]; NaN where a video is damaged.
+        selected: bool [Q, D]: the pairs that the fine-grained student scored.
+    """
+
+    scores: np.ndarray
+    selected: np.ndarray
+
+
+def require_student(videos: VideoSet, student: Student) -> None:
+    """Refuse a student of other features.
+
+    Raises:
+        FingerprintMismatchError: naming the store and the student.
+        InputError: fewer values than the student takes.
+    """
+    from ..nets.model.student import DIMS
+    from ..records import published_digest
+
+    spec = videos.spec
+    if spec.digest not in (student.features_digest, published_digest("dns")):
+        raise FingerprintMismatchError(
+            f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
+            f"{student.name!r} is for other features (digest {student.features_digest[:12]}): "
+            "convert it together with that model's folder (visil-index convert-model)"
+        )
+    if spec.dims < DIMS:
+        raise InputError(
+            f"{videos.path} holds {spec.dims} values a region, {student.name!r} takes {DIMS}: "
+            "extract without --dims"
+        )
+
+
+def coarse_vectors(
+    videos: VideoSet,
+    coarse: Student,
+    selector: Student | None = None,
+    *,
+    gpu_id: int | None = None,
+    checksums: bool = True,
+    progress: Progress | None = None,
+) -> CoarseVectors:
+    """Read all videos once. Insets are left out: a vector is of the video itself.
+
+    Args:
+        coarse, selector: students of these kinds.
+        gpu_id: see `nets.backend.device_scope`.
+        checksums: compare checksums; a damaged video is marked as such in the set.
+        progress: called with (videos done, videos).
+
+    Raises:
+        FingerprintMismatchError, InputError: see `require_student`.
+        StoreError: all videos are damaged, or the storage cannot be reached.
+    """
+    from ..nets.model.student import VECTOR
+    from ..nets.similarity.coarse_student import CoarseStudent
+    from ..nets.similarity.selector import Selector
+
+    for student in (coarse, *([selector] if selector else [])):
+        require_student(videos, student)
+    videos.check(checksums)
+    sequences, owner = videos.split_insets(False)
+    network = CoarseStudent(coarse, gpu_id)
+    index = Selector(selector, gpu_id).index if selector else None
+    vectors = np.full((len(videos), VECTOR), np.nan, np.float32)
+    indices = np.zeros(len(videos))
+    for sequence, video in enumerate(owner.tolist()):
+        try:
+            descriptors = _regions(sequences, sequence)
+        except StorageError:
+            raise
+        except StoreError:
+            continue  # `damaged` names it
+        vectors[video] = network(descriptors)
+        indices[video] = index(descriptors) if index else 0.0
+        if progress:
+            progress(video + 1, len(videos))
+    videos.require_sound()
+    return CoarseVectors(vectors, indices)
+
+
+def score_coarse_to_fine(
+    request: SearchRequest,
+    coarse: Student,
+    selector: Student | None = None,
+    *,
+    share: float,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> CoarseToFine:
+    """Score every pair, a share of each query's by the request's model.
+
+    Args:
+        request: its model is the fine-grained student.
+        coarse, selector: see `coarse_vectors`. The selector has to be for this fine student.
+        share: of the sound videos of the database, 0 to 1.
+        limits: how much is in memory at once.
+        progress: called with (queries done, queries).
+
+    Raises:
+        InputError: the share is not within 0 and 1, or the request asks for more than scores.
+        FingerprintMismatchError, StoreError: see `coarse_vectors`.
+    """
+    _check(request, share)
+    queries, database = (
+        coarse_vectors(
+            videos, coarse, selector, gpu_id=request.gpu_id, checksums=request.config.checksums
+        )
+        for videos in (request.queries, request.database)
+    )
+    sound = np.flatnonzero(request.database.sound)
+    scores = np.full((len(request.queries), len(request.database)), np.nan, np.float32)
+    selected = np.zeros(scores.shape, bool)
+    scores[:, sound] = queries.vectors @ database.vectors[sound].T
+    ranked = scores[:, sound]
+    if selector is not None:
+        ranked = _selector_scores(selector, queries, database, ranked, sound, request.gpu_id)
+    selected[:, sound] = select_pairs(ranked, share)
+    scorer = pair_scorer(request)
+    for row in np.flatnonzero(request.queries.sound).tolist():
+        columns = np.flatnonzero(selected[row])
+        if len(columns):
+            part = replace(
+                request,
+                queries=request.queries.take([row]),
+                database=request.database.take(columns),
+                listed_queries=None,
+            )
+            engine = SearchEngine(part, limits=limits, scorer=scorer)
+            fine, _ = score_table(part, limits=limits, engine=engine)
+            every = np.ones((1, len(columns)), bool)
+            scores[row, columns] = joined_scores(scores[row : row + 1, columns], fine, every)
+        if progress:
+            progress(row + 1, len(request.queries))
+    selected[~request.queries.sound] = False
+    return CoarseToFine(scores, selected)
+
+
+def _check(request: SearchRequest, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise InputError(f"share is {share}, expected 0 to 1, e.g. 0.1")
+    if request.segments or request.mirrored is not None or request.background is not None:
+        raise InputError(
+            "coarse to fine gives scores alone: leave out segments, mirrored queries and a "
+            "background, or search without the coarse student"
+        )
+
+
+def _selector_scores(
+    selector: Student,
+    queries: CoarseVectors,
+    database: CoarseVectors,
+    coarse: np.ndarray,
+    sound: np.ndarray,
+    gpu_id: int | None,
+) -> np.ndarray:
+    from ..nets.similarity.selector import Selector
+
+    return Selector(selector, gpu_id).scores(queries.indices, database.indices[sound], coarse)
+
+
+def _regions(sequences: VideoSet, number: int) -> np.ndarray:
+    """Region descriptors of a video as floats [T, R, C], short videos repeated."""
+    stored = np.empty((int(sequences.lengths[number]), *sequences.row_shape), sequences.dtype)
+    sequences.read(number, 0, len(stored), stored, checksum=False)
+    return dequantize(stored, sequences.spec.dims)

@@ -1,0 +1,182 @@
+"""Stage two in shards, and over a network: the same bytes as one process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, StorageError
+from pipeline.nets.formats import native
+from pipeline.objects import open_objects
+from pipeline.output.sparse_scores import SCORE
+from pipeline.search.partial_results import read_partial
+from pipeline.search.shards import ShardScores, merge_shards, shard_range
+from pipeline.search.video_set import VideoSet
+from pipeline.store import copy_store, create_or_append, open_store
+from tests import features
+from tests.command import run
+from tests.messages import assert_output, raises
+
+QUERIES = {f"q{n}": 5 + n for n in range(3)}
+DATABASE = {f"v{n:02}": 4 + n % 13 for n in range(24)}
+
+
+def fill(path: str | Path, model: Any, videos: dict[str, int], seed: int, parts: int = 1) -> str:
+    """Videos in the given number of commits; every eighth is the video before it again, a tie."""
+    with create_or_append(path, features.spec(model.features_digest), "float32") as writer:
+        for number, (name, frames) in enumerate(videos.items()):
+            number -= number % 8 == 7
+            video = writer.begin(name, features.SourceInfo(name))
+            frames = list(videos.values())[number]
+            vectors = features.region_vectors(frames, [seed, number])
+            video.append(vectors, np.arange(float(frames)))
+            video.finish()
+            if (number + 1) % -(-len(videos) // parts) == 0:
+                writer.commit()
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return features.model()
+
+
+@pytest.fixture(scope="module")
+def made(model: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("stores")
+    native.write(model, folder / "model")
+    return {
+        "model": str(folder / "model"),
+        "queries": fill(folder / "q.h5", model, QUERIES, 1),
+        "database": fill(folder / "db.parts", model, DATABASE, 2, parts=4),
+        "background": fill(folder / "b.h5", model, {f"u{n}": 6 for n in range(12)}, 3),
+    }
+
+
+def command(made: dict[str, str], *options: object, database: str = "") -> list[object]:
+    place = database or made["database"]
+    stores = ("--query_store", made["queries"], "--database_store", place)
+    fixed = ("--model_dir", made["model"], "--precision", "float32")
+    return ["compare", *stores, *fixed, *options]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--top_k", 5),
+        ("--threshold", -0.5),
+        ("--top_k", 4, "--normalize", "database"),
+        ("--normalize", "database"),
+    ],
+    ids=lambda o: " ".join(map(str, o)) or "all",
+)
+def test_merged_shards_are_the_result_of_one_process(
+    made: dict[str, str], options: tuple[object, ...], tmp_path: Path
+) -> None:
+    one = tmp_path / "one.json"
+    run(*command(made, *options, "--output_file", one))
+    files = [tmp_path / f"part{number}.npz" for number in (1, 2, 3)]
+    for number, file in enumerate(files, 1):
+        output = run(*command(made, *options, "--shard", f"{number}/3", "--output_file", file))
+        assert_output(output, file, "8 database videos", remedy="merge-results")
+    merged = tmp_path / "merged.json"
+    run("merge-results", *reversed(files), "--output_file", merged)
+    assert merged.read_bytes() == one.read_bytes()
+    assert json.loads(one.read_text())["q0"]
+
+
+def test_shards_that_do_not_fit_are_refused(made: dict[str, str], tmp_path: Path) -> None:
+    names = {n: tmp_path / f"{n}.npz" for n in ("1", "2", "other")}
+    run(*command(made, "--shard", "1/2", "--output_file", names["1"]))
+    run(*command(made, "--shard", "2/2", "--output_file", names["2"]))
+    run(*command(made, "--shard", "2/2", "--top_k", 2, "--output_file", names["other"]))
+    assert read_partial(names["1"]).scores.last == 12
+    (tmp_path / "cut.npz").write_bytes(names["1"].read_bytes()[:500])
+    for files, named in (
+        (["1"], ("shards 2 of 2", "missing")),
+        (["1", "1"], ("shard 1", str(names["1"]))),
+        (["1", "other"], (str(names["other"]), "another search")),
+        (["1", "cut"], (str(tmp_path / "cut.npz"), "run that shard again")),
+    ):
+        paths = [names.get(name, tmp_path / f"{name}.npz") for name in files]
+        output = run("merge-results", *paths, "-o", tmp_path / "r.json", code=2)
+        assert_output(output, *named)
+    assert not (tmp_path / "r.json").exists()
+    for options in (("--output_file", "r.json"), ("--segments", "--output_file", "r.npz")):
+        run(*command(made, "--shard", "1/2", *options), code=InputError.exit_code)
+
+
+def test_ranges_of_shards() -> None:
+    assert [shard_range(10, number, 3) for number in (1, 2, 3)] == [(0, 3), (3, 6), (6, 10)]
+    assert shard_range(1, 1, 2) == (0, 0)
+
+
+def shard(first: int, last: int, *entries: tuple[int, int, float]) -> ShardScores:
+    columns = np.ones(last - first, bool)
+    return ShardScores(first, last, np.array(list(entries), SCORE), {}, np.ones(2, bool), columns)
+
+
+def test_missing_and_repeated_columns_are_refused() -> None:
+    merged = merge_shards([shard(2, 4, (0, 3, 0.5)), shard(0, 2, (0, 1, 0.5))], 2, 4)
+    assert merged.scores.row(0)[0].tolist() == [1, 3] and merged.sound_database.all()
+    with raises(InputError, "3 to 4", "missing"):
+        merge_shards([shard(0, 2)], 2, 4)
+    with raises(InputError, "2 to 2", "twice"):
+        merge_shards([shard(0, 2), shard(1, 4)], 2, 4)
+
+
+# Over a network
+
+
+def test_a_search_of_a_remote_database(
+    made: dict[str, str], s3: Any, bucket: str, tmp_path: Path
+) -> None:
+    """Bit-equal to one local file, with one request for each part in a block."""
+    place = f"{bucket}/db"
+    copy_store(made["database"], place)  # one part
+    copy_store(made["database"], tmp_path / "db.h5")
+    s3.requests.clear()
+    run(*command(made, "--output_file", tmp_path / "remote.json", database=place))
+    reads = [path for _, path in s3.requests if "/parts/" in path]
+    assert len(reads) == 1, "the block is one joined range, and the check reads nothing again"
+    local = command(
+        made, "--output_file", tmp_path / "local.json", database=str(tmp_path / "db.h5")
+    )
+    run(*local)
+    assert (tmp_path / "remote.json").read_bytes() == (tmp_path / "local.json").read_bytes()
+
+
+def test_a_network_that_fails_ends_the_search(
+    made: dict[str, str], s3: Any, bucket: str, monkeypatch: Any
+) -> None:
+    """It is no damage of a video: a result without these videos would look whole."""
+    monkeypatch.setattr("pipeline.objects.bucket.RETRIES", {"max_retries": 0})
+    place = f"{bucket}/db"
+    copy_store(made["database"], place)
+    with open_store(place) as store:
+        videos = VideoSet([store])
+        s3.lose_answer = lambda method, path: "503" if "/parts/" in path else None
+        with raises(StorageError, place, "parts/", remedy="run the"):
+            videos.check()
+        with raises(StorageError, place):
+            videos.read(0, 0, 4, np.empty((4, 9, features.DIMS), np.float32))
+        s3.reset()
+        videos.check()
+        assert videos.sound.all()
+
+
+def test_many_videos_open_with_few_requests(s3: Any, bucket: str, model: Any) -> None:
+    """Entries behind the last checkpoint are read at the same time."""
+    place = f"{bucket}/db"
+    for number in range(6):
+        fill(place, model, {f"v{number}-{n}": 4 for n in range(2)}, number)
+    s3.reset()
+    with open_store(place) as store:
+        assert len(store) == 12
+    assert len(s3.requests) == 3 + 6
+    assert len(open_objects(place).list("log")) == 6
