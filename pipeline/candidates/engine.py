@@ -27,7 +27,7 @@ _PROBED_LISTS = 32
 _FEW_CODES = 50_000  # for these one thread is enough
 MIN_INVERTED_CODES = 1000  # to have enough to train on
 _BLOCK_CODES = 4096
-_NEIGHBOURS = 256, 4096  # codes that are asked for a query's code, at least and at most
+_NEIGHBOURS = 1024, 4096  # codes that are asked for a query's code, at least and at most
 _SEED = 0
 
 INSTALL = "pip install 'visil-index[candidates]'"
@@ -106,7 +106,7 @@ class InvertedCodes:
         """
         frames, views, values = query.shape
         least, most = _NEIGHBOURS
-        count = min(int(self._ends[-1]), max(least, min(most, 4 * wanted)))
+        count = min(int(self._ends[-1]), max(least, min(most, 10 * wanted)))
         flat = np.ascontiguousarray(query.reshape(frames * views, values))
         faiss = faiss_module()
         few = self._ends[-1] < _FEW_CODES

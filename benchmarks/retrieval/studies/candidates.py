@@ -138,7 +138,7 @@ def study(set_dir: Path, folder: Path, splits: Sequence[str], model_dir: Path) -
     _, _, whole = figures(scores, copies, {q: list(row) for q, row in scores.items()}, videos)
     print(f"{' '.join(splits)}: {len(scores)} queries, {videos} videos, exhaustive mAP {whole:.4f}")
     layout = load_model(model_dir).layout
-    for engine, exact_codes in (("one by one", EXACT_CODES), ("inverted lists", 0)):
+    for engine, exact_codes in (("inverted lists", 0), ("one by one", EXACT_CODES)):
         for path in databases:
             with open_store(path) as store:
                 rule = code_rule(layout, store.spec.dims)
