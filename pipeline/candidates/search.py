@@ -11,7 +11,7 @@ from ..quantization import ENCODINGS, quantize
 from ..store import FeatureStore
 from .builder import fingerprints, mapped_codes, match_rows, read_codes
 from .codes import CodeRule
-from .engine import CodeEngine, ExactCodes, InvertedCodes, open_inverted
+from .engine import CodeEngine, ExactCodes, InvertedCodes, VideoScores, open_inverted
 from .file import (
     ROW,
     DamagedIndexError,
@@ -24,6 +24,7 @@ from .file import (
     seal_of,
 )
 
+_REFINED = 3  # times as many videos are compared exactly as candidates are asked for
 _MAX_FRAMES = 32  # of a query that are looked up
 
 
@@ -48,7 +49,7 @@ class CandidateIndex:
             FingerprintMismatchError: it was made from features of another model.
             InputError: it needs FAISS, which is not installed.
         """
-        self.rule = rule
+        self.rule, self._store = rule, store
         folder = index_folder(store.path)
         header, rows = _load(folder, store, rule)
         self._rows = _numbered(rows, header, store)
@@ -76,7 +77,7 @@ class CandidateIndex:
         if not self._parts:
             return np.empty(0, np.intp), np.empty(0, np.float32)
         query = self.rule.query_codes(vectors)
-        found = [part.scores(query, count) for part in self._parts]
+        found = [self._scores(part, query, count) for part in self._parts]
         rows = np.concatenate([part.rows for part in found])
         scores = np.concatenate([part.scores for part in found])
         numbers = self._rows["number"][rows].astype(np.intp)
@@ -87,6 +88,26 @@ class CandidateIndex:
             numbers, scores = numbers[best], scores[best]
         order = np.lexsort((numbers, -scores))
         return numbers[order], scores[order]
+
+    def _scores(self, part: CodeEngine, query: np.ndarray, count: int) -> VideoScores:
+        """What a part gives; the best that inverted lists give are compared again, exactly.
+
+        Quantised codes are less alike than the frames are, in each store by another factor.
+        """
+        found = part.scores(query, count)
+        if not isinstance(part, InvertedCodes):
+            return found
+        numbers = self._rows["number"][found.rows]
+        order = np.argsort(-found.scores, kind="stable")
+        chosen = order[numbers[order] >= 0][: _REFINED * count]
+        ids = self._store.ids
+        read = list(read_codes(self._store, self.rule, [ids[n] for n in numbers[chosen].tolist()]))
+        if not read:
+            return VideoScores(np.empty(0, np.intp), np.empty(0, np.float32))
+        codes = np.concatenate([quantize(batch, ENCODINGS["int8"]) for batch, _, _ in read])
+        counts = np.concatenate([batch for _, batch, _ in read])
+        exact = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
+        return VideoScores(found.rows[chosen][exact.rows], exact.scores)
 
     def _add(self, store: FeatureStore, missing: np.ndarray) -> None:
         """Read the codes of videos that the index does not have."""
