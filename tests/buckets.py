@@ -49,6 +49,9 @@ class Server:
             def log(self, *_: object) -> None:
                 pass
 
+            def connection_dropped(self, *_: object) -> None:
+                self.close_connection = True  # else the client waits for the rest of the answer
+
         self._app = DomainDispatcherApplication(create_backend_app)
         self._put_lock = threading.Lock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)

@@ -1,4 +1,4 @@
-"""What a query frame costs in database frames, with views of every frame and of every second one.
+"""What a query frame costs in database frames, with views of all frames and of fewer.
 
     python benchmarks/performance/query_price.py [--engine keras openvino] [--rounds 5]
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--engine", nargs="+", default=["keras", "openvino"])
     parser.add_argument("--model_dir", default=str(default_model_dir()))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=12)
     o = parser.parse_args()
     model = load_model(o.model_dir)
     frames = drawn(o.frames, model.input.preprocess.crop)
@@ -50,8 +50,11 @@ def main() -> None:
         kinds: dict[str, Callable[[], object]] = {
             "database frame": lambda net=database: net(frames),  # type: ignore[misc]
             "query frame": lambda net=queries: net(frames),  # type: ignore[misc]
-            "query frame, --view_step 2": lambda net=queries: SparseViews(net, 2)(frames, slots),  # type: ignore[misc]
         }
+        for step in (2, 3):
+            kinds[f"query frame, --view_step {step}"] = lambda net=queries, step=step: SparseViews(  # type: ignore[misc]
+                net, step
+            )(frames, slots)
         for work in kinds.values():
             work()
         taken = np.array(

@@ -26,6 +26,11 @@ from . import common, options
     show_default=True,
     help="Part of each query's pairs that goes to the fine student.",
 )
+@click.option(
+    "--vectors",
+    "vectors_file",
+    help="File to keep the database's coarse vectors in, for the next search (.npz).",
+)
 @click.option("-o", "--output_file", default="results.json", show_default=True, help="The result.")
 @common.gpu_option
 @common.handled("interrupted; no result was written")
@@ -40,6 +45,7 @@ def coarse_to_fine(
     coarse: str,
     selector: str | None,
     share: float,
+    vectors_file: str | None,
     output_file: str,
     gpu_id: int,
     config: Config,
@@ -63,7 +69,9 @@ def coarse_to_fine(
 
     stores = [common.split_store(store) for store in (*query_store, *database_store)]
     inputs = [*(path for _, path in stores), model_dir, coarse, *([selector] if selector else [])]
-    check_output_file(output_file, inputs)
+    check_output_file(output_file, [*inputs, *([vectors_file] if vectors_file else [])])
+    if vectors_file:
+        check_output_file(vectors_file, inputs, option="--vectors")
     students = load_student(coarse), load_student(selector) if selector else None
     model, line = common.load_weights(model_dir), common.ProgressLine()
     with ExitStack() as stack:
@@ -76,6 +84,7 @@ def coarse_to_fine(
             request,
             *students,
             share=share,
+            vectors_file=vectors_file,
             progress=lambda done, total: line.show(done, total, "queries"),
         )
         sound = queries.sound, database.sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from ..extraction.report import ExtractReport
 from ..extraction.run import Shard, extract_features
 from ..extraction.shards import cut, listed_places
 from ..inputs import Listing, printable_path
+from ..objects import is_url
 from ..objects.fetch import without_query
 from ..records import Failure, SourceInfo, VideoRef
 from ..store import is_parts, open_store, open_writer, store_exists
@@ -137,10 +139,23 @@ def plan_shards(
     places = {**stored, **listed_places([ref.id for ref in videos], stored)}
     job = secrets.token_hex(4)
     tasks = [
-        ShardTask(part, {ref.id: places[ref.id] for ref in part}, f"{job}-{number:05}")
+        ShardTask(
+            [_with_full_path(ref) for ref in part],
+            {ref.id: places[ref.id] for ref in part},
+            f"{job}-{number:05}",
+        )
         for number, part in enumerate(cut(todo, shard_videos))
     ]
     return tasks, report
+
+
+def full_path(path: str) -> str:
+    """A path that does not depend on the current directory; an actor has another one."""
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def _with_full_path(ref: VideoRef) -> VideoRef:
+    return VideoRef(ref.id, full_path(ref.path), ref.line)
 
 
 @dataclass(frozen=True)
@@ -187,6 +202,7 @@ def extract_on_cluster(
             f"{job.store}: many machines add to a store of parts; give a folder that all of them "
             "see and that ends in .parts, or the URL of a bucket"
         )
+    job = replace(job, store=full_path(job.store))
     tasks, report = _planned(videos, job, cluster)
     begin = time.perf_counter()
 

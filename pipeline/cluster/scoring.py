@@ -21,7 +21,7 @@ from ..search.shards import ShardScores
 from ..search.video_set import VideoSet
 from ..workflow import open_video_set
 from .board import Board
-from .extracting import ClusterOptions
+from .extracting import ClusterOptions, full_path
 from .ray_engine import run_board
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SetOrigin:
     @classmethod
     def of(cls, videos: VideoSet, send: bool) -> SetOrigin:
         """Where a set comes from; `send`: its single files go along, as queries are few."""
-        stores = videos.origins()
+        stores = [(prefix, full_path(path)) for prefix, path in videos.origins()]
         files = [Path(path) for _, path in stores if send and Path(path).is_file()]
         return cls(stores, videos.ids, {str(path): path.read_bytes() for path in files})
 

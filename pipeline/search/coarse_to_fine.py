@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import FingerprintMismatchError, InputError, StorageError, StoreError
 from ..quantization import dequantize
+from .coarse_file import read_kept, students_name, video_keys, write_kept
 from .engine import SearchEngine, pair_scorer
 from .limits import Limits
 from .pair_selection import joined_scores, select_pairs
@@ -24,6 +26,7 @@ from .video_set import VideoSet
 
 if TYPE_CHECKING:
     from ..nets.model.student import Student
+    from ..nets.similarity.pair_scorer import PairScorer
 
 Progress = Callable[[int, int], None]
 
@@ -85,12 +88,14 @@ def coarse_vectors(
     *,
     gpu_id: int | None = None,
     checksums: bool = True,
+    vectors_file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CoarseVectors:
     """Read all videos once. Insets are left out: a vector is of the video itself.
 
     Args:
         coarse, selector: students of these kinds.
+        vectors_file: where vectors are kept, see `coarse_file`; videos in it are not read.
         gpu_id: see `nets.backend.device_scope`.
         checksums: compare checksums; a damaged video is marked as such in the set.
         progress: called with (videos done, videos).
@@ -105,25 +110,31 @@ def coarse_vectors(
 
     for student in (coarse, *([selector] if selector else [])):
         require_student(videos, student)
-    videos.check(checksums)
+    path = Path(vectors_file) if vectors_file is not None else None
+    name = students_name(coarse, selector) if path else ""
+    kept = read_kept(path, name) if path else {}
+    keys, known = video_keys(videos), len(kept)
     sequences, owner = videos.split_insets(False)
     network = CoarseStudent(coarse, gpu_id)
     index = Selector(selector, gpu_id).index if selector else None
-    vectors = np.full((len(videos), VECTOR), np.nan, np.float32)
-    indices = np.zeros(len(videos))
     for sequence, video in enumerate(owner.tolist()):
-        try:
-            descriptors = _regions(sequences, sequence)
-        except StorageError:
-            raise
-        except StoreError:
-            continue  # `damaged` names it
-        vectors[video] = network(descriptors)
-        indices[video] = index(descriptors) if index else 0.0
+        if keys[video] not in kept:
+            try:
+                videos.check_video(video, checksums)
+                descriptors = _regions(sequences, sequence)
+            except StorageError:
+                raise
+            except StoreError:
+                continue  # `damaged` names it
+            kept[keys[video]] = network(descriptors), index(descriptors) if index else 0.0
         if progress:
             progress(video + 1, len(videos))
     videos.require_sound()
-    return CoarseVectors(vectors, indices)
+    if path and len(kept) > known:
+        write_kept(path, name, kept)
+    missing = np.full(VECTOR, np.nan, np.float32), 0.0
+    found = [kept.get(key, missing) for key in keys]
+    return CoarseVectors(np.stack([v for v, _ in found]), np.array([i for _, i in found]))
 
 
 def score_coarse_to_fine(
@@ -132,6 +143,7 @@ def score_coarse_to_fine(
     selector: Student | None = None,
     *,
     share: float,
+    vectors_file: str | Path | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> CoarseToFine:
@@ -141,6 +153,7 @@ def score_coarse_to_fine(
         request: its model is the fine-grained student.
         coarse, selector: see `coarse_vectors`. The selector has to be for this fine student.
         share: of the sound videos of the database, 0 to 1.
+        vectors_file: of the database, see `coarse_vectors`.
         limits: how much is in memory at once.
         progress: called with (queries done, queries).
 
@@ -151,9 +164,14 @@ def score_coarse_to_fine(
     _check(request, share)
     queries, database = (
         coarse_vectors(
-            videos, coarse, selector, gpu_id=request.gpu_id, checksums=request.config.checksums
+            videos,
+            coarse,
+            selector,
+            gpu_id=request.gpu_id,
+            checksums=request.config.checksums,
+            vectors_file=file,
         )
-        for videos in (request.queries, request.database)
+        for videos, file in ((request.queries, None), (request.database, vectors_file))
     )
     sound = np.flatnonzero(request.database.sound)
     scores = np.full((len(request.queries), len(request.database)), np.nan, np.float32)
@@ -173,14 +191,29 @@ def score_coarse_to_fine(
                 database=request.database.take(columns),
                 listed_queries=None,
             )
-            engine = SearchEngine(part, limits=limits, scorer=scorer)
-            fine, _ = score_table(part, limits=limits, engine=engine)
+            fine = _fine_scores(part, scorer, limits)
             every = np.ones((1, len(columns)), bool)
             scores[row, columns] = joined_scores(scores[row : row + 1, columns], fine, every)
         if progress:
             progress(row + 1, len(request.queries))
     selected[~request.queries.sound] = False
     return CoarseToFine(scores, selected)
+
+
+def _fine_scores(request: SearchRequest, scorer: PairScorer, limits: Limits | None) -> np.ndarray:
+    """Scores of one query, float32 [1, D]; NaN for damaged videos.
+
+    Damage may show only now, as videos whose vectors were kept have not been read before.
+    """
+    try:
+        engine = SearchEngine(request, limits=limits, scorer=scorer)
+        return score_table(request, limits=limits, engine=engine)[0]
+    except StorageError:
+        raise
+    except StoreError:
+        if request.database.sound.any():
+            raise
+        return np.full((1, len(request.database)), np.nan, np.float32)
 
 
 def _check(request: SearchRequest, share: float) -> None:

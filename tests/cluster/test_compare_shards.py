@@ -40,9 +40,20 @@ def fill(path: str | Path, model: Any, videos: dict[str, int], seed: int, parts:
     return str(path)
 
 
+def assert_same_result(path: Path, expected: Path, exact: bool) -> None:
+    """The same bytes; two adaptations of one model may differ in the last decimal of a score."""
+    if exact:
+        assert path.read_bytes() == expected.read_bytes()
+        return
+    found, scores = json.loads(path.read_text()), json.loads(expected.read_text())
+    assert list(found) == list(scores)
+    for query_id in found:
+        assert found[query_id] == pytest.approx(scores[query_id], abs=1.5e-6)
+
+
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return features.model()
+    return features.model(attention=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +80,10 @@ def command(made: dict[str, str], *options: object, database: str = "") -> list[
     [
         (),
         ("--top_k", 5),
-        ("--threshold", -0.5),
+        ("--threshold", -0.58),
         ("--top_k", 4, "--normalize", "database"),
         ("--normalize", "database"),
+        ("--adapt",),
     ],
     ids=lambda o: " ".join(map(str, o)) or "all",
 )
@@ -86,7 +98,7 @@ def test_merged_shards_are_the_result_of_one_process(
         assert_output(output, file, "8 database videos", remedy="merge-results")
     merged = tmp_path / "merged.json"
     run("merge-results", *reversed(files), "--output_file", merged)
-    assert merged.read_bytes() == one.read_bytes()
+    assert_same_result(merged, one, exact="--adapt" not in options)
     assert json.loads(one.read_text())["q0"]
 
 

@@ -14,6 +14,7 @@ from pipeline.cli import main
 from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.nets.formats.loader import convert_files, load_model, load_student
+from pipeline.nets.similarity import coarse_student
 from pipeline.search.coarse_to_fine import score_coarse_to_fine
 from pipeline.search.request import SearchRequest
 from pipeline.search.video_set import VideoSet
@@ -95,18 +96,51 @@ def test_without_a_selector_the_best_coarse_scores_are_sent(
 def test_a_damaged_video_ends_nothing(
     models: dict[str, Path], tmp_path: Path, stores: dict[str, Path]
 ) -> None:
+    """Also one that is damaged after its vector was kept, and that the fine student is to score."""
     videos = {"bad": region_vectors(9, 7, 512), "good": region_vectors(9, 8, 512)}
-    path = tmp_path / "database.h5"
+    path, out = tmp_path / "database.h5", tmp_path / "out.json"
     fill(path, published_spec("dns"), videos)
+    sides = {**stores, "database": path}
+    kept = ("--vectors", str(tmp_path / "v.npz"))
+    assert run(models, sides, out, "--share", "0", *kept).exit_code == 0
     content = bytearray(path.read_bytes())
     content[content.index(videos["bad"][3].tobytes()) + 2] ^= 0xFF
     path.write_bytes(content)
-    sides = {**stores, "database": path}
-    out = tmp_path / "out.json"
-    done = run(models, sides, out, "--share", "0.5", "--selector", str(models[NAMES[2]]))
-    assert done.exit_code == 3
-    assert_output(done.output, "bad")
-    assert json.loads(out.read_text())["q"].keys() == {"good"}
+    selector = ("--selector", str(models[NAMES[2]]))
+    for more in (("--share", "0.5", *selector), ("--share", "1", *kept), ("--share", "0.5")):
+        done = run(models, sides, out, *more)
+        assert done.exit_code == 3, done.output
+        assert_output(done.output, "bad")
+        assert json.loads(out.read_text())["q"].keys() == {"good"}
+
+
+def test_kept_vectors_are_not_computed_again(
+    models: dict[str, Path],
+    stores: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, first, second = (tmp_path / name for name in ("v.npz", "first.json", "second.json"))
+    more = ("--share", "0.2", "--vectors", str(vectors))
+    assert run(models, stores, first, *more).exit_code == 0
+    calls: list[int] = []
+    network = coarse_student.CoarseStudent.__call__
+
+    def counted(self, descriptors):
+        calls.append(len(descriptors))
+        return network(self, descriptors)
+
+    monkeypatch.setattr(coarse_student.CoarseStudent, "__call__", counted)
+    assert run(models, stores, second, *more).exit_code == 0
+    assert calls == [12]  # the query alone
+    assert second.read_bytes() == first.read_bytes()
+    other = run(models, stores, second, *more, "--selector", str(models[NAMES[2]]))
+    assert other.exit_code == 2
+    assert_output(other.output, vectors, "other students", remedy="--vectors")
+    vectors.write_bytes(b"PK")
+    broken = run(models, stores, second, *more)
+    assert broken.exit_code == 2
+    assert_output(broken.output, vectors, remedy="delete it")
 
 
 def test_a_result_replaces_no_input(models: dict[str, Path], stores: dict[str, Path]) -> None:

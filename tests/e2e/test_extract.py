@@ -47,7 +47,7 @@ def truth():
     return result
 
 
-@pytest.fixture(params=["h5", "zarr"])
+@pytest.fixture(params=["h5", "zarr", "parts"])
 def path(request, tmp_path):
     return tmp_path / f"s.{request.param}"
 
@@ -110,7 +110,8 @@ def test_ids_stay_as_listed_over_several_lists(path, truth):
     extract_features(first, path, PixelNet(), CONFIG)
     extract_features(second, path, PixelNet(), CONFIG)
     with open_store(path) as store:
-        assert store.ids[-3:] == [r.id for r in second[-3:]]
+        if path.suffix != ".parts":  # there they come behind the last one of their list
+            assert store.ids[-3:] == [r.id for r in second[-3:]]
         assert [i for i in store.ids if i in {r.id for r in second}] == [r.id for r in second]
 
 
@@ -124,6 +125,8 @@ def test_a_list_comes_behind_what_an_earlier_one_left(path):
 
 
 def test_a_finished_video_is_committed_while_decoders_are_silent(path, monkeypatch):
+    if path.suffix == ".parts":
+        pytest.skip("a part waits for more videos")
     standing_in = partial(decode_videos, decoder="tests.decoders:Misbehaving")
     monkeypatch.setattr("pipeline.extraction.run.decode_videos", standing_in)
     videos = [VideoRef("quick", "end:4"), VideoRef("slow", "slow:32")]  # then 3.5 s of nothing
@@ -276,6 +279,8 @@ def test_keyframes_only(path, truth):
 
 
 def test_one_writer_at_a_time(path):
+    if path.suffix == ".parts":
+        pytest.skip("a store of parts has many writers")
     first = create_or_append(path, PixelNet().spec(1.0, SAMPLING), "float32")
     with first, pytest.raises(StoreLockedError, match="s\\."):
         extract_features(refs(), path, PixelNet(), CONFIG)

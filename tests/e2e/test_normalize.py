@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import compute_similarity
+from pipeline import Index, compute_similarity
 from pipeline.config import CompareConfig
 from pipeline.errors import InputError
 from pipeline.nets.formats import native
@@ -207,3 +207,20 @@ def test_max_fpr_asks_for_a_calibration_of_normalised_scores(folder, tmp_path):
     assert_output(
         said, "error", "quantile 0.8", "match 0.4", "prior 0.25 or 0.17 here", remedy=remedy
     )
+
+
+def test_an_index_takes_normalised_scores_for_a_rate(folder, tmp_path):
+    native.write(MODEL, tmp_path / "model")
+    of_model = ("--model_dir", tmp_path / "model", "--query_store", folder / "d.h5",
+                "--database_store", folder / "d.h5")  # fmt: skip
+    for options in ((), ("--normalize", "database")):
+        run("calibrate", *of_model, *options)
+    _, normalized = load_model(tmp_path / "model").calibrations
+    with Index.open(folder / "d.h5", model_dir=tmp_path / "model") as index:
+        plain, strict = (
+            index.search(ids="d1", max_fpr=rate, top_k=None, segments=False) for rate in (None, 0.1)
+        )
+    assert strict.verdict.threshold == pytest.approx(normalized.threshold(0.1))
+    before = {match.database_id: match.score for match in plain.matches}
+    levels = [before[match.database_id] - match.score for match in strict.matches]
+    assert len(levels) == len(before) and np.ptp(levels) < 1e-4 < abs(levels[0])

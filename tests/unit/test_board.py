@@ -1,5 +1,7 @@
 """Shards on a board: actors that die, halving, machines that cannot."""
 
+import os
+
 import pytest
 
 from pipeline.cluster.board import CRASHES, REFUSALS, UNAVAILABLE, Board
@@ -88,6 +90,7 @@ def test_a_plan_holds_what_is_missing_with_its_places():
     places = {k: v for task in tasks for k, v in task.places.items()}
     assert places["a"] < FIRST_PLACE < places["d"] < places["e"] < places["f"]
     assert len({task.name for task in tasks}) == 2
+    assert tasks[0].videos[0].path == os.path.abspath("a.mp4")  # an actor is in another folder
     again, report = plan_shards(REFS, {"b": 5}, failures, retry_failed=True, replace="changed")
     assert [len(task.videos) for task in again] == [6] and report.already == 0
 

@@ -222,8 +222,6 @@ def test_what_cannot_be_written_or_done_is_refused_before_the_work(tmp_path):
         with raises(InputError, name, remedy=".json or .csv"):
             check_duplicates_file(tmp_path / name)
     store = tmp_path / "d.h5"
-    with raises(InputError, remedy="threshold"):
-        DuplicateSearch([("", store)])
     with raises(InputError, remedy="max_fpr"):
         DuplicateSearch([("", store)], threshold=0.5, max_fpr=0.1)
     with raises(InputError, "no store"):

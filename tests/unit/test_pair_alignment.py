@@ -217,8 +217,9 @@ def test_the_score_of_a_pair_counts_within_limits():
     assert judge.convincing([segment]) == judge.convincing([segment], 0.45) == []
     assert judge.convincing([segment], 0.46) == [segment]
     normalized = SegmentJudge.of(CompareConfig(), False, is_normalized=True)
-    assert normalized.convincing([segment], 0.24) == []
-    assert normalized.convincing([segment], 0.26) == [segment]
+    prior = CompareConfig().level_prior(adapted=False)
+    assert normalized.convincing([segment], 0.45 - prior) == []
+    assert normalized.convincing([segment], 0.46 - prior) == [segment]
     brief, lasting = Segment(0, 1, 0, 1, 0.5), Segment(0, 8, 0, 8, 0.6)
     assert judge.convincing([brief], 1.0) == []  # a high score is worth one, no more
     assert judge.convincing([lasting], -1.0) == [lasting]  # a low one as well

@@ -231,6 +231,13 @@ def test_files_that_do_not_go_together(
         convert_files([head], target)
     with raises(ModelError, "dns_fg_att_student", "backbone", remedy="pca_resnet50_vcdb_1M.pth"):
         convert_files([files["visil_symmetric"], target], tmp_path / "new")
+    itq = put(tmp_path / "itq.pth", {"proj": np.ones((512, 512), "f4")})
+    with raises(ModelError, itq, remedy="leave it out"):
+        convert_files([head, itq], tmp_path / "new")
+    parts = torch_weights.read_parts([head])
+    parts.backbone, parts.whitening = {"x": np.ones(1, "f4")}, Whitening.absent(3840)
+    with raises(ModelError, "dns_fg_att_student.pth", remedy="give one of the two"):
+        torch_weights.assembled(parts, load_model(target))
 
 
 def test_the_pca_is_sorted_and_its_mean_may_have_two_axes(monkeypatch: pytest.MonkeyPatch) -> None:

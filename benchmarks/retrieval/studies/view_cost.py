@@ -34,14 +34,14 @@ def prices(layout: DescriptorLayout) -> dict[str, float]:
     return {g.name: _SHARES[g.space] * g.count for g in layout.groups if g.query_only}
 
 
-def half_rate(places: list[slice]) -> Change:
-    """The change to half the rate of some groups."""
+def lower_rate(places: list[slice], step: int = 2) -> Change:
+    """The change of some groups to those of every so many frames."""
 
     def change(vectors: np.ndarray) -> np.ndarray:
         changed = vectors.copy()
-        even = np.arange(len(vectors)) // 2 * 2
+        taken = np.arange(len(vectors)) // step * step
         for place in places:
-            changed[:, place] = vectors[even][:, place]
+            changed[:, place] = vectors[taken][:, place]
         return changed
 
     return change
@@ -73,7 +73,13 @@ def variants(layout: DescriptorLayout) -> dict[str, tuple[float, Change]]:
     made: dict[str, tuple[float, Change]] = {"as it is": (total / 1.25, lambda vectors: vectors)}
     for name, groups in halved.items():
         saved = sum(cost[group] for group in groups) / 2
-        made[name] = (total - saved) / 1.25, half_rate([places[group] for group in groups])
+        made[name] = (total - saved) / 1.25, lower_rate([places[group] for group in groups])
+    lowpass = halved["lowpass views at half rate"]
+    saved = sum(cost[group] for group in lowpass) * 2 / 3
+    made["lowpass views at a third of the rate"] = (
+        (total - saved) / 1.25,
+        lower_rate([places[group] for group in lowpass], 3),
+    )
     for name, kept in {
         "4 crops in the corners": [0, 3, 12, 15],
         "8 crops, as on a chess board": [0, 2, 5, 7, 8, 10, 13, 15],

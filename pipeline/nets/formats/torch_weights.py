@@ -8,7 +8,7 @@ the names of the arrays; each must be there, in its shape, and none may be left 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ...errors import ModelError
 from ..backbones import resnet50_spec
 from ..model.model import Model
 from ..model.preprocessing import InputDescription
-from ..model.student import DIMS, Student
+from ..model.student import DIMS, SHAPES, Student
 from ..model.whitening import Whitening
 from .torch_file import Arrays, read_weight_file
 from .visil_tf import COMPARATOR_KERNELS, fold_batch_norm
@@ -53,6 +53,7 @@ class Parts:
         backbone: convolutions with batch norm folded in, or None.
         whitening: of all values, largest eigenvalue first, or None.
         head: (file, kind, arrays), or None.
+        names: of the files.
     """
 
     backbone: dict[str, np.ndarray] | None = None
@@ -82,6 +83,8 @@ def read_parts(paths: Sequence[Path]) -> Parts:
             elif kind:
                 _require_exact(arrays, _HEAD_SHAPES[kind](arrays))
                 parts.head = path, kind, arrays
+            elif arrays.keys() == {"proj"}:
+                raise ValueError("only the training of a binary student needs it; leave it out")
             else:
                 raise ValueError(f"its arrays ({_some(arrays)}) are of no model known here")
         except ValueError as error:
@@ -111,6 +114,11 @@ def assembled(parts: Parts, extractor: Model | None, name: str = "") -> Model | 
         raise ModelError(
             f"{', '.join(parts.names)}: backbone and PCA need each other; give {NEEDED}, or "
             "neither for a head alone"
+        )
+    if extractor is not None and parts.whitening is not None:
+        raise ModelError(
+            f"{', '.join(parts.names)}: a folder with backbone and PCA is given as well as files "
+            "of them; give one of the two"
         )
     path, kind, arrays = parts.head
     model = _model(parts, extractor, kind, name or path.stem)
@@ -156,8 +164,6 @@ def _of_family(extractor: Model) -> tuple[Whitening, Mapping[str, np.ndarray]]:
 
 
 def _with_head(model: Model, kind: str, arrays: Arrays) -> Model:
-    from dataclasses import replace
-
     attention = transform = binarization = None
     if kind == "binary":
         binarization = arrays["binarization.W"]
@@ -276,8 +282,6 @@ _COARSE = {
 
 
 def _coarse_shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
-    from ..model.student import SHAPES
-
     shapes: dict[str, tuple[int, ...]] = {}
     for ours, (theirs, transposed) in _COARSE.items():
         shape = SHAPES["coarse"][ours]
