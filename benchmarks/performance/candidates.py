@@ -15,6 +15,8 @@ of a listed video are read as they would be from a store of that size, only from
 (`--noise`: its length beside a code of length 1, before scaling to length 1), so that no two videos
 are the same. `rate` measures how fast codes are read from the store and added, without noise.
 `search` takes 30 s of listed videos as queries: warm, and in a new process each.
+`duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes`, so that few
+are alike.
 """
 
 from __future__ import annotations
