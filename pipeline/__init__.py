@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import compute_similarity, extract_features, find_duplicates
+    from .api import compute_similarity, extract_features, find_duplicates, index_candidates
+    from .candidates import IndexReport
     from .config import CompareConfig, ExtractConfig, TrainConfig
     from .errors import (
         FingerprintMismatchError,
@@ -60,6 +61,7 @@ __all__ = [
     "FeatureStore",
     "FingerprintMismatchError",
     "Index",
+    "IndexReport",
     "InputError",
     "MachineError",
     "Model",
@@ -83,6 +85,7 @@ __all__ = [
     "evaluate",
     "extract_features",
     "find_duplicates",
+    "index_candidates",
     "load_model",
     "open_store",
     "read_list",
@@ -91,7 +94,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    ".api": "compute_similarity extract_features find_duplicates",
+    ".api": "compute_similarity extract_features find_duplicates index_candidates",
+    ".candidates": "IndexReport",
     ".config": "CompareConfig ExtractConfig TrainConfig",
     ".errors": "FingerprintMismatchError InputError MachineError ModelError PipelineError "
     "PipelineWarning ReportError StorageError StoreError StoreLockedError VideoError",

@@ -16,6 +16,7 @@ from .inputs import check_prefix, read_list, refuse_duplicates, scan_folder
 from .records import VideoRef
 
 if TYPE_CHECKING:
+    from .candidates import IndexReport
     from .extraction.report import ExtractReport
     from .extraction.run import Progress
     from .nets.extractor.feature_net import FeatureNet
@@ -101,6 +102,7 @@ def compute_similarity(
     refine_segments: bool = False,
     video_root: str | Path | None = None,
     report_file: str | Path | None = None,
+    candidates: int | float | str | None = None,
     mirror_queries: bool = False,
     mirrored_queries: Stores | None = None,
     background: Stores | None = None,
@@ -130,6 +132,9 @@ def compute_similarity(
             hand; a `PipelineWarning` says why some were not.
         video_root: where moved videos are, see `source_files.SourceFiles`.
         report_file: write a page with pictures of all matches there, see `match_report`.
+        candidates: compare each query only with so many stored videos, those that the candidate
+            indices of the stores name (`index_candidates`): a number, or a share such as "1%";
+            other pairs have no score. None compares all.
         mirror_queries: score query videos mirrored as well, and count the better score.
         mirrored_queries: stores of the same queries made with `ExtractConfig(mirrored=True)`, with
             the same effect; if the queries are videos, the store that these features are kept in.
@@ -154,6 +159,7 @@ def compute_similarity(
         ReportError: the report could not be written; without an output file its `result` is what
             is returned else.
     """
+    from .candidates import CandidateCount
     from .output.selection import Selection
     from .workflow import Comparison, compare, find_matches
 
@@ -162,6 +168,7 @@ def compute_similarity(
         _source(queries, query_store),
         _source(database, database_store),
         Config(extract_config or ExtractConfig(), config or CompareConfig()),
+        candidates=None if candidates is None else CandidateCount.parse(candidates),
         mirror_queries=mirror_queries,
         mirrored=() if mirrored_queries is None else _stores(mirrored_queries),
         background=() if background is None else _stores(background),
@@ -216,6 +223,7 @@ def find_duplicates(
     max_fpr: float | None = None,
     keep: KeepRule = "longest",
     cover: float = 0.8,
+    candidates: int | float | str | None = None,
     gpu_id: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DuplicateReport:
@@ -227,6 +235,7 @@ def find_duplicates(
         model_dir: the model the stores were made with; None takes the shipped one.
         config, threshold, max_fpr: see `deduplicate.DuplicateSearch`.
         keep, cover: which videos stay, see `config.DuplicatesConfig`.
+        candidates: compare each video only with so many others, see `compute_similarity`.
         gpu_id: see `nets.backend.device_scope`.
         progress: called with (products of frames done, all of them).
 
@@ -239,6 +248,7 @@ def find_duplicates(
             that cannot be used.
     """
     from . import deduplicate
+    from .candidates import CandidateCount
 
     search = deduplicate.DuplicateSearch(
         _stores(stores),
@@ -249,11 +259,42 @@ def find_duplicates(
         threshold=threshold,
         max_fpr=max_fpr,
         output_file=output_file,
+        candidates=None if candidates is None else CandidateCount.parse(candidates),
         gpu_id=gpu_id,
     )
     report = deduplicate.find_duplicates(search, _Python(model_dir, gpu_id, progress, None))
     _warn_damaged(report.damaged)
     return report
+
+
+def index_candidates(
+    stores: Stores, model_dir: str | Path | None = None, *, gpu_id: int | None = None
+) -> list[IndexReport]:
+    """Make the candidate index of each store, or bring it up to date.
+
+    Args:
+        stores: as `compute_similarity` takes them.
+        model_dir: the model that the stores were made with; None takes the shipped one.
+        gpu_id: see `nets.backend.device_scope`.
+
+    Returns:
+        What was done to each index. A `PipelineWarning` names each video that is damaged and is in
+        no index.
+
+    Raises:
+        PipelineError: of stores, model or index; see `errors.py`.
+    """
+    from .candidates import code_rule, update_index
+    from .search.compatibility import require_model
+    from .store import open_store
+
+    model, reports = _Python(model_dir, gpu_id, None, None).load_model(), []
+    for _, path in _stores(stores):
+        with open_store(path) as store:
+            require_model(store, model)
+            reports.append(update_index(store, code_rule(model.layout, store.spec.dims)))
+        _warn_damaged(reports[-1].damaged)
+    return reports
 
 
 class _Python:

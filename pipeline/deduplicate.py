@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -23,12 +22,13 @@ from .workflow import (
 )
 
 if TYPE_CHECKING:
+    from .candidates import CandidateCount
     from .search.request import SearchRequest
+    from .search.time_estimate import TimeEstimate
     from .search.video_set import VideoSet
 
 # The larger score of both directions of a pair: of two duplicates either may contain the other.
 SIMILARITY_FUNCTION: SimilarityFunction = "max_chamfer"
-_SHORT_SECONDS = 5  # nobody has to be told of less
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class DuplicateSearch:
             calibrated only for the way in which `compare` searches, pairs are compared so.
         output_file: see `output.duplicates.write_duplicates`; None writes nothing.
         other_inputs: files that the result must not replace.
+        candidates: compare each video only with so many others, those that the candidate indices
+            of the stores name.
         gpu_id: see `nets.backend.device_scope`.
 
     Raises:
@@ -58,6 +60,7 @@ class DuplicateSearch:
     max_fpr: float | None = None
     output_file: str | Path | None = None
     other_inputs: Sequence[str | Path] = ()
+    candidates: CandidateCount | None = None
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:
@@ -93,6 +96,7 @@ def find_duplicates(
     """
     from .search import duplicate_search
     from .search.adapt import adapt_request
+    from .search.candidate_search import CandidateFinder
 
     with ExitStack() as stack:
         collection = open_video_set(stack, search.stores)
@@ -102,12 +106,18 @@ def find_duplicates(
         if request.config.adapt:
             host.say(f"adapting the model to the {len(collection)} videos of the collection")
         request = adapt_request(request)
+        finder = None
+        if search.candidates is not None:
+            finder = CandidateFinder(collection, request.model)
+            for note in finder.notes():
+                host.note(note)
         host.say(f"{len(collection)} videos, {len(collection) * (len(collection) - 1) // 2} pairs")
         report = duplicate_search.find_duplicates(
             request,
             search.config.duplicates,
-            progress=_Estimate(host).tell,
+            progress=_estimate(search, collection, host).tell,
             group_progress=group_progress,
+            finder=finder,
         )
     if search.output_file is not None:
         write_duplicates(search.output_file, report)
@@ -133,6 +143,7 @@ def _request(search: DuplicateSearch, collection: VideoSet, host: SearchHost) ->
         model,
         config,
         selection=Selection(threshold=search.threshold),
+        candidates=search.candidates,
         gpu_id=search.gpu_id,
     )
     if model.layout.query > model.regions and not collection.spec.query_descriptors:
@@ -171,37 +182,9 @@ def _with_calibrated_threshold(
     return chosen
 
 
-class _Estimate:
-    """Passes progress on, and says once how long the work will take.
+def _estimate(search: DuplicateSearch, collection: VideoSet, host: SearchHost) -> TimeEstimate:
+    """Says how long the work takes, and how long it would take with candidates."""
+    from .search.time_estimate import EXAMPLE, TimeEstimate
 
-    The first block has the network compiled, so the second one is measured.
-    """
-
-    def __init__(self, host: SearchHost) -> None:
-        self._host = host
-        self._first: tuple[float, int] | None = None
-        self._estimate_given = False
-
-    def tell(self, done: int, total: int) -> None:
-        """Take in products of frames, done and all."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, done
-        elif not self._estimate_given and done > self._first[1]:
-            self._estimate_given = True
-            speed = (done - self._first[1]) / max(1e-6, now - self._first[0])
-            left = (total - done) / speed
-            if left > _SHORT_SECONDS:
-                self._host.say(
-                    f"about {_rounded(left)} for all pairs, at {speed / 1e6:.1f} million pairs of "
-                    "frames a second"
-                )
-        self._host.progress(done, total)
-
-
-def _rounded(seconds: float) -> str:
-    """A time to no more digits than an estimate has."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    share = 2 * EXAMPLE / max(1, len(collection) - 1)
+    return TimeEstimate(host.progress, host.say, 1.0, None if search.candidates else share)

@@ -31,9 +31,11 @@ from .records import VideoRef
 from .scratch import scratch_folder
 
 if TYPE_CHECKING:
+    from .candidates import CandidateCount
     from .extraction.report import ExtractReport
     from .nets.model.model import Model
     from .output.match import Match
+    from .search.candidate_search import CandidateFinder
     from .search.request import SearchRequest
     from .search.run import CompareReport
     from .search.segments import SegmentRefiner, SegmentReport
@@ -94,6 +96,8 @@ class Comparison:
         file_format, info_file: of the result, see `output.writers.open_writer`.
         other_inputs: files that the result must not replace, as lists and settings, and the
             model's folder.
+        candidates: score only so many videos of each query, see `search.candidate_search`; the
+            database is of stores that each have a candidate index.
         gpu_id: see `nets.backend.device_scope`.
 
     Raises:
@@ -117,6 +121,7 @@ class Comparison:
     file_format: str | None = None
     info_file: str | Path | None = None
     other_inputs: Sequence[str | Path] = ()
+    candidates: CandidateCount | None = None
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:
@@ -157,6 +162,11 @@ class Comparison:
             raise InputError(
                 "stored queries can be mirrored only with their mirrored features: make these with "
                 f"{command('extract')} --mirrored and give their store (--mirrored_query_store)"
+            )
+        if self.candidates is not None and self.database.videos is not None:
+            raise InputError(
+                "candidates are found by the index of a store, so the database has to be a store: "
+                f"make one with {command('extract')} --index"
             )
         check_normalization(self.config.compare, bool(self.background))
 
@@ -275,10 +285,12 @@ class PreparedSearch:
     Attributes:
         request: checked, its model adapted and its threshold looked up if asked for.
         complete: stage one stored every listed video.
+        finder: of its candidates, if it asks for some and its stores were opened here.
     """
 
     request: SearchRequest
     complete: bool
+    finder: CandidateFinder | None = None
 
 
 def compare(
@@ -300,6 +312,8 @@ def compare(
 
     if comparison.output_file is None:
         raise InputError("no output_file given")
+    if distribute is not None:
+        _refuse_candidates(comparison)
     with prepared_search(comparison, host) as prepared:
         require_selection(comparison, prepared.request)
         matches: list[Match] = []
@@ -310,7 +324,8 @@ def compare(
             info_file=comparison.info_file,
             refiner=segment_refiner(comparison, prepared.request, host.say),
             on_matches=matches.extend if comparison.report_file is not None else None,
-            progress=host.progress,
+            progress=_estimate(prepared.request, host),
+            finder=prepared.finder,
             distribute=distribute,
         )
         tell_segments(report.segments, host)
@@ -358,6 +373,7 @@ def compare_shard(
         raise InputError(
             "segments and a report are of a whole result: give them to a comparison without --shard"
         )
+    _refuse_candidates(comparison)
     check_output_file(output_file, comparison.inputs(output_file))
     check_extension(output_file, (".npz",), "--output_file")
     number, count = shard
@@ -459,7 +475,9 @@ def find_matches(
         request = prepared.request
         require_selection(comparison, request)
         refiner = segment_refiner(comparison, request, host.say)
-        table, _ = run.find_matches(request, refiner=refiner, progress=host.progress)
+        table, _ = run.find_matches(
+            request, refiner=refiner, progress=host.progress, finder=prepared.finder
+        )
         matches = {query_id: table.matches(query_id) for query_id in table.query_ids}
         if isinstance(table, SegmentMatches):
             tell_segments(table.report, host)
@@ -468,6 +486,27 @@ def find_matches(
         with report_errors(result):
             write_report(comparison, request, listed, host)
         return result
+
+
+def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
+    """The host's progress, and for a long search a line that says how long it takes."""
+    from .search.time_estimate import EXAMPLE, LARGE_PAIRS, TimeEstimate
+
+    queries, database = request.queries, request.database
+    pairs = int(queries.lengths.sum()) * int(database.lengths.sum())
+    if request.candidates is not None or pairs < LARGE_PAIRS:
+        return host.progress
+    estimate = TimeEstimate(host.progress, host.say, pairs / len(database), EXAMPLE / len(database))
+    return estimate.tell
+
+
+def _refuse_candidates(comparison: Comparison) -> None:
+    """Refuse to search a part of the database for candidates of all of it."""
+    if comparison.candidates is not None:
+        raise InputError(
+            "candidates are chosen from the whole database on one machine: give --candidates "
+            "without --shard and --cluster"
+        )
 
 
 @contextmanager
@@ -592,7 +631,7 @@ def prepared_search(comparison: Comparison, host: Host) -> Iterator[PreparedSear
     with ExitStack() as stack:
         preparation = _Preparation(comparison, host, stack)
         request = preparation.request()
-        yield PreparedSearch(request, preparation.complete)
+        yield PreparedSearch(request, preparation.complete, preparation.finder)
 
 
 def open_video_set(
@@ -639,6 +678,7 @@ class _Preparation:
         self.comparison, self.config = comparison, comparison.config
         self.host, self.stack = host, stack
         self.complete = True
+        self.finder: CandidateFinder | None = None
 
     def request(self) -> SearchRequest:
         from .search.adapt import adapt_request
@@ -646,6 +686,12 @@ class _Preparation:
 
         self._check_lists()
         queries, database, mirrored, background = self._stored_sets()
+        if (
+            self.comparison.candidates is not None
+            and database
+            and not self.comparison.database.opened
+        ):
+            self.finder = self._opened_finder(database)
         # What is stored already sets fps, dims and sampling of what is not; of two lists the
         # queries come first, since they are few and their errors show at once.
         queries = queries or self._extracted("queries", self.comparison.queries, database)
@@ -663,6 +709,7 @@ class _Preparation:
             selection=self.comparison.selection,
             listed_queries=None if listed is None else [video.id for video in listed],
             segments=self.comparison.finds_segments,
+            candidates=self.comparison.candidates,
             gpu_id=self.comparison.gpu_id,
         )
         request = self._with_threshold(request)
@@ -711,6 +758,14 @@ class _Preparation:
                 background=background,
             )
         return queries, database, mirrored, background
+
+    def _opened_finder(self, database: VideoSet) -> CandidateFinder:
+        from .search.candidate_search import CandidateFinder
+
+        finder = CandidateFinder(database, self.host.load_model())
+        for note in finder.notes():
+            self.host.note(note)
+        return finder
 
     def _opened(self, source: VideoSource) -> VideoSet:
         if source.opened is not None:

@@ -15,6 +15,7 @@ from .estimate import estimate
 from .evaluate import benchmark_list, evaluate
 from .extract import extract
 from .feature_files import export_features, import_features
+from .index import index
 from .models import adapt, calibrate, convert_model, seal_model
 from .options import show_settings
 from .plot import plot
@@ -36,6 +37,7 @@ for _command in (
     merge_results,
     search,
     duplicates,
+    index,
     estimate,
     plot,
     train,

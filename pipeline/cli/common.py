@@ -22,6 +22,7 @@ from ..objects import is_url
 from . import streams
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateCount
     from ..nets.model.model import Model
     from ..records import Failure, VideoRef
 
@@ -37,6 +38,12 @@ model_dir_option = click.option(
     "Default: the model shipped with this program.",
 )
 config_option = click.option("-c", "--config", "config_file", help="YAML file with settings.")
+candidates_option = click.option(
+    "--candidates",
+    metavar="N|SHARE",
+    help="Compare only the N videos most like each query, or a share of them such as 1%, by the "
+    "stores' candidate indices (visil-index index). Other pairs have no score. Default: all",
+)
 gpu_option = click.option("-g", "--gpu_id", type=int, default=0, help="GPU to use. Default: 0")
 
 
@@ -125,6 +132,13 @@ def model_folder(model_dir: str | None) -> str:
     from ..default_model import default_model_dir
 
     return str(model_dir or default_model_dir())
+
+
+def candidate_count(given: str | None) -> CandidateCount | None:
+    """What `--candidates` asks for."""
+    from ..candidates import CandidateCount
+
+    return None if given is None else CandidateCount.parse(given)
 
 
 @functools.cache

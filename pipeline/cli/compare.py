@@ -55,6 +55,7 @@ class CompareOptions:
     refine_segments: bool
     video_root: str | None
     report_file: str | None
+    candidates: str | None
     gpu_id: int
     shard: str | None
     cluster: str | None
@@ -158,6 +159,7 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
     "report_file",
     help="Write a page (.html) with stills, frame matrix and segments of every written pair.",
 )
+@common.candidates_option
 @common.gpu_option
 @click.option(
     "--shard",
@@ -251,6 +253,7 @@ def _comparison(given: CompareOptions) -> Comparison:
     from ..workflow import Comparison
 
     selection = _selection(given)
+    candidates = common.candidate_count(given.candidates)
     lists = (
         _listed(given.query_file, given.query_dir, "query"),
         _listed(given.database_file, given.database_dir, "database"),
@@ -274,6 +277,7 @@ def _comparison(given: CompareOptions) -> Comparison:
         file_format=given.file_format,
         info_file=given.info_file,
         other_inputs=given.input_files,
+        candidates=candidates,
         gpu_id=given.gpu_id,
     )
 

@@ -53,6 +53,7 @@ _RELATIONS = {
     "--output",
     help="Write the groups as .json or .csv: what stays, what could be removed, and why.",
 )
+@common.candidates_option
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
@@ -63,6 +64,7 @@ def duplicates(
     threshold: float | None,
     max_fpr: float | None,
     output: str | None,
+    candidates: str | None,
     model_dir: str | None,
     gpu_id: int,
     config: Config,
@@ -81,6 +83,7 @@ def duplicates(
         threshold=threshold,
         max_fpr=max_fpr,
         output_file=output,
+        candidates=common.candidate_count(candidates),
         other_inputs=[*([config.file] if config.file else []), common.model_folder(model_dir)],
         gpu_id=gpu_id,
     )

@@ -16,6 +16,7 @@ from ..config import Config, ExtractConfig
 from ..errors import InputError
 from ..records import VideoRef
 from . import common, options
+from .index import IndexKeeper
 
 if TYPE_CHECKING:
     from ..cluster.extracting import ClusterOptions, ExtractJob
@@ -65,6 +66,12 @@ if TYPE_CHECKING:
     help="Redo stored videos: those whose file has another size or time, or all that are listed.",
 )
 @click.option(
+    "--index",
+    "keep_index",
+    is_flag=True,
+    help="Keep the store's candidate index up to date as it grows, as `visil-index index` does.",
+)
+@click.option(
     "--shard",
     help="K/N: only the K-th of N equal parts of the list, for a job scheduler. N machines add to "
     "one store of parts at the same time.",
@@ -84,6 +91,7 @@ def extract(
     gpu_id: int,
     retry_failed: bool,
     replace: str,
+    keep_index: bool,
     shard: str | None,
     cluster: str | None,
     actors: ActorOptions,
@@ -106,6 +114,11 @@ def extract(
         all_files=all_files,
         follow_links=follow_links,
     )
+    if keep_index and (cluster is not None or shard is not None):
+        raise InputError(
+            "--index is for one process on one machine; after --shard and --cluster run "
+            "visil-index index once"
+        )
     if cluster is not None:
         from ..cluster.extracting import ClusterOptions
         from ..cluster.ray_engine import parse_cluster
@@ -126,6 +139,7 @@ def extract(
         gpu_id,
         retry_failed=retry_failed,
         replace=replace,
+        keep_index=keep_index,
         shard=part,
     )
     return 0 if report.complete else common.PARTIAL_FAILURE
@@ -160,12 +174,15 @@ def fill_store(
     *,
     retry_failed: bool = False,
     replace: str = "never",
+    keep_index: bool = False,
     label: str = "",
     shard: Shard | None = None,
 ) -> ExtractReport:
     """Run stage one with messages.
 
-    `label` stands for the store in the last message, where its path would tell nothing.
+    Args:
+        keep_index: bring the candidate index up to date, too.
+        label: stands for the store in the last message, where its path would tell nothing.
     """
     from ..extraction.run import extract_features
     from ..nets.extractor.feature_net import FeatureNet
@@ -181,12 +198,15 @@ def fill_store(
         engine=config.engine,
     )
     line = common.ProgressLine()
+    keeper = IndexKeeper(str(store), weights) if keep_index else None
 
     def progress(report: ExtractReport) -> None:
         done = len(report.stored) + len(report.failures)
         rate = report.frames / max(report.seconds, 1e-9)
         detail = f", {report.frames} frames, {rate:.1f}/s"
         line.show(done, report.todo, "videos", detail, report.frames_left / max(rate, 1e-9))
+        if keeper:
+            keeper.tell(len(report.stored))
 
     report = extract_features(
         videos,
@@ -201,6 +221,8 @@ def fill_store(
     _tell_report(report, label or str(store), probed=bool(getattr(videos, "unsure", ())))
     _tell_insets(report, label or str(store), net.name, net.insets)
     _tell_device(report, config.hwaccel)
+    if keeper:
+        keeper.update()
     return report
 
 

@@ -34,6 +34,7 @@ class SearchOptions:
     max_fpr: float | None
     output: str | None
     no_segments: bool
+    candidates: str | None
     refine_segments: bool
     video_root: str | None
     mirrored_queries: bool
@@ -94,6 +95,7 @@ class SearchOptions:
     "report_file",
     help="Write a page (.html) with stills, frame matrix and segments of every match.",
 )
+@common.candidates_option
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
@@ -131,6 +133,7 @@ def search(**given_options: Any) -> int:
                 refine_segments=given.refine_segments,
                 video_root=given.video_root,
                 report_file=given.report_file,
+                candidates=given.candidates,
             )
         except ReportError as error:
             assert isinstance(error.result, SearchResult)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..alignment.segment import Segment
     from ..nets.similarity.pair_scorer import PairScorer
     from ..output.match import Match
+    from ..search.candidate_search import CandidateFinder
     from ..search.engine import SearchEngine
     from ..search.pair_alignment import PairMatrix
     from ..search.request import SearchRequest
@@ -107,6 +108,7 @@ class Index:
         self._stack = ExitStack()
         self._engine: SearchEngine | None = None
         self._scorer: PairScorer | None = None
+        self._candidates: CandidateFinder | None = None
         self._closed = False
         with ExitStack() as opening:
             self._database = open_video_set(
@@ -191,7 +193,7 @@ class Index:
     def close(self) -> None:
         """Close the stores and let the memory go. Nothing can be searched after that."""
         with self._lock:
-            self._engine = self._scorer = None
+            self._engine = self._scorer = self._candidates = None
             self._closed = True
             self._stack.close()
 
@@ -208,6 +210,7 @@ class Index:
         refine_segments: bool = False,
         video_root: str | Path | None = None,
         report_file: str | Path | None = None,
+        candidates: int | float | str | None = None,
     ) -> SearchResult:
         """Find the stored videos that are most like one or more queries.
 
@@ -230,6 +233,9 @@ class Index:
                 hand; `SearchResult.notes` says why some were not.
             video_root: where moved videos are, see `source_files.SourceFiles`.
             report_file: write a page with pictures of all matches there, see `match_report`.
+            candidates: compare only so many videos with each query, those that the candidate
+                indices of the stores name (`index_candidates`): a number, or a share of the
+                database ("1%" or 0.01). None compares all.
 
         Raises:
             InputError: an id or file does not exist, a number cannot be used, the model has no
@@ -238,6 +244,9 @@ class Index:
             ReportError: the report could not be written; its `result` is what is returned else.
             PipelineError: of stores or model; see `errors`.
         """
+        from ..candidates import CandidateCount
+
+        count = None if candidates is None else CandidateCount.parse(candidates)
         if (videos is None) == (ids is None):
             raise InputError("give either videos or ids of stored videos to search for")
         if mirror_queries and ids is not None:
@@ -249,6 +258,8 @@ class Index:
         check_rate_range(max_fpr)
         with self._lock:
             self._require_open()
+            if count is not None:
+                self._candidate_finder()
             queries = self._finder.listed(videos) if ids is None else self._finder.stored(ids)
             comparison = Comparison(
                 queries,
@@ -262,6 +273,7 @@ class Index:
                 video_root=video_root,
                 report_file=report_file,
                 other_inputs=self._inputs,
+                candidates=count,
                 gpu_id=self._gpu_id,
             )
             return self._search(comparison)
@@ -331,14 +343,17 @@ class Index:
         from ..search.run import find_matches
         from ..search.segments import SegmentMatches
 
-        if self._engine is None:
+        candidates = request.candidates is not None
+        if self._engine is None and not candidates:
             scorer = self._pair_scorer(request)
             resident_mb = self._config.compare.resident_mb
             self._engine = SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
         table, _ = find_matches(
             request,
             refiner=segment_refiner(comparison, request, recorder.say),
-            engine=self._engine,
+            engine=None if candidates else self._engine,
+            finder=self._candidate_finder() if candidates else None,
+            scorer=self._pair_scorer(request) if candidates else None,
             progress=self._host.progress,
             of_database=comparison.queries.opened is not None,
         )
@@ -350,6 +365,17 @@ class Index:
         ):
             tell_segments(table.report, recorder)
         return table.query_ids, matches
+
+    def _candidate_finder(self) -> CandidateFinder:
+        """The candidate indices, opened once."""
+        from ..search.candidate_search import CandidateFinder
+
+        if self._candidates is None:
+            assert self._source.opened is not None
+            self._candidates = CandidateFinder(self._source.opened, self._model)
+            for note in self._candidates.notes():
+                self._host.note(note)
+        return self._candidates
 
     def _pair_scorer(self, request: SearchRequest) -> PairScorer:
         from ..search.engine import pair_scorer

@@ -83,7 +83,7 @@ def pairs_of_collection(
         raise InputError("pairs of a collection need a threshold, and one set on both sides")
     collection.check(request.config.checksums)
     collection.require_sound()
-    order = _by_length(collection)
+    order = videos_by_length(collection)
     sink = PairsAbove(threshold, [collection.ids[video] for video in order.tolist()])
     if len(order) > 1:
         lengths = collection.lengths[order]
@@ -101,7 +101,7 @@ def pairs_of_collection(
     return CollectionPairs(first[good], second[good], scores[good], comb(len(order), 2))
 
 
-def _by_length(collection: VideoSet) -> np.ndarray:
+def videos_by_length(collection: VideoSet) -> np.ndarray:
     """Numbers of the sound videos, the shortest first, ties as listed."""
     sound = np.flatnonzero(collection.sound)
     frames = np.array([collection.record(video).own_frames for video in sound.tolist()], np.int64)

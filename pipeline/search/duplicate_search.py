@@ -13,6 +13,8 @@ from ..output.duplicates import (
     Relation,
     Stretch,
 )
+from .candidate_search import CandidateFinder
+from .collection_candidates import candidate_pairs
 from .collection_pairs import CollectionPairs, WorkProgress, pairs_of_collection
 from .duplicates import (
     VideoFacts,
@@ -40,6 +42,7 @@ def find_duplicates(
     progress: WorkProgress | None = None,
     group_progress: Callable[[int, int], None] | None = None,
     limits: Limits | None = None,
+    finder: CandidateFinder | None = None,
 ) -> DuplicateReport:
     """Find groups of duplicates within one collection.
 
@@ -47,19 +50,23 @@ def find_duplicates(
         request, progress, limits: see `collection_pairs.pairs_of_collection`.
         config: which videos stay.
         group_progress: called with (groups done, groups) while segments are looked for.
+        finder: compare only the candidates that it names, if the request asks for candidates.
 
     Raises:
         PipelineError: see `pairs_of_collection`.
     """
     config, collection = config or DuplicatesConfig(), request.database
     scorer = pair_scorer(request)
-    pairs = pairs_of_collection(request, scorer, progress=progress, limits=limits)
+    if finder is None:
+        pairs = pairs_of_collection(request, scorer, progress=progress, limits=limits)
+    else:
+        pairs = candidate_pairs(request, scorer, finder, progress=progress, limits=limits)
     links = PairLinks(pairs)
     numbers = connected_groups(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
-    finder = RelationFinder(request, scorer, links, config.cover)
+    relations = RelationFinder(request, scorer, links, config.cover)
     groups = []
     for done, group in enumerate(numbers, 1):
-        groups.append(_decided(group, finder, config.keep))
+        groups.append(_decided(group, relations, config.keep))
         if group_progress:
             group_progress(done, len(numbers))
     return DuplicateReport(

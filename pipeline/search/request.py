@@ -20,6 +20,7 @@ from .compatibility import (
 )
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateCount
     from ..nets.model.model import Model
     from .video_set import VideoSet
 
@@ -41,6 +42,8 @@ class SearchRequest:
         listed_queries: ids of all listed queries, in their order, those included that could not be
             used; None: those of `queries`.
         segments: find segments of what is selected.
+        candidates: of each query only so many videos are scored, those that the candidate index
+            of the database names; None: all.
         gpu_id: the device, see `nets.backend.device_scope`.
 
     Raises:
@@ -61,6 +64,7 @@ class SearchRequest:
     selection: Selection = field(default_factory=Selection)
     listed_queries: Sequence[str] | None = None
     segments: bool = False
+    candidates: CandidateCount | None = None
     gpu_id: int | None = None
 
     def __post_init__(self) -> None:

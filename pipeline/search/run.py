@@ -22,9 +22,11 @@ from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
 from ..output.target import scratch_folder
 from ..output.writers import check_result_file, write_matches
+from .candidate_search import CandidateFinder, sample_columns, score_candidates
 from .compatibility import require_background
 from .engine import SearchEngine
 from .limits import Limits
+from .query_sequences import query_sequences
 from .request import SearchRequest
 from .score_normalization import (
     background_level,
@@ -79,6 +81,7 @@ def compute_similarity(
     on_matches: Callable[[Sequence[Match]], None] | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    finder: CandidateFinder | None = None,
     distribute: Distribute | None = None,
 ) -> CompareReport:
     """Score every query against every database video and write the matches.
@@ -92,6 +95,7 @@ def compute_similarity(
         on_matches: called with the matches of each query that are written.
         progress: called with (database videos done, database videos) after each block.
         limits: how much is in memory at once.
+        finder: see `find_matches`.
         distribute: see `find_matches`.
 
     Raises:
@@ -109,6 +113,7 @@ def compute_similarity(
         progress=progress,
         folder=folder,
         limits=limits,
+        finder=finder,
         distribute=distribute,
     )
     info = result_info(request)
@@ -229,6 +234,8 @@ def find_matches(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    finder: CandidateFinder | None = None,
+    scorer: PairScorer | None = None,
     of_database: bool = False,
     distribute: Distribute | None = None,
 ) -> tuple[MatchTable, float]:
@@ -239,6 +246,8 @@ def find_matches(
 
     Args:
         refiner: finds ends of segments again.
+        finder: of the request's database, where it asks for candidates and one was made already.
+        scorer: the request's network for candidates, if it was made already.
         of_database: the queries are videos of the database; none is a match of itself.
         distribute: scores the pairs elsewhere; see `shards`.
 
@@ -258,7 +267,9 @@ def find_matches(
     if of_database and top_k is not None:
         selecting = replace(request, selection=replace(request.selection, top_k=top_k + 1))
     matches: MatchTable
-    if distribute is not None:
+    if request.candidates is not None:
+        matches, waited = _candidate_matches(selecting, finder, progress, limits, scorer)
+    elif distribute is not None:
         matches, waited = _distributed_matches(selecting, distribute, limits)
     else:
         matches, waited = _matches(
@@ -267,7 +278,7 @@ def find_matches(
     if of_database:
         matches = OtherMatches(matches, top_k)
     if request.segments:
-        scorer = engine.loop.scorer if engine else None
+        scorer = engine.loop.scorer if engine else scorer
         matches = SegmentMatches(matches, request, refiner, scorer=scorer)
     return matches, waited
 
@@ -330,6 +341,43 @@ def _matches(
         queries.sound,
         database.sound,
         listed,
+    )
+    return matches, waited + background_waited
+
+
+def _candidate_matches(
+    request: SearchRequest,
+    finder: CandidateFinder | None,
+    progress: Progress | None,
+    limits: Limits | None,
+    scorer: PairScorer | None,
+) -> tuple[MatchTable, float]:
+    """The matches among the candidates of each query, as `find_matches`."""
+    limits, queries, database = limits or Limits(), request.queries, request.database
+    finder = finder or CandidateFinder(database, request.model)
+    level, background_waited = _background_level(request, limits)
+    if level is not None:
+        level = (request.config.background_weight * level)[:, 0]
+    if request.config.normalize == "database":
+        level, background_waited = _sampled_level(
+            request, limits, sample_columns(len(database)), scorer
+        )
+    scores, waited = score_candidates(
+        request,
+        finder,
+        level=level,
+        limits=limits,
+        scorer=scorer,
+        progress=progress,
+    )
+    matches = SparseMatches(
+        queries.ids,
+        database.ids,
+        scores,
+        request.selection,
+        queries.sound,
+        database.sound,
+        request.listed_queries,
     )
     return matches, waited + background_waited
 
@@ -420,6 +468,7 @@ def result_info(request: SearchRequest) -> ResultInfo:
             "adapted": model.adaptation is not None,
             "mirrored": request.mirrored is not None,
             "background": request.background is not None,
+            **({"candidates": str(request.candidates)} if request.candidates else {}),
         },
         selection.top_k,
         selection.threshold,
@@ -448,23 +497,35 @@ def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarra
     return background_level(among[:, background.sound], config.background_top_k), waited
 
 
-def _sampled_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarray, float]:
+def _sampled_level(
+    request: SearchRequest,
+    limits: Limits,
+    columns: np.ndarray | None = None,
+    scorer: PairScorer | None = None,
+) -> tuple[np.ndarray, float]:
     """The level of each query in a sample of the database.
+
+    Args:
+        columns: numbers of the videos; None: those of `level_columns`.
+        scorer: the request's network, if it was made already.
 
     Returns:
         Float32 [queries] of `database_level`, and the seconds waited.
     """
     database = request.database
-    columns = level_columns(len(database)).tolist()
-    sample = database.subset([database.ids[column] for column in columns])
+    usual = level_columns(len(database))
+    chosen = (usual if columns is None else columns).tolist()
+    sample = database.subset([database.ids[column] for column in chosen])
     rest = _rest_scores(request, sample, limits)
     assert rest is not None
-    _, waited = _scores(request, sample, limits, rest=rest)
-    return _level(rest.table, request)[:, 0], waited
+    engine = SearchEngine(request, sample, limits, scorer=scorer) if scorer else None
+    _, waited = _scores(request, sample, limits, rest=rest, engine=engine)
+    return _level(rest.table, request, len(usual))[:, 0], waited
 
 
-def _level(rest: np.ndarray, request: SearchRequest) -> np.ndarray:
-    return database_level(rest, request.config, adapted=request.model.adaptation is not None)
+def _level(rest: np.ndarray, request: SearchRequest, videos: int | None = None) -> np.ndarray:
+    adapted = request.model.adaptation is not None
+    return database_level(rest, request.config, adapted=adapted, videos=videos)
 
 
 def _rest_scores(
@@ -518,12 +579,12 @@ def _score_pairs(
     """
     from ..nets.backend import device_scope
 
-    query_sequences, row_index = _query_sequences(request)
+    sequences, row_index = query_sequences(request)
     engine = engine or SearchEngine(request, database, limits)
     with device_scope(request.gpu_id):
         waited = engine.loop.fill(
             sink,
-            engine.loop.query_reader(query_sequences),
+            engine.loop.query_reader(sequences),
             engine.reader,
             row_index=row_index,
             column_index=engine.column_index,
@@ -534,16 +595,3 @@ def _score_pairs(
     if not may_be_damaged:
         database.require_sound()
     return waited
-
-
-def _query_sequences(request: SearchRequest) -> tuple[VideoSet, np.ndarray]:
-    """What is searched for each query: it, its insets and its mirrored copy; and its row."""
-    queries, mirrored = request.queries, request.mirrored
-    insets = request.config.query_insets
-    sequences, row_index = queries.split_insets(insets)
-    if mirrored is None or not mirrored.sound.any():
-        return sequences, row_index
-    row = {video_id: number for number, video_id in enumerate(queries.ids)}
-    mirrored_rows = np.array([row[video_id] for video_id in mirrored.ids], np.intp)
-    mirrored_sequences, owner = mirrored.split_insets(insets)
-    return sequences.concat(mirrored_sequences), np.concatenate([row_index, mirrored_rows[owner]])

@@ -60,7 +60,11 @@ def level_columns(videos: int) -> np.ndarray:
 
 
 def database_level(
-    rest_scores: np.ndarray, config: CompareConfig, *, adapted: bool = False
+    rest_scores: np.ndarray,
+    config: CompareConfig,
+    *,
+    adapted: bool = False,
+    videos: int | None = None,
 ) -> np.ndarray:
     """The level of each query in the database that is searched.
 
@@ -69,18 +73,20 @@ def database_level(
             number (damaged videos, whole copies) is left out.
         config: `normalize_quantile`, `normalize_prior`.
         adapted: the model was adapted to the database, which lowers all scores.
+        videos: the scores count as so many against the prior; None: as many as there are.
 
     Returns:
         Float32 [queries, 1]; the prior for a query without rest scores.
     """
     prior, quantile = config.level_prior(adapted), config.normalize_quantile
-    levels = [_level(row[np.isfinite(row)], prior, quantile) for row in rest_scores]
+    levels = [_level(row[np.isfinite(row)], prior, quantile, videos) for row in rest_scores]
     return np.array(levels, np.float32).reshape(-1, 1)
 
 
-def _level(scores: np.ndarray, prior: float, quantile: float) -> float:
+def _level(scores: np.ndarray, prior: float, quantile: float, videos: int | None = None) -> float:
     """The level of one query, of its rest scores [n]."""
     total = PRIOR_VIDEOS * prior
-    if len(scores):
-        total += len(scores) * float(np.quantile(scores.astype(np.float64), quantile))
-    return total / (len(scores) + PRIOR_VIDEOS)
+    count = 0 if not len(scores) else len(scores) if videos is None else videos
+    if count:
+        total += count * float(np.quantile(scores.astype(np.float64), quantile))
+    return total / (count + PRIOR_VIDEOS)

@@ -178,6 +178,24 @@ class VideoSet:
         split._set_sequences(sequences)
         return split, np.array(owner, np.intp)
 
+    def numbers_in_stores(self) -> list[np.ndarray]:
+        """For each store the number in this set of each of its videos, intp; -1: not in the set."""
+        places = {store: {own: i for i, own in enumerate(store)} for store in self.stores}
+        numbers = {store: np.full(len(store), -1, np.intp) for store in self.stores}
+        for number, sequence in enumerate(self._sequences):
+            numbers[sequence.store][places[sequence.store][sequence.own_id]] = number
+        return [numbers[store] for store in self.stores]
+
+    def vectors(self, video: int) -> np.ndarray:
+        """All descriptors of a video as floats [T, R, C].
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        stored = np.empty((int(self.lengths[video]), *self.row_shape), self.dtype)
+        self.read(video, 0, len(stored), stored)
+        return dequantize(stored, self.spec.dims)
+
     def frame_seconds(self, video: int) -> tuple[np.ndarray, int]:
         """When the stored frames of a video were sampled; short videos are not repeated here.
 

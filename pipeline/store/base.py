@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from ..records import Failure, FeatureSpec, VideoFeatures, VideoRecord
 from .header import Header
 from .limits import LIMITS, Limits
 from .manifest import Entry, Index
+from .seal import Seal
 
 
 class FeatureStore(ABC):
@@ -68,6 +69,11 @@ class FeatureStore(ABC):
     def failures(self) -> dict[str, Failure]:
         """Videos whose last attempt failed; one of them may hold older features nevertheless."""
         return self._index.failures
+
+    @property
+    def seal(self) -> Seal:
+        """The state of the manifest that was read: another one means that videos changed."""
+        return self._index.seal
 
     def __repr__(self) -> str:
         return (
@@ -184,6 +190,28 @@ class FeatureStore(ABC):
             if done != len(buffer):
                 raise self._damaged(video_id, "the file ends too early")
         return out
+
+    def read_descriptors(
+        self, video_id: str, frames: Sequence[int] | np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """Read some descriptors of some frames as floats.
+
+        Args:
+            frames: numbers of the frames, ascending.
+            first, last: descriptors first..last of each frame.
+
+        Returns:
+            [n, last - first, C] of `quantization.dequantized_dtype`.
+
+        Raises:
+            StoreError: not there, or the file is damaged.
+        """
+        numbers = np.asarray(frames, np.intp)
+        if not len(numbers):
+            return np.empty((0, last - first, self.spec.dims), dequantized_dtype(self.dtype))
+        start = int(numbers[0])
+        stored = self.read_stored(video_id, start, int(numbers[-1]) + 1)
+        return dequantize(stored[numbers - start, first:last], self.spec.dims)
 
     def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:  # noqa: B027
         """Read ahead what is read next: of each video the frames start..stop.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ..atomic import sync_file, sync_path
@@ -62,6 +64,31 @@ def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
             break
         done += count
     return done
+
+
+def advise_reads(fd: int, spans: Iterable[tuple[int, int]]) -> None:
+    """Tell the system which parts of an open file are read soon; nothing where it cannot be told.
+
+    Args:
+        spans: offset and bytes of each part, in any order; neighbours are joined.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):
+        for start, size in joined_spans(spans):
+            os.posix_fadvise(fd, start, size, os.POSIX_FADV_WILLNEED)
+
+
+def joined_spans(spans: Iterable[tuple[int, int]], gap: int = 1 << 18) -> list[tuple[int, int]]:
+    """Spans (offset, bytes) by their offsets; those at most `gap` bytes apart become one."""
+    joined: list[tuple[int, int]] = []
+    for start, size in sorted(spans):
+        if joined and start - sum(joined[-1]) <= gap:
+            first, length = joined[-1]
+            joined[-1] = first, max(length, start + size - first)
+        else:
+            joined.append((start, size))
+    return joined
 
 
 def _pwrite(fd: int, view: memoryview, offset: int) -> int:

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import StoreError
+from ..quantization import dequantize
 from .base import FeatureStore
-from .disk import Disk, pread_into
+from .disk import Disk, advise_reads, pread_into
 from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
 from .hdf5_layout import SIGNATURE, Hdf5Layout, file_end
 from .header import Header, named_errors, not_a_store, read_header
@@ -64,6 +66,31 @@ class Hdf5Store(FeatureStore):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:
+        """Ask the system to read these soon: scattered ones by several requests at a time."""
+        places = ((self._entry(video_id).at[0], start, stop) for video_id, start, stop in wanted)
+        size = self.frame_bytes
+        advise_reads(self._fd, [(at + a * size, (b - a) * size) for at, a, b in places])
+
+    def read_descriptors(
+        self, video_id: str, frames: Sequence[int] | np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """As every store does; bytes of other descriptors and frames are not read."""
+        at = self._entry(video_id).at[0]
+        stored = np.empty((len(frames), last - first, *self._frame_shape[1:]), self.dtype)
+        size = stored[:1].nbytes
+        at += first * (self.frame_bytes // self._frame_shape[0])
+        buffer = memoryview(stored.reshape(-1).view(np.uint8).data)
+        for row, frame in enumerate(np.asarray(frames).tolist()):
+            part = buffer[row * size : (row + 1) * size]
+            try:
+                done = pread_into(self._fd, part, at + frame * self.frame_bytes)
+            except OSError as error:
+                raise self._damaged(video_id, str(error)) from error
+            if done < size:
+                raise self._damaged(video_id, "the file ends too early")
+        return dequantize(stored, self.spec.dims)
 
     def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
         return pread_into(self._fd, buffer, entry.at[0] + start * self._header.row_bytes)

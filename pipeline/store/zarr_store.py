@@ -51,6 +51,7 @@ from .zarr_layout import (
 
 _SYNC_THREADS = 16
 _METADATA_BYTES = 1 << 20, 64  # at most: of an array's zarr.json, and more for each frame
+_OPEN_FLAGS = os.O_RDONLY | O_BINARY | O_NONBLOCK
 _NAMED = 5  # unknown arrays whose names a note lists
 
 
@@ -60,7 +61,7 @@ class ZarrStore(FeatureStore):
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         with named_errors(path):
             header = load_header(path)
-            self._log = os.open(log_path(path), os.O_RDONLY | O_BINARY | O_NONBLOCK)
+            self._log = os.open(log_path(path), _OPEN_FLAGS)
             try:
                 lock_shared(self._log)  # held until close: keeps writers from clearing up
                 index, _ = _load_index(path, header, self._log)
@@ -279,7 +280,7 @@ def _remove(path: Path) -> None:
 
 
 def _read_part(path: str, buffer: memoryview, offset: int) -> int:
-    fd = os.open(path, os.O_RDONLY | O_BINARY | O_NONBLOCK)
+    fd = os.open(path, _OPEN_FLAGS)
     try:
         return pread_into(fd, buffer, offset)
     finally:

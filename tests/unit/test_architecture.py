@@ -25,6 +25,7 @@ LAYERS = [
     "decode",
     "nets",
     "store",
+    "candidates",
     "output",
     "extraction search",
     "training source_files",
@@ -57,6 +58,7 @@ OWNERS = {
     "click": {"cli"},
     "msgspec": {"settings"},
     "pyarrow": {"output"},
+    "faiss": {"candidates"},
     "obstore": {"objects"},
     "ray": {"cluster"},
 }

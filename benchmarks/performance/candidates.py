@@ -1,0 +1,308 @@
+"""A search among very many videos of a minute, with and without the candidate index.
+
+    python -m benchmarks.performance.candidates make FOLDER STORE... [--videos 100000]
+        [--minutes 1000]
+    python -m benchmarks.performance.candidates index FOLDER [--noise 0.3]
+    python -m benchmarks.performance.candidates rate FOLDER [--videos 20000]
+    python -m benchmarks.performance.candidates search FOLDER [--candidates 100] [--queries 5]
+    python -m benchmarks.performance.candidates duplicates FOLDER --videos 10000 [--candidates 10]
+    python -m benchmarks.performance.candidates exhaustive FOLDER [--videos 2000]
+
+`make` joins real videos of STOREs at random to `--minutes` different minutes, with all descriptors,
+and lists each of them again and again under other ids until there are `--videos`: the descriptors
+of a listed video are read as they would be from a store of that size, only from fewer places.
+`index` makes the index; each listed video's codes are those of its minute with noise of its own
+(`--noise`: its length beside a code of length 1, before scaling to length 1), so that no two videos
+are the same. `rate` measures how fast codes are read from the store and added, without noise.
+`search` takes 30 s of listed videos as queries: warm, and in a new process each.
+`duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes`, so that few
+are alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.candidates import CandidateCount, builder, code_rule, update_index
+from pipeline.candidates.file import index_folder
+from pipeline.default_model import default_model_dir
+from pipeline.nets.formats.loader import load_model
+from pipeline.records import SourceInfo, VideoRecord
+from pipeline.store import FeatureStore, create_or_append, open_store
+from pipeline.store.manifest import close_group, put_line
+from pipeline.store.seal import Seal
+
+SECONDS, QUERY_SECONDS = 60, 30
+GROUP = 1000  # records in a commit
+BANK = 1 << 14  # different noise vectors
+
+
+def make(folder: Path, sources: Sequence[Path], videos: int, minutes: int) -> None:
+    """Write the store, and one of queries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "database.h5"
+    path.unlink(missing_ok=True)
+    rng = np.random.default_rng(0)
+    opened = [open_store(source) for source in sources]
+    spec = opened[0].spec
+    clips = [(store, video_id) for store in opened for video_id in store.ids]
+    with create_or_append(path, spec, "float16") as writer:
+        for number in range(minutes):
+            parts: list[np.ndarray] = []
+            while sum(map(len, parts)) < SECONDS:
+                store, video_id = clips[int(rng.integers(len(clips)))]
+                own = store.record(video_id).own_frames
+                parts.append(store.read_vectors(video_id, 0, own))
+            video = writer.begin(f"minute_{number:06d}", SourceInfo(f"/{number}.mp4"))
+            vectors = np.concatenate(parts)[:SECONDS]
+            video.append(vectors, np.arange(SECONDS, dtype=np.float64))
+            video.finish()
+    _list_again(path, videos)
+    print(f"{path}: {videos} videos listed, {path.stat().st_size / 1e9:.2f} GB")
+
+
+def _list_again(path: Path, videos: int) -> None:
+    """List the stored videos under more ids, until there are so many."""
+    with open_store(path) as store:
+        entries = [store._entry(video_id) for video_id in store.ids]
+        seal = store.seal
+    groups = []
+    for start in range(len(entries), videos, GROUP):
+        lines = []
+        for number in range(start, min(start + GROUP, videos)):
+            entry = entries[number % len(entries)]
+            source = SourceInfo(f"/archive/part_{number % 97:02d}/video_{number:08d}.mp4", 1, 1)
+            record = VideoRecord(f"part_{number % 97:02d}/video_{number:08d}.mp4", SECONDS, source)
+            lines.append(put_line(record, f"k{number}", entry.rows, entry.crc32c, entry.at))
+        groups.append(close_group(lines))
+        seal = seal.after(groups[-1])
+    added = np.frombuffer(b"".join(groups), np.uint8)
+    with h5py.File(path, "r+") as file:
+        manifest = file["manifest"]
+        size = len(manifest)
+        manifest.resize((size + len(added),))
+        manifest[size:] = added
+        manifest.attrs.modify("seal", np.array(astuple(Seal(*astuple(seal))), "<u8"))
+
+
+class NoisyStore:
+    """A store whose videos each have noise of their own on what codes are made of."""
+
+    def __init__(self, store: FeatureStore, noise: float) -> None:
+        self._store, self._noise = store, noise
+        rng = np.random.default_rng(1)
+        bank = rng.standard_normal((BANK, store.spec.dims)).astype(np.float32)
+        self._bank = bank / np.linalg.norm(bank, axis=1, keepdims=True) * noise
+        self._rng = np.random.default_rng(2)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store)
+
+    def read_descriptors(self, *arguments: Any) -> np.ndarray:
+        """As the store does, with noise; descriptors have length 1 again."""
+        vectors = self._store.read_descriptors(*arguments).astype(np.float32)
+        rows = self._rng.integers(BANK, size=vectors.shape[:2])
+        vectors += self._bank[rows]
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        return vectors
+
+
+def index(folder: Path, noise: float) -> None:
+    """Make the index with noise, and tell how large it is."""
+    path = folder / "database.h5"
+    begin = time.perf_counter(), time.process_time()
+    with open_store(path) as store:
+        print(f"opened after {time.perf_counter() - begin[0]:.1f} s", flush=True)
+        rule = code_rule(load_model(default_model_dir()).layout, store.spec.dims)
+        told = [time.monotonic()]
+
+        def progress(done: int, total: int) -> None:
+            if time.monotonic() - told[0] > 20:
+                told[0] = time.monotonic()
+                print(f"  {done} of {total} videos", flush=True)
+
+        report = update_index(NoisyStore(store, noise), rule, progress=progress)  # type: ignore[arg-type]
+    print(
+        f"{report.videos} videos, {report.codes} codes, {report.bytes / 1e9:.2f} GB, inverted "
+        f"{report.inverted}, {report.seconds:.0f} s, processor "
+        f"{time.process_time() - begin[1]:.0f} s, memory "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+    )
+
+
+def rate(folder: Path, videos: int) -> None:
+    """How fast stored vectors become codes, and codes are added to an index."""
+    from pipeline.candidates import engine
+
+    with open_store(folder / "database.h5") as store:
+        rule = code_rule(load_model(default_model_dir()).layout, store.spec.dims)
+        ids = store.ids[:videos]
+        begin = time.perf_counter(), time.process_time()
+        codes = sum(len(batch) for batch, _, _ in builder.read_codes(store, rule, ids))
+        _rate("codes read", videos, codes, begin)
+        path = next(index_folder(store.path).glob("inverted-*.faiss"))
+        lists = engine.open_inverted(path, mapped=False)
+        lists.reset()
+        begin = time.perf_counter(), time.process_time()
+        for batch, _, _ in builder.read_codes(store, rule, ids):
+            lists.add(batch)
+        _rate("codes read and added", videos, codes, begin)
+
+
+def _rate(what: str, videos: int, codes: int, begin: tuple[float, float]) -> None:
+    wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    print(
+        f"{what}: {videos / wall:.0f} videos a second ({codes / wall:.0f} codes), "
+        f"{videos / processor:.0f} a second of processor time"
+    )
+
+
+def search(folder: Path, candidates: str, queries: int) -> None:
+    """Search for the first half of listed videos: warm, then each in a process of its own."""
+    from pipeline import Index
+
+    path, query_path = folder / "database.h5", folder / "queries.h5"
+    begin = time.perf_counter(), time.process_time()
+    with Index.open(path) as opened:
+        _took("opened", begin)
+        numbers = np.linspace(0, len(opened) - 1, queries + 1).astype(int)[:-1]
+        _write_queries(opened._database.stores[0], numbers, query_path)
+        from pipeline.search.video_set import VideoSet
+        from pipeline.workflow import VideoSource
+
+        with open_store(query_path) as store:
+            every = VideoSet([store])
+            for video_id in every.ids:
+                # What `Index.search` does once stage one is done.
+                source = VideoSource(opened=every.subset([video_id]))
+                opened._finder.listed = lambda _, chosen=source: chosen  # type: ignore[method-assign,misc]
+                begin = time.perf_counter(), time.process_time()
+                result = opened.search(video_id, candidates=candidates)
+                best = [(m.database_id, round(m.score, 3)) for m in result.of(video_id)[:2]]
+                _took(f"{video_id}: {best}", begin)
+    for number in range(2):
+        begin = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        command = [sys.executable, "-m", "pipeline", "compare", "--query_store", str(query_path)]
+        command += ["--database_store", str(path), "--candidates", candidates, "--top_k", "10"]
+        subprocess.run([*command, "-o", str(folder / "result.json")], check=True)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(
+            f"command {number}: {time.perf_counter() - begin[0]:.2f} s, processor "
+            f"{used.ru_utime - begin[1]:.2f} s, memory {used.ru_maxrss / 1e6:.2f} GB, "
+            f"{len(json.loads((folder / 'result.json').read_text()))} queries"
+        )
+
+
+def _write_queries(store: FeatureStore, numbers: np.ndarray, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with create_or_append(path, store.spec, "float16") as writer:
+        for number in numbers[:1] if len(numbers) == 1 else numbers:
+            vectors = store.read_vectors(store.ids[number], 0, QUERY_SECONDS)
+            video = writer.begin(f"half of {store.ids[number]}", SourceInfo("/query.mp4"))
+            video.append(vectors, np.arange(len(vectors), dtype=np.float64))
+            video.finish()
+
+
+def _took(what: str, begin: tuple[float, float]) -> None:
+    wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    print(f"{what}: {wall:.2f} s, processor {processor:.2f} s", flush=True)
+
+
+def exhaustive(folder: Path, videos: int) -> None:
+    """Seconds of a search without candidates in the first so many videos, for one query."""
+    from pipeline import Index
+
+    with Index.open(folder / "database.h5") as opened:
+        part = opened._database.take(np.arange(videos))
+        query = opened._database.take([videos // 2])
+        from pipeline.search.request import SearchRequest
+        from pipeline.search.run import find_matches
+
+        for _ in range(2):
+            begin = time.perf_counter(), time.process_time()
+            find_matches(SearchRequest(query, part, opened._model))
+            _took(f"one query of a minute, {videos} videos", begin)
+
+
+def duplicates(folder: Path, videos: int, candidates: str) -> None:
+    """Pairs within the first so many videos, by candidates."""
+    from pipeline.candidates import CandidateIndex
+    from pipeline.config import CompareConfig
+    from pipeline.output.selection import Selection
+    from pipeline.search.candidate_search import CandidateFinder
+    from pipeline.search.collection_candidates import candidate_pairs
+    from pipeline.search.engine import pair_scorer
+    from pipeline.search.request import SearchRequest
+    from pipeline.search.video_set import VideoSet
+
+    with open_store(folder / "database.h5") as store:
+        collection = VideoSet([store]).take(np.arange(videos))
+        model = load_model(default_model_dir())
+        config = CompareConfig(similarity_function="max_chamfer")
+        count = CandidateCount.parse(candidates)
+        chosen = Selection(threshold=0.5)
+        request = SearchRequest(
+            collection, collection, model, config, selection=chosen, candidates=count
+        )
+        begin = time.perf_counter(), time.process_time()
+        finder = CandidateFinder(collection, model)
+        assert isinstance(finder._indices[0], CandidateIndex)
+        told = [time.monotonic()]
+
+        def progress(done: int, total: int) -> None:
+            if time.monotonic() - told[0] > 20:
+                told[0] = time.monotonic()
+                _took(f"  {done / total:.1%}", begin)
+
+        found = candidate_pairs(request, pair_scorer(request), finder, progress=progress)
+        _took(f"{found.compared} pairs compared, {len(found.scores)} above 0.5", begin)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one of the parts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "part", choices=("make", "index", "rate", "search", "exhaustive", "duplicates")
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("stores", type=Path, nargs="*")
+    parser.add_argument("--videos", type=int)
+    parser.add_argument("--minutes", type=int, default=1000)
+    parser.add_argument("--noise", type=float, default=0.3)
+    parser.add_argument("--candidates", default="100")
+    parser.add_argument("--queries", type=int, default=5)
+    given = parser.parse_args(arguments)
+    if given.part == "make":
+        make(given.folder, given.stores, given.videos or 100_000, given.minutes)
+    elif given.part == "index":
+        index(given.folder, given.noise)
+    elif given.part == "rate":
+        rate(given.folder, given.videos or 20_000)
+    elif given.part == "search":
+        search(given.folder, given.candidates, given.queries)
+    elif given.part == "exhaustive":
+        exhaustive(given.folder, given.videos or 2000)
+    else:
+        duplicates(given.folder, given.videos or 10_000, given.candidates)
+
+
+if __name__ == "__main__":
+    main()

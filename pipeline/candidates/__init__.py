@@ -1,0 +1,21 @@
+"""The candidate index: a few short codes of each stored video, searched before the network.
+
+It lies beside its store, is derived from it and can be made again at any time. A search asks it
+which videos may match a query; only these go through the network of stage two.
+"""
+
+from .builder import IndexReport, update_index
+from .codes import CodeRule, code_rule
+from .count import CandidateCount
+from .file import index_folder
+from .search import CandidateIndex
+
+__all__ = [
+    "CandidateCount",
+    "CandidateIndex",
+    "CodeRule",
+    "IndexReport",
+    "code_rule",
+    "index_folder",
+    "update_index",
+]

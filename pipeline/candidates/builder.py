@@ -1,0 +1,362 @@
+"""Brings a candidate index up to date with its store."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import StoreError
+from ..quantization import ENCODINGS, quantize
+from ..store import FeatureStore
+from ..store.locks import WriterLock
+from ..store.video_check import are_plausible
+from . import engine
+from .codes import CodeRule, code_frames
+from .file import (
+    ROW,
+    DamagedIndexError,
+    IndexHeader,
+    append_to_file,
+    check_files,
+    checksum,
+    index_folder,
+    map_file,
+    read_header,
+    read_rows,
+    remove_unnamed,
+    require_same_rule,
+    seal_of,
+    write_file,
+    write_header,
+)
+
+Progress = Callable[[int, int], None]
+_BATCH_VIDEOS = 512
+_WASTE = 0.25  # of all codes: so many of videos that are gone, or beside the inverted lists
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What was done to a candidate index.
+
+    Attributes:
+        folder: of the index.
+        videos, codes: that it holds now.
+        added, removed: videos; a replaced one counts as both.
+        rebuilt: why it was made anew; empty if it was not.
+        damaged: a line for each video that could not be read and is not in the index.
+        inverted: it is kept by FAISS; else codes are compared one by one.
+        bytes: of its files.
+        seconds: wall time.
+    """
+
+    folder: Path
+    videos: int
+    codes: int
+    added: int
+    removed: int
+    rebuilt: str
+    damaged: tuple[str, ...]
+    inverted: bool
+    bytes: int
+    seconds: float
+
+
+def update_index(
+    store: FeatureStore,
+    rule: CodeRule,
+    *,
+    exact_codes: int = engine.EXACT_CODES,
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Make the candidate index of a store, or bring it up to date.
+
+    New videos are added, videos that are gone or were replaced are taken out, and a damaged index
+    is made anew. Until the end the old index is there.
+
+    Args:
+        store: open.
+        rule: of the model that made the store.
+        exact_codes: an index with more codes is kept by FAISS, where that is installed.
+        progress: called with (videos done, videos) of those that are read.
+
+    Raises:
+        FingerprintMismatchError: the index was made from features of another model.
+        StoreLockedError: another process is writing the index.
+        StoreError: it cannot be written.
+    """
+    begin = time.perf_counter()
+    folder = index_folder(store.path)
+    if not store.path.exists():
+        raise StoreError(
+            f"{store.path}: a candidate index lies beside a store on a local disk; copy the store "
+            "here (visil-index copy)"
+        )
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = WriterLock(folder)
+        try:
+            report = _Update(store, rule, folder, exact_codes, progress).run()
+        finally:
+            lock.release()
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: the candidate index cannot be written: {error.strerror or error}"
+        ) from error
+    return replace(report, seconds=time.perf_counter() - begin)
+
+
+def fingerprints(store: FeatureStore) -> np.ndarray:
+    """A number for each video of a store that changes when its features do, uint64."""
+    digests = (
+        hashlib.blake2b(
+            f"{video_id}\0{store.checksum(video_id)}".encode("utf-8", "surrogatepass"),
+            digest_size=8,
+        ).digest()
+        for video_id in store
+    )
+    return np.frombuffer(b"".join(digests), "<u8")
+
+
+def match_rows(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """For each fingerprint its row, intp, or -1.
+
+    Args:
+        rows: of `ROW`; those of videos that are gone do not count.
+        wanted: uint64 fingerprints.
+    """
+    alive = np.flatnonzero(rows["number"] >= 0)
+    if not len(alive):
+        return np.full(len(wanted), -1, np.intp)
+    known = rows["fingerprint"][alive]
+    order = np.argsort(known, kind="stable")
+    place = np.minimum(np.searchsorted(known[order], wanted), len(alive) - 1)
+    found = order[place]
+    return np.where(known[found] == wanted, alive[found], -1).astype(np.intp)
+
+
+def read_codes(
+    store: FeatureStore, rule: CodeRule, video_ids: Sequence[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
+    """The codes of videos, some hundred videos at a time.
+
+    Returns:
+        Float32 [n, D]; codes of each video, int64; and a line for each video that is damaged and
+        has none.
+    """
+    first, last = rule.span
+    for start in range(0, len(video_ids), _BATCH_VIDEOS):
+        vectors, counts, lines = [], [], list[str]()
+        batch = video_ids[start : start + _BATCH_VIDEOS]
+        for video_id in batch:
+            frames = code_frames(store.frames(video_id), store.insets(video_id), store.spec.fps)
+            try:
+                read = store.read_descriptors(video_id, frames, first, last)
+                if not are_plausible(read):
+                    raise StoreError(f"{store.path}: video {video_id!r} holds impossible values")
+                vectors.append(read)
+                counts.append(len(read))
+            except StoreError as error:
+                counts.append(0)
+                lines.append(str(error))
+        shape = (0, last - first, rule.dims)
+        together = np.concatenate(vectors) if vectors else np.empty(shape, np.float32)
+        yield rule.database_codes(together), np.array(counts, np.int64), lines
+
+
+class _Update:
+    """One run of `update_index`; the lock is held."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        rule: CodeRule,
+        folder: Path,
+        exact_codes: int,
+        progress: Progress | None,
+    ) -> None:
+        self.store, self.rule, self.folder = store, rule, folder
+        self.exact_codes, self.progress = exact_codes, progress
+        self.damaged: list[str] = []
+        self.rebuilt = ""
+
+    def run(self) -> IndexReport:
+        header, rows = self._load()
+        wanted = fingerprints(self.store)
+        place = match_rows(rows, wanted)
+        kept = np.zeros(len(rows), bool)
+        kept[place[place >= 0]] = True
+        removed = int((~kept & (rows["number"] >= 0)).sum())
+        new = np.flatnonzero(place < 0)
+        rows = rows.copy()
+        rows["number"] = -1
+        rows["number"][place[place >= 0]] = np.flatnonzero(place >= 0)
+        if not len(new) and not removed and header.seal == seal_of(self.store) and not self.rebuilt:
+            return self._report(header, 0, 0)
+        if self._too_scattered(header, rows, new):
+            return self._rebuilt(wanted, removed, len(new))
+        header = self._with_new(header, rows, wanted, new)
+        write_header(self.folder, header)
+        remove_unnamed(self.folder, header)
+        return self._report(header, len(new), removed)
+
+    def _load(self) -> tuple[IndexHeader, np.ndarray]:
+        """The index that is there, or an empty one."""
+        try:
+            header = read_header(self.folder)
+            if header is not None:
+                require_same_rule(self.folder, header, self.store, self.rule)
+                rows = read_rows(self.folder, header)
+                check_files(self.folder, header)
+                return header, rows
+        except DamagedIndexError as error:
+            self.rebuilt = str(error).partition(": the candidate index is damaged: ")[2]
+        spec = self.store.spec
+        generation = _last_generation(self.folder)
+        empty = IndexHeader(spec.digest, self.rule.name, self.rule.values, (-1, 0, 0), generation)
+        return empty, np.empty(0, ROW)
+
+    def _too_scattered(self, header: IndexHeader, rows: np.ndarray, new: np.ndarray) -> bool:
+        """Whether it is better to make all codes anew than to add those of `new`."""
+        gone = int(rows["codes"][rows["number"] < 0].sum())
+        if gone > _WASTE * max(1, header.codes):
+            return True
+        beside = header.codes - header.inverted + self._expected_codes(new)
+        return self._wants_lists(beside + header.inverted) and beside > _WASTE * header.inverted
+
+    def _wants_lists(self, codes: int) -> bool:
+        """Whether an index of so many codes is kept by FAISS."""
+        least = max(self.exact_codes, engine.MIN_INVERTED_CODES)
+        return codes > least and engine.faiss_module() is not None
+
+    def _expected_codes(self, numbers: np.ndarray) -> int:
+        ids, store = self.store.ids, self.store
+        return sum(
+            len(code_frames(store.frames(ids[n]), store.insets(ids[n]), store.spec.fps))
+            for n in numbers.tolist()
+        )
+
+    def _with_new(
+        self, header: IndexHeader, rows: np.ndarray, wanted: np.ndarray, new: np.ndarray
+    ) -> IndexHeader:
+        """Add the codes of new videos; the header is not written yet."""
+        ids = self.store.ids
+        fresh = np.empty(len(new), ROW)
+        fresh["fingerprint"], fresh["number"] = wanted[new], new
+        known = header.files.get("codes")
+        generation, done = header.generation + 1, 0
+        if known is None:
+            known = write_file(self.folder / f"codes-{generation}.i8", np.empty(0, np.int8))
+        for codes, counts, lines in read_codes(self.store, self.rule, [ids[n] for n in new]):
+            known = append_to_file(
+                self.folder / known[0], known, quantize(codes, ENCODINGS["int8"])
+            )
+            fresh["codes"][done : done + len(counts)] = counts
+            self._tell(lines, done := done + len(counts), len(new))
+        rows = np.concatenate([rows, fresh])
+        files = dict(header.files)
+        files["codes"] = known
+        files["rows"] = write_file(self.folder / f"rows-{generation}.bin", rows)
+        return replace(
+            header,
+            seal=seal_of(self.store),
+            generation=generation,
+            videos=len(rows),
+            codes=int(rows["codes"].sum()),
+            files=files,
+        )
+
+    def _rebuilt(self, wanted: np.ndarray, removed: int, added: int) -> IndexReport:
+        """Make the index anew from the store."""
+        spec = self.store.spec
+        generation = _last_generation(self.folder)
+        empty = IndexHeader(
+            spec.digest, self.rule.name, self.rule.values, seal_of(self.store), generation
+        )
+        every = np.arange(len(self.store))
+        codes = self._expected_codes(every)
+        if self._wants_lists(codes):
+            header = self._inverted(empty, wanted, codes)
+        else:
+            header = self._with_new(empty, np.empty(0, ROW), wanted, every)
+        write_header(self.folder, header)
+        remove_unnamed(self.folder, header)
+        return self._report(header, added, removed)
+
+    def _inverted(self, header: IndexHeader, wanted: np.ndarray, codes: int) -> IndexHeader:
+        """All codes in FAISS's lists, which are trained on a sample of them."""
+        ids, generation = self.store.ids, header.generation + 1
+        rows = np.empty(len(ids), ROW)
+        rows["fingerprint"], rows["number"] = wanted, np.arange(len(ids))
+        counts: list[np.ndarray] = []
+
+        def batches() -> Iterator[np.ndarray]:
+            done = 0
+            for batch, batch_counts, lines in read_codes(self.store, self.rule, ids):
+                counts.append(batch_counts)
+                self._tell(lines, done := done + len(batch_counts), len(ids))
+                yield batch
+
+        path = self.folder / f"inverted-{generation}.faiss"
+        engine.build_inverted(self._sample(codes), batches(), codes, path)
+        rows["codes"] = np.concatenate(counts)
+        size = path.stat().st_size
+        files = {
+            "inverted": (path.name, size, checksum(np.memmap(path, np.uint8, "r"))),
+            "codes": write_file(self.folder / f"codes-{generation}.i8", np.empty(0, np.int8)),
+            "rows": write_file(self.folder / f"rows-{generation}.bin", rows),
+        }
+        total = int(rows["codes"].sum())
+        return replace(
+            header,
+            generation=generation,
+            videos=len(rows),
+            codes=total,
+            inverted=total,
+            files=files,
+        )
+
+    def _sample(self, codes: int) -> np.ndarray:
+        """Codes of some videos, to train on."""
+        ids = self.store.ids
+        share = min(1.0, 1.1 * engine.training_codes(codes) / codes)
+        count = max(1, round(share * len(ids)))
+        chosen = np.sort(np.random.default_rng(_SEED).choice(len(ids), count, replace=False))
+        parts = read_codes(self.store, self.rule, [ids[n] for n in chosen.tolist()])
+        return np.concatenate([batch for batch, _, _ in parts])
+
+    def _tell(self, lines: list[str], done: int, total: int) -> None:
+        self.damaged += lines
+        if self.progress:
+            self.progress(done, total)
+
+    def _report(self, header: IndexHeader, added: int, removed: int) -> IndexReport:
+        return IndexReport(
+            self.folder,
+            len(self.store),
+            header.codes,
+            added,
+            removed,
+            self.rebuilt,
+            tuple(self.damaged),
+            header.inverted > 0,
+            sum(size for _, size, _ in header.files.values()),
+            0.0,
+        )
+
+
+def _last_generation(folder: Path) -> int:
+    """The highest number that a file of the index has, so that no file is written twice."""
+    names = [path.stem.partition("-")[2] for path in folder.glob("*-*.*")]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def mapped_codes(folder: Path, header: IndexHeader) -> np.ndarray:
+    """The codes beside the inverted lists, int8 [n, D], memory-mapped."""
+    return map_file(folder, header, "codes").view(np.int8).reshape(-1, header.values)

@@ -1,0 +1,219 @@
+"""Compares codes of a query with the codes of an index, one by one or by FAISS's inverted lists.
+
+One by one is exact: a product of matrices over int8 codes that stay in their file. Its time grows
+with the collection, so a large index is divided into lists of similar codes (IVF), each code kept
+as 64 bytes (product quantisation), and only the lists next to a query's code are looked at. Source:
+Jégou et al., Product quantization for nearest neighbor search, PAMI 2011; the library is FAISS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import InputError
+
+EXACT_CODES = 100_000  # more codes than these are kept by FAISS, if it is installed
+CODE_BYTES = 64  # of a code in the inverted lists
+_REDUCED = 128  # values of a code before it is quantised
+_TRAINING_CODES_PER_LIST = 40
+_MAX_LISTS = 1024
+_PROBED_LISTS = 32
+_FEW_CODES = 50_000  # for these one thread is enough
+MIN_INVERTED_CODES = 1000  # to have enough to train on
+_BLOCK_CODES = 4096
+_NEIGHBOURS = 1024, 4096  # codes that are asked for a query's code, at least and at most
+_SEED = 0
+
+INSTALL = "pip install 'visil-index[candidates]'"
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """Similarities of a query to the videos of an index.
+
+    Attributes:
+        rows: intp [n], of the index, each once.
+        scores: float32 [n].
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+class CodeEngine(Protocol):
+    """Codes of some videos, ready to be searched."""
+
+    def scores(self, query: np.ndarray, wanted: int) -> VideoScores:
+        """Compare a query with the videos.
+
+        Args:
+            query: float32 [T, views, D], codes of its frames.
+            wanted: the best so many videos matter.
+        """
+
+
+class ExactCodes:
+    """Codes that are compared one by one.
+
+    Args:
+        codes: int8 [n, D].
+        owners: intp [n], ascending: the row of each code.
+    """
+
+    def __init__(self, codes: np.ndarray, owners: np.ndarray) -> None:
+        self._codes, self._owners = codes, owners
+
+    def scores(self, query: np.ndarray, wanted: int) -> VideoScores:
+        """See `CodeEngine`; all videos are given."""
+        frames, views, values = query.shape
+        rows, inverse = np.unique(self._owners, return_inverse=True)
+        best = np.full((frames, len(rows)), -1, np.float32)
+        flat = query.reshape(frames * views, values)
+        for start in range(0, len(self._codes), _BLOCK_CODES):
+            block = self._codes[start : start + _BLOCK_CODES].astype(np.float32)
+            length = np.sqrt(np.einsum("nd,nd->n", block, block))
+            products = (flat @ block.T) / np.maximum(length, 1)
+            products = products.reshape(frames, views, -1).max(axis=1)
+            owners = inverse[start : start + len(block)]
+            begins = np.flatnonzero(np.diff(owners, prepend=-1))
+            found = np.maximum.reduceat(products, begins, axis=1)
+            places = owners[begins]
+            best[:, places] = np.maximum(best[:, places], found)
+        return VideoScores(rows, best.mean(axis=0))
+
+
+class InvertedCodes:
+    """Codes in FAISS's inverted lists.
+
+    Args:
+        index: of FAISS.
+        ends: int64 [rows], the number of the code behind the last one of each row.
+    """
+
+    def __init__(self, index: Any, ends: np.ndarray) -> None:
+        self._index, self._ends = index, ends
+
+    def scores(self, query: np.ndarray, wanted: int) -> VideoScores:
+        """See `CodeEngine`; only videos are given of which a code is near one of the query's.
+
+        A frame to which no code of a video is near counts as the last code that is near.
+        """
+        frames, views, values = query.shape
+        least, most = _NEIGHBOURS
+        count = min(int(self._ends[-1]), max(least, min(most, 10 * wanted)))
+        flat = np.ascontiguousarray(query.reshape(frames * views, values))
+        faiss = faiss_module()
+        few = self._ends[-1] < _FEW_CODES
+        with _threads(faiss, 1 if few else faiss.omp_get_max_threads()):
+            similarities, codes = self._index.search(flat, count)
+        similarities = similarities.reshape(frames, -1)
+        codes = codes.reshape(frames, -1)
+        near = (codes >= 0) & (codes < self._ends[-1])
+        last = np.where(near, similarities, np.inf).min(axis=1, initial=np.inf)
+        last[~np.isfinite(last)] = -1
+        rows = np.searchsorted(self._ends, codes[near], side="right")
+        at = np.broadcast_to(np.arange(frames)[:, None], codes.shape)[near]
+        order = np.lexsort((at, rows))
+        rows, at, found = rows[order], at[order], similarities[near][order]
+        if not len(rows):
+            return VideoScores(np.empty(0, np.intp), np.empty(0, np.float32))
+        pair = np.flatnonzero((np.diff(rows, prepend=-1) != 0) | (np.diff(at, prepend=-1) != 0))
+        gain = np.maximum.reduceat(found, pair) - last[at[pair]]
+        begins = np.flatnonzero(np.diff(rows[pair], prepend=-1))
+        scores = (np.add.reduceat(gain, begins) + last.sum()) / frames
+        return VideoScores(rows[pair][begins].astype(np.intp), scores.astype(np.float32))
+
+
+def faiss_module() -> Any:
+    """FAISS, or None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def build_inverted(
+    sample: np.ndarray, batches: Iterator[np.ndarray], codes: int, path: Path
+) -> int:
+    """Train inverted lists, fill them and write them to a file.
+
+    Args:
+        sample: float32 [n, D], codes of the store to train on.
+        batches: all codes, float32 [n, D] each.
+        codes: about how many there are.
+        path: of the new file.
+
+    Returns:
+        How many codes there are.
+    """
+    faiss = faiss_module()
+    with _threads(faiss, 1 if codes < _FEW_CODES else faiss.omp_get_max_threads()):
+        index = _trained(faiss, sample, codes)
+        for batch in batches:
+            index.add(np.ascontiguousarray(batch))
+    faiss.write_index(index, str(path))
+    return int(index.ntotal)
+
+
+def _trained(faiss: Any, sample: np.ndarray, codes: int) -> Any:
+    """An empty index of FAISS, trained."""
+    values = sample.shape[1]
+    reduced = min(_REDUCED, values)
+    parts = min(CODE_BYTES, reduced)
+    reduced -= reduced % parts
+    lists = list_count(codes, len(sample))
+    # np: no polysemous training, which makes Hamming distances of codes useful and takes minutes.
+    text = f"PCAR{reduced},IVF{lists},PQ{parts}np"
+    index = faiss.index_factory(values, text, faiss.METRIC_INNER_PRODUCT)
+    inner = faiss.extract_index_ivf(index)
+    inner.cp.seed, inner.cp.niter = _SEED, 8
+    index.train(np.ascontiguousarray(sample))
+    return index
+
+
+@contextmanager
+def _threads(faiss: Any, count: int) -> Iterator[None]:
+    """Let FAISS use so many threads: for little work, waiting for each other takes longer."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def list_count(codes: int, sample: int) -> int:
+    """How many inverted lists are made for so many codes, with so many to train on."""
+    wanted = 1 << max(2, round(np.log2(max(1, codes)) / 2))
+    return int(max(1, min(wanted, _MAX_LISTS, sample // _TRAINING_CODES_PER_LIST)))
+
+
+def training_codes(codes: int) -> int:
+    """How many of so many codes are enough to train on."""
+    return min(codes, max(20_000, list_count(codes, codes) * _TRAINING_CODES_PER_LIST))
+
+
+def open_inverted(path: Path, mapped: bool = True) -> Any:
+    """Open FAISS's file; its lists stay there and are read when they are searched.
+
+    Raises:
+        InputError: FAISS is not installed.
+        RuntimeError: it cannot be read.
+    """
+    faiss = faiss_module()
+    if faiss is None:
+        raise InputError(
+            f"{path.parent}: this candidate index is a large one, made with FAISS, which is not "
+            f"installed here: {INSTALL}"
+        )
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
+    inner = faiss.extract_index_ivf(index)
+    inner.nprobe = min(_PROBED_LISTS, inner.nlist)
+    return index

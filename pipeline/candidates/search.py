@@ -1,0 +1,170 @@
+"""Which videos of a store may match a query, by its candidate index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import StoreError
+from ..quantization import ENCODINGS, quantize
+from ..store import FeatureStore
+from .builder import fingerprints, mapped_codes, match_rows, read_codes
+from .codes import CodeRule
+from .engine import CodeEngine, ExactCodes, InvertedCodes, VideoScores, open_inverted
+from .file import (
+    ROW,
+    DamagedIndexError,
+    IndexHeader,
+    damaged,
+    index_folder,
+    read_header,
+    read_rows,
+    require_same_rule,
+    seal_of,
+)
+
+_REFINED = 3  # times as many videos are compared exactly as candidates are asked for
+_MAX_FRAMES = 32  # of a query that are looked up
+
+
+class CandidateIndex:
+    """The candidate index of one store, open.
+
+    Videos that the index does not know yet are read from the store, so that no video is missed.
+
+    Attributes:
+        added: how many these are.
+    """
+
+    def __init__(self, store: FeatureStore, rule: CodeRule) -> None:
+        """Open it.
+
+        Args:
+            store: open.
+            rule: of the model that made the store.
+
+        Raises:
+            StoreError: there is no index, or it is damaged.
+            FingerprintMismatchError: it was made from features of another model.
+            InputError: it needs FAISS, which is not installed.
+        """
+        self.rule, self._store = rule, store
+        folder = index_folder(store.path)
+        header, rows = _load(folder, store, rule)
+        self._rows = _numbered(rows, header, store)
+        self._parts = _engines(folder, header, self._rows)
+        known = np.zeros(len(store), bool)
+        known[self._rows["number"][self._rows["number"] >= 0]] = True
+        missing = np.flatnonzero(~known)
+        self.added = len(missing)
+        if len(missing):
+            self._add(store, missing)
+
+    def candidates(self, vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The stored videos that are most like a query.
+
+        Args:
+            vectors: floats [T, R, C], the query's descriptors.
+            count: how many videos, at most.
+
+        Returns:
+            Their places in the store, intp [n], best first; and how like they are, float32 [n].
+        """
+        if len(vectors) > _MAX_FRAMES:
+            chosen = np.linspace(0, len(vectors) - 1, _MAX_FRAMES).round().astype(np.intp)
+            vectors = vectors[chosen]
+        if not self._parts:
+            return np.empty(0, np.intp), np.empty(0, np.float32)
+        query = self.rule.query_codes(vectors)
+        found = [self._scores(part, query, count) for part in self._parts]
+        rows = np.concatenate([part.rows for part in found])
+        scores = np.concatenate([part.scores for part in found])
+        numbers = self._rows["number"][rows].astype(np.intp)
+        alive = numbers >= 0
+        numbers, scores = numbers[alive], scores[alive]
+        if count < len(numbers):
+            best = np.argpartition(-scores, count - 1)[:count]
+            numbers, scores = numbers[best], scores[best]
+        order = np.lexsort((numbers, -scores))
+        return numbers[order], scores[order]
+
+    def _scores(self, part: CodeEngine, query: np.ndarray, count: int) -> VideoScores:
+        """What a part gives; the best that inverted lists give are compared again, exactly.
+
+        Quantised codes are less alike than the frames are, in each store by another factor.
+        """
+        found = part.scores(query, count)
+        if not isinstance(part, InvertedCodes):
+            return found
+        numbers = self._rows["number"][found.rows]
+        order = np.argsort(-found.scores, kind="stable")
+        chosen = order[numbers[order] >= 0][: _REFINED * count]
+        ids = self._store.ids
+        read = list(read_codes(self._store, self.rule, [ids[n] for n in numbers[chosen].tolist()]))
+        if not read:
+            return VideoScores(np.empty(0, np.intp), np.empty(0, np.float32))
+        codes = np.concatenate([quantize(batch, ENCODINGS["int8"]) for batch, _, _ in read])
+        counts = np.concatenate([batch for _, batch, _ in read])
+        exact = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
+        return VideoScores(found.rows[chosen][exact.rows], exact.scores)
+
+    def _add(self, store: FeatureStore, missing: np.ndarray) -> None:
+        """Read the codes of videos that the index does not have."""
+        ids = store.ids
+        parts = list(read_codes(store, self.rule, [ids[number] for number in missing.tolist()]))
+        fresh = np.zeros(len(missing), ROW)
+        fresh["number"], fresh["codes"] = missing, np.concatenate([part[1] for part in parts])
+        codes = np.concatenate([quantize(part[0], ENCODINGS["int8"]) for part in parts])
+        rows = np.arange(len(self._rows), len(self._rows) + len(fresh))
+        self._parts.append(ExactCodes(codes, np.repeat(rows, fresh["codes"])))
+        self._rows = np.concatenate([self._rows, fresh])
+
+
+def _load(folder: Path, store: FeatureStore, rule: CodeRule) -> tuple[IndexHeader, np.ndarray]:
+    """Header and videos of an index; a writer may replace them meanwhile."""
+    for attempt in range(3):
+        header = read_header(folder)
+        if header is None:
+            raise StoreError(
+                f"{store.path}: has no candidate index; make one: visil-index index {store.path}"
+            )
+        require_same_rule(folder, header, store, rule)
+        try:
+            return header, read_rows(folder, header)
+        except DamagedIndexError:
+            if attempt == 2 or read_header(folder) == header:
+                raise
+    raise AssertionError
+
+
+def _numbered(rows: np.ndarray, header: IndexHeader, store: FeatureStore) -> np.ndarray:
+    """The videos with their places in the store as it is now."""
+    if header.seal == seal_of(store) and header.seal[1]:  # some kinds of stores have no seal
+        return rows
+    place = match_rows(rows, fingerprints(store))
+    rows = rows.copy()
+    rows["number"] = -1
+    rows["number"][place[place >= 0]] = np.flatnonzero(place >= 0)
+    return rows
+
+
+def _engines(folder: Path, header: IndexHeader, rows: np.ndarray) -> list[CodeEngine]:
+    """What searches the codes of an index."""
+    parts: list[CodeEngine] = []
+    ends = np.cumsum(rows["codes"])
+    if header.inverted:
+        try:
+            index = open_inverted(folder / Path(header.files["inverted"][0]).name)
+        except RuntimeError as error:
+            raise damaged(folder, f"{header.files['inverted'][0]} cannot be read") from error
+        if (index.ntotal, index.d) != (header.inverted, header.values):
+            raise damaged(folder, f"{header.files['inverted'][0]} holds {index.ntotal} codes")
+        parts.append(InvertedCodes(index, ends[ends <= header.inverted]))
+    codes = mapped_codes(folder, header)
+    if len(codes) != header.codes - header.inverted:
+        raise damaged(folder, f"{len(codes)} codes, expected {header.codes - header.inverted}")
+    if len(codes):
+        owners = np.repeat(np.arange(len(rows)), rows["codes"])[header.inverted :]
+        parts.append(ExactCodes(codes, owners))
+    return parts

@@ -1,0 +1,219 @@
+"""Stage two for candidates: the network scores only the pairs that the candidate index names.
+
+A query's candidates are scored for this query alone, as two queries seldom have the same ones. They
+are read in the order of their store, and the system is told beforehand which parts that will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..candidates import CandidateIndex, code_rule
+from ..output.sparse_scores import SCORE, Chunk, SparseScores, best_of_each_column
+from .engine import SearchEngine, pair_scorer
+from .limits import Limits
+from .query_sequences import query_sequences
+from .request import SearchRequest
+from .video_set import VideoSet
+
+if TYPE_CHECKING:
+    from ..nets.model.model import Model
+    from ..nets.similarity.pair_scorer import PairScorer
+
+Progress = Callable[[int, int], None]
+LEVEL_VIDEOS = 500  # a sample for the level of each query
+_SEED = 0
+
+
+class CandidateFinder:
+    """The candidate indices of all stores of a database.
+
+    Attributes:
+        database: the videos.
+        added: how many of them are in no index, so that their codes were read from the store.
+    """
+
+    def __init__(self, database: VideoSet, model: Model) -> None:
+        """Open them.
+
+        Args:
+            database: of stores that each have a candidate index.
+            model: that made the features.
+
+        Raises:
+            StoreError: a store has no index, or a damaged one.
+            FingerprintMismatchError: an index is of another model's features.
+            InputError: an index needs FAISS, which is not installed.
+        """
+        self.database = database
+        rule = code_rule(model.layout, database.spec.dims)
+        self._indices = [CandidateIndex(store, rule) for store in database.stores]
+        self._numbers = database.numbers_in_stores()
+        self.added = sum(index.added for index in self._indices)
+
+    def notes(self) -> Iterator[str]:
+        """What a person should know about the indices."""
+        if self.added:
+            stores = " ".join(str(store.path) for store in self.database.stores)
+            yield (
+                f"{self.added} videos are not in the candidate index yet, so they were read from "
+                f"the store: visil-index index {stores}"
+            )
+
+    def columns(self, sequences: VideoSet, count: int) -> np.ndarray:
+        """The candidates of a query.
+
+        Args:
+            sequences: what is searched for the query; the best one counts.
+            count: how many, at most.
+
+        Returns:
+            Intp [n], numbers of the database's videos, ascending.
+        """
+        best: dict[int, float] = {}
+        for sequence in range(len(sequences)):
+            vectors = sequences.vectors(sequence)
+            for index, numbers in zip(self._indices, self._numbers, strict=True):
+                places, scores = index.candidates(vectors, count)
+                columns = numbers[places]
+                for column, score in zip(columns.tolist(), scores.tolist(), strict=True):
+                    if column >= 0 and score > best.get(column, -np.inf):
+                        best[column] = score
+        ranked = sorted(best, key=lambda column: (-best[column], column))
+        return np.array(sorted(ranked[:count]), np.intp)
+
+
+def score_candidates(
+    request: SearchRequest,
+    finder: CandidateFinder,
+    *,
+    level: np.ndarray | None = None,
+    limits: Limits | None = None,
+    scorer: PairScorer | None = None,
+    progress: Progress | None = None,
+) -> tuple[SparseScores, float]:
+    """Score every query against its candidates.
+
+    Args:
+        request: with `candidates`.
+        finder: of its database.
+        level: float32 [queries], is subtracted from the scores; None for nothing.
+        limits: how much is in memory at once.
+        scorer: the request's network, if it was made already.
+        progress: called with (queries done, queries).
+
+    Returns:
+        The scores of these pairs, and the seconds spent waiting for features.
+    """
+    assert request.candidates is not None
+    scorer = scorer or pair_scorer(request)
+    count = request.candidates.of(len(request.database))
+    kept: list[np.ndarray] = []
+    bad: dict[int, tuple[int, float]] = {}
+    waited = 0.0
+    for row, sequences in _by_query(request):
+        columns = finder.columns(sequences, count)
+        entries, seconds = score_row(request, sequences, columns, scorer, limits)
+        waited += seconds
+        entries["row"] = row
+        if level is not None:
+            entries["score"] -= level[row]
+        finite = np.isfinite(entries["score"])
+        if not finite.all():
+            first = entries[~finite][0]
+            bad[row] = int(first["column"]), float(first["score"])
+        entries = entries[finite]
+        kept.append(entries[np.sort(request.selection.indices(entries["score"]))])
+        if progress:
+            progress(row + 1, len(request.queries))
+    entries = np.concatenate(kept) if kept else np.empty(0, SCORE)
+    return SparseScores([Chunk.of(entries, len(request.queries))], bad), waited
+
+
+def score_row(
+    request: SearchRequest,
+    sequences: VideoSet,
+    columns: np.ndarray,
+    scorer: PairScorer,
+    limits: Limits | None = None,
+) -> tuple[np.ndarray, float]:
+    """Score one query against some videos of the database.
+
+    Args:
+        sequences: what is searched for the query; the best score counts.
+        columns: ascending numbers of the videos.
+
+    Returns:
+        Entries of `SCORE`, row 0, by column, each once and without damaged videos; and the seconds
+        spent waiting for features.
+    """
+    from ..nets.backend import device_scope
+
+    database = request.database
+    columns = columns[database.take(columns).sound] if len(columns) else columns
+    if not len(columns):
+        return np.empty(0, SCORE), 0.0
+    chosen = database.take(columns)
+    engine = SearchEngine(request, chosen, limits, scorer=scorer)
+    sink = _RowScores(len(columns))
+    with device_scope(request.gpu_id):
+        waited = engine.loop.fill(
+            sink,
+            engine.loop.query_reader(sequences),
+            engine.reader,
+            row_index=np.zeros(len(sequences), np.intp),
+            column_index=engine.column_index,
+        )
+    found, scores = sink.best()
+    sound = chosen.sound[found]
+    entries = np.zeros(int(sound.sum()), SCORE)
+    entries["column"], entries["score"] = columns[found[sound]], scores[sound]
+    return entries, waited
+
+
+def sample_columns(videos: int) -> np.ndarray:
+    """A random sample of a database, always the same one.
+
+    Args:
+        videos: of the database.
+
+    Returns:
+        Intp, ascending, `LEVEL_VIDEOS` of them or all.
+    """
+    if videos <= LEVEL_VIDEOS:
+        return np.arange(videos)
+    return np.sort(np.random.default_rng(_SEED).choice(videos, LEVEL_VIDEOS, replace=False))
+
+
+def _by_query(request: SearchRequest) -> Iterator[tuple[int, VideoSet]]:
+    """What is searched for each query, with its row; damaged ones are left out."""
+    sequences, rows = query_sequences(request)
+    order = np.argsort(rows, kind="stable")
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    for numbers in np.split(order, starts[1:]):
+        yield int(rows[numbers[0]]), sequences.take(numbers)
+
+
+class _RowScores:
+    """A `ScoreSink` for one query that keeps all scores."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+        self._entries: list[np.ndarray] = []
+
+    def begin_block(self, complete: int) -> None:
+        """Do nothing: damaged videos are taken out at the end."""
+
+    def put(self, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
+        """Take in scores; see `ScoreSink`."""
+        entries = np.zeros(len(columns), SCORE)
+        entries["column"], entries["score"] = columns, scores
+        self._entries.append(entries)
+
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Columns, ascending, and the largest score of each."""
+        entries = np.concatenate(self._entries) if self._entries else np.empty(0, SCORE)
+        return best_of_each_column(entries)

@@ -1,0 +1,320 @@
+"""The candidate index: it follows its store, and only what it names is compared."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.candidates import (
+    CandidateCount,
+    CandidateIndex,
+    code_rule,
+    engine,
+    index_folder,
+    update_index,
+)
+from pipeline.candidates.codes import code_frames
+from pipeline.errors import FingerprintMismatchError, InputError, StoreError
+from pipeline.nets.model.descriptors import standard_layout
+from pipeline.store import open_store, open_writer
+from tests import features
+from tests.messages import raises
+
+LAYOUT = standard_layout(features.REGIONS)
+RULE = code_rule(LAYOUT, features.DIMS)
+DIGEST = "ab" * 32
+ROOT = Path(__file__).parents[2]
+
+
+def videos(count: int, frames: int = 6, first: int = 0) -> dict[str, np.ndarray]:
+    return {
+        f"v{n}": features.region_vectors(frames, n).astype("f4")
+        for n in range(first, first + count)
+    }
+
+
+@pytest.fixture(params=["store.h5", "store.zarr"])
+def store(request, tmp_path):
+    return features.fill(tmp_path / request.param, features.spec(DIGEST), videos(40))
+
+
+def update(path, **settings):
+    with open_store(path) as opened:
+        return update_index(opened, RULE, **settings)
+
+
+def found(path, query: np.ndarray, count: int = 3) -> list[str]:
+    """Ids of the candidates of a query."""
+    with open_store(path) as opened:
+        numbers, scores = CandidateIndex(opened, RULE).candidates(query, count)
+        assert (np.diff(scores) <= 0).all()
+        return [opened.ids[number] for number in numbers.tolist()]
+
+
+def vectors(number: int) -> np.ndarray:
+    return videos(1, first=number)[f"v{number}"]
+
+
+def test_a_new_index_finds_each_video_by_itself(store):
+    report = update(store)
+    assert (report.videos, report.added, report.removed) == (40, 40, 0)
+    assert report.codes == 40 * 3  # of 6 frames every second one
+    assert not report.inverted
+    for number in (0, 7, 39):
+        assert found(store, vectors(number), 2)[0] == f"v{number}"
+    assert len(found(store, vectors(3), 5)) == 5
+    assert len(found(store, vectors(3), 1000)) == 40
+
+
+def test_an_index_that_is_up_to_date_is_left_alone(store):
+    folder = update(store).folder
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    report = update(store)
+    assert (report.added, report.removed, report.rebuilt) == (0, 0, "")
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_longer_store_is_topped_up(store):
+    update(store)
+    features.fill(store, features.spec(DIGEST), videos(2, first=100))
+    assert found(store, vectors(100))[0] == "v100"  # read from the store for this search
+    report = update(store)
+    assert (report.added, report.removed, report.rebuilt) == (2, 0, "")
+    assert found(store, vectors(101))[0] == "v101"
+    assert found(store, vectors(5))[0] == "v5"
+    with open_store(store) as opened:
+        assert CandidateIndex(opened, RULE).added == 0
+
+
+def test_removed_and_replaced_videos_disappear(store):
+    update(store)
+    with open_writer(store) as writer:
+        writer.remove("v5")
+    features.fill(store, features.spec(DIGEST), {"v6": vectors(200)})
+    for _ in range(2):  # before the index is brought up to date, and after that
+        assert "v5" not in found(store, vectors(5), 1000)
+        assert found(store, vectors(200))[0] == "v6"
+        assert found(store, vectors(7))[0] == "v7"
+        assert len(found(store, vectors(6), 1000)) == 39
+        report = update(store)
+    assert (report.added, report.removed) == (0, 0)
+
+
+def test_most_videos_removed_leave_a_small_index(store):
+    codes = update(store).codes
+    with open_writer(store) as writer:
+        for number in range(30):
+            writer.remove(f"v{number}")
+    report = update(store)
+    assert report.removed == 30
+    assert report.codes == codes // 4
+    assert found(store, vectors(35))[0] == "v35"
+
+
+def test_an_index_of_another_model_is_refused(store, tmp_path):
+    folder = update(store).folder
+    other = features.fill(tmp_path / f"other{store.suffix}", features.spec("cd" * 32), videos(3))
+    folder.rename(index_folder(other))
+    for use in (update, lambda path: found(path, vectors(0))):
+        with raises(FingerprintMismatchError, index_folder(other), remedy="visil-index index"):
+            use(other)
+
+
+def test_a_store_without_an_index_names_the_command(store):
+    with raises(StoreError, store, remedy=f"visil-index index {store}"):
+        found(store, vectors(0))
+
+
+@pytest.mark.parametrize("kind", ["header.json", "rows-*.bin", "codes-*.i8"])
+@pytest.mark.parametrize("harm", ["cut", "changed", "gone"])
+def test_a_damaged_index_is_made_anew(store, kind, harm):
+    folder = update(store).folder
+    path = next(folder.glob(kind))
+    content = path.read_bytes()
+    if harm == "gone":
+        path.unlink()
+    else:
+        changed = bytes([content[0] ^ 1]) + content[1:]
+        path.write_bytes(content[:-9] if harm == "cut" else changed)
+    if not (kind == "codes-*.i8" and harm == "changed"):  # checked when the index is updated
+        with raises(StoreError, folder if harm != "gone" else store, remedy="visil-index index"):
+            found(store, vectors(0))
+    report = update(store)
+    assert bool(report.rebuilt) == (path.name != "header.json" or harm != "gone")
+    assert found(store, vectors(9))[0] == "v9"
+
+
+def test_a_damaged_video_is_reported_and_the_others_are_indexed(tmp_path):
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(5))
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        for data in file["features"].values():
+            if data.attrs["id"] == "v2":
+                data[:] = np.inf
+    report = update(path)
+    assert len(report.damaged) == 1
+    assert "v2" in report.damaged[0]
+    assert set(found(path, vectors(1), 10)) == {"v0", "v1", "v3", "v4"}
+
+
+def test_what_a_killed_writer_left_is_no_obstacle(store):
+    folder = update(store).folder
+    codes = next(folder.glob("codes-*.i8"))
+    with open(codes, "ab") as file:  # codes behind the known end, and a file without a header
+        file.write(b"torn")
+    (folder / "rows-99.bin").write_bytes(b"torn")
+    assert found(store, vectors(4))[0] == "v4"
+    features.fill(store, features.spec(DIGEST), videos(1, first=300))
+    update(store)
+    assert found(store, vectors(300))[0] == "v300"
+    assert found(store, vectors(4))[0] == "v4"
+    assert not (folder / "rows-99.bin").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_update_leaves_the_old_index(tmp_path):
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(300))
+    update(path)
+    features.fill(path, features.spec(DIGEST), videos(3000, first=1000))
+    text = (
+        "import sys\nfrom pathlib import Path\nfrom tests.contract import test_candidates as t\n"
+        "print('ready', flush=True)\nt.update(Path(sys.argv[1]))\nprint('done', flush=True)"
+    )
+    for pause in (0.05, 0.15, 0.25, 0.35, 0.5):
+        child = subprocess.Popen(
+            [sys.executable, "-c", text, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout and child.stdout.readline() == "ready\n"
+        time.sleep(pause)
+        child.kill()
+        child.communicate()
+        assert found(path, vectors(7))[0] == "v7"
+        assert found(path, vectors(1500))[0] == "v1500"
+    assert update(path).videos == 3300
+    with open_store(path) as opened:
+        assert CandidateIndex(opened, RULE).added == 0
+
+
+def test_codes_are_compared_as_a_plain_product_does(store):
+    update(store)
+    query = features.region_vectors(5, 77)
+    numbers, scores = _open_candidates(store, query, 40)
+    codes = RULE.query_codes(query)[:, 0]
+    for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
+        own = RULE.database_codes(vectors(number)[1::2])
+        assert score == pytest.approx((codes @ own.T).max(axis=1).mean(), abs=0.01)
+
+
+def _open_candidates(path, query, count):
+    with open_store(path) as opened:
+        return CandidateIndex(opened, RULE).candidates(query, count)
+
+
+def test_a_large_index_has_inverted_lists(tmp_path):
+    pytest.importorskip("faiss")
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))
+    report = update(path, exact_codes=100)
+    assert report.inverted
+    right = sum(found(path, vectors(n), 3)[0] == f"v{n}" for n in range(0, 400, 20))
+    assert right >= 19  # of 20: codes are quantised
+    with open_writer(path) as writer:
+        writer.remove("v20")
+    features.fill(path, features.spec(DIGEST), videos(3, first=500))
+    report = update(path, exact_codes=100)
+    assert report.inverted
+    assert (report.added, report.removed) == (3, 1)
+    assert found(path, vectors(501), 3)[0] == "v501"
+    assert "v20" not in found(path, vectors(20), 1000)
+
+
+def test_without_faiss_codes_are_compared_one_by_one(store, monkeypatch):
+    monkeypatch.setattr(engine, "faiss_module", lambda: None)
+    assert not update(store, exact_codes=10).inverted
+    assert found(store, vectors(8))[0] == "v8"
+
+
+def test_an_index_made_with_faiss_needs_it(tmp_path, monkeypatch):
+    pytest.importorskip("faiss")
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))
+    assert update(path, exact_codes=100).inverted
+    monkeypatch.setattr(engine, "faiss_module", lambda: None)
+    with raises(InputError, index_folder(path), remedy="pip install"):
+        found(path, vectors(0))
+
+
+def test_two_updates_at_once_are_refused(store):
+    from pipeline.errors import StoreLockedError
+    from pipeline.store.locks import WriterLock
+
+    folder = update(store).folder
+    lock = WriterLock(folder)
+    try:
+        with raises(StoreLockedError, folder, remedy="wait"):
+            update(store)
+    finally:
+        lock.release()
+
+
+def test_every_inset_has_a_code():
+    assert code_frames(7, (), 1.0).tolist() == [1, 3, 5]
+    assert code_frames(1, (), 1.0).tolist() == [0]
+    assert code_frames(9, (1, 3), 1.0).tolist() == [1, 3, 5, 7]
+    assert code_frames(8, (), 4.0).tolist() == [4]
+
+
+def test_codes_join_the_global_descriptors():
+    layout = standard_layout(9, lowpass=True, thumbnail=True, flip=True)
+    rule = code_rule(layout, 4)
+    assert rule.span == (9, 11)
+    frame = np.zeros((1, 12, 4), np.float32)
+    frame[0, 9, 0] = frame[0, 10, 1] = frame[0, 11, 2] = 1
+    database = rule.database_codes(frame[:, 9:11])
+    views = rule.query_codes(frame)
+    assert views.shape == (1, 2, 8)  # as it is, and mirrored
+    assert float(views[0, 0] @ database[0]) == pytest.approx(1)
+    assert float(views[0, 1] @ database[0]) == pytest.approx(1 / 1.5)  # the lowpass part alone
+    assert rule.query_codes(frame[:, :11]).shape == (1, 1, 8)  # stored without query views
+
+
+@pytest.mark.parametrize(
+    ("given", "videos", "count"),
+    [
+        (100, 2875, 100),
+        ("100", 50, 50),
+        ("1%", 2875, 29),
+        (0.5, 3, 2),
+        ("0.1%", 10, 1),
+        (1.0, 9, 9),
+    ],
+)
+def test_a_number_or_a_share_of_candidates(given, videos, count):
+    assert CandidateCount.parse(given).of(videos) == count
+
+
+@pytest.mark.parametrize("given", [0, "0", -1, "many", "200%", 1.5, "", True, "nan", "0%"])
+def test_other_numbers_of_candidates_are_refused(given):
+    with raises(InputError, repr(given), remedy="100"):
+        CandidateCount.parse(given)
+
+
+def test_the_index_is_in_a_folder_of_its_own(store):
+    assert update(store).folder == store.with_name(f"{store.name}.candidates")
+    assert sorted(os.listdir(store.parent)) == [store.name, f"{store.name}.candidates"]
+    with open_store(store) as opened:
+        assert opened.verify() == []
+
+
+def test_a_store_without_videos_has_an_empty_index(tmp_path):
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), {})
+    assert (update(path).videos, update(path).codes) == (0, 0)
+    assert found(path, vectors(0)) == []
+    features.fill(path, features.spec(DIGEST), videos(2))
+    assert update(path).added == 2
+    assert found(path, vectors(1))[0] == "v1"
