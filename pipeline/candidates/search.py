@@ -122,9 +122,7 @@ def _load(folder: Path, store: FeatureStore, rule: IndexRule) -> tuple[IndexHead
     for attempt in range(3):
         header = read_header(folder)
         if header is None:
-            raise StoreError(
-                f"{store.path}: has no candidate index; make one: visil-index index {store.path}"
-            )
+            raise StoreError(f"{store.path}: has no candidate index; {_how_to_make_one(store)}")
         require_same_rule(folder, header, store, rule)
         try:
             return header, read_rows(folder, header)
@@ -132,6 +130,17 @@ def _load(folder: Path, store: FeatureStore, rule: IndexRule) -> tuple[IndexHead
             if attempt == 2 or read_header(folder) == header:
                 raise
     raise AssertionError
+
+
+def _how_to_make_one(store: FeatureStore) -> str:
+    from ..store.published import PublishedStore
+
+    if isinstance(store, PublishedStore):  # its videos have no checksums that would tell a change
+        return (
+            "published feature files have none: make a store of the file (visil-index "
+            "import-features), then an index of that (visil-index index)"
+        )
+    return f"make one: visil-index index {store.path}"
 
 
 def _numbered(rows: np.ndarray, header: IndexHeader, store: FeatureStore) -> np.ndarray:

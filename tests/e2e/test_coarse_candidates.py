@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -164,6 +165,22 @@ def test_stores_with_two_kinds_of_index_are_refused(folder: Path) -> None:
         ):
             CandidateFinder(VideoSet([one, other]), model)
         assert coarse_rule(one, folder / COARSE).student == str(folder / COARSE)
+
+
+def test_a_published_feature_file_has_to_be_imported(folder: Path) -> None:
+    path = folder / "published.hdf5"
+    with h5py.File(path, "w") as file:
+        file["a"] = region_vectors(6, 5, 512)
+    sides = "--query_store", folder / "q.h5", "--database_store", path, "--as", "dns"
+    common = "compare", *sides, "-m", folder / FINE, "-o", folder / "r.json"
+    said = run(*common, "--candidates", 2, code=1)
+    assert_output(said, path, "candidate index", remedy="import-features")
+    store = folder / "imported.h5"
+    run("import-features", path, store, "--as", "dns")
+    run("index", store, "--coarse", folder / COARSE)
+    sides = "--query_store", folder / "q.h5", "--database_store", store
+    run("compare", *sides, "-m", folder / FINE, "-o", folder / "r.json", "--candidates", 2)
+    assert json.loads((folder / "r.json").read_text())["q0"].keys() == {"a"}
 
 
 def test_normalize_and_max_fpr_of_a_model_without_calibration(folder: Path) -> None:
