@@ -29,7 +29,7 @@ from tests.cluster.ray_network import ACTORS, PIDS, DeadlyNet, NoNet, job
 from tests.cluster.test_compare_shards import assert_same_result, fill
 from tests.cluster.test_shards import check_exactly_once, write_list
 from tests.command import run
-from tests.messages import raises
+from tests.messages import assert_output, raises
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
@@ -179,3 +179,24 @@ def test_stage_two_is_the_result_of_one_process(ray_cluster: Any, tmp_path: Path
         run("compare", *stores, *fixed, *options, "-o", one)
         run("compare", *stores, *fixed, *options, "-o", many, "--cluster", "ray", "--actors", 2)
         assert_same_result(many, one, exact="--adapt" not in options)
+
+
+def test_searches_and_duplicates_are_those_of_one_process(ray_cluster: Any, tmp_path: Path) -> None:
+    """Stored videos in a folder of parts; as a collection they are several blocks."""
+    model = features.model(attention=False)
+    native.write(model, tmp_path / "model")
+    videos = {f"v{n:03}": 4 + n % 13 for n in range(80)}
+    database = fill(tmp_path / "db.parts", model, videos, 2, parts=3)
+    fixed = ("--model_dir", tmp_path / "model", "--precision", "float32")
+    one, many = tmp_path / "one.json", tmp_path / "many.json"
+    for command in (
+        ("search", "--id", "v007", "--id", "v020", "--index", database, "--threshold", -1),
+        ("duplicates", database, "--threshold", -0.55),
+    ):
+        expected = run(*command, *fixed, "--output", one)
+        found = run(*command, *fixed, "--output", many, "--cluster", "ray", "--actors", 2)
+        assert many.read_bytes() == one.read_bytes()
+        assert one.read_text().count('"v0') > 10
+        assert found.count("v007") == expected.count("v007")
+        output = run(*command, *fixed, "--cluster", "ray", "--candidates", 5, code=2)
+        assert_output(output, "candidates", remedy="without --shard and --cluster")
