@@ -98,7 +98,14 @@ def make_network(model: Model, config: ExtractConfig) -> FeatureNet:
     """The feature network of an actor."""
     from ..nets.extractor.feature_net import FeatureNet
 
-    return FeatureNet(model, config.precision, config.batch_size, 0, config.as_queries)
+    return FeatureNet(
+        model,
+        config.precision,
+        config.batch_size,
+        0,
+        config.as_queries,
+        engine=config.engine,
+    )
 
 
 def with_job_precision(model: Model, config: ExtractConfig, actors: ActorOptions) -> ExtractConfig:

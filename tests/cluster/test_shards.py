@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.cluster.extracting import with_job_precision
+from pipeline.cluster.extracting import make_network, with_job_precision
 from pipeline.cluster.ray_engine import ActorOptions
 from pipeline.config import ExtractConfig
 from pipeline.errors import InputError, MachineError
@@ -22,6 +23,7 @@ from pipeline.extraction import run as extraction
 from pipeline.extraction.run import Shard, extract_features
 from pipeline.extraction.shards import listed_places
 from pipeline.nets import backend
+from pipeline.nets.extractor import feature_net
 from pipeline.objects import open_objects
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
@@ -200,6 +202,12 @@ def test_all_actors_take_the_arithmetic_of_the_job(monkeypatch: pytest.MonkeyPat
     assert with_job_precision(model, config, on_cpu).precision == "bfloat16"
     assert with_job_precision(model, CONFIG, on_cpu).precision == "float32"
     assert with_job_precision(model, CONFIG, ActorOptions(gpus=0.5)).precision == "float16"
+
+
+def test_actors_compute_with_the_engine_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_net, "FeatureNet", lambda *_, engine: engine)
+    config = replace(CONFIG, engine="openvino")
+    assert make_network(features.model(attention=False), config) == "openvino"
 
 
 def test_shards_need_a_store_of_parts(tmp_path: Path) -> None:
