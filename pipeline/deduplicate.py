@@ -14,6 +14,7 @@ from .output.duplicates import DuplicateReport, check_duplicates_file, write_dup
 from .output.selection import Selection
 from .workflow import (
     SearchHost,
+    candidates_elsewhere,
     check_rate_range,
     check_threshold,
     open_video_set,
@@ -23,6 +24,7 @@ from .workflow import (
 
 if TYPE_CHECKING:
     from .candidates import CandidateCount
+    from .search.collection_pairs import DistributeBlocks
     from .search.request import SearchRequest
     from .search.time_estimate import TimeEstimate
     from .search.video_set import VideoSet
@@ -81,6 +83,7 @@ def find_duplicates(
     search: DuplicateSearch,
     host: SearchHost,
     group_progress: Callable[[int, int], None] | None = None,
+    distribute: DistributeBlocks | None = None,
 ) -> DuplicateReport:
     """Do all of a search for duplicates, and write its result if that was asked for.
 
@@ -90,6 +93,7 @@ def find_duplicates(
         search: what is searched.
         host: its `progress` is told products of frames, done and all.
         group_progress: called with (groups done, groups) while segments are looked for.
+        distribute: scores the pairs elsewhere, see `search.collection_pairs`.
 
     Raises:
         PipelineError: of stores, model or output; see `errors`.
@@ -98,6 +102,8 @@ def find_duplicates(
     from .search.adapt import adapt_request
     from .search.candidate_search import CandidateFinder
 
+    if distribute is not None and search.candidates is not None:
+        raise candidates_elsewhere()
     with ExitStack() as stack:
         collection = open_video_set(stack, search.stores)
         for note in store_notes(collection):
@@ -118,6 +124,7 @@ def find_duplicates(
             progress=_estimate(search, collection, host).tell,
             group_progress=group_progress,
             finder=finder,
+            distribute=distribute,
         )
     if search.output_file is not None:
         write_duplicates(search.output_file, report)

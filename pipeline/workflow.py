@@ -503,10 +503,15 @@ def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
 def _refuse_candidates(comparison: Comparison) -> None:
     """Refuse to search a part of the database for candidates of all of it."""
     if comparison.candidates is not None:
-        raise InputError(
-            "candidates are chosen from the whole database on one machine: give --candidates "
-            "without --shard and --cluster"
-        )
+        raise candidates_elsewhere()
+
+
+def candidates_elsewhere() -> InputError:
+    """The error of a search for candidates on several machines."""
+    return InputError(
+        "candidates are chosen from the whole database on one machine: give --candidates "
+        "without --shard and --cluster"
+    )
 
 
 @contextmanager

@@ -185,21 +185,23 @@ def compare(**given_options: Any) -> int:
         return _compare_shard(given)
     comparison = _comparison(given)
     host = Terminal(given.model_dir, given.gpu_id)
-    report, complete = workflow.compare(comparison, host, _distribute(given, host))
+    report, complete = workflow.compare(
+        comparison, host, distribution(given.cluster, given.actors, host)
+    )
     damaged = common.report_damaged(report.damaged)
     common.say(_summary(given.output_file, report))
     return 0 if complete and not damaged else common.PARTIAL_FAILURE
 
 
-def _distribute(given: CompareOptions, host: Terminal) -> Distribute | None:
+def distribution(cluster: str | None, actors: ActorOptions, host: Terminal) -> Distribute | None:
     """What scores the pairs on a cluster, if that was asked for."""
-    if given.cluster is None:
+    if cluster is None:
         return None
     from ..cluster.extracting import ClusterOptions
     from ..cluster.ray_engine import parse_cluster
     from ..cluster.scoring import score_on_cluster
 
-    options = ClusterOptions(parse_cluster(given.cluster), given.actors)
+    options = ClusterOptions(parse_cluster(cluster), actors)
     return lambda request, level: score_on_cluster(request, level, options, host.progress)
 
 

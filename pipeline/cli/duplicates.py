@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,10 @@ from ..config import Config
 from . import common, options, streams
 
 if TYPE_CHECKING:
+    from ..cluster.ray_engine import ActorOptions
     from ..nets.model.model import Model
     from ..output.duplicates import DuplicateGroup, DuplicateReport, GroupMember, Relation
+    from ..search.collection_pairs import DistributeBlocks
 
 # Of stage two, as far as they make sense within one collection.
 SETTINGS = (
@@ -57,6 +60,7 @@ _RELATIONS = {
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
+@common.cluster_options
 @common.handled("interrupted; no result was written")
 @options.settings("duplicates", *(f"compare.{name}" for name in SETTINGS))
 def duplicates(
@@ -67,6 +71,8 @@ def duplicates(
     candidates: str | None,
     model_dir: str | None,
     gpu_id: int,
+    cluster: str | None,
+    actors: ActorOptions,
     config: Config,
 ) -> int:
     """Find videos that show the same within one collection of STOREs. Nothing is removed.
@@ -88,7 +94,8 @@ def duplicates(
         gpu_id=gpu_id,
     )
     terminal = _Terminal(model_dir)
-    report = find_duplicates(search, terminal, terminal.group_progress)
+    distribute = _distribution(cluster, actors)
+    report = find_duplicates(search, terminal, terminal.group_progress, distribute)
     if output not in ("-", "/dev/stdout"):
         for number, group in enumerate(report.groups, 1):
             for line in _group_lines(number, group):
@@ -96,6 +103,17 @@ def duplicates(
     code = common.report_damaged(report.damaged)
     common.say(_summary(report, output))
     return code
+
+
+def _distribution(cluster: str | None, actors: ActorOptions) -> DistributeBlocks | None:
+    """What scores the pairs on a cluster, if that was asked for."""
+    if cluster is None:
+        return None
+    from ..cluster.extracting import ClusterOptions
+    from ..cluster.ray_engine import parse_cluster
+    from ..cluster.scoring import pairs_on_cluster
+
+    return partial(pairs_on_cluster, cluster=ClusterOptions(parse_cluster(cluster), actors))
 
 
 class _Terminal:

@@ -125,8 +125,10 @@ def extract(
 
         if shard is not None:
             raise InputError("give --cluster or --shard: a cluster cuts the list by itself")
-        job = _cluster_job(store, model_dir, config.extract, retry_failed, replace)
-        report = _extract_on_cluster(videos, job, ClusterOptions(parse_cluster(cluster), actors))
+        options = ClusterOptions(parse_cluster(cluster), actors)
+        job = _cluster_job(store, model_dir, config.extract, actors)
+        job = replace_fields(job, retry_failed=retry_failed, replace=replace)
+        report = _extract_on_cluster(videos, job, options)
         return 0 if report.complete else common.PARTIAL_FAILURE
     part = None
     if shard is not None:
@@ -227,14 +229,15 @@ def fill_store(
 
 
 def _cluster_job(
-    store: str, model_dir: str | None, config: ExtractConfig, retry_failed: bool, replace: str
+    store: str, model_dir: str | None, config: ExtractConfig, actors: ActorOptions
 ) -> ExtractJob:
-    from ..cluster.extracting import ExtractJob, make_network
+    from ..cluster.extracting import ExtractJob, make_network, with_job_precision
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
     config = _as_recorded(store, config)
-    network = partial(make_network, weights, config)
-    return ExtractJob(store, config, network, retry_failed, replace)
+    # The job's settings stay open: the store then refuses what another job chose otherwise.
+    network = partial(make_network, weights, with_job_precision(weights, config, actors))
+    return ExtractJob(store, config, network)
 
 
 def _extract_on_cluster(

@@ -13,9 +13,10 @@ import click
 from ..config import Config
 from ..errors import InputError, ReportError
 from . import common, options, streams
-from .compare import Terminal
+from .compare import Terminal, distribution
 
 if TYPE_CHECKING:
+    from ..cluster.ray_engine import ActorOptions
     from ..output.search_result import SearchResult
 
 # Of stage one, for queries.
@@ -41,6 +42,8 @@ class SearchOptions:
     report_file: str | None
     model_dir: str | None
     gpu_id: int
+    cluster: str | None
+    actors: ActorOptions
     config: Config
 
 
@@ -99,6 +102,7 @@ class SearchOptions:
 @common.model_dir_option
 @common.config_option
 @common.gpu_option
+@common.cluster_options
 @common.handled("interrupted; nothing was written")
 @options.settings("compare", *(f"extract.{name}" for name in QUERY_SETTINGS))
 def search(**given_options: Any) -> int:
@@ -120,7 +124,10 @@ def search(**given_options: Any) -> int:
     config = replace(given.config, compare=replace(given.config.compare, resident_mb=0))
     terminal = Terminal(given.model_dir, given.gpu_id)
     failed = None
-    with Index(stores, terminal, config, given.gpu_id, inputs=inputs) as index:
+    distribute = distribution(given.cluster, given.actors, terminal)
+    with Index(
+        stores, terminal, config, given.gpu_id, inputs=inputs, distribute=distribute
+    ) as index:
         try:
             result = index.search(
                 list(given.videos) or None,

@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from ..config import ExtractConfig
+from ..config import ExtractConfig, Precision
 from ..errors import InputError
 from ..extraction.report import ExtractReport
 from ..extraction.run import Shard, extract_features
@@ -98,7 +98,30 @@ def make_network(model: Model, config: ExtractConfig) -> FeatureNet:
     """The feature network of an actor."""
     from ..nets.extractor.feature_net import FeatureNet
 
-    return FeatureNet(model, config.precision, config.batch_size, 0, config.as_queries)
+    return FeatureNet(
+        model,
+        config.precision,
+        config.batch_size,
+        0,
+        config.as_queries,
+        engine=config.engine,
+    )
+
+
+def with_job_precision(model: Model, config: ExtractConfig, actors: ActorOptions) -> ExtractConfig:
+    """The settings with the arithmetic of all actors, where they leave it open.
+
+    Machines of a cluster differ, and each would take its own. Actors with a share of a GPU take
+    float16, others what suits the processor of this machine.
+    """
+    from ..nets.backbones import registry
+    from ..nets.backend import resolve_precision
+
+    if config.precision != "auto":
+        return config
+    close = model.backbone in registry.CLOSE_IN_BFLOAT16
+    chosen = "float16" if actors.gpus else resolve_precision("auto", close, -1)
+    return replace(config, precision=cast(Precision, chosen))
 
 
 def plan_shards(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import InputError, MachineError, PipelineError
+from ..store.parts.local_parts import CACHE_VARIABLE
 from .board import Board, Task
 
 EXTRA = "pip install 'visil-index[cluster]'"
@@ -111,6 +112,8 @@ class _Engine:
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         }
+        if folder := os.environ.get(CACHE_VARIABLE):
+            variables[CACHE_VARIABLE] = folder
         self._actor_class = ray.remote(
             num_cpus=options.cpus,
             num_gpus=options.gpus,

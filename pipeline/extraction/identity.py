@@ -2,7 +2,7 @@
 
 A collection may move to another disk, and copying may change times; so a file of the same name and
 size in another folder counts as the same. Cameras reuse file names; so a file of another size in
-another folder does not.
+another folder does not. An object has an ETag, which changes with its content.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import os
 import time
 from typing import BinaryIO
 
+from ..errors import VideoError
 from ..inputs import printable_path
+from ..objects import is_url
+from ..objects.fetch import RemoteObject, without_query
 from ..records import SourceInfo
 
 FileState = tuple[int, int]  # size in bytes, modification time in nanoseconds
@@ -58,6 +61,23 @@ def identity(path: str, stored: SourceInfo) -> Identity:
     ):
         return Identity.MOVED
     return Identity.OTHER
+
+
+def object_changed(url: str, stored: SourceInfo) -> bool:
+    """Tell whether an object has another ETag than when it was stored; asks the server.
+
+    Where there is no ETag, size and time are compared. An object that cannot be read counts as the
+    same, and so does another URL under this id, as objects are copied to other buckets.
+    """
+    if not is_url(url) or without_query(url) != stored.path:
+        return False
+    try:
+        info = RemoteObject(url).info
+    except VideoError:
+        return False
+    if info.etag and stored.etag:
+        return info.etag != stored.etag
+    return not is_same_state((info.size, info.modified_ns), stored)
 
 
 def is_same_state(state: FileState, stored: SourceInfo) -> bool:

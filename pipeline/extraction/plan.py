@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ..config import ExtractConfig
 from ..errors import InputError
@@ -20,11 +21,13 @@ from .identity import (
     has_other_name,
     identity,
     is_same_state,
+    object_changed,
 )
 from .report import ExtractReport
 from .shards import listed_places
 
 _CHECKED_FILES = 100  # listed files that are inspected before anything is recorded
+_REQUESTS = 16  # at a time, for ETags
 _MIN_LISTED = 10  # in a shorter list every missing file is named
 MIN_MISSING = 10  # so many, and half of a shard, are no failures of videos
 
@@ -92,10 +95,11 @@ def select_videos(
         report.links = len(videos.links)
     todo = []
     failures = writer.failures  # parsed once, as there may be many
+    changed = _changed_objects(videos, writer) if replace == "changed" else set()
     for ref in videos:
         failure = failures.get(ref.id)
         is_stored = ref.id in writer
-        if is_stored and replace == "all":
+        if is_stored and (replace == "all" or ref.id in changed):
             todo.append(ref)
         elif is_stored and not _must_redo(ref, writer, replace, report):
             continue
@@ -105,6 +109,17 @@ def select_videos(
             todo.append(ref)
     report.todo = len(todo)
     return todo, report
+
+
+def _changed_objects(videos: Sequence[VideoRef], writer: StoreWriter) -> set[str]:
+    """Ids of stored objects that changed; several at once are asked for, as answers take time."""
+    refs = [ref for ref in videos if is_url(ref.path) and ref.id in writer]
+    if not refs:
+        return set()
+    sources = [writer.record(ref.id).source for ref in refs]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        found = list(pool.map(object_changed, [ref.path for ref in refs], sources))
+    return {ref.id for ref, changed in zip(refs, found, strict=True) if changed}
 
 
 def _must_redo(ref: VideoRef, writer: StoreWriter, replace: str, report: ExtractReport) -> bool:

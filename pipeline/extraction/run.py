@@ -111,8 +111,9 @@ def extract_features(
         retry_failed: try all videos again that failed in an earlier run; without it only files that
             were missing, and files whose size or time changed since.
         replace: "never" reports files whose size or time changed since they were stored; "changed"
-            extracts these again; "all" extracts every listed video again. Only with "all" may a
-            file of another folder and another size take a stored video's id (`report.refused`).
+            extracts these again, and objects with another ETag; "all" extracts every listed video
+            again. Only with "all" may a file of another folder and another size take a stored
+            video's id (`report.refused`).
         progress: called after every batch and every commit, see `Progress`.
         shard: `videos` are a shard of a list, and other machines may be at work on other shards.
             Then the store is one of parts, and many missing files end the run.

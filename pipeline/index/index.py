@@ -19,6 +19,7 @@ from ..workflow import (
     Comparison,
     Host,
     VideoSource,
+    candidates_elsewhere,
     check_rate_range,
     config_as_in,
     open_video_set,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ..search.engine import SearchEngine
     from ..search.pair_alignment import PairMatrix
     from ..search.request import SearchRequest
+    from ..search.shards import Distribute
 
 DEFAULT_RATE = 0.001  # of verdicts where neither a rate nor a threshold is asked for
 
@@ -88,6 +90,7 @@ class Index:
         gpu_id: int | None = None,
         *,
         inputs: Sequence[str | Path] = (),
+        distribute: Distribute | None = None,
     ) -> None:
         """Open stores for a host; `open` is for Python users.
 
@@ -97,6 +100,7 @@ class Index:
             config: settings of both stages.
             gpu_id: see `nets.backend.device_scope`.
             inputs: files beside the stores that a report must not replace, as the model's folder.
+            distribute: scores the pairs of each search elsewhere, see `search.shards`.
 
         Raises:
             PipelineError: see `open`.
@@ -104,6 +108,7 @@ class Index:
         from ..search.request import check_sets
 
         self._host, self._gpu_id, self._inputs = host, gpu_id, inputs
+        self._distribute = distribute
         self._lock = threading.RLock()
         self._stack = ExitStack()
         self._engine: SearchEngine | None = None
@@ -259,6 +264,8 @@ class Index:
         with self._lock:
             self._require_open()
             if count is not None:
+                if self._distribute is not None:
+                    raise candidates_elsewhere()
                 self._candidate_finder()
             queries = self._finder.listed(videos) if ids is None else self._finder.stored(ids)
             comparison = Comparison(
@@ -343,19 +350,21 @@ class Index:
         from ..search.run import find_matches
         from ..search.segments import SegmentMatches
 
-        candidates = request.candidates is not None
-        if self._engine is None and not candidates:
+        # Pairs are scored here, with features that stay for the next search.
+        at_hand = request.candidates is None and self._distribute is None
+        if self._engine is None and at_hand:
             scorer = self._pair_scorer(request)
             resident_mb = self._config.compare.resident_mb
             self._engine = SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
         table, _ = find_matches(
             request,
             refiner=segment_refiner(comparison, request, recorder.say),
-            engine=None if candidates else self._engine,
-            finder=self._candidate_finder() if candidates else None,
-            scorer=self._pair_scorer(request) if candidates else None,
+            engine=self._engine if at_hand else None,
+            finder=None if request.candidates is None else self._candidate_finder(),
+            scorer=None if at_hand else self._pair_scorer(request),
             progress=self._host.progress,
             of_database=comparison.queries.opened is not None,
+            distribute=self._distribute,
         )
         matches: list[Match] = []
         for query_id in table.query_ids:

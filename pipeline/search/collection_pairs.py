@@ -7,8 +7,8 @@ Only the pairs that reach the threshold are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from math import comb
 from typing import TYPE_CHECKING
 
@@ -53,12 +53,50 @@ class CollectionPairs:
     compared: int
 
 
+@dataclass(frozen=True)
+class BlockPairs:
+    """The pairs of one block of the sorted videos with all that follow.
+
+    Attributes:
+        rows: the block, as places among the sorted videos.
+        first, second, scores: see `CollectionPairs`, but places among the sorted videos.
+        damaged: what is wrong with each video that another process found to be damaged, by its
+            number in the collection.
+    """
+
+    rows: range
+    first: np.ndarray
+    second: np.ndarray
+    scores: np.ndarray
+    damaged: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CollectionWork:
+    """What is to be compared within a collection.
+
+    Attributes:
+        order: numbers of the sound videos, sorted by length.
+        blocks: of these.
+        limits: how much is in memory at once.
+    """
+
+    order: np.ndarray
+    blocks: RowBlocks
+    limits: Limits
+
+
+# Scores all blocks elsewhere; the last argument is told products of frames, done and all.
+DistributeBlocks = Callable[[SearchRequest, CollectionWork, WorkProgress], Sequence[BlockPairs]]
+
+
 def pairs_of_collection(
     request: SearchRequest,
     scorer: PairScorer,
     *,
     progress: WorkProgress | None = None,
     limits: Limits | None = None,
+    distribute: DistributeBlocks | None = None,
 ) -> CollectionPairs:
     """Score every pair of different videos once and keep those that reach the threshold.
 
@@ -69,33 +107,36 @@ def pairs_of_collection(
         scorer: the request's network, see `engine.pair_scorer`.
         progress: told how far the work is.
         limits: how much is in memory at once.
+        distribute: scores the blocks elsewhere.
 
     Raises:
         InputError: the sets differ, or there is no threshold.
         PipelineError: a score is not a finite number.
         StoreError: all videos are damaged.
     """
-    from ..nets.backend import device_scope
-
     collection, limits = request.database, limits or Limits()
-    threshold = request.selection.threshold
-    if request.queries is not collection or threshold is None:
+    if request.queries is not collection or request.selection.threshold is None:
         raise InputError("pairs of a collection need a threshold, and one set on both sides")
     collection.check(request.config.checksums)
     collection.require_sound()
     order = videos_by_length(collection)
-    sink = PairsAbove(threshold, [collection.ids[video] for video in order.tolist()])
-    if len(order) > 1:
-        lengths = collection.lengths[order]
-        blocks = RowBlocks(lengths, _block_frames(int(lengths.sum()), limits))
-        scoring = _Scoring(request, scorer, order, limits)
-        with device_scope(request.gpu_id):
-            for rows in blocks:
-                sink.begin_rows(rows.start)
-                tell = progress and _teller(progress, blocks, rows)
-                scoring.score(rows, sink, tell)
-    first, second, scores = sink.finish()
-    first, second = order[first], order[second]
+    lengths = collection.lengths[order]
+    blocks = RowBlocks(lengths, _block_frames(int(lengths.sum()), limits))
+    work, found = CollectionWork(order, blocks, limits), list[BlockPairs]()
+    if len(order) > 1 and distribute is not None:
+        parts = distribute(request, work, progress or (lambda done, total: None))
+        found = sorted(parts, key=lambda part: part.rows.start)
+        for part in found:
+            for number, line in part.damaged.items():
+                collection.note_damage(number, line)
+    elif len(order) > 1:
+        scoring = BlockScorer(request, scorer, order, limits)
+        for rows in blocks:
+            found.append(scoring.score(rows, progress and _teller(progress, blocks, rows)))
+    none = np.empty(0, np.intp)
+    first = order[np.concatenate([none, *(part.first for part in found)])]
+    second = order[np.concatenate([none, *(part.second for part in found)])]
+    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
     sound = collection.sound  # damage may have come to light while they were read
     good = sound[first] & sound[second]
     return CollectionPairs(first[good], second[good], scores[good], comb(len(order), 2))
@@ -119,38 +160,56 @@ def _teller(progress: WorkProgress, blocks: RowBlocks, rows: range) -> Callable[
     return lambda done, _: progress(blocks.done(rows, done), blocks.total)
 
 
-@dataclass(frozen=True)
-class _Scoring:
-    """What blocks of the sorted videos are scored with."""
+class BlockScorer:
+    """Scores blocks of the sorted videos.
 
-    request: SearchRequest
-    scorer: PairScorer
-    order: np.ndarray
-    limits: Limits
+    Args:
+        request: see `pairs_of_collection`.
+        scorer: the request's network.
+        order, limits: see `CollectionWork`.
+    """
 
-    def score(
+    def __init__(
+        self, request: SearchRequest, scorer: PairScorer, order: np.ndarray, limits: Limits
+    ) -> None:
+        self._request, self._scorer, self._order, self._limits = request, scorer, order, limits
+        ids = request.database.ids
+        self._ids = [ids[video] for video in order.tolist()]
+
+    def score(self, rows: range, progress: Callable[[int, int], None] | None = None) -> BlockPairs:
+        """Score a block with itself and all that follow; `progress` is told columns."""
+        from ..nets.backend import device_scope
+
+        threshold = self._request.selection.threshold
+        assert threshold is not None
+        sink = PairsAbove(threshold, self._ids)
+        sink.begin_rows(rows.start)
+        with device_scope(self._request.gpu_id):
+            self._fill(rows, sink, progress)
+        return BlockPairs(rows, *sink.finish())
+
+    def _fill(
         self, rows: range, sink: PairsAbove, progress: Callable[[int, int], None] | None
     ) -> None:
-        """Score a block of the sorted videos with itself and all that follow."""
-        config, collection = self.request.config, self.request.database
-        queries, row_index = collection.take(self.order[rows.start : rows.stop]).split_insets(
+        config, collection = self._request.config, self._request.database
+        queries, row_index = collection.take(self._order[rows.start : rows.stop]).split_insets(
             config.query_insets
         )
-        later, column_index = collection.take(self.order[rows.start :]).split_insets()
+        later, column_index = collection.take(self._order[rows.start :]).split_insets()
         loop = ScoringLoop(
-            self.scorer,
-            self.request.similarity_function,
+            self._scorer,
+            self._request.similarity_function,
             config.batch_size,
-            int(queries.lengths.sum()) <= _RESIDENT_BLOCKS * self.limits.query_block_frames,
-            self.request.gpu_id,
-            self.limits,
+            int(queries.lengths.sum()) <= _RESIDENT_BLOCKS * self._limits.query_block_frames,
+            self._request.gpu_id,
+            self._limits,
         )
         loop.fill(
             sink,
             loop.query_reader(queries),
             loop.reader(
                 later,
-                database_block_frames(config.block_mb, later, self.limits),
+                database_block_frames(config.block_mb, later, self._limits),
                 descriptors=later.spec.shared_descriptors,
                 checksums=config.checksums,
             ),
@@ -177,12 +236,16 @@ class RowBlocks:
         while (start := self._blocks[-1].stop if self._blocks else 0) < videos:
             stop = int(np.searchsorted(self._ends, self._ends[start] + block_frames, "right")) - 1
             self._blocks.append(range(start, max(start + 1, stop)))
-        parts = [self._products(rows, videos - rows.start) for rows in self._blocks]
+        parts = [self.work(rows) for rows in self._blocks]
         self._before = dict(zip(self._blocks, np.cumsum([0, *parts]).tolist(), strict=False))
         self.total = sum(parts)
 
     def __iter__(self) -> Iterator[range]:
         return iter(self._blocks)
+
+    def work(self, rows: range) -> int:
+        """Products of frames of a block, or of a part of one."""
+        return self._products(rows, len(self._ends) - 1 - rows.start)
 
     def done(self, rows: range, columns: int) -> int:
         """Products of frames that are done when so many columns of a block are."""

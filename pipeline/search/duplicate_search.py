@@ -15,7 +15,12 @@ from ..output.duplicates import (
 )
 from .candidate_search import CandidateFinder
 from .collection_candidates import candidate_pairs
-from .collection_pairs import CollectionPairs, WorkProgress, pairs_of_collection
+from .collection_pairs import (
+    CollectionPairs,
+    DistributeBlocks,
+    WorkProgress,
+    pairs_of_collection,
+)
 from .duplicates import (
     VideoFacts,
     connected_groups,
@@ -43,11 +48,12 @@ def find_duplicates(
     group_progress: Callable[[int, int], None] | None = None,
     limits: Limits | None = None,
     finder: CandidateFinder | None = None,
+    distribute: DistributeBlocks | None = None,
 ) -> DuplicateReport:
     """Find groups of duplicates within one collection.
 
     Args:
-        request, progress, limits: see `collection_pairs.pairs_of_collection`.
+        request, progress, limits, distribute: see `collection_pairs.pairs_of_collection`.
         config: which videos stay.
         group_progress: called with (groups done, groups) while segments are looked for.
         finder: compare only the candidates that it names, if the request asks for candidates.
@@ -58,7 +64,9 @@ def find_duplicates(
     config, collection = config or DuplicatesConfig(), request.database
     scorer = pair_scorer(request)
     if finder is None:
-        pairs = pairs_of_collection(request, scorer, progress=progress, limits=limits)
+        pairs = pairs_of_collection(
+            request, scorer, progress=progress, limits=limits, distribute=distribute
+        )
     else:
         pairs = candidate_pairs(request, scorer, finder, progress=progress, limits=limits)
     links = PairLinks(pairs)

@@ -86,6 +86,28 @@ def test_listed_objects_are_stored_as_files_are(s3: Any, bucket: str, tmp_path: 
     assert list(again.known_failures) == ["4", "5"], "missing ones are tried again"
 
 
+def test_an_object_with_another_etag_is_extracted_again(
+    s3: Any, bucket: str, tmp_path: Path
+) -> None:
+    """Only on request, as each stored object is asked for; one that is gone keeps its features."""
+    refs = [VideoRef(str(n), upload(bucket, path, f"{n}.mp4")) for n, path in enumerate(EXAMPLES)]
+    store = tmp_path / "remote.h5"
+    extract_features(refs, store, PixelNet(), CONFIG)
+    upload(bucket, EXAMPLES[0], "1.mp4")
+    open_objects(bucket).delete("2.mp4")
+    s3.reset()
+    report = extract_features(refs, store, PixelNet(), CONFIG)
+    assert report.already == 3 and not s3.requests
+    report = extract_features(refs, store, PixelNet(), CONFIG, replace="changed")
+    assert report.stored == ["1"] and report.already == 2 and report.complete
+    with open_store(store) as opened:
+        np.testing.assert_array_equal(opened.read("1").vectors, opened.read("0").vectors)
+        etags = [opened.record(str(n)).source.etag for n in range(3)]
+    assert etags[0] == etags[1] != etags[2]
+    report = extract_features(refs, store, PixelNet(), CONFIG, replace="changed")
+    assert not report.stored and report.already == 3
+
+
 def test_a_large_object_is_read_in_blocks(s3: Any, bucket: str) -> None:
     """The table of these videos is at their end."""
     path = EXAMPLES[0]

@@ -20,6 +20,7 @@ from pipeline.store import copy_store, create_or_append, open_store, open_writer
 from pipeline.store.manifest import put_line
 from pipeline.store.parts import log as parts_log
 from pipeline.store.parts.compact import compact_parts
+from pipeline.store.parts.local_parts import CACHE_VARIABLE
 from pipeline.store.parts.ranges import joined
 from pipeline.store.parts.reader import PartsStore
 from pipeline.store.parts.upkeep import DAY, orphans, sweep
@@ -258,6 +259,34 @@ def test_requests_of_a_remote_part(s3: Any, bucket: str) -> None:
         for seed, video_id in enumerate(store):
             assert_holds(store, video_id, seed)
         assert s3.methods() == {"GET": 1}
+
+
+def test_parts_are_fetched_once_into_a_local_folder(
+    s3: Any, bucket: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A copy that was cut or changed is fetched again; a folder that cannot be made is named."""
+    place, folder = f"{bucket}/db", tmp_path / "cache"
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder))
+    fill(place, "v0")
+    fill(place, "v1", first_seed=1)
+
+    def parts_read() -> int:
+        s3.requests.clear()
+        with opened(place) as store:
+            store.prefetch([(video_id, 0, 5) for video_id in store])
+            for seed, video_id in enumerate(store):
+                assert_holds(store, video_id, seed)
+        return sum("/parts/" in path for _, path in s3.requests)
+
+    assert [parts_read(), parts_read()] == [2, 0]
+    first, second = sorted(folder.rglob("*.h5"))
+    first.write_bytes(first.read_bytes()[:-1])
+    second.write_bytes(second.read_bytes()[:-1] + b"?")
+    assert [parts_read(), parts_read()] == [2, 0]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    with raises(StorageError, tmp_path / "file", remedy=CACHE_VARIABLE):
+        parts_read()
 
 
 def test_a_checkpoint_stands_for_the_entries_before(place: str, monkeypatch: Any) -> None:

@@ -7,9 +7,9 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.cluster.extracting import ClusterOptions, ShardTask, extract_on_cluster
 from pipeline.errors import InputError, MachineError, ModelError
+from pipeline.extraction.report import ExtractReport
 from pipeline.inputs import read_list
 from pipeline.nets.formats import native
 from pipeline.records import VideoRef
@@ -28,7 +29,7 @@ from tests.cluster.ray_network import ACTORS, PIDS, DeadlyNet, NoNet, job
 from tests.cluster.test_compare_shards import assert_same_result, fill
 from tests.cluster.test_shards import check_exactly_once, write_list
 from tests.command import run
-from tests.messages import raises
+from tests.messages import assert_output, raises
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
@@ -64,19 +65,23 @@ def pids(ray_cluster: Any) -> Path:
     return folder
 
 
-def kill_actors(pids: Path, times: int, stop: threading.Event, killed: list[int]) -> None:
-    pick = random.Random()
-    while len(killed) < times and not stop.wait(pick.uniform(0.5, 1.5)):
-        alive = [int(path.name) for path in pids.iterdir()]
-        if not alive:
-            continue
-        pid = pick.choice(alive)
-        (pids / str(pid)).unlink(missing_ok=True)
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        killed.append(pid)
+class Killer:
+    """Kills an actor whenever an eighth more of the work is done, five times in all."""
+
+    def __init__(self, pids: Path) -> None:
+        self._pids, self.killed = pids, list[int]()
+        self.videos = 0  # to be extracted
+
+    def tick(self, report: ExtractReport, actors: int) -> None:
+        """Look how far the job is; an actor that died by itself is not counted."""
+        done = len(report.stored) + len(report.failures)
+        alive = [int(path.name) for path in self._pids.iterdir()]
+        if len(self.killed) < 5 and alive and done > self.videos * len(self.killed) / 8:
+            pid = random.choice(alive)
+            (self._pids / str(pid)).unlink()
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.killed.append(pid)
 
 
 def test_killed_actors_and_a_killed_driver(ray_cluster: Any, pids: Path, tmp_path: Path) -> None:
@@ -94,20 +99,16 @@ def test_killed_actors_and_a_killed_driver(ray_cluster: Any, pids: Path, tmp_pat
         assert 0 < len(store) < 2700
     for path in pids.iterdir():
         path.unlink()
-    stop, killed = threading.Event(), list[int]()
-    killer = threading.Thread(target=kill_actors, args=(pids, 5, stop, killed))
-    killer.start()
+    killer = Killer(pids)
 
     def some_twice(tasks: list[ShardTask]) -> list[ShardTask]:
+        killer.videos = sum(len(task.videos) for task in tasks)
         return [task for n, task in enumerate(tasks) for _ in range(1 + (n % 5 == 0))]
 
-    try:
-        cluster = ClusterOptions(actors=ACTORS, shard_videos=50)
-        report = extract_on_cluster(read_list(listed), job(place), cluster, change_tasks=some_twice)
-    finally:
-        stop.set()
-        killer.join()
-    assert len(killed) >= 3  # a fast machine may be done before the fifth
+    cluster = ClusterOptions(actors=ACTORS, shard_videos=50)
+    videos = read_list(listed)
+    report = extract_on_cluster(videos, job(place), cluster, killer.tick, change_tasks=some_twice)
+    assert len(killer.killed) == 5
     assert not report.complete and not set(report.stored) & set(report.failures)
     check_exactly_once(place, numbers)
 
@@ -178,3 +179,24 @@ def test_stage_two_is_the_result_of_one_process(ray_cluster: Any, tmp_path: Path
         run("compare", *stores, *fixed, *options, "-o", one)
         run("compare", *stores, *fixed, *options, "-o", many, "--cluster", "ray", "--actors", 2)
         assert_same_result(many, one, exact="--adapt" not in options)
+
+
+def test_searches_and_duplicates_are_those_of_one_process(ray_cluster: Any, tmp_path: Path) -> None:
+    """Stored videos in a folder of parts; as a collection they are several blocks."""
+    model = features.model(attention=False)
+    native.write(model, tmp_path / "model")
+    videos = {f"v{n:03}": 4 + n % 13 for n in range(80)}
+    database = fill(tmp_path / "db.parts", model, videos, 2, parts=3)
+    fixed = ("--model_dir", tmp_path / "model", "--precision", "float32")
+    one, many = tmp_path / "one.json", tmp_path / "many.json"
+    for command in (
+        ("search", "--id", "v007", "--id", "v020", "--index", database, "--threshold", -1),
+        ("duplicates", database, "--threshold", -0.55),
+    ):
+        expected = run(*command, *fixed, "--output", one)
+        found = run(*command, *fixed, "--output", many, "--cluster", "ray", "--actors", 2)
+        assert many.read_bytes() == one.read_bytes()
+        assert one.read_text().count('"v0') > 10
+        assert found.count("v007") == expected.count("v007")
+        output = run(*command, *fixed, "--cluster", "ray", "--candidates", 5, code=2)
+        assert_output(output, "candidates", remedy="without --shard and --cluster")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.cluster.extracting import make_network, with_job_precision
+from pipeline.cluster.ray_engine import ActorOptions
 from pipeline.config import ExtractConfig
 from pipeline.errors import InputError, MachineError
 from pipeline.extraction import run as extraction
 from pipeline.extraction.run import Shard, extract_features
 from pipeline.extraction.shards import listed_places
+from pipeline.nets import backend
+from pipeline.nets.extractor import feature_net
 from pipeline.objects import open_objects
 from pipeline.records import VideoRef
 from pipeline.store import create_or_append, open_store
 from pipeline.store.parts.upkeep import DAY, sweep
+from tests import features
 from tests.cluster.test_parts import names, opened, puts_in_log
 from tests.command import run
 from tests.decoders import frames_of_number, picture_of_number
@@ -184,6 +190,24 @@ def test_another_arithmetic_than_the_job_s_is_refused(numbered: None, tmp_path: 
 
     with raises(MachineError, place, "bfloat16", remedy="--precision float32"):
         extract_features(refs(tmp_path, "ab"), place, Half(), CONFIG)
+
+
+def test_all_actors_take_the_arithmetic_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with other products does not take its own; what is asked for stays."""
+    model, on_cpu = features.model(attention=False), ActorOptions()
+    monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: True)
+    config = with_job_precision(model, CONFIG, on_cpu)
+    monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: False)
+    assert config.precision == "bfloat16"
+    assert with_job_precision(model, config, on_cpu).precision == "bfloat16"
+    assert with_job_precision(model, CONFIG, on_cpu).precision == "float32"
+    assert with_job_precision(model, CONFIG, ActorOptions(gpus=0.5)).precision == "float16"
+
+
+def test_actors_compute_with_the_engine_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_net, "FeatureNet", lambda *_, engine: engine)
+    config = replace(CONFIG, engine="openvino")
+    assert make_network(features.model(attention=False), config) == "openvino"
 
 
 def test_shards_need_a_store_of_parts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from ...objects import ObjectStore
+from .local_parts import RangeReader
 
 JOINED_GAP = 1 << 20  # bytes between two ranges that are read as well
 MAX_RANGE = 64 << 20  # bytes of a joined range
@@ -32,11 +32,11 @@ class RangeCache:
     """Ranges of objects that were read ahead; the oldest ones are dropped.
 
     Args:
-        objects: where the parts are.
+        objects: what the parts are read from.
         kept_bytes: about this many stay.
     """
 
-    def __init__(self, objects: ObjectStore, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, objects: RangeReader, kept_bytes: int = KEPT_BYTES) -> None:
         self._objects = objects
         self._kept_bytes = kept_bytes
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ from ..base import FeatureStore
 from ..header import Header, not_a_store, read_header
 from ..limits import LIMITS, Limits
 from ..manifest import Entry
+from .local_parts import part_reader
 from .log import HEADER, PARTS, LogState, load
 from .ranges import RangeCache
 from .upkeep import sweep
@@ -31,7 +32,7 @@ class PartsStore(FeatureStore):
         header = parts_header(path, self._objects)
         self.log = load(self._objects)
         self.log.check(header.row_bytes)
-        self._ranges = RangeCache(self._objects)
+        self._ranges = self._new_ranges()
         super().__init__(path, header, self.log.index, limits)
 
     @property
@@ -41,7 +42,11 @@ class PartsStore(FeatureStore):
 
     def close(self) -> None:
         """Drop what was read ahead."""
-        self._ranges = RangeCache(self._objects)
+        self._ranges = self._new_ranges()
+
+    def _new_ranges(self) -> RangeCache:
+        sizes = {part.name: part.size for part in self.log.parts.values()}
+        return RangeCache(part_reader(self._objects, sizes.__getitem__))
 
     def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:
         """See `FeatureStore`: joined ranges at the manifest's offsets, some parts at a time.
