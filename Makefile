@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 # share what is slow to make, and then takes from the other what that one has not begun.
 PYTEST = TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
 
-.PHONY: demo test test-fast test-benchmarks lint fuzz clean
+.PHONY: demo test test-fast test-cluster test-benchmarks lint fuzz clean
 
 demo: $(VENV)/.installed
 	$(RUN) tools/make_copies.py demo
@@ -19,12 +19,16 @@ demo: $(VENV)/.installed
 	$(RUN) tools/demo.py results.json demo
 
 test: $(VENV)/.installed-test lint
-	$(PYTEST) --ignore tests/benchmarks
+	$(PYTEST) --ignore tests/benchmarks --ignore tests/cluster
 
 # While you work, under a minute: no weights of a network, no commands as processes of their own.
 # A test that takes more than 5 s of a processor fails here: make it faster or mark it `slow`.
 test-fast: $(VENV)/.installed-test
 	$(PYTEST) --processor_seconds 5 -m 'not slow' tests/unit tests/contract
+
+# Many machines and object storage: an S3 server and a Ray cluster on this machine.
+test-cluster: $(VENV)/.installed-test
+	$(PYTEST) tests/cluster
 
 # The laboratory: benchmarks/ and tools/.
 test-benchmarks: $(VENV)/.installed-test

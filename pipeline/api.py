@@ -268,13 +268,20 @@ def find_duplicates(
 
 
 def index_candidates(
-    stores: Stores, model_dir: str | Path | None = None, *, gpu_id: int | None = None
+    stores: Stores,
+    model_dir: str | Path | None = None,
+    *,
+    coarse: str | Path | None = None,
+    gpu_id: int | None = None,
 ) -> list[IndexReport]:
     """Make the candidate index of each store, or bring it up to date.
 
     Args:
         stores: as `compute_similarity` takes them.
-        model_dir: the model that the stores were made with; None takes the shipped one.
+        model_dir: the model that the stores were made with; None takes the shipped one. It is not
+            loaded for an index by a coarse student.
+        coarse: folder of DnS's coarse student, whose vectors the index then holds; an index that
+            was made so is brought up to date without it.
         gpu_id: see `nets.backend.device_scope`.
 
     Returns:
@@ -284,15 +291,14 @@ def index_candidates(
     Raises:
         PipelineError: of stores, model or index; see `errors.py`.
     """
-    from .candidates import code_rule, update_index
-    from .search.compatibility import require_model
+    from .candidates import update_index
+    from .search.candidate_rules import rule_to_index
     from .store import open_store
 
-    model, reports = _Python(model_dir, gpu_id, None, None).load_model(), []
+    load_model, reports = _Python(model_dir, gpu_id, None, None).load_model, []
     for _, path in _stores(stores):
         with open_store(path) as store:
-            require_model(store, model)
-            reports.append(update_index(store, code_rule(model.layout, store.spec.dims)))
+            reports.append(update_index(store, rule_to_index(store, load_model, coarse)))
         _warn_damaged(reports[-1].damaged)
     return reports
 

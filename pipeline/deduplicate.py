@@ -108,7 +108,7 @@ def find_duplicates(
         request = adapt_request(request)
         finder = None
         if search.candidates is not None:
-            finder = CandidateFinder(collection, request.model)
+            finder = CandidateFinder(collection, request.model, search.gpu_id)
             for note in finder.notes():
                 host.note(note)
         host.say(f"{len(collection)} videos, {len(collection) * (len(collection) - 1) // 2} pairs")

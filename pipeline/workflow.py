@@ -762,7 +762,7 @@ class _Preparation:
     def _opened_finder(self, database: VideoSet) -> CandidateFinder:
         from .search.candidate_search import CandidateFinder
 
-        finder = CandidateFinder(database, self.host.load_model())
+        finder = CandidateFinder(database, self.host.load_model(), self.comparison.gpu_id)
         for note in finder.notes():
             self.host.note(note)
         return finder

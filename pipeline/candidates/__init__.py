@@ -5,9 +5,9 @@ which videos may match a query; only these go through the network of stage two.
 """
 
 from .builder import IndexReport, update_index
-from .codes import CodeRule, code_rule
+from .codes import CodeRule, IndexRule, code_rule
 from .count import CandidateCount
-from .file import index_folder
+from .file import index_folder, made_by_student
 from .search import CandidateIndex
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     "CandidateIndex",
     "CodeRule",
     "IndexReport",
+    "IndexRule",
     "code_rule",
     "index_folder",
+    "made_by_student",
     "update_index",
 ]

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from ..quantization import ENCODINGS, quantize
 from ..store import FeatureStore
 from ..store.locks import WriterLock
 from ..store.video_check import are_plausible
 from . import engine
-from .codes import CodeRule, code_frames
+from .codes import IndexRule
 from .file import (
+    CODES_SUFFIX,
     ROW,
     DamagedIndexError,
     IndexHeader,
@@ -70,7 +70,7 @@ class IndexReport:
 
 def update_index(
     store: FeatureStore,
-    rule: CodeRule,
+    rule: IndexRule,
     *,
     exact_codes: int = engine.EXACT_CODES,
     progress: Progress | None = None,
@@ -82,12 +82,13 @@ def update_index(
 
     Args:
         store: open.
-        rule: of the model that made the store.
+        rule: of the model that made the store, or of a coarse student.
         exact_codes: an index with more codes is kept by FAISS, where that is installed.
         progress: called with (videos done, videos) of those that are read.
 
     Raises:
-        FingerprintMismatchError: the index was made from features of another model.
+        FingerprintMismatchError: the index was made from features of another model, or by another
+            rule.
         StoreLockedError: another process is writing the index.
         StoreError: it cannot be written.
     """
@@ -142,7 +143,7 @@ def match_rows(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def read_codes(
-    store: FeatureStore, rule: CodeRule, video_ids: Sequence[str]
+    store: FeatureStore, rule: IndexRule, video_ids: Sequence[str]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
     """The codes of videos, some hundred videos at a time.
 
@@ -152,22 +153,21 @@ def read_codes(
     """
     first, last = rule.span
     for start in range(0, len(video_ids), _BATCH_VIDEOS):
-        vectors, counts, lines = [], [], list[str]()
+        codes, counts, lines = [], [], list[str]()
         batch = video_ids[start : start + _BATCH_VIDEOS]
         for video_id in batch:
-            frames = code_frames(store.frames(video_id), store.insets(video_id), store.spec.fps)
+            frames = rule.frames(store.frames(video_id), store.insets(video_id), store.spec.fps)
             try:
                 read = store.read_descriptors(video_id, frames, first, last)
                 if not are_plausible(read):
                     raise StoreError(f"{store.path}: video {video_id!r} holds impossible values")
-                vectors.append(read)
-                counts.append(len(read))
+                codes.append(rule.database_codes(read))
+                counts.append(len(codes[-1]))
             except StoreError as error:
                 counts.append(0)
                 lines.append(str(error))
-        shape = (0, last - first, rule.dims)
-        together = np.concatenate(vectors) if vectors else np.empty(shape, np.float32)
-        yield rule.database_codes(together), np.array(counts, np.int64), lines
+        together = np.concatenate([np.empty((0, rule.values), np.float32), *codes])
+        yield together, np.array(counts, np.int64), lines
 
 
 class _Update:
@@ -176,7 +176,7 @@ class _Update:
     def __init__(
         self,
         store: FeatureStore,
-        rule: CodeRule,
+        rule: IndexRule,
         folder: Path,
         exact_codes: int,
         progress: Progress | None,
@@ -197,7 +197,8 @@ class _Update:
         rows = rows.copy()
         rows["number"] = -1
         rows["number"][place[place >= 0]] = np.flatnonzero(place >= 0)
-        if not len(new) and not removed and header.seal == seal_of(self.store) and not self.rebuilt:
+        same = header.seal == seal_of(self.store) and header.student == self.rule.student
+        if not len(new) and not removed and same and not self.rebuilt:
             return self._report(header, 0, 0)
         if self._too_scattered(header, rows, new):
             return self._rebuilt(wanted, removed, len(new))
@@ -217,10 +218,17 @@ class _Update:
                 return header, rows
         except DamagedIndexError as error:
             self.rebuilt = str(error).partition(": the candidate index is damaged: ")[2]
-        spec = self.store.spec
-        generation = _last_generation(self.folder)
-        empty = IndexHeader(spec.digest, self.rule.name, self.rule.values, (-1, 0, 0), generation)
-        return empty, np.empty(0, ROW)
+        return self._empty((-1, 0, 0)), np.empty(0, ROW)
+
+    def _empty(self, seal: tuple[int, int, int]) -> IndexHeader:
+        return IndexHeader(
+            self.store.spec.digest,
+            self.rule.name,
+            self.rule.values,
+            seal,
+            _last_generation(self.folder),
+            student=self.rule.student,
+        )
 
     def _too_scattered(self, header: IndexHeader, rows: np.ndarray, new: np.ndarray) -> bool:
         """Whether it is better to make all codes anew than to add those of `new`."""
@@ -233,12 +241,12 @@ class _Update:
     def _wants_lists(self, codes: int) -> bool:
         """Whether an index of so many codes is kept by FAISS."""
         least = max(self.exact_codes, engine.MIN_INVERTED_CODES)
-        return codes > least and engine.faiss_module() is not None
+        return self.rule.divisible and codes > least and engine.faiss_module() is not None
 
     def _expected_codes(self, numbers: np.ndarray) -> int:
         ids, store = self.store.ids, self.store
         return sum(
-            len(code_frames(store.frames(ids[n]), store.insets(ids[n]), store.spec.fps))
+            len(self.rule.frames(store.frames(ids[n]), store.insets(ids[n]), store.spec.fps))
             for n in numbers.tolist()
         )
 
@@ -252,11 +260,9 @@ class _Update:
         known = header.files.get("codes")
         generation, done = header.generation + 1, 0
         if known is None:
-            known = write_file(self.folder / f"codes-{generation}.i8", np.empty(0, np.int8))
+            known = write_file(self._codes_file(generation), np.empty(0, np.int8))
         for codes, counts, lines in read_codes(self.store, self.rule, [ids[n] for n in new]):
-            known = append_to_file(
-                self.folder / known[0], known, quantize(codes, ENCODINGS["int8"])
-            )
+            known = append_to_file(self.folder / known[0], known, self.rule.stored(codes))
             fresh["codes"][done : done + len(counts)] = counts
             self._tell(lines, done := done + len(counts), len(new))
         rows = np.concatenate([rows, fresh])
@@ -266,6 +272,7 @@ class _Update:
         return replace(
             header,
             seal=seal_of(self.store),
+            student=self.rule.student,
             generation=generation,
             videos=len(rows),
             codes=int(rows["codes"].sum()),
@@ -274,11 +281,7 @@ class _Update:
 
     def _rebuilt(self, wanted: np.ndarray, removed: int, added: int) -> IndexReport:
         """Make the index anew from the store."""
-        spec = self.store.spec
-        generation = _last_generation(self.folder)
-        empty = IndexHeader(
-            spec.digest, self.rule.name, self.rule.values, seal_of(self.store), generation
-        )
+        empty = self._empty(seal_of(self.store))
         every = np.arange(len(self.store))
         codes = self._expected_codes(every)
         if self._wants_lists(codes):
@@ -309,7 +312,7 @@ class _Update:
         size = path.stat().st_size
         files = {
             "inverted": (path.name, size, checksum(np.memmap(path, np.uint8, "r"))),
-            "codes": write_file(self.folder / f"codes-{generation}.i8", np.empty(0, np.int8)),
+            "codes": write_file(self._codes_file(generation), np.empty(0, np.int8)),
             "rows": write_file(self.folder / f"rows-{generation}.bin", rows),
         }
         total = int(rows["codes"].sum())
@@ -321,6 +324,9 @@ class _Update:
             inverted=total,
             files=files,
         )
+
+    def _codes_file(self, generation: int) -> Path:
+        return self.folder / f"codes-{generation}{CODES_SUFFIX[self.rule.dtype]}"
 
     def _sample(self, codes: int) -> np.ndarray:
         """Codes of some videos, to train on."""
@@ -357,6 +363,6 @@ def _last_generation(folder: Path) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
-def mapped_codes(folder: Path, header: IndexHeader) -> np.ndarray:
-    """The codes beside the inverted lists, int8 [n, D], memory-mapped."""
-    return map_file(folder, header, "codes").view(np.int8).reshape(-1, header.values)
+def mapped_codes(folder: Path, header: IndexHeader, rule: IndexRule) -> np.ndarray:
+    """The codes beside the inverted lists, [n, D] of the rule's `dtype`, memory-mapped."""
+    return map_file(folder, header, "codes").view(rule.dtype).reshape(-1, header.values)

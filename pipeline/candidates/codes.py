@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from ..quantization import ENCODINGS, quantize
 
 if TYPE_CHECKING:
     from ..nets.model.descriptors import DescriptorLayout
@@ -20,6 +22,61 @@ if TYPE_CHECKING:
 CODE_SECONDS = 2.0  # between two frames of a video that have a code
 THUMBNAIL_WEIGHT = 0.5  # the lowpass descriptor counts 1
 _VERSION = 1
+_MAX_FRAMES = 32  # of a query that are looked up
+
+
+class IndexRule(Protocol):
+    """Which codes an index keeps of a video, and what of a query is compared with them."""
+
+    @property
+    def name(self) -> str:
+        """Tells rules apart that give different codes."""
+
+    @property
+    def values(self) -> int:
+        """D, values of a code."""
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last (not included) of the descriptors that codes are made of."""
+
+    @property
+    def student(self) -> str:
+        """Folder of the coarse student that makes the codes; empty without one."""
+
+    @property
+    def dtype(self) -> str:
+        """Of the codes that are compared one by one: `int8`, or `float16`."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether a large index is kept by FAISS."""
+
+    def frames(self, frames: int, insets: tuple[int, ...], fps: float) -> np.ndarray:
+        """Numbers of a stored video's frames that are read, see `code_frames`."""
+
+    def database_codes(self, vectors: np.ndarray) -> np.ndarray:
+        """The codes of a database video.
+
+        Args:
+            vectors: floats [T, n, C], the descriptors of `span` of its `frames`.
+
+        Returns:
+            Float32 [codes, D].
+        """
+
+    def query_codes(self, vectors: np.ndarray) -> np.ndarray:
+        """The codes of a query.
+
+        Args:
+            vectors: floats [T, R, C].
+
+        Returns:
+            Float32 [codes, views, D]; of the views the best one counts.
+        """
+
+    def stored(self, codes: np.ndarray) -> np.ndarray:
+        """Codes as `dtype`."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +107,32 @@ class CodeRule:
         return len(self.parts) * self.dims
 
     @property
+    def student(self) -> str:
+        """See `IndexRule`."""
+        return ""
+
+    @property
+    def dtype(self) -> str:
+        """See `IndexRule`."""
+        return "int8"
+
+    @property
+    def divisible(self) -> bool:
+        """See `IndexRule`."""
+        return True
+
+    @property
     def span(self) -> tuple[int, int]:
         """First and last (not included) of the descriptors that codes are made of."""
         return min(part[0] for part in self.parts), max(part[1] for part in self.parts)
+
+    def frames(self, frames: int, insets: tuple[int, ...], fps: float) -> np.ndarray:
+        """See `code_frames`."""
+        return code_frames(frames, insets, fps)
+
+    def stored(self, codes: np.ndarray) -> np.ndarray:
+        """Codes as int8."""
+        return quantize(codes, ENCODINGS["int8"])
 
     def database_codes(self, vectors: np.ndarray) -> np.ndarray:
         """The codes of database frames.
@@ -71,11 +151,15 @@ class CodeRule:
         """The codes of query frames, one for each view.
 
         Args:
-            vectors: floats [T, R, C]; without query views only the first view is there.
+            vectors: floats [T, R, C]; without query views only the first view is there. Of many
+                frames 32 are taken.
 
         Returns:
-            Float32 [T, views, D].
+            Float32 [frames, views, D].
         """
+        if len(vectors) > _MAX_FRAMES:
+            chosen = np.linspace(0, len(vectors) - 1, _MAX_FRAMES).round().astype(np.intp)
+            vectors = vectors[chosen]
         there = [v for v in self.views if all(p is None or p[1] <= vectors.shape[1] for p in v)]
         return np.stack([self._codes(vectors, view) for view in there], axis=1)
 

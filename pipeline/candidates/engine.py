@@ -62,7 +62,7 @@ class ExactCodes:
     """Codes that are compared one by one.
 
     Args:
-        codes: int8 [n, D].
+        codes: int8 or float16 [n, D].
         owners: intp [n], ascending: the row of each code.
     """
 

@@ -4,9 +4,10 @@
                      whole, so that a killed writer leaves the old index
     rows-N.bin       an entry of `ROW` for each video, in the order of their codes
     codes-N.i8       int8 [codes, D], the codes that are compared one by one
+    codes-N.f16      float16 [videos, D] in its place: the vectors of a coarse student
     inverted-N.faiss the codes before these, as FAISS keeps them; large indexes only
 
-A file is never changed once a header names it, but codes are added behind the end of `codes-N.i8`
+A file is never changed once a header names it, but codes are added behind the end of `codes-N`
 that the header knows. What no header names is removed by the next writer.
 """
 
@@ -26,10 +27,11 @@ import numpy as np
 from ..atomic import atomic_write, sync_file, sync_path
 from ..errors import FingerprintMismatchError, StoreError
 from ..store import FeatureStore
-from .codes import CodeRule
+from .codes import IndexRule
 
 FORMAT = 1
 HEADER = "header.json"
+CODES_SUFFIX = {"int8": ".i8", "float16": ".f16"}
 # fingerprint: of id and checksum; number: the video's place in the store, -1 for one that is gone;
 # codes: how many it has.
 ROW = np.dtype([("fingerprint", "<u8"), ("number", "<i8"), ("codes", "<i8")])
@@ -42,13 +44,14 @@ class IndexHeader:
 
     Attributes:
         digest: of the model that made the features.
-        rule: name of the `CodeRule`.
+        rule: name of the `IndexRule`.
         values: D.
         seal: size, groups and CRC-32 of the store's manifest.
         generation: of the newest files.
         videos, codes: how many, those that are gone included.
         inverted: so many codes, the first ones, are in FAISS's file.
         files: for each kind ("rows", "codes", "inverted") its name, bytes and CRC-32C.
+        student: folder of the coarse student that made the codes; empty without one.
     """
 
     digest: str
@@ -60,6 +63,7 @@ class IndexHeader:
     codes: int = 0
     inverted: int = 0
     files: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    student: str = ""
 
 
 class DamagedIndexError(StoreError):
@@ -99,6 +103,22 @@ def read_header(folder: Path) -> IndexHeader | None:
         raise damaged(folder, f"{HEADER} cannot be read ({error})") from error
 
 
+def made_by_student(store: Path) -> str:
+    """Folder of the coarse student that made a store's index; empty for another or no index.
+
+    Raises:
+        DamagedIndexError: there is an index by a coarse student whose header cannot be read.
+    """
+    folder = index_folder(store)
+    try:
+        header = read_header(folder)
+    except DamagedIndexError:
+        if _has_vectors(folder):
+            raise
+        return ""
+    return header.student if header else ""
+
+
 def write_header(folder: Path, header: IndexHeader) -> None:
     """Put a header in the place of the old one; its files are on disk already."""
     value = asdict(header)
@@ -110,19 +130,19 @@ def write_header(folder: Path, header: IndexHeader) -> None:
 
 
 def require_same_rule(
-    folder: Path, header: IndexHeader, store: FeatureStore, rule: CodeRule
+    folder: Path, header: IndexHeader, store: FeatureStore, rule: IndexRule
 ) -> None:
-    """Refuse an index of another model's features.
+    """Refuse an index of another model's features, or by another rule.
 
     Raises:
         FingerprintMismatchError: naming the folder.
     """
     if (header.digest, header.rule) != (store.spec.digest, rule.name):
         raise FingerprintMismatchError(
-            f"{folder}: this candidate index belongs to other features than {store.path} holds "
-            f"(model {header.digest[:12]}, codes {header.rule!r}; expected "
+            f"{folder}: this candidate index was made of other features, or by another model, than "
+            f"is asked for (features {header.digest[:12]}, codes {header.rule!r}; expected "
             f"{store.spec.digest[:12]}, {rule.name!r}): remove the folder, then run "
-            f"visil-index index {store.path}"
+            f"visil-index index {store.path}{' --coarse DIR' if rule.student else ''}"
         )
 
 
@@ -220,13 +240,21 @@ def remove_unnamed(folder: Path, header: IndexHeader) -> None:
 
 def _own_files(folder: Path) -> Sequence[Path]:
     """Files that an index may have, by their names: nothing else is ever removed."""
-    patterns = ("rows-*.bin", "codes-*.i8", "inverted-*.faiss", ".*.tmp")
+    codes = [f"codes-*{suffix}" for suffix in CODES_SUFFIX.values()]
+    patterns = ("rows-*.bin", *codes, "inverted-*.faiss", ".*.tmp")
     return [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
 
 
 def damaged(folder: Path, what: str) -> DamagedIndexError:
     """The error for an index that cannot be used."""
-    store = os.fspath(folder).removesuffix(".candidates")
+    command = f"visil-index index {os.fspath(folder).removesuffix('.candidates')}"
+    if _has_vectors(folder):
+        command += " --coarse DIR"
     return DamagedIndexError(
-        f"{folder}: the candidate index is damaged: {what}; visil-index index {store} makes it anew"
+        f"{folder}: the candidate index is damaged: {what}; {command} makes it anew"
     )
+
+
+def _has_vectors(folder: Path) -> bool:
+    """Whether an index is one of a coarse student, also where its header cannot be read."""
+    return any(folder.glob(f"codes-*{CODES_SUFFIX['float16']}"))

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from ..quantization import ENCODINGS, quantize
 from ..store import FeatureStore
 from .builder import fingerprints, mapped_codes, match_rows, read_codes
-from .codes import CodeRule
+from .codes import IndexRule
 from .engine import CodeEngine, ExactCodes, InvertedCodes, VideoScores, open_inverted
 from .file import (
     ROW,
@@ -25,7 +24,6 @@ from .file import (
 )
 
 _REFINED = 3  # times as many videos are compared exactly as candidates are asked for
-_MAX_FRAMES = 32  # of a query that are looked up
 
 
 class CandidateIndex:
@@ -37,23 +35,24 @@ class CandidateIndex:
         added: how many these are.
     """
 
-    def __init__(self, store: FeatureStore, rule: CodeRule) -> None:
+    def __init__(self, store: FeatureStore, rule: IndexRule) -> None:
         """Open it.
 
         Args:
             store: open.
-            rule: of the model that made the store.
+            rule: that the index was made by.
 
         Raises:
             StoreError: there is no index, or it is damaged.
-            FingerprintMismatchError: it was made from features of another model.
+            FingerprintMismatchError: it was made from features of another model, or by another
+                rule.
             InputError: it needs FAISS, which is not installed.
         """
         self.rule, self._store = rule, store
         folder = index_folder(store.path)
         header, rows = _load(folder, store, rule)
         self._rows = _numbered(rows, header, store)
-        self._parts = _engines(folder, header, self._rows)
+        self._parts = _engines(folder, header, rule, self._rows)
         known = np.zeros(len(store), bool)
         known[self._rows["number"][self._rows["number"] >= 0]] = True
         missing = np.flatnonzero(~known)
@@ -71,9 +70,6 @@ class CandidateIndex:
         Returns:
             Their places in the store, intp [n], best first; and how like they are, float32 [n].
         """
-        if len(vectors) > _MAX_FRAMES:
-            chosen = np.linspace(0, len(vectors) - 1, _MAX_FRAMES).round().astype(np.intp)
-            vectors = vectors[chosen]
         if not self._parts:
             return np.empty(0, np.intp), np.empty(0, np.float32)
         query = self.rule.query_codes(vectors)
@@ -104,7 +100,7 @@ class CandidateIndex:
         read = list(read_codes(self._store, self.rule, [ids[n] for n in numbers[chosen].tolist()]))
         if not read:
             return VideoScores(np.empty(0, np.intp), np.empty(0, np.float32))
-        codes = np.concatenate([quantize(batch, ENCODINGS["int8"]) for batch, _, _ in read])
+        codes = np.concatenate([self.rule.stored(batch) for batch, _, _ in read])
         counts = np.concatenate([batch for _, batch, _ in read])
         exact = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
         return VideoScores(found.rows[chosen][exact.rows], exact.scores)
@@ -115,20 +111,18 @@ class CandidateIndex:
         parts = list(read_codes(store, self.rule, [ids[number] for number in missing.tolist()]))
         fresh = np.zeros(len(missing), ROW)
         fresh["number"], fresh["codes"] = missing, np.concatenate([part[1] for part in parts])
-        codes = np.concatenate([quantize(part[0], ENCODINGS["int8"]) for part in parts])
+        codes = np.concatenate([self.rule.stored(part[0]) for part in parts])
         rows = np.arange(len(self._rows), len(self._rows) + len(fresh))
         self._parts.append(ExactCodes(codes, np.repeat(rows, fresh["codes"])))
         self._rows = np.concatenate([self._rows, fresh])
 
 
-def _load(folder: Path, store: FeatureStore, rule: CodeRule) -> tuple[IndexHeader, np.ndarray]:
+def _load(folder: Path, store: FeatureStore, rule: IndexRule) -> tuple[IndexHeader, np.ndarray]:
     """Header and videos of an index; a writer may replace them meanwhile."""
     for attempt in range(3):
         header = read_header(folder)
         if header is None:
-            raise StoreError(
-                f"{store.path}: has no candidate index; make one: visil-index index {store.path}"
-            )
+            raise StoreError(f"{store.path}: has no candidate index; {_how_to_make_one(store)}")
         require_same_rule(folder, header, store, rule)
         try:
             return header, read_rows(folder, header)
@@ -136,6 +130,17 @@ def _load(folder: Path, store: FeatureStore, rule: CodeRule) -> tuple[IndexHeade
             if attempt == 2 or read_header(folder) == header:
                 raise
     raise AssertionError
+
+
+def _how_to_make_one(store: FeatureStore) -> str:
+    from ..store.published import PublishedStore
+
+    if isinstance(store, PublishedStore):  # its videos have no checksums that would tell a change
+        return (
+            "published feature files have none: make a store of the file (visil-index "
+            "import-features), then an index of that (visil-index index)"
+        )
+    return f"make one: visil-index index {store.path}"
 
 
 def _numbered(rows: np.ndarray, header: IndexHeader, store: FeatureStore) -> np.ndarray:
@@ -149,7 +154,9 @@ def _numbered(rows: np.ndarray, header: IndexHeader, store: FeatureStore) -> np.
     return rows
 
 
-def _engines(folder: Path, header: IndexHeader, rows: np.ndarray) -> list[CodeEngine]:
+def _engines(
+    folder: Path, header: IndexHeader, rule: IndexRule, rows: np.ndarray
+) -> list[CodeEngine]:
     """What searches the codes of an index."""
     parts: list[CodeEngine] = []
     ends = np.cumsum(rows["codes"])
@@ -161,7 +168,7 @@ def _engines(folder: Path, header: IndexHeader, rows: np.ndarray) -> list[CodeEn
         if (index.ntotal, index.d) != (header.inverted, header.values):
             raise damaged(folder, f"{header.files['inverted'][0]} holds {index.ntotal} codes")
         parts.append(InvertedCodes(index, ends[ends <= header.inverted]))
-    codes = mapped_codes(folder, header)
+    codes = mapped_codes(folder, header, rule)
     if len(codes) != header.codes - header.inverted:
         raise damaged(folder, f"{len(codes)} codes, expected {header.codes - header.inverted}")
     if len(codes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -21,29 +22,39 @@ _INDEX_SECONDS = 60.0  # between two updates while a store grows, at least
 @click.command()
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...")
 @common.model_dir_option
+@click.option(
+    "--coarse",
+    metavar="DIR",
+    help="Folder of DnS's coarse student: the index holds its vectors, one a video. The folder is "
+    "remembered, and searches take the student from there.",
+)
 @common.handled("interrupted; the index is as it was")
-def index(stores: tuple[str, ...], model_dir: str | None) -> int:
+def index(stores: tuple[str, ...], model_dir: str | None, coarse: str | None) -> int:
     """Make the candidate index of each STORE, or bring it up to date.
 
     It lies beside the store, in STORE.candidates, and can be made again at any time. With it
     `--candidates N` of compare, search and duplicates has only the N most similar videos of each
     query compared. Exit code 3 says that damaged videos are not in it.
     """
-    model = common.load_weights(model_dir)
-    reports = [update_store_index(store, model) for store in stores]
+
+    def load_model() -> Model:
+        return common.load_weights(model_dir)
+
+    reports = [update_store_index(store, load_model, coarse) for store in stores]
     return common.PARTIAL_FAILURE if any(report.damaged for report in reports) else 0
 
 
-def update_store_index(store: str, model: Model) -> IndexReport:
+def update_store_index(
+    store: str, load_model: Callable[[], Model], coarse: str | None = None
+) -> IndexReport:
     """Bring the candidate index of one store up to date, with messages."""
-    from ..candidates import code_rule, update_index
-    from ..search.compatibility import require_model
+    from ..candidates import update_index
+    from ..search.candidate_rules import rule_to_index
     from ..store import open_store
 
     line = common.ProgressLine()
     with open_store(store) as opened:
-        require_model(opened, model)
-        rule = code_rule(model.layout, opened.spec.dims)
+        rule = rule_to_index(opened, load_model, coarse)
         report = update_index(
             opened, rule, progress=lambda done, total: line.show(done, total, "videos")
         )
@@ -87,4 +98,4 @@ class IndexKeeper:
 
     def update(self) -> IndexReport:
         """Bring the index up to date with what is stored."""
-        return update_store_index(self._store, self._model)
+        return update_store_index(self._store, lambda: self._model)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..candidates import CandidateIndex, code_rule
+from ..candidates import CandidateIndex
 from ..output.sparse_scores import SCORE, Chunk, SparseScores, best_of_each_column
+from .candidate_rules import require_one_rule, rules_to_search
 from .engine import SearchEngine, pair_scorer
 from .limits import Limits
 from .query_sequences import query_sequences
@@ -36,21 +37,26 @@ class CandidateFinder:
         added: how many of them are in no index, so that their codes were read from the store.
     """
 
-    def __init__(self, database: VideoSet, model: Model) -> None:
+    def __init__(self, database: VideoSet, model: Model, gpu_id: int | None = None) -> None:
         """Open them.
 
         Args:
             database: of stores that each have a candidate index.
             model: that made the features.
+            gpu_id: of a coarse student, see `nets.backend.device_scope`.
 
         Raises:
             StoreError: a store has no index, or a damaged one.
             FingerprintMismatchError: an index is of another model's features.
-            InputError: an index needs FAISS, which is not installed.
+            InputError: an index needs FAISS, which is not installed, or the indices were made by
+                several rules.
+            ModelError: the coarse student of an index is not where it was.
         """
         self.database = database
-        rule = code_rule(model.layout, database.spec.dims)
-        self._indices = [CandidateIndex(store, rule) for store in database.stores]
+        rules = rules_to_search(database.stores, model, database.spec.dims, gpu_id)
+        pairs = zip(database.stores, rules, strict=True)
+        self._indices = [CandidateIndex(store, rule) for store, rule in pairs]
+        require_one_rule(database.stores, rules)
         self._numbers = database.numbers_in_stores()
         self.added = sum(index.added for index in self._indices)
 

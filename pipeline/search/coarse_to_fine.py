@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FingerprintMismatchError, InputError, StorageError, StoreError
+from ..errors import InputError, StorageError, StoreError
 from ..quantization import dequantize
 from .coarse_file import read_kept, students_name, video_keys, write_kept
+from .compatibility import require_student
 from .engine import SearchEngine, pair_scorer
 from .limits import Limits
 from .pair_selection import joined_scores, select_pairs
@@ -57,30 +58,6 @@ class CoarseToFine:
     selected: np.ndarray
 
 
-def require_student(videos: VideoSet, student: Student) -> None:
-    """Refuse a student of other features.
-
-    Raises:
-        FingerprintMismatchError: naming the store and the student.
-        InputError: fewer values than the student takes.
-    """
-    from ..nets.model.student import DIMS
-    from ..records import published_digest
-
-    spec = videos.spec
-    if spec.digest not in (student.features_digest, published_digest("dns")):
-        raise FingerprintMismatchError(
-            f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
-            f"{student.name!r} is for other features (digest {student.features_digest[:12]}): "
-            "convert it together with that model's folder (visil-index convert-model)"
-        )
-    if spec.dims < DIMS:
-        raise InputError(
-            f"{videos.path} holds {spec.dims} values a region, {student.name!r} takes {DIMS}: "
-            "extract without --dims"
-        )
-
-
 def coarse_vectors(
     videos: VideoSet,
     coarse: Student,
@@ -101,7 +78,7 @@ def coarse_vectors(
         progress: called with (videos done, videos).
 
     Raises:
-        FingerprintMismatchError, InputError: see `require_student`.
+        FingerprintMismatchError, InputError: see `compatibility.require_student`.
         StoreError: all videos are damaged, or the storage cannot be reached.
     """
     from ..nets.model.student import VECTOR

@@ -14,6 +14,7 @@ from ..records import FeatureSpec
 if TYPE_CHECKING:
     from ..config import CompareConfig
     from ..nets.model.model import Model
+    from ..nets.model.student import Student
     from .video_set import VideoSet
 
 MIN_ADAPT_VIDEOS = 20
@@ -149,6 +150,30 @@ def require_model(videos: Features, model: Model) -> None:
                 f"{videos.path} holds {spec.dims} values a region, but the {name} of "
                 f"{model.name!r} was learned for {model.dims}: {remedy}"
             )
+
+
+def require_student(videos: Features, student: Student) -> None:
+    """Refuse a student of other features.
+
+    Raises:
+        FingerprintMismatchError: naming the store and the student.
+        InputError: fewer values than the student takes.
+    """
+    from ..nets.model.student import DIMS
+    from ..records import published_digest
+
+    spec = videos.spec
+    if spec.digest not in (student.features_digest, published_digest("dns")):
+        raise FingerprintMismatchError(
+            f"{videos.path} was made with model {spec.model!r} (digest {spec.digest[:12]}), but "
+            f"{student.name!r} is for other features (digest {student.features_digest[:12]}): "
+            "convert it together with that model's folder (visil-index convert-model)"
+        )
+    if spec.dims < DIMS:
+        raise InputError(
+            f"{videos.path} holds {spec.dims} values a region, {student.name!r} takes {DIMS}: "
+            "extract without --dims"
+        )
 
 
 def require_query_views(queries: Features, model: Model) -> None:

@@ -380,7 +380,7 @@ def _candidate_matches(
 ) -> tuple[MatchTable, float]:
     """The matches among the candidates of each query, as `find_matches`."""
     limits, queries, database = limits or Limits(), request.queries, request.database
-    finder = finder or CandidateFinder(database, request.model)
+    finder = finder or CandidateFinder(database, request.model, request.gpu_id)
     level, background_waited = _background_level(request, limits)
     if level is not None:
         level = (request.config.background_weight * level)[:, 0]
