@@ -199,7 +199,7 @@ class PairAligner:
         self._judge = SegmentJudge.of(
             request.config,
             request.selection.threshold is not None,
-            is_normalized=request.config.normalize == "database" or request.background is not None,
+            is_normalized=is_normalized(request),
         )
         # Pairs come query by query: the last query stays on the device, plain and mirrored.
         self._placed_queries: dict[tuple[int, ...], tuple[DeviceFeatures, int]] = {}
@@ -556,6 +556,17 @@ class SegmentJudge:
             above = _PAIR_WEIGHT * (score - self.pair_score)
             best += min(max(above, -_PAIR_LIMIT), _PAIR_LIMIT)
         return enough if best >= self.min_evidence else []
+
+
+def min_evidence(request: SearchRequest) -> float:
+    """Evidence that a request asks of segments; 0 for none, as its threshold tells matches."""
+    config, selection = request.config, request.selection
+    return SegmentJudge.of(config, selection.threshold is not None).min_evidence
+
+
+def is_normalized(request: SearchRequest) -> bool:
+    """Whether something is taken off a request's scores."""
+    return request.config.normalize == "database" or request.background is not None
 
 
 def evidence(segment: Segment) -> float:

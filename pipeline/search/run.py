@@ -26,6 +26,7 @@ from .candidate_search import CandidateFinder, sample_columns, score_candidates
 from .compatibility import require_background
 from .engine import SearchEngine
 from .limits import Limits
+from .pair_alignment import is_normalized, min_evidence
 from .query_sequences import query_sequences
 from .request import SearchRequest
 from .score_normalization import (
@@ -33,8 +34,9 @@ from .score_normalization import (
     database_level,
     level_columns,
     subtract_background,
+    unusual_scores,
 )
-from .score_sink import BestScores, DenseScores, RestScores, ScoreSink
+from .score_sink import BestScores, DenseScores, RestScores, ScoreSink, WatchedScores
 from .segments import SegmentMatches, SegmentRefiner, SegmentReport, require_selection
 from .shards import Distribute, ShardScores, merge_shards
 from .video_set import VideoSet, damage_lines
@@ -267,19 +269,23 @@ def find_matches(
     if of_database and top_k is not None:
         selecting = replace(request, selection=replace(request.selection, top_k=top_k + 1))
     matches: MatchTable
+    needed: np.ndarray | None = None
     if request.candidates is not None:
         matches, waited = _candidate_matches(selecting, finder, progress, limits, scorer)
     elif distribute is not None:
         matches, waited = _distributed_matches(selecting, distribute, limits)
     else:
+        sample = _score_sample(request, limits or Limits(), folder)
         matches, waited = _matches(
-            selecting, progress=progress, folder=folder, limits=limits, engine=engine
+            selecting, sample, progress=progress, folder=folder, limits=limits, engine=engine
         )
+        if sample is not None:
+            needed = unusual_scores(sample.table)
     if of_database:
         matches = OtherMatches(matches, top_k)
     if request.segments:
         scorer = engine.loop.scorer if engine else scorer
-        matches = SegmentMatches(matches, request, refiner, scorer=scorer)
+        matches = SegmentMatches(matches, request, refiner, scorer=scorer, needed=needed)
     return matches, waited
 
 
@@ -299,15 +305,30 @@ def _distributed_matches(
     return matches, waited + merged.waited
 
 
+def _score_sample(
+    request: SearchRequest, limits: Limits, folder: str | Path | None
+) -> RestScores | None:
+    """Where scores go that tell what is usual for a query; None if segments need no such evidence.
+
+    Normalised scores were made comparable already.
+    """
+    if not request.segments or not min_evidence(request) or is_normalized(request):
+        return None
+    chosen = level_columns(len(request.database))
+    table = new_score_table(len(request.queries), len(chosen), folder, limits.table_bytes)
+    return RestScores(table, chosen, len(request.database), np.inf)
+
+
 def _matches(
     request: SearchRequest,
+    sample: RestScores | None,
     *,
     progress: Progress | None,
     folder: str | Path | None,
     limits: Limits | None,
     engine: SearchEngine | None,
 ) -> tuple[MatchTable, float]:
-    """The matches without segments, as `find_matches`."""
+    """The matches without segments, as `find_matches`; some scores go to a sample as well."""
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
     normalize = request.config.normalize == "database"
@@ -316,6 +337,8 @@ def _matches(
         table, waited = search(
             request, progress=progress, folder=folder, limits=limits, engine=engine
         )
+        if sample is not None:
+            sample.table[:] = table.scores[:, level_columns(len(database))]
         return DenseMatches(table, selection, listed), waited
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
@@ -332,7 +355,10 @@ def _matches(
         in_memory_bytes=limits.table_bytes,
         pending_scores=limits.pending_scores,
     )
-    waited = _score_pairs(request, database, sink, limits, progress=progress, engine=engine)
+    into = sink if sample is None else WatchedScores(sink, sample)
+    waited = _score_pairs(request, database, into, limits, progress=progress, engine=engine)
+    if sample is not None:
+        sample.leave_out(~queries.sound, ~database.sound)
     matches = SparseMatches(
         queries.ids,
         database.ids,

@@ -20,6 +20,9 @@ from ..config import CompareConfig
 
 PRIOR_VIDEOS = 100  # the prior counts as much as so many videos
 SAMPLE_VIDEOS = 2000  # a quantile of so many is exact enough
+CLEAR_SCORE = 0.6  # plain scores above it are of matches, whatever the query
+_USUAL_QUANTILE, _USUAL_MARGIN, _USUAL_PRIOR = 0.85, 0.2, 0.1
+_HIGH_USUAL = 0.25  # usual score of a query that resembles most of the database
 
 
 def background_level(background_scores: np.ndarray, top_k: int) -> np.ndarray:
@@ -90,3 +93,30 @@ def _level(scores: np.ndarray, prior: float, quantile: float, videos: int | None
     if count:
         total += count * float(np.quantile(scores.astype(np.float64), quantile))
     return total / (count + PRIOR_VIDEOS)
+
+
+def unusual_scores(scores: np.ndarray) -> np.ndarray:
+    """The score from which on a pair stands out, for queries that resemble most of the database.
+
+    Such a query has high scores with many unrelated videos. Its usual score is a quantile of its
+    scores below those that are clear matches, drawn to a prior in a small database. Of a long query
+    a match may be a small part, so low scores say nothing: other queries need no score.
+
+    Args:
+        scores: float32 [queries, n], as the model gives them, with the videos of
+            `level_columns`; what is no finite number
+            is left out.
+
+    Returns:
+        Float32 [queries], `CLEAR_SCORE` at most; -inf for other queries.
+    """
+    found = np.full(len(scores), -np.inf, np.float32)
+    for number, row in enumerate(scores):
+        unclear = row[np.isfinite(row) & (row <= CLEAR_SCORE)].astype(np.float64)
+        total = PRIOR_VIDEOS * _USUAL_PRIOR
+        if len(unclear):
+            total += len(unclear) * float(np.quantile(unclear, _USUAL_QUANTILE))
+        usual = total / (len(unclear) + PRIOR_VIDEOS)
+        if usual > _HIGH_USUAL:
+            found[number] = min(usual + _USUAL_MARGIN, CLEAR_SCORE)
+    return found

@@ -97,6 +97,28 @@ class RestScores:
         self.table[:, columns[self._place >= 0]] = -np.inf
 
 
+class WatchedScores:
+    """Passes all scores on to another sink, and those of some columns to a table as well.
+
+    Args:
+        sink: takes in all scores.
+        sample: takes in those of its columns.
+    """
+
+    def __init__(self, sink: ScoreSink, sample: RestScores) -> None:
+        self._sink, self._sample = sink, sample
+        self.columns = sink.columns
+
+    def begin_block(self, complete: int) -> None:
+        """Announce a block; see `ScoreSink`."""
+        self._sink.begin_block(complete)
+
+    def put(self, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
+        """Take in scores; see `ScoreSink`."""
+        self._sample.put(rows, columns, scores)
+        self._sink.put(rows, columns, scores)
+
+
 class BestScores:
     """Keeps the scores that a selection may select, and drops the others as they come.
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from ..errors import InputError, StoreError
 from ..output.match import Match, MatchTable
 from .pair_alignment import PairAligner, PairAlignment
@@ -75,6 +77,8 @@ class SegmentMatches:
         request: what they were found with.
         refiner: finds ends again; None leaves them.
         scorer: the request's network, if it was made already.
+        needed: float32 [queries], the score that a pair of each query needs for segments, see
+            `unusual_scores`; None asks for none.
 
     Attributes:
         report: what was found so far.
@@ -87,8 +91,10 @@ class SegmentMatches:
         refiner: SegmentRefiner | None = None,
         *,
         scorer: PairScorer | None = None,
+        needed: np.ndarray | None = None,
     ) -> None:
         self._table, self._request, self._refiner = table, request, refiner
+        self._needed = needed
         self._aligner = PairAligner(request, scorer=scorer)
         self._queries = {video_id: i for i, video_id in enumerate(request.queries.ids)}
         self._database = {video_id: i for i, video_id in enumerate(request.database.ids)}
@@ -111,8 +117,7 @@ class SegmentMatches:
         query = self._queries[query_id]
         database = [self._database[match.database_id] for match in matches]
         try:
-            scores = [match.score for match in matches]
-            alignments = list(self._aligner.align_all(query, database, scores))
+            alignments = self._aligned(query, database, [match.score for match in matches])
         except StoreError:
             if query_id in self._request.queries.damaged:  # the run's report names it
                 return ()
@@ -125,6 +130,18 @@ class SegmentMatches:
             for match, alignment in zip(matches, alignments, strict=True)
             if alignment is not None
         ]
+
+    def _aligned(
+        self, query: int, database: Sequence[int], scores: Sequence[float]
+    ) -> list[PairAlignment | None]:
+        """Alignments of pairs; those whose score does not stand out are not aligned."""
+        needed = -np.inf if self._needed is None else float(self._needed[query])
+        places = [place for place, score in enumerate(scores) if score >= needed]
+        found: list[PairAlignment | None] = [PairAlignment(())] * len(scores)
+        chosen = [database[place] for place in places], [scores[place] for place in places]
+        for place, alignment in zip(places, self._aligner.align_all(query, *chosen), strict=True):
+            found[place] = alignment
+        return found
 
     def _count(self, alignments: Sequence[PairAlignment | None]) -> None:
         for alignment in alignments:

@@ -238,6 +238,19 @@ def test_matches_have_segments(request_of):
     assert [m.score for m in plain.matches("film")] == [m.score for m in matches]
 
 
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_a_query_that_resembles_most_of_the_database_has_no_segments(request_of, top_k):
+    """Unless a threshold says that these pairs match."""
+    alike = {f"a{i}": np.concatenate([frames(5, 20), FILM[8:20]]) for i in range(150)}
+    for selection, is_marked in ((Selection(top_k), False), (Selection(top_k, 0.2), True)):
+        request = request_of(database=alike, segments=True, selection=selection)
+        table, _ = find_matches(request)
+        matches = table.matches("film")
+        assert len(matches) == (top_k or 150)
+        assert 0.45 < matches[0].score < 0.6
+        assert {bool(match.segments) for match in matches} == {is_marked}
+
+
 def test_very_many_pairs_need_a_selection(request_of):
     segments.require_selection(100, 100, selects=False)
     segments.require_selection(10_000, 10_000, selects=True)

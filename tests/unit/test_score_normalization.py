@@ -9,10 +9,12 @@ from pipeline.calibration.curve import Calibration, CalibrationKey, fit
 from pipeline.config import CompareConfig, load_config
 from pipeline.errors import InputError
 from pipeline.search.score_normalization import (
+    CLEAR_SCORE,
     PRIOR_VIDEOS,
     SAMPLE_VIDEOS,
     database_level,
     level_columns,
+    unusual_scores,
 )
 from tests.messages import raises
 
@@ -136,3 +138,29 @@ def test_an_option_of_a_normalisation_that_is_not_done_is_refused(name, tmp_path
     (tmp_path / "s.yaml").write_text(f"compare:\n  {setting}: 0.4\n  normalize: database\n")
     off = load_config(tmp_path / "s.yaml", {"compare": {"normalize": "none"}})
     assert off.compare.normalize == "none", "a file may say more than one run needs"
+
+
+def test_a_score_stands_out_above_what_is_usual_for_its_query():
+    scores = UNRELATED.copy()
+    scores[1:] += 0.25  # four queries resemble all of them
+    needed = unusual_scores(scores)
+    usual = np.quantile(scores[1].astype(np.float64), 0.85)
+    assert needed.dtype == np.float32 and needed[0] == -np.inf
+    assert needed[1] == pytest.approx((400 * usual + 100 * 0.1) / 500 + 0.2)
+    few = unusual_scores(scores[:, :20])
+    assert (few == -np.inf).all()  # 20 videos say little
+
+
+def test_copies_and_damaged_videos_do_not_raise_what_is_needed():
+    """A database of copies needs no score; and a clear match stands out in any database."""
+    alike = UNRELATED[:, :200] + 0.25
+    with_copies, damaged = (np.tile(alike, 2) for _ in range(2))
+    with_copies[:, 200:] = 0.9
+    damaged[:, 200:] = np.nan
+    want = unusual_scores(alike)
+    assert np.isfinite(want).all()
+    np.testing.assert_array_equal(unusual_scores(with_copies), want)
+    np.testing.assert_array_equal(unusual_scores(damaged), want)
+    assert unusual_scores(np.full((1, 900), 0.9, np.float32))[0] == -np.inf
+    assert unusual_scores(np.empty((1, 0), np.float32))[0] == -np.inf
+    assert unusual_scores(np.full((1, 2000), 0.5, np.float32))[0] == pytest.approx(CLEAR_SCORE)

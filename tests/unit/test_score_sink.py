@@ -10,7 +10,7 @@ from pipeline.output.match_tables import DenseMatches, SparseMatches
 from pipeline.output.score_table import ScoreTable
 from pipeline.output.selection import Selection
 from pipeline.search.limits import Limits
-from pipeline.search.score_sink import BestScores, DenseScores
+from pipeline.search.score_sink import BestScores, DenseScores, RestScores, WatchedScores
 from tests.messages import raises
 
 ROWS, COLUMNS = 7, 60
@@ -151,3 +151,13 @@ def test_matches_come_as_a_sequence():
     assert matches[3:5] == [matches[3], matches[4]] and matches[0].query_id == "q1"
     with pytest.raises(IndexError):
         matches[COLUMNS]
+
+
+def test_watched_scores_are_passed_on_and_sampled():
+    blocks, chosen = parts(3), np.array([0, 7, 33])
+    whole, watched = (np.full((ROWS, COLUMNS), -np.inf, np.float32) for _ in range(2))
+    sample = RestScores(np.full((ROWS, 3), -np.inf, np.float32), chosen, COLUMNS, np.inf)
+    feed(DenseScores(whole), blocks)
+    feed(WatchedScores(DenseScores(watched), sample), blocks)
+    np.testing.assert_array_equal(watched, whole)
+    np.testing.assert_array_equal(sample.table, whole[:, chosen])

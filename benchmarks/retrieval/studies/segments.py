@@ -16,7 +16,7 @@ one overlaps by half (IoU of the boxes), the median and 90 % quantile of the err
 these, in seconds, and the share of unrelated pairs marked. The last column is the time that
 aligning a pair takes. A second row of a method leaves out pairs whose query side it says is not
 decidable. The rows `--segments` mark pairs as `compare --segments --top_k` does, by the segments'
-evidence and the pair's score, as it is and normalised.
+evidence and the pair's score, as it is and normalised, and what is usual for the query.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from pipeline.nets.backend import device_scope
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.similarity.pair_scorer import PairScorer
 from pipeline.search.pair_alignment import SegmentJudge
+from pipeline.search.score_normalization import unusual_scores
 from pipeline.store import FeatureStore, open_store
 
 FALSE_ALARMS = 0.001  # of the unrelated pairs
@@ -79,6 +80,7 @@ class Pair:
         ids: of query and database video.
         score: the model's, less the query's `QUANTILE`.
         plain_score, normalized_score: the model's, and as `--normalize database` gives it.
+        needed: plain score that stands out for the query, see `unusual_scores`.
     """
 
     query: Side
@@ -92,6 +94,7 @@ class Pair:
     plain_score: float = 0.0
     normalized_score: float = 0.0
     ids: tuple[str, str] = ("", "")
+    needed: float = -1.0
 
     @property
     def is_local(self) -> bool:
@@ -176,6 +179,7 @@ def read_pairs_of(
     ids = list(lists[0]), list(lists[1])
     plain = model_scores(paths, ids, model_dir, compare)
     normalized = model_scores(paths, ids, model_dir, replace(compare, normalize="database"))
+    needed = unusual_scores(plain)
     scores = plain - np.quantile(plain, QUANTILE, axis=1, keepdims=True)
     model = load_model(model_dir, extract.dims)
     pairs = []
@@ -202,7 +206,7 @@ def read_pairs_of(
                         query, video, matrix, (times[0], times[1]), category,
                         np.array(boxes).reshape(-1, 4), not query_id.startswith("long_"),
                         float(scores[q, d]), float(plain[q, d]), float(normalized[q, d]),
-                        (query_id, video_id),
+                        (query_id, video_id), float(needed[q]),
                     )
                 )  # fmt: skip
     return pairs
@@ -265,7 +269,9 @@ def rows_as_marked(pairs: Sequence[Pair]) -> list[list[str]]:
         kept = []
         for pair, segments in zip(pairs, predicted, strict=True):
             score = pair.normalized_score if is_normalized else pair.plain_score
-            kept.append((pair, boxes_of(judge.convincing(segments, score))))
+            stands_out = is_normalized or score >= pair.needed
+            found = judge.convincing(segments, score) if stands_out else []
+            kept.append((pair, boxes_of(found)))
         rows.append([name, *cells_of(kept), ""])
     return rows
 
