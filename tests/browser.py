@@ -110,7 +110,10 @@ class Browser:
 
     def _receive(self, until: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
+            # Not `select.select`, which takes no descriptor above 1,023.
+            answers = select.poll()
+            answers.register(self._answers, select.POLLIN | select.POLLHUP)
+            ready = answers.poll(1000 * max(0.0, until - time.monotonic()))
             assert ready, "the browser does not answer"
             read = os.read(self._answers, 1 << 20)
             assert read, "the browser has ended"

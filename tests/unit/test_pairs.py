@@ -384,7 +384,7 @@ def test_blank_frames_beside_the_comparator(function):
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=str(how))
     weighing = reference.comparator
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference, "comparator", lambda *given: weighing(*given[:4]))
+        patch.setattr(reference, "comparator", lambda *given, **options: weighing(*given[:4]))
         plain = expected(queries, targets, comparator, function, BLANK, residual_weight=0.6)
     assert np.abs(want - plain).max() > 0.01, "the case must tell weights from none"
 
