@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 # share what is slow to make, and then takes from the other what that one has not begun.
 PYTEST = TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
 
-.PHONY: demo test test-fast test-cluster test-benchmarks lint fuzz clean
+.PHONY: demo test test-fast test-cluster test-fuzz test-benchmarks lint fuzz clean
 
 demo: $(VENV)/.installed
 	$(RUN) tools/make_copies.py demo
@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(RUN) tools/demo.py results.json demo
 
 test: $(VENV)/.installed-test lint
-	$(PYTEST) --ignore tests/benchmarks --ignore tests/cluster
+	$(PYTEST) --ignore tests/benchmarks --ignore tests/cluster --ignore tests/fuzz
 
 # While you work, under a minute: no weights of a network, no commands as processes of their own.
 # A test that takes more than 5 s of a processor fails here: make it faster or mark it `slow`.
@@ -38,6 +38,10 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Some mutated videos, stores, models, annotation files.
+test-fuzz: $(VENV)/.installed-test
+	$(PYTEST) tests/fuzz
 
 # As many mutations as you have patience for; FUZZ_SEED chooses others.
 fuzz: $(VENV)/.installed-test

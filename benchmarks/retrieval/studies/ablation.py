@@ -124,7 +124,10 @@ def scores(queries: Side, database: Side, model: Model, variant: Variant) -> np.
         attention=None,
         adaptation=None,
         blank=None,
+        binarization=None,
+        stored_dims=0,
         comparator=None,
+        comparator_padding="edge",
         residual_weight=0.0,
     )
     scorer = PairScorer(bare, "symmetric_chamfer" if variant.symmetric else "chamfer", "float32")
