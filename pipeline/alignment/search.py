@@ -72,6 +72,7 @@ def best_line(
     query: Timeline,
     database: Timeline,
     min_score: float,
+    *,
     slopes: Sequence[float] = SLOPES,
 ) -> Line | None:
     """The line with the best run, over all slopes; None if none reaches `min_score`."""

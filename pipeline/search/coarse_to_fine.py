@@ -138,6 +138,8 @@ def score_coarse_to_fine(
         InputError: the share is not within 0 and 1, or the request asks for more than scores.
         FingerprintMismatchError, StoreError: see `coarse_vectors`.
     """
+    from ..nets.similarity.selector import Selector
+
     _check(request, share)
     queries, database = (
         coarse_vectors(
@@ -156,7 +158,9 @@ def score_coarse_to_fine(
     scores[:, sound] = queries.vectors @ database.vectors[sound].T
     ranked = scores[:, sound]
     if selector is not None:
-        ranked = _selector_scores(selector, queries, database, ranked, sound, request.gpu_id)
+        ranked = Selector(selector, request.gpu_id).scores(
+            queries.indices, database.indices[sound], ranked
+        )
     selected[:, sound] = select_pairs(ranked, share)
     scorer = pair_scorer(request)
     for row in np.flatnonzero(request.queries.sound).tolist():
@@ -201,19 +205,6 @@ def _check(request: SearchRequest, share: float) -> None:
             "coarse to fine gives scores alone: leave out segments, mirrored queries and a "
             "background, or search without the coarse student"
         )
-
-
-def _selector_scores(
-    selector: Student,
-    queries: CoarseVectors,
-    database: CoarseVectors,
-    coarse: np.ndarray,
-    sound: np.ndarray,
-    gpu_id: int | None,
-) -> np.ndarray:
-    from ..nets.similarity.selector import Selector
-
-    return Selector(selector, gpu_id).scores(queries.indices, database.indices[sound], coarse)
 
 
 def _regions(sequences: VideoSet, number: int) -> np.ndarray:
