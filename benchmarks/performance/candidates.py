@@ -29,7 +29,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
@@ -39,6 +41,7 @@ from pipeline.candidates import CandidateCount, builder, code_rule, update_index
 from pipeline.candidates.file import index_folder
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
+from pipeline.quantization import as_float32
 from pipeline.records import SourceInfo, VideoRecord
 from pipeline.store import FeatureStore, create_or_append, open_store
 from pipeline.store.manifest import close_group, put_line
@@ -117,11 +120,11 @@ class NoisyStore:
         return iter(self._store)
 
     def read_descriptors(self, *arguments: Any) -> np.ndarray:
-        """As the store does, with noise; descriptors have length 1 again."""
-        vectors = self._store.read_descriptors(*arguments).astype(np.float32)
-        rows = self._rng.integers(BANK, size=vectors.shape[:2])
-        vectors += self._bank[rows]
-        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        """As the store does, with noise: a code scales them to length 1 again."""
+        vectors = as_float32(self._store.read_descriptors(*arguments))
+        count = vectors.shape[0] * vectors.shape[1]
+        first = int(self._rng.integers(BANK - count))
+        vectors += self._bank[first : first + count].reshape(vectors.shape)
         return vectors
 
 
@@ -149,22 +152,31 @@ def index(folder: Path, noise: float) -> None:
 
 
 def rate(folder: Path, videos: int) -> None:
-    """How fast stored vectors become codes, and codes are added to an index."""
+    """How fast stored vectors become codes, and codes become an index, without noise."""
     from pipeline.candidates import engine
 
-    with open_store(folder / "database.h5") as store:
+    with open_store(folder / "database.h5") as store, TemporaryDirectory(dir=folder) as temporary:
         rule = code_rule(load_model(default_model_dir()).layout, store.spec.dims)
         ids = store.ids[:videos]
+        starts = range(0, len(ids), 128)
         begin = time.perf_counter(), time.process_time()
-        codes = sum(len(batch) for batch, _, _ in builder.read_codes(store, rule, ids))
-        _rate("codes read", videos, codes, begin)
-        path = next(index_folder(store.path).glob("inverted-*.faiss"))
-        lists = engine.open_inverted(path, mapped=False)
-        lists.reset()
+        codes = [len(builder.read_batch(store, rule, ids[at : at + 128])[0]) for at in starts]
+        _rate("codes read by one thread", videos, sum(codes), begin)
+        sample = np.concatenate(
+            [builder.read_batch(store, rule, ids[at : at + 128])[0] for at in starts[:16]]
+        )
+        began: list[tuple[float, float]] = []
+
+        def read(at: int) -> np.ndarray:
+            began.append((time.perf_counter(), time.process_time()))
+            return builder.read_batch(store, rule, ids[at : at + 128])[0]
+
+        path, all_codes = Path(temporary) / "lists.faiss", 30 * 1_000_000
+        batches = [partial(read, at) for at in starts]
         begin = time.perf_counter(), time.process_time()
-        for batch, _, _ in builder.read_codes(store, rule, ids):
-            lists.add(batch)
-        _rate("codes read and added", videos, codes, begin)
+        engine.build_inverted(sample, batches, all_codes, path, lambda _: None)
+        _rate("codes read and added, training and writing included", videos, sum(codes), begin)
+        _rate("codes read and added, training left out", videos, sum(codes), began[0])
 
 
 def _rate(what: str, videos: int, codes: int, begin: tuple[float, float]) -> None:
