@@ -80,16 +80,22 @@ def _list_again(path: Path, videos: int) -> None:
     """List the stored videos under more ids, until there are so many."""
     with open_store(path) as store:
         entries = [store._entry(video_id) for video_id in store.ids]
+    lines = []
+    for number in range(len(entries), videos):
+        entry = entries[number % len(entries)]
+        source = SourceInfo(f"/archive/part_{number % 97:02d}/video_{number:08d}.mp4", 1, 1)
+        record = VideoRecord(f"part_{number % 97:02d}/video_{number:08d}.mp4", SECONDS, source)
+        lines.append(put_line(record, f"k{number}", entry.rows, entry.crc32c, entry.at))
+    append_to_manifest(path, lines)
+
+
+def append_to_manifest(path: Path, lines: Sequence[str]) -> None:
+    """Add records to an HDF5 store, as a writer would that had written their features."""
+    with open_store(path) as store:
         seal = store.seal
     groups = []
-    for start in range(len(entries), videos, GROUP):
-        lines = []
-        for number in range(start, min(start + GROUP, videos)):
-            entry = entries[number % len(entries)]
-            source = SourceInfo(f"/archive/part_{number % 97:02d}/video_{number:08d}.mp4", 1, 1)
-            record = VideoRecord(f"part_{number % 97:02d}/video_{number:08d}.mp4", SECONDS, source)
-            lines.append(put_line(record, f"k{number}", entry.rows, entry.crc32c, entry.at))
-        groups.append(close_group(lines))
+    for start in range(0, len(lines), GROUP):
+        groups.append(close_group(list(lines[start : start + GROUP])))
         seal = seal.after(groups[-1])
     added = np.frombuffer(b"".join(groups), np.uint8)
     with h5py.File(path, "r+") as file:
