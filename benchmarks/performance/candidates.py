@@ -38,7 +38,6 @@ import h5py
 import numpy as np
 
 from pipeline.candidates import CandidateCount, builder, code_rule, update_index
-from pipeline.candidates.file import index_folder
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
 from pipeline.quantization import as_float32
