@@ -5,7 +5,7 @@
     python -m benchmarks.performance.candidates index FOLDER [--noise 0.3]
     python -m benchmarks.performance.candidates rate FOLDER [--videos 20000]
     python -m benchmarks.performance.candidates search FOLDER [--candidates 100] [--queries 5]
-    python -m benchmarks.performance.candidates duplicates FOLDER --videos 10000 [--candidates 10]
+    python -m benchmarks.performance.candidates duplicates FOLDER [--candidates 20] [--sample 0]
     python -m benchmarks.performance.candidates exhaustive FOLDER [--videos 2000]
 
 `make` joins real videos of STOREs at random to `--minutes` different minutes, with all descriptors,
@@ -15,8 +15,9 @@ of a listed video are read as they would be from a store of that size, only from
 (`--noise`: its length beside a code of length 1, before scaling to length 1), so that no two videos
 are the same. `rate` measures how fast codes are read from the store and added, without noise.
 `search` takes 30 s of listed videos as queries: warm, and in a new process each.
-`duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes`, so that few
-are alike.
+`duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes` (10,000), so that
+few are alike; its index is made by `visil-index index`. With `--sample` only so many videos are
+looked up and compared with their candidates.
 """
 
 from __future__ import annotations
@@ -259,9 +260,8 @@ def exhaustive(folder: Path, videos: int) -> None:
             _took(f"one query of a minute, {videos} videos", begin)
 
 
-def duplicates(folder: Path, videos: int, candidates: str) -> None:
-    """Pairs within the first so many videos, by candidates."""
-    from pipeline.candidates import CandidateIndex
+def duplicates(folder: Path, candidates: str, sample: int) -> None:
+    """Pairs within a store by candidates; or, of a sample of its videos, lookups and scores."""
     from pipeline.config import CompareConfig
     from pipeline.output.selection import Selection
     from pipeline.search.candidate_search import CandidateFinder
@@ -271,7 +271,7 @@ def duplicates(folder: Path, videos: int, candidates: str) -> None:
     from pipeline.search.video_set import VideoSet
 
     with open_store(folder / "database.h5") as store:
-        collection = VideoSet([store]).take(np.arange(videos))
+        collection = VideoSet([store])
         model = load_model(default_model_dir())
         config = CompareConfig(similarity_function="max_chamfer")
         count = CandidateCount.parse(candidates)
@@ -280,8 +280,11 @@ def duplicates(folder: Path, videos: int, candidates: str) -> None:
             collection, collection, model, config, selection=chosen, candidates=count
         )
         begin = time.perf_counter(), time.process_time()
-        finder = CandidateFinder(collection, model)
-        assert isinstance(finder._indices[0], CandidateIndex)
+        finder, scorer = CandidateFinder(collection, model), pair_scorer(request)
+        _took("opened", begin)
+        if sample:
+            _sampled_duplicates(request, finder, scorer, sample)
+            return
         told = [time.monotonic()]
 
         def progress(done: int, total: int) -> None:
@@ -289,8 +292,28 @@ def duplicates(folder: Path, videos: int, candidates: str) -> None:
                 told[0] = time.monotonic()
                 _took(f"  {done / total:.1%}", begin)
 
-        found = candidate_pairs(request, pair_scorer(request), finder, progress=progress)
+        found = candidate_pairs(request, scorer, finder, progress=progress)
         _took(f"{found.compared} pairs compared, {len(found.scores)} above 0.5", begin)
+    print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def _sampled_duplicates(request: Any, finder: Any, scorer: Any, sample: int) -> None:
+    """Seconds of lookups and of scores, of evenly spaced videos."""
+    from pipeline.search.candidate_search import score_row
+
+    collection, pairs = request.database, 0
+    videos = np.linspace(0, len(collection) - 1, sample).round().astype(int).tolist()
+    count = request.candidates.of(len(collection)) + 1
+    for part in (videos[:5], videos[5:]):  # the first ones also wait for what is compiled
+        asked = [collection.take([video]).split_insets()[0] for video in part]
+        begin = time.perf_counter(), time.process_time()
+        columns = [finder.columns(sequences, count) for sequences in asked]
+        _took(f"{len(part)} lookups", begin)
+        begin = time.perf_counter(), time.process_time()
+        for sequences, chosen in zip(asked, columns, strict=True):
+            score_row(request, sequences, chosen, scorer)
+        pairs = sum(map(len, columns))
+        _took(f"{pairs} pairs scored", begin)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -304,7 +327,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--videos", type=int)
     parser.add_argument("--minutes", type=int, default=1000)
     parser.add_argument("--noise", type=float, default=0.3)
-    parser.add_argument("--candidates", default="100")
+    parser.add_argument("--candidates", default="")
+    parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--queries", type=int, default=5)
     given = parser.parse_args(arguments)
     if given.part == "make":
@@ -314,11 +338,11 @@ def main(arguments: list[str] | None = None) -> None:
     elif given.part == "rate":
         rate(given.folder, given.videos or 20_000)
     elif given.part == "search":
-        search(given.folder, given.candidates, given.queries)
+        search(given.folder, given.candidates or "100", given.queries)
     elif given.part == "exhaustive":
         exhaustive(given.folder, given.videos or 2000)
     else:
-        duplicates(given.folder, given.videos or 10_000, given.candidates)
+        duplicates(given.folder, given.candidates or "20", given.sample)
 
 
 if __name__ == "__main__":

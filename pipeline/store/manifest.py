@@ -182,8 +182,8 @@ class Index:
         except refused:
             return None
         ids = {record.id for record in records}
-        new = len(ids) == len(records) and ids.isdisjoint(self.videos)
-        return records if new and ids.isdisjoint(self._failures) else None
+        new = len(ids) == len(records) and self.videos.keys().isdisjoint(ids)
+        return records if new and self._failures.keys().isdisjoint(ids) else None
 
     def copy(self) -> Index:
         """The same state, to change by itself."""
