@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..limits import LIMITS, Limits
 from ..manifest import Entry
 from .local_parts import part_reader
 from .log import HEADER, PARTS, LogState, load
-from .ranges import RangeCache
+from .ranges import KEPT_BYTES, RangeCache
 from .upkeep import sweep
 
 
@@ -29,8 +30,14 @@ class PartsStore(FeatureStore):
         self, path: Path, limits: Limits = LIMITS, objects: ObjectStore | None = None
     ) -> None:
         self._objects = objects or open_objects(path)
-        header = parts_header(path, self._objects)
-        self.log = load(self._objects)
+        with ThreadPoolExecutor(1, "read-header") as pool:
+            reading = pool.submit(parts_header, path, self._objects)
+            try:
+                self.log = load(self._objects)
+            except StoreError:
+                reading.result()  # where there is no store, its error is the better one
+                raise
+            header = reading.result()
         self.log.check(header.row_bytes)
         self._ranges = self._new_ranges()
         super().__init__(path, header, self.log.index, limits)
@@ -47,6 +54,11 @@ class PartsStore(FeatureStore):
     def _new_ranges(self) -> RangeCache:
         sizes = {part.name: part.size for part in self.log.parts.values()}
         return RangeCache(part_reader(self._objects, sizes.__getitem__))
+
+    @property
+    def ahead_bytes(self) -> int:
+        """See `FeatureStore`."""
+        return KEPT_BYTES
 
     def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:
         """See `FeatureStore`: joined ranges at the manifest's offsets, some parts at a time.
