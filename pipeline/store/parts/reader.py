@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from ..base import FeatureStore
 from ..header import Header, not_a_store, read_header
 from ..limits import LIMITS, Limits
 from ..manifest import Entry
+from ..seal import Seal
 from .local_parts import part_reader
 from .log import HEADER, PARTS, LogState, load
 from .ranges import KEPT_BYTES, RangeCache
@@ -46,6 +48,12 @@ class PartsStore(FeatureStore):
     def log_number(self) -> int:
         """Number of the last log entry that this state has; what is made of it can name it."""
         return self.log.last
+
+    @property
+    def seal(self) -> Seal:
+        """The state of the log: number of its last entry, and a checksum of that attempt's name."""
+        last = self.log.parts.get(self.log.last)
+        return Seal(0, self.log.last, zlib.crc32(last.attempt.encode()) if last else 0)
 
     def close(self) -> None:
         """Drop what was read ahead."""
