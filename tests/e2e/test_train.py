@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*.[mw][pe]*"))[:6]
 CONFIG = """
 train:
-  copies: 2
+  copies: 1
   clip_seconds: 4
   clips_per_video: 1
   epochs: 1
@@ -82,7 +82,7 @@ def test_a_model_with_a_head_is_written_and_keeps_the_features(folder, trained):
     np.testing.assert_array_equal(model.blank.directions, shipped.blank.directions)
     assert "blank frames" not in trained  # the space is that of the same features
     assert len(model.comparator) == 4
-    assert "trained on 4 clips x 2 copies (seed 0)" in model.description
+    assert "trained on 4 clips x 1 copies (seed 0)" in model.description
     (log,) = (folder / WORK).glob("run-*/log.jsonl")
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [0, 1]

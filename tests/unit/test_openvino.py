@@ -15,15 +15,14 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.default_model import default_model_dir
 from pipeline.errors import InputError
-from pipeline.nets import backend
 from pipeline.nets.backbones import registry
-from pipeline.nets.backbones.efficientnet_lite0 import tap_channels
 from pipeline.nets.backend import network_threads
 from pipeline.nets.extractor import feature_net, openvino_engine
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.extractor.openvino_engine import EngineError, OpenVinoNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.user_cache import cache_folder
+from tests import thin_backbone
 from tests.messages import assert_names, raises
 
 WITH_OPENVINO = pytest.mark.skipif(
@@ -245,17 +244,7 @@ def test_features_are_those_of_tensorflow():
 def test_query_views_are_those_of_tensorflow(monkeypatch):
     """All descriptors of a query frame, by a backbone of one layer: each view has its own graph."""
     model = load_model(default_model_dir())
-
-    def one_layer(model, precision, side=None):
-        layers, inputs = backend.keras.layers, backend.keras.Input((side or 224, side or 224, 3))
-        start = backend.keras.initializers.GlorotUniform(seed=1)
-        maps = [
-            layers.Conv2D(channels, 16, 16, activation="relu", kernel_initializer=start)(inputs)
-            for channels in tap_channels(model.taps)
-        ]
-        return backend.keras.Model(inputs, maps)
-
-    monkeypatch.setattr(registry, "build", one_layer)
+    monkeypatch.setattr(registry, "build", thin_backbone.build)
     net = FeatureNet(model, "float32", 32, -1, as_queries=True, engine="openvino")
     assert net.vectors == model.layout.query > model.layout.shared
     assert_features_of_tensorflow(net)
