@@ -285,18 +285,11 @@ class VideoRefiner:
         return quantize(self._net(_as_query(side))(images), side.videos.dtype)
 
     def _net(self, as_queries: bool) -> FeatureNet:
-        from .nets.extractor.feature_net import FeatureNet
+        from .nets.extractor.feature_net import network_for
 
         if as_queries not in self._nets:
-            config = self._config
-            self._nets[as_queries] = FeatureNet(
-                self._request.model,
-                config.precision,
-                config.batch_size,
-                self._request.gpu_id,
-                as_queries,
-                engine=config.engine,
-            )
+            config = replace(self._config, as_queries=as_queries)
+            self._nets[as_queries] = network_for(self._request.model, config, self._request.gpu_id)
         return self._nets[as_queries]
 
     @cached_property

@@ -15,12 +15,14 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.default_model import default_model_dir
 from pipeline.errors import InputError
+from pipeline.nets.backbones import registry
 from pipeline.nets.backend import network_threads
 from pipeline.nets.extractor import feature_net, openvino_engine
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.extractor.openvino_engine import EngineError, OpenVinoNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.user_cache import cache_folder
+from tests import thin_backbone
 from tests.messages import assert_names, raises
 
 WITH_OPENVINO = pytest.mark.skipif(
@@ -219,24 +221,39 @@ def test_the_cache_folder(monkeypatch, given, starts):
     assert str(folder).startswith(starts or os.path.expanduser("~"))
 
 
-@WITH_OPENVINO
-@pytest.mark.slow
-@pytest.mark.parametrize("as_queries", [False, True])
-def test_features_are_those_of_tensorflow(as_queries):
-    """The included model; all descriptors of database and query frames."""
-    model = load_model(default_model_dir())
+def assert_features_of_tensorflow(net):
     frames = np.random.default_rng(2).integers(0, 256, (5, 28, 28, 3), np.uint8)
     frames = frames.repeat(8, 1).repeat(8, 2)
-    keras = FeatureNet(model, "float32", 32, -1, as_queries)(frames)
-    fast = FeatureNet(model, "float32", 32, -1, as_queries, engine="openvino")
-    assert fast.engine == "openvino", fast.notes
-    found = fast(frames)
+    assert net.engine == "openvino", net.notes
+    found, keras = net(frames), net._run_keras(frames)
     assert (found * keras).sum(-1).min() > 0.99999
-    assert np.abs(found - keras).max() < 2e-6
-    assert np.array_equal(fast(frames[3:4]), found[3:4])  # whatever else is in a batch
-    assert fast.spec(1.0, "shown-at/1") == FeatureNet(model, "float32", 32, -1, as_queries).spec(
-        1.0, "shown-at/1"
-    )
+    assert 0 < np.abs(found - keras).max() < 2e-6, "one engine computed both"
+    assert np.array_equal(net(frames[3:4]), found[3:4])  # whatever else is in a batch
+
+
+@WITH_OPENVINO
+@pytest.mark.slow
+def test_features_are_those_of_tensorflow():
+    """The included model; all descriptors of a database frame."""
+    model = load_model(default_model_dir())
+    assert_features_of_tensorflow(FeatureNet(model, "float32", 32, -1, engine="openvino"))
+
+
+@WITH_OPENVINO
+@pytest.mark.slow
+def test_query_views_are_those_of_tensorflow(monkeypatch):
+    """All descriptors of a query frame, by a backbone of one layer: each view has its own graph."""
+    model = load_model(default_model_dir())
+    monkeypatch.setattr(registry, "build", thin_backbone.build)
+    net = FeatureNet(model, "float32", 32, -1, as_queries=True, engine="openvino")
+    assert net.vectors == model.layout.query > model.layout.shared
+    assert_features_of_tensorflow(net)
+
+
+def test_a_store_does_not_know_the_engine(unbuilt):
+    """Both make the same features, so either goes on with what the other began."""
+    specs = [net(unbuilt, engine).spec(1.0, "shown-at/1") for engine in ("keras", "openvino")]
+    assert specs[0] == specs[1]
 
 
 @WITH_OPENVINO

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...config import ENGINES
+from ...config import ENGINES, ExtractConfig
 from ...errors import InputError, ModelError
 from ...records import FeatureSpec
 from ..backbones import registry
@@ -34,6 +34,27 @@ from . import openvino_engine, query_augmentation, thumbnail
 from .openvino_engine import EngineError, OpenVinoNet
 from .query_augmentation import Colours
 from .regions import region_vectors
+
+
+def network_for(model: Model, config: ExtractConfig, gpu_id: int | str | None) -> FeatureNet:
+    """Make the network that the settings of stage one ask for.
+
+    Args:
+        model: a loaded model, with the number of dimensions of `config`.
+        gpu_id: see `backend.device_scope`.
+
+    Raises:
+        ModelError: the arrays do not fit the backbone or the whitening.
+        InputError: unknown precision, engine or GPU.
+    """
+    return FeatureNet(
+        model,
+        config.precision,
+        config.batch_size,
+        gpu_id,
+        config.as_queries,
+        engine=config.engine,
+    )
 
 
 class FeatureNet:
