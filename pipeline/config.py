@@ -96,7 +96,7 @@ class ExtractConfig(Section):
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
     engine: Engine = setting(
         "auto",
-        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "What computes the network on a CPU: openvino is faster and must be installed, "
         "keras is there always, auto takes openvino where it is installed. Features of both go "
         "together.",
         "--engine",
