@@ -10,10 +10,10 @@ by chance; the copies of each query and the 5 % of the unrelated videos that sco
 (look-alikes); its copies and as many unrelated videos; its copies alone.
 
 Thresholds for `--max_fpr` are fitted on all clips of `--split`, and applied to the queries of the
-same split, or of `--on`. Stores are those of `calibration_holdout`. With `--adapt` the model is adapted to the whole database of a split, parts of it are parts of that
-table. "100,000" draws the unrelated videos of each query with replacement out of the whole
-database and moves both scores of each by a normal error of 0.01; its copies stay. Tables of scores
-are kept in SET_DIR/SPLIT/tables.
+same split, or of `--on`. Stores are those of `calibration_holdout`. With `--adapt` the model is
+adapted to the whole database of a split, parts of it are parts of that table. "100,000" draws the
+unrelated videos of each query with replacement out of the whole database and moves both scores of
+each by a normal error of 0.01; its copies stay. Tables of scores are kept in SET_DIR/SPLIT/tables.
 """
 
 from __future__ import annotations
