@@ -159,7 +159,7 @@ def _segment(
 
 
 def _is_another_answer(segment: Segment, found: Segment) -> bool:
-    """Whether a segment only shows the same frames at another place of a query that stands still."""
+    """Whether a segment shows the same frames at another place of a query that stands still."""
     start = max(segment.database_start, found.database_start)
     shared = min(segment.database_end, found.database_end) - start
     length = segment.database_end - segment.database_start
