@@ -293,9 +293,9 @@ class VideoSet:
         """Number and damage of each damaged video from number `first` to before `last`."""
         if isinstance(self._sequences, _StoredVideos):
             made = dict(self._sequences.made)  # a thread that reads may ask for more meanwhile
-            known = ((n, made[n]) for n in sorted(made) if first <= n < last)
+            known = [(n, made[n]) for n in sorted(made) if first <= n < last]
         else:
-            known = enumerate(self._sequences[first:last], first)
+            known = list(enumerate(self._sequences[first:last], first))
         return [(number, s.check.damage) for number, s in known if s.check.damage]
 
     @property
