@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import StorageError, StoreError
+from ..objects import is_url
+from ..scratch import scratch_folder
 from ..store import FeatureStore
 from ..store.locks import WriterLock
 from ..store.video_check import are_plausible
 from . import engine
+from .bucket_index import local_index, publish
 from .codes import IndexRule
 from .file import (
     CODES_SUFFIX,
+    HEADER,
     ROW,
     DamagedIndexError,
     IndexHeader,
@@ -95,12 +100,10 @@ def update_index(
         StoreError: it cannot be written.
     """
     begin = time.perf_counter()
+    if is_url(store.path):
+        report = _update_in_bucket(store, rule, exact_codes, progress)
+        return replace(report, seconds=time.perf_counter() - begin)
     folder = index_folder(store.path)
-    if not store.path.exists():
-        raise StoreError(
-            f"{store.path}: a candidate index lies beside a store on a local disk; copy the store "
-            "here (visil-index copy)"
-        )
     try:
         folder.mkdir(exist_ok=True)
         lock = WriterLock(folder)
@@ -113,6 +116,27 @@ def update_index(
             f"{folder}: the candidate index cannot be written: {error.strerror or error}"
         ) from error
     return replace(report, seconds=time.perf_counter() - begin)
+
+
+def _update_in_bucket(
+    store: FeatureStore, rule: IndexRule, exact_codes: int, progress: Progress | None
+) -> IndexReport:
+    """Bring a copy of the index up to date and put it into the bucket, if anything changed."""
+    with scratch_folder() as scratch:
+        folder, old = Path(scratch, "index"), local_index(store)
+        if old.is_dir():
+            shutil.copytree(old, folder)
+        else:
+            folder.mkdir()
+        before = _header_bytes(folder)
+        report = _Update(store, rule, folder, exact_codes, progress).run()
+        if _header_bytes(folder) != before:
+            publish(store, folder)
+    return replace(report, folder=index_folder(store.path))
+
+
+def _header_bytes(folder: Path) -> bytes:
+    return (folder / HEADER).read_bytes() if (folder / HEADER).exists() else b""
 
 
 def fingerprints(store: FeatureStore) -> np.ndarray:
@@ -167,7 +191,7 @@ def read_batch(
     """
     first, last = rule.span
     codes, counts, lines = [np.empty((0, rule.values), np.float32)], [], list[str]()
-    for video_id in video_ids:
+    for video_id in _read_ahead(store, video_ids):
         frames = rule.frames(store.frames(video_id), store.insets(video_id), store.spec.fps)
         try:
             read = store.read_descriptors(video_id, frames, first, last)
@@ -175,10 +199,29 @@ def read_batch(
                 raise StoreError(f"{store.path}: video {video_id!r} holds impossible values")
             codes.append(rule.database_codes(read))
             counts.append(len(codes[-1]))
+        except StorageError:  # no damage: an index without these videos would look whole
+            raise
         except StoreError as error:
             counts.append(0)
             lines.append(str(error))
     return np.concatenate(codes), np.array(counts, np.int64), lines
+
+
+def _read_ahead(store: FeatureStore, video_ids: Sequence[str]) -> Iterator[str]:
+    """The videos again, each once a store over a network has read it with those that follow."""
+    if not store.ahead_bytes:  # on a disk a call for each video costs more than it saves
+        yield from video_ids
+        return
+    begin = 0
+    while begin < len(video_ids):
+        end, size = begin, 0
+        while end < len(video_ids) and (end == begin or size < store.ahead_bytes // 4):
+            size += store.frames(video_ids[end]) * store.frame_bytes
+            end += 1
+        group = video_ids[begin:end]
+        store.prefetch([(video_id, 0, store.frames(video_id)) for video_id in group])
+        yield from group
+        begin = end
 
 
 class _Update:
@@ -223,7 +266,7 @@ class _Update:
         try:
             header = read_header(self.folder)
             if header is not None:
-                require_same_rule(self.folder, header, self.store, self.rule)
+                require_same_rule(header, self.store, self.rule)
                 rows = read_rows(self.folder, header)
                 check_files(self.folder, header)
                 return header, rows

@@ -293,9 +293,9 @@ class VideoSet:
         """Number and damage of each damaged video from number `first` to before `last`."""
         if isinstance(self._sequences, _StoredVideos):
             made = dict(self._sequences.made)  # a thread that reads may ask for more meanwhile
-            known = ((n, made[n]) for n in sorted(made) if first <= n < last)
+            known = [(n, made[n]) for n in sorted(made) if first <= n < last]
         else:
-            known = enumerate(self._sequences[first:last], first)
+            known = list(enumerate(self._sequences[first:last], first))
         return [(number, s.check.damage) for number, s in known if s.check.damage]
 
     @property
@@ -314,9 +314,11 @@ class VideoSet:
         Args:
             checksums: compare them; else only look for what cannot be read, or is no number.
         """
-        for group in plan_blocks_of(self.lengths, self._prefetched_frames):
-            self.prefetch([(video, 0, int(self.lengths[video])) for video in group])
-            for video in group:
+        videos = [n for n, sequence in enumerate(self._sequences) if not sequence.check.done]
+        for group in plan_blocks_of(self.lengths[videos], self._prefetched_frames):
+            numbers = [videos[place] for place in group]
+            self.prefetch([(video, 0, int(self.lengths[video])) for video in numbers])
+            for video in numbers:
                 try:
                     self.check_video(video, checksums)
                 except StorageError:
@@ -328,6 +330,11 @@ class VideoSet:
     def _prefetched_frames(self) -> int:
         """Frames that a check reads ahead at a time."""
         return max(1, _PREFETCHED_BYTES // max(1, self.stores[0].frame_bytes))
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes that `prefetch` keeps until they are read; 0: it does nothing."""
+        return max(store.ahead_bytes for store in self.stores)
 
     def prefetch(self, wanted: Sequence[tuple[int, int, int]]) -> None:
         """Announce what `read` is asked for next, so that a store over a network reads it at once.

@@ -213,6 +213,11 @@ class FeatureStore(ABC):
         stored = self.read_stored(video_id, start, int(numbers[-1]) + 1)
         return dequantize(stored[numbers - start, first:last], self.spec.dims)
 
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes that `prefetch` keeps until they are read; 0 where it does nothing."""
+        return 0
+
     def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:  # noqa: B027
         """Read ahead what is read next: of each video the frames start..stop.
 

@@ -198,10 +198,11 @@ class Index:
         return self._failures
 
     def sort(self) -> None:
-        """Put the videos in the order of their places."""
-        places = [entry.place for entry in self.videos.values()]
+        """Put the videos in the order of their places, those of one place by their parts."""
+        places = [(entry.place, entry.part) for entry in self.videos.values()]
         if any(a > b for a, b in pairwise(places)):
-            self.videos = dict(sorted(self.videos.items(), key=lambda item: item[1].place))
+            order = sorted(self.videos.items(), key=lambda item: (item[1].place, item[1].part))
+            self.videos = dict(order)
 
     def check(self, offsets: int | None = None) -> None:
         """Raises ValueError or TypeError if a record says what no writer writes.

@@ -220,6 +220,7 @@ def _open_candidates(path, query, count):
         return CandidateIndex(opened, RULE).candidates(query, count)
 
 
+@pytest.mark.slow
 def test_a_large_index_has_inverted_lists(tmp_path):
     pytest.importorskip("faiss")
     path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))
@@ -266,6 +267,7 @@ def test_without_faiss_codes_are_compared_one_by_one(store, monkeypatch):
     assert found(store, vectors(8))[0] == "v8"
 
 
+@pytest.mark.slow
 def test_an_index_made_with_faiss_needs_it(tmp_path, monkeypatch):
     pytest.importorskip("faiss")
     path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))
