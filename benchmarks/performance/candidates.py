@@ -14,7 +14,8 @@ of a listed video are read as they would be from a store of that size, only from
 `index` makes the index; each listed video's codes are those of its minute with noise of its own
 (`--noise`: its length beside a code of length 1, before scaling to length 1), so that no two videos
 are the same. `rate` measures how fast codes are read from the store and added, without noise.
-`search` takes 30 s of listed videos as queries: warm, and in a new process each.
+`search` takes 30 s of listed videos as queries: warm; one in a new process, twice, each time after
+the system was told to forget store and index; and all in a new process.
 `duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes` (10,000), so that
 few are alike; its index is made by `visil-index index`. With `--sample` only so many videos are
 looked up and compared with their candidates.
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -39,6 +41,7 @@ import h5py
 import numpy as np
 
 from pipeline.candidates import CandidateCount, builder, code_rule, update_index
+from pipeline.candidates.file import index_folder
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
 from pipeline.quantization import as_float32
@@ -216,23 +219,37 @@ def search(folder: Path, candidates: str, queries: int) -> None:
                 result = opened.search(video_id, candidates=candidates)
                 best = [(m.database_id, round(m.score, 3)) for m in result.of(video_id)[:2]]
                 _took(f"{video_id}: {best}", begin)
-    for number in range(2):
-        begin = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        command = [sys.executable, "-m", "pipeline", "compare", "--query_store", str(query_path)]
+        one_path = folder / "query.h5"
+        _write_queries(opened._database.stores[0], numbers[-1:], one_path)
+    for asked in (one_path, one_path, query_path):
+        if asked == one_path:
+            _forget(path)
+        begin = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "pipeline", "compare", "--query_store", str(asked)]
         command += ["--database_store", str(path), "--candidates", candidates, "--top_k", "10"]
         subprocess.run([*command, "-o", str(folder / "result.json")], check=True)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used, before = resource.getrusage(resource.RUSAGE_CHILDREN), begin[1]
+        processor = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        gigabytes = (used.ru_inblock - before.ru_inblock) / 2e6  # a block has 512 bytes
         print(
-            f"command {number}: {time.perf_counter() - begin[0]:.2f} s, processor "
-            f"{used.ru_utime - begin[1]:.2f} s, memory {used.ru_maxrss / 1e6:.2f} GB, "
-            f"{len(json.loads((folder / 'result.json').read_text()))} queries"
+            f"command, {len(json.loads((folder / 'result.json').read_text()))} queries: "
+            f"{time.perf_counter() - begin[0]:.2f} s, processor {processor:.2f} s, memory "
+            f"{used.ru_maxrss / 1e6:.2f} GB, read {gigabytes:.2f} GB"
         )
+
+
+def _forget(store: Path) -> None:
+    """Tell the system to drop what it holds of a store and of its index."""
+    for file in (store, *index_folder(store).iterdir()):
+        fd = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
 
 
 def _write_queries(store: FeatureStore, numbers: np.ndarray, path: Path) -> None:
     path.unlink(missing_ok=True)
     with create_or_append(path, store.spec, "float16") as writer:
-        for number in numbers[:1] if len(numbers) == 1 else numbers:
+        for number in numbers:
             vectors = store.read_vectors(store.ids[number], 0, QUERY_SECONDS)
             video = writer.begin(f"half of {store.ids[number]}", SourceInfo("/query.mp4"))
             video.append(vectors, np.arange(len(vectors), dtype=np.float64))
