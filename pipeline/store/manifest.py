@@ -18,9 +18,9 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
 
 from ..errors import StoreError
 from ..inputs import no_garbage_collection
@@ -39,8 +39,8 @@ _BAD = (  # the last comes from the decoder: no JSON
 )  # fmt: skip
 
 
-class Entry(NamedTuple):
-    """The place of a video's numbers in a store.
+class Entry(msgspec.Struct, gc=False):
+    """The place of a video's numbers in a store; nobody changes it once it is in an index.
 
     Attributes:
         key: name of its dataset or array.
@@ -58,34 +58,22 @@ class Entry(NamedTuple):
     frames: int
     rows: int
     crc32c: str
-    at: tuple[int, ...]
-    place: int
-    insets: tuple[int, ...]
-    line: str
+    at: tuple[int, ...] = ()
+    place: int = -1
+    insets: tuple[int, ...] = ()
+    line: str = ""
     part: int = 0
 
 
-@lru_cache(maxsize=1)
-def _put_decoder() -> tuple[Any, tuple[type[Exception], ...]]:
-    """A decoder of lines that put videos, and what it raises at any other line."""
-    import msgspec  # takes a while: not for the processes of the decoder
+class _Put(Entry, gc=False, kw_only=True):
+    """A line that puts a video, as msgspec reads it."""
 
-    record = msgspec.defstruct(
-        "Put",
-        [
-            ("op", Literal["put"]),
-            ("id", str),
-            ("key", str),
-            ("frames", int),
-            ("rows", int),
-            ("crc32c", str),
-            ("at", tuple[int, ...], ()),
-            ("place", int | msgspec.UnsetType, msgspec.UNSET),
-            ("insets", tuple[int, ...], ()),
-        ],
-        gc=False,
-    )
-    return msgspec.json.Decoder(record), (msgspec.MsgspecError, UnicodeError, RecursionError)
+    op: Literal["put"]
+    id: str
+    place: Annotated[int, msgspec.Meta(ge=0)] = -1
+
+
+_puts = msgspec.json.Decoder(_Put)
 
 
 class Applied(NamedTuple):
@@ -152,34 +140,25 @@ class Index:
             for line in lines:
                 self.apply(line)
             return
-        place = self._next_place
+        place, part, videos = self._next_place, self.part, self.videos
         for record, line in zip(records, lines, strict=True):
-            own = record.place if isinstance(record.place, int) else place
-            self.videos[record.id] = Entry(
-                record.key,
-                record.frames,
-                record.rows,
-                record.crc32c,
-                record.at,
-                own,
-                record.insets,
-                line,
-                self.part,
-            )
-            if own >= place:
-                place = own + 1
+            if record.place < 0:
+                record.place = place
+            if record.place >= place:
+                place = record.place + 1
+            record.line, record.part = line, part
+            videos[record.id] = record
         self._next_place = place
         self._keys += [record.key for record in records]
 
-    def _new_videos(self, group: bytes) -> list[Any] | None:
+    def _new_videos(self, group: bytes) -> list[_Put] | None:
         """The records of a group that only puts videos which were never heard of; else None.
 
         These are nearly all of a long manifest, and msgspec reads them in a fourth of the time.
         """
-        decoder, refused = _put_decoder()
         try:
-            records: list[Any] = decoder.decode_lines(group)
-        except refused:
+            records = _puts.decode_lines(group)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
         ids = {record.id for record in records}
         new = len(ids) == len(records) and self.videos.keys().isdisjoint(ids)
@@ -199,8 +178,9 @@ class Index:
 
     def sort(self) -> None:
         """Put the videos in the order of their places, those of one place by their parts."""
-        places = [(entry.place, entry.part) for entry in self.videos.values()]
-        if any(a > b for a, b in pairwise(places)):
+        places = [entry.place for entry in self.videos.values()]
+        parts = {entry.part for entry in self.videos.values()}
+        if len(parts) > 1 or places != sorted(places):
             order = sorted(self.videos.items(), key=lambda item: (item[1].place, item[1].part))
             self.videos = dict(order)
 
