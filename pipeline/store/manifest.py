@@ -18,6 +18,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -191,7 +192,7 @@ class Index:
             offsets: how many a video has; None: none or two.
         """
         entries = self.videos.values()
-        frames = [e.frames for e in entries]
+        frames, places = [e.frames for e in entries], [e.at for e in entries]
         checks.check_keys(self._keys)
         checks.check_ids(self.videos)
         checks.check_ids(self._failures)
@@ -199,9 +200,9 @@ class Index:
         checks.check_whole(frames, 1, checks.MAX_FRAMES)
         checks.check_whole([e.rows for e in entries], 1, checks.MAX_FRAMES)
         checks.check_whole([e.place for e in entries], 0)
-        checks.check_whole([offset for e in entries for offset in e.at], 0)
+        checks.check_whole(list(chain.from_iterable(places)), 0)
         checks.check_insets([e.insets for e in entries], frames)
-        if not {len(e.at) for e in entries} <= ({0, 2} if offsets is None else {offsets}):
+        if not set(map(len, places)) <= ({0, 2} if offsets is None else {offsets}):
             raise ValueError("a video has too few or too many offsets")
 
     @property
