@@ -51,11 +51,11 @@ def candidate_pairs(
     rows, columns, scores = [], [], []
     for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(first)], strict=True):
         video = int(order[first[begin]])
-        found, found_scores = _score(request, scorer, video, order[second[begin:end]], limits)
-        kept = ~(found_scores < threshold)
-        rows.append(np.full(int(kept.sum()), video, np.intp))
-        columns.append(found[kept])
-        scores.append(found_scores[kept])
+        videos, found_scores = _score(request, scorer, video, order[second[begin:end]], limits)
+        above = ~(found_scores < threshold)
+        rows.append(np.full(int(above.sum()), video, np.intp))
+        columns.append(videos[above])
+        scores.append(found_scores[above])
         if progress:
             progress(int(work[end]), int(work[-1]))
     return CollectionPairs(
