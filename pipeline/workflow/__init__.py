@@ -18,7 +18,7 @@ from .preparation import (
 )
 from .reporting import report_errors, segment_refiner, tell_segments, write_report
 from .searches import compare, find_matches, plot_pair
-from .shards import ShardReport, candidates_elsewhere, compare_shard, merge_results
+from .shards import ShardReport, compare_shard, merge_results
 
 __all__ = [
     "Comparison",
@@ -27,7 +27,6 @@ __all__ = [
     "SearchHost",
     "ShardReport",
     "VideoSource",
-    "candidates_elsewhere",
     "check_rate_range",
     "check_threshold",
     "compare",

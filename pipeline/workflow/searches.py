@@ -19,7 +19,6 @@ from .reporting import (
     tell_segments,
     write_report,
 )
-from .shards import refuse_candidates
 
 if TYPE_CHECKING:
     from ..output.match import Match
@@ -47,8 +46,6 @@ def compare(
 
     if comparison.output_file is None:
         raise InputError("no output_file given")
-    if distribute is not None:
-        refuse_candidates(comparison)
     with prepared_search(comparison, host) as prepared:
         require_selection(comparison, prepared.request)
         matches: list[Match] = []
