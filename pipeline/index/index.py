@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..search.candidate_search import CandidateFinder
     from ..search.engine import SearchEngine
     from ..search.pair_alignment import PairMatrix
+    from ..search.quick import QuickEngine
     from ..search.request import SearchRequest
     from ..search.shards import Distribute
 
@@ -112,6 +113,7 @@ class Index:
         self._lock = threading.RLock()
         self._stack = ExitStack()
         self._engine: SearchEngine | None = None
+        self._quick: QuickEngine | None = None
         self._scorer: PairScorer | None = None
         self._candidates: CandidateFinder | None = None
         self._closed = False
@@ -198,7 +200,7 @@ class Index:
     def close(self) -> None:
         """Close the stores and let the memory go. Nothing can be searched after that."""
         with self._lock:
-            self._engine = self._scorer = self._candidates = None
+            self._engine = self._quick = self._scorer = self._candidates = None
             self._closed = True
             self._stack.close()
 
@@ -346,20 +348,18 @@ class Index:
         self, comparison: Comparison, request: SearchRequest, recorder: Recorder
     ) -> tuple[Sequence[str], list[Match]]:
         """Ids of all queries, and their matches, best first."""
-        from ..search.engine import SearchEngine
         from ..search.run import find_matches
         from ..search.segments import SegmentMatches
 
         # Pairs are scored here, with features that stay for the next search.
         at_hand = request.candidates is None and self._distribute is None
-        if self._engine is None and at_hand:
-            scorer = self._pair_scorer(request)
-            resident_mb = self._config.compare.resident_mb
-            self._engine = SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
+        if at_hand:
+            self._warm_up(request)
         table, _ = find_matches(
             request,
             refiner=segment_refiner(comparison, request, recorder.say),
             engine=self._engine if at_hand else None,
+            quick=self._quick if at_hand else None,
             finder=None if request.candidates is None else self._candidate_finder(),
             scorer=None if at_hand else self._pair_scorer(request),
             progress=self._host.progress,
@@ -374,6 +374,21 @@ class Index:
         ):
             tell_segments(table.report, recorder)
         return table.query_ids, matches
+
+    def _warm_up(self, request: SearchRequest) -> None:
+        """Have one engine ready, which keeps features on the device: the quick one if it serves."""
+        from ..search.engine import SearchEngine
+        from ..search.pair_alignment import is_normalized
+        from ..search.quick import QuickEngine
+
+        scorer, resident_mb = self._pair_scorer(request), self._config.compare.resident_mb
+        if request.selection.top_k is not None and not is_normalized(request):
+            self._quick = self._quick or QuickEngine.of(request, scorer, resident_mb=resident_mb)
+            if self._quick is not None:
+                self._engine = None
+                return
+        self._quick = None
+        self._engine = self._engine or SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
 
     def _candidate_finder(self) -> CandidateFinder:
         """The candidate indices, opened once."""

@@ -28,6 +28,7 @@ from .engine import SearchEngine
 from .limits import Limits
 from .pair_alignment import is_normalized, min_evidence
 from .query_sequences import query_sequences
+from .quick import QuickEngine, agree, may_be_best
 from .request import SearchRequest
 from .score_normalization import (
     background_level,
@@ -154,9 +155,13 @@ def search(
     scores, waited = score_table(
         request, progress=progress, folder=folder, limits=limits, engine=engine
     )
+    return _score_table_of(request, scores), waited
+
+
+def _score_table_of(request: SearchRequest, scores: np.ndarray) -> ScoreTable:
+    """Scores float32 [queries, database] with their ids."""
     queries, database = request.queries, request.database
-    table = ScoreTable(queries.ids, database.ids, scores, queries.sound, database.sound)
-    return table, waited
+    return ScoreTable(queries.ids, database.ids, scores, queries.sound, database.sound)
 
 
 def score_table(
@@ -236,6 +241,7 @@ def find_matches(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    quick: QuickEngine | None = None,
     finder: CandidateFinder | None = None,
     scorer: PairScorer | None = None,
     of_database: bool = False,
@@ -248,8 +254,10 @@ def find_matches(
 
     Args:
         refiner: finds ends of segments again.
+        quick: of the request's database, in place of an engine: scores that cannot be among the
+            best of a query are computed in bfloat16 only. The matches are the same.
         finder: of the request's database, where it asks for candidates and one was made already.
-        scorer: the request's network for candidates, if it was made already.
+        scorer: the request's network for candidates and segments, if it was made already.
         of_database: the queries are videos of the database; none is a match of itself.
         distribute: scores the pairs elsewhere; see `shards`.
 
@@ -277,14 +285,20 @@ def find_matches(
     else:
         sample = _score_sample(request, limits or Limits(), folder)
         matches, waited = _matches(
-            selecting, sample, progress=progress, folder=folder, limits=limits, engine=engine
+            selecting,
+            sample,
+            progress=progress,
+            folder=folder,
+            limits=limits,
+            engine=engine,
+            quick=quick,
         )
         if sample is not None:
             needed = unusual_scores(sample.table)
     if of_database:
         matches = OtherMatches(matches, top_k)
     if request.segments:
-        scorer = engine.loop.scorer if engine else scorer
+        scorer = engine.loop.scorer if engine else quick.scorer if quick else scorer
         matches = SegmentMatches(matches, request, refiner, scorer=scorer, needed=needed)
     return matches, waited
 
@@ -327,16 +341,20 @@ def _matches(
     folder: str | Path | None,
     limits: Limits | None,
     engine: SearchEngine | None,
+    quick: QuickEngine | None,
 ) -> tuple[MatchTable, float]:
     """The matches without segments, as `find_matches`; some scores go to a sample as well."""
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
     normalize = request.config.normalize == "database"
     few = normalize and len(database) <= (limits or Limits()).all_scores_videos
-    if few or not selection.leaves_out(len(database)):
-        table, waited = search(
-            request, progress=progress, folder=folder, limits=limits, engine=engine
-        )
+    if few or quick or not selection.leaves_out(len(database)):
+        if quick:
+            table, waited = _quick_search(request, quick, limits or Limits(), folder, progress)
+        else:
+            table, waited = search(
+                request, progress=progress, folder=folder, limits=limits, engine=engine
+            )
         if sample is not None:
             sample.table[:] = table.scores[:, level_columns(len(database))]
         return DenseMatches(table, selection, listed), waited
@@ -369,6 +387,32 @@ def _matches(
         listed,
     )
     return matches, waited + background_waited
+
+
+def _quick_search(
+    request: SearchRequest,
+    quick: QuickEngine,
+    limits: Limits,
+    folder: str | Path | None,
+    progress: Progress | None,
+) -> tuple[ScoreTable, float]:
+    """As `search`, but only the scores that can be among the `top_k` of a query are exact."""
+    top_k, database = request.selection.top_k, request.database
+    assert top_k is not None and not is_normalized(request), "Index asks for nothing else"
+    _background_level(request, limits)  # it checks the queries
+    table, waited = _scores(
+        request, database, limits, folder=folder, progress=progress, engine=quick.engine
+    )
+    chosen = may_be_best(table, top_k)
+    for columns in (chosen, np.flatnonzero(database.sound)):  # all, should the first disagree
+        part = database.take(columns)
+        engine = SearchEngine(request, part, limits, scorer=quick.scorer)
+        exact, more = _scores(request, part, limits, folder=folder, engine=engine)
+        agreed = agree(table[:, columns], exact)
+        table[:, columns], waited = exact, waited + more
+        if agreed:
+            break
+    return _score_table_of(request, table), waited
 
 
 def _candidate_matches(
