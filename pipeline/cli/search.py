@@ -126,7 +126,7 @@ def search(**given_options: Any) -> int:
     failed = None
     distribute = distribution(given.cluster, given.actors, terminal)
     with Index(
-        stores, terminal, config, given.gpu_id, inputs=inputs, distribute=distribute
+        stores, terminal, config, given.gpu_id, inputs=inputs, distribute=distribute, once=True
     ) as index:
         try:
             result = index.search(

@@ -92,6 +92,7 @@ class Index:
         *,
         inputs: Sequence[str | Path] = (),
         distribute: Distribute | None = None,
+        once: bool = False,
     ) -> None:
         """Open stores for a host; `open` is for Python users.
 
@@ -102,6 +103,7 @@ class Index:
             gpu_id: see `nets.backend.device_scope`.
             inputs: files beside the stores that a report must not replace, as the model's folder.
             distribute: scores the pairs of each search elsewhere, see `search.shards`.
+            once: it is made for a single search.
 
         Raises:
             PipelineError: see `open`.
@@ -109,7 +111,7 @@ class Index:
         from ..search.request import check_sets
 
         self._host, self._gpu_id, self._inputs = host, gpu_id, inputs
-        self._distribute = distribute
+        self._distribute, self._once = distribute, once
         self._lock = threading.RLock()
         self._stack = ExitStack()
         self._engine: SearchEngine | None = None
@@ -383,7 +385,9 @@ class Index:
 
         scorer, resident_mb = self._pair_scorer(request), self._config.compare.resident_mb
         if request.selection.top_k is not None and not is_normalized(request):
-            self._quick = self._quick or QuickEngine.of(request, scorer, resident_mb=resident_mb)
+            self._quick = self._quick or QuickEngine.of(
+                request, scorer, resident_mb=resident_mb, once=self._once
+            )
             if self._quick is not None:
                 self._engine = None
                 return

@@ -1,8 +1,9 @@
 """The best matches of a warm search: all pairs in bfloat16 first, then the best of them exactly.
 
-Where a processor multiplies bfloat16, that takes half the time of float32 and moves a score by less
-than 0.001 (benchmarks/NOTES.md). Only what comes near the best is scored again. No bound of the
-error is proven, so every search checks it on what it has scored twice.
+Where a processor multiplies bfloat16, that takes half the time of float32 and moves a score by
+0.0006 on average, by 0.011 at most in 28,000 pairs (benchmarks/NOTES.md). Only what comes near the
+best is scored again. No bound of the error is proven, so every search checks it on what it has
+scored twice.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from .request import SearchRequest
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
 
-MIN_VIDEOS = 200  # in smaller databases little is left out
-MARGIN = 0.02  # a score that is less below the last of the best is computed again
-TRUSTED = MARGIN / 4  # no score may differ by more
+# In smaller databases little is left out; and a single search also has to make a second network.
+MIN_VIDEOS, MIN_VIDEOS_ONCE = 200, 5000
+MARGIN = 0.05  # a score that is less below the last of the best is computed again
+TRUSTED = MARGIN / 4  # no score may differ by more; half of the margin would do
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,20 @@ class QuickEngine:
 
     @classmethod
     def of(
-        cls, request: SearchRequest, scorer: PairScorer, *, resident_mb: int
+        cls, request: SearchRequest, scorer: PairScorer, *, resident_mb: int, once: bool = False
     ) -> QuickEngine | None:
         """It for a request, or None where it would not save time.
 
         Args:
             scorer: the request's network.
             resident_mb: see `SearchEngine`.
+            once: no other search comes after this one.
         """
         from ..nets.backend import device_scope, quick_precision
         from ..nets.similarity.pair_scorer import PairScorer
 
         precision = quick_precision(request.gpu_id)
-        few = len(request.database) < MIN_VIDEOS
+        few = len(request.database) < (MIN_VIDEOS_ONCE if once else MIN_VIDEOS)
         if precision is None or few or scorer.precision != "float32":
             return None
         with device_scope(request.gpu_id):
