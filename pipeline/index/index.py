@@ -454,11 +454,12 @@ def _verdict(request: SearchRequest, max_fpr: float | None) -> Verdict:
     """From which score on pairs are called a match."""
     from ..search.calibrate import threshold_for
 
+    normalized = request.config.normalize == "database"
     if request.selection.threshold is not None:
-        return Verdict(request.selection.threshold)
+        return Verdict(request.selection.threshold, normalized=normalized)
     rate = DEFAULT_RATE if max_fpr is None else max_fpr
     try:
-        return Verdict(threshold_for(rate, request), rate)
+        return Verdict(threshold_for(rate, request), rate, normalized=normalized)
     except InputError as error:
         if max_fpr is not None:
             raise

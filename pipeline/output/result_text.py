@@ -37,7 +37,8 @@ def verdict_line(verdict: Verdict) -> str:
     """What `match` means in the table, or why there are no verdicts."""
     if verdict.threshold is None:
         return f"no verdicts: {verdict.reason}"
-    text = f"match: a score of {verdict.threshold:.4f} or more"
+    scores = "normalised" if verdict.normalized else "plain"
+    text = f"match: {scores} score of {verdict.threshold:.4f} or more"
     if verdict.rate is None:
         return text
     return f"{text}; at most {verdict.rate:g} of unrelated pairs reach it"

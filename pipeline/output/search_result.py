@@ -22,18 +22,21 @@ class Verdict:
         rate: share of unrelated pairs that the model was calibrated to let through; None for a
             threshold that was given.
         reason: why there is no threshold; empty where there is one.
+        normalized: scores and threshold are normalised by the database.
     """
 
     threshold: float | None = None
     rate: float | None = None
     reason: str = ""
+    normalized: bool = False
 
     @property
     def meaning(self) -> str:
         """What the threshold stands for, in words."""
         if self.rate is None:
             return "" if self.threshold is None else "as asked for"
-        return f"as calibrated, at most {self.rate:g} of unrelated pairs reach it"
+        of_scores = ", for scores normalised by the database" if self.normalized else ""
+        return f"as calibrated{of_scores}, at most {self.rate:g} of unrelated pairs reach it"
 
     def of(self, score: float) -> bool | None:
         """Whether a score reaches the threshold; None without one."""

@@ -12,6 +12,7 @@ from pipeline.config import CompareConfig
 from pipeline.errors import InputError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
+from pipeline.output.result_text import table_lines
 from pipeline.output.selection import Selection
 from pipeline.search import score_normalization
 from pipeline.search.limits import Limits
@@ -219,6 +220,10 @@ def test_an_index_takes_normalised_scores_for_a_rate(folder, tmp_path):
             index.search(ids="d1", max_fpr=rate, top_k=None, segments=False) for rate in (None, 0.1)
         )
     assert strict.verdict.threshold == pytest.approx(normalized.threshold(0.1))
+    assert (plain.verdict.normalized, strict.verdict.normalized) == (False, True)
+    assert "match: normalised score of" in "\n".join(table_lines(strict))
+    assert "normalised by the database" in strict.verdict.meaning
+    assert "normalised" not in plain.verdict.meaning
     before = {match.database_id: match.score for match in plain.matches}
     levels = [before[match.database_id] - match.score for match in strict.matches]
     assert len(levels) == len(before) and np.ptp(levels) < 1e-4 < abs(levels[0])

@@ -53,7 +53,7 @@ def test_the_table_has_a_line_for_each_match_and_one_for_its_path():
         "query r",
         "      could not be used: empty: r.mp4: has no bytes",
         "",
-        "match: a score of 0.5000 or more; at most 0.001 of unrelated pairs reach it",
+        "match: plain score of 0.5000 or more; at most 0.001 of unrelated pairs reach it",
     ]
 
 
