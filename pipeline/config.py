@@ -99,7 +99,7 @@ class ExtractConfig(Section):
     precision: Precision = setting("auto", "Arithmetic of the network.", "--precision")
     engine: Engine = setting(
         "auto",
-        "What computes the network on a CPU in float32: openvino is faster and must be installed, "
+        "What computes the network on a CPU: openvino is faster and must be installed, "
         "keras is there always, auto takes openvino where it is installed. Features of both go "
         "together.",
         "--engine",
@@ -284,8 +284,8 @@ class CompareConfig(Section):
     segment_evidence: float | None = setting(
         None,
         "What the best segment of a pair must amount to for any to be given: its score above 0.3 "
-        "times its seconds, and up to 1 more or less for the score of the pair. "
-        f"{SEGMENT_EVIDENCE:g} marks one to eight unrelated pairs in a thousand.",
+        "times its seconds, and up to 2 more or less for the score of the pair. "
+        f"{SEGMENT_EVIDENCE:g} marks up to one unrelated pair in a thousand.",
         null=f"{SEGMENT_EVIDENCE:g} without a threshold, with one 0",
         ge=0,
     )
