@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .extraction.report import ExtractReport
     from .nets.model.model import Model
     from .output.match import Match
+    from .output.search_result import Verdict
     from .search.candidate_search import CandidateFinder
     from .search.request import SearchRequest
     from .search.run import CompareReport
@@ -589,7 +590,7 @@ def write_report(
     matches: Sequence[Match],
     host: Host,
     *,
-    verdict: tuple[float | None, str] | None = None,
+    verdict: Verdict | None = None,
 ) -> None:
     """Write the page of `report_file`, if there is to be one, and say what it shows.
 

@@ -220,6 +220,6 @@ def _write(path: str, result: SearchResult, given: SearchOptions) -> None:
         for query_id in result.query_ids:
             matches = result.of(query_id)
             if only_confirmed:
-                matches = [match for match in matches if verdict.of(match.score)]
+                matches = [match for match in matches if verdict.of(match)]
             writer.write(query_id, matches)
     common.say(f"{path}: written")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..search.pair_alignment import PairMatrix
     from ..search.quick import QuickEngine
     from ..search.request import SearchRequest
+    from ..search.score_sink import RestScores
     from ..search.shards import Distribute
 
 DEFAULT_RATE = 0.001  # of verdicts where neither a rate nor a threshold is asked for
@@ -317,6 +318,7 @@ class Index:
     def _search(self, comparison: Comparison) -> SearchResult:
         """All of a search. Its rate gives verdicts, and leaves nothing out."""
         from ..search.calibrate import check_rate, with_calibrated_scores
+        from ..search.run import level_scores, levels_of
 
         rate = comparison.max_fpr
         if rate is not None:
@@ -324,14 +326,19 @@ class Index:
         comparison = replace(comparison, max_fpr=None)
         recorder = Recorder(self._host, self._model)
         with self._prepared(comparison, recorder) as request:
+            judged = request
             if rate is not None:
-                request = with_calibrated_scores(rate, request)
-            verdict = _verdict(request, rate)
-            query_ids, matches = self._matches(comparison, request, recorder)
+                request = judged = with_calibrated_scores(rate, request)
+            elif self._scored_here(request) and request.selection.threshold is None:
+                judged = with_calibrated_scores(DEFAULT_RATE, request)
+            rest = None if judged is request else level_scores(judged)
+            query_ids, matches = self._matches(comparison, request, recorder, rest)
+            verdict = _verdict(judged, rate)
+            if rest is not None:
+                verdict = replace(verdict, levels=levels_of(rest, judged))
             result = self._result(query_ids, matches, request, verdict, recorder)
             with report_errors(result):
-                shown = verdict.threshold, verdict.meaning
-                write_report(comparison, request, matches, recorder, verdict=shown)
+                write_report(comparison, request, matches, recorder, verdict=verdict)
             return replace(result, notes=(*self._notes, *recorder.notes))
 
     @contextmanager
@@ -344,14 +351,17 @@ class Index:
             yield prepared.request
 
     def _matches(
-        self, comparison: Comparison, request: SearchRequest, recorder: Recorder
+        self,
+        comparison: Comparison,
+        request: SearchRequest,
+        recorder: Recorder,
+        rest: RestScores | None,
     ) -> tuple[Sequence[str], list[Match]]:
-        """Ids of all queries, and their matches, best first."""
+        """Ids of all queries, and their matches, best first; `rest` as in `find_matches`."""
         from ..search.run import find_matches
         from ..search.segments import SegmentMatches
 
-        # Pairs are scored here, with features that stay for the next search.
-        at_hand = request.candidates is None and self._distribute is None
+        at_hand = self._scored_here(request)
         if at_hand:
             self._warm_up(request)
         table, _ = find_matches(
@@ -364,6 +374,7 @@ class Index:
             progress=self._host.progress,
             of_database=comparison.queries.opened is not None,
             distribute=self._distribute,
+            rest=rest,
         )
         matches: list[Match] = []
         for query_id in table.query_ids:
@@ -373,6 +384,10 @@ class Index:
         ):
             tell_segments(table.report, recorder)
         return table.query_ids, matches
+
+    def _scored_here(self, request: SearchRequest) -> bool:
+        """Whether all pairs are scored here, with features that stay for the next search."""
+        return request.candidates is None and self._distribute is None
 
     def _warm_up(self, request: SearchRequest) -> None:
         """Have one engine ready, which keeps features on the device: the quick one if it serves."""
