@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .candidates.choice_time import ChoiceSpeed, measure_choice
+from .candidates.codes import CODE_SECONDS, code_rule
 from .config import CompareConfig, Config, ExtractConfig
 from .decode import Ended, Frames, decode_videos
 from .decode.pool import available_cores
@@ -92,6 +94,7 @@ class Rates:
         fps: frames a second of video.
         query_product_seconds: seconds for a query frame against a database frame.
         pair_product_seconds: seconds for a database frame against a database frame.
+        choice: speed of a search for candidates.
     """
 
     videos: int
@@ -113,6 +116,7 @@ class Rates:
     fps: float
     query_product_seconds: float
     pair_product_seconds: float
+    choice: ChoiceSpeed
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class Row:
         gigabytes: of features by number type, insets left out.
         gigabytes_with_insets: the same with insets.
         query_seconds: stage two of one query against all videos, on this machine.
-        candidate_seconds: the same against `CANDIDATES` videos, without choosing them.
+        candidate_seconds: the same with `CANDIDATES` videos, which are chosen and compared.
         all_pairs_hours: each pair of videos once, on this machine.
     """
 
@@ -222,6 +226,8 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
         for name, bits in VALUE_BITS.items()
     }
     one_video = query_length * rates.fps * frames * with_insets * rates.query_product_seconds
+    codes = max(1.0, length * with_insets / CODE_SECONDS)
+    choosing = rates.choice.seconds(videos, codes, CANDIDATES) if videos > CANDIDATES else 0.0
     pairs = videos * (videos - 1) / 2
     return Row(
         videos,
@@ -230,7 +236,7 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
         gigabytes,
         {name: size * with_insets for name, size in gigabytes.items()},
         videos * one_video,
-        min(videos, CANDIDATES) * one_video,
+        choosing + min(videos, CANDIDATES) * one_video,
         pairs * (frames * with_insets) ** 2 * rates.pair_product_seconds / 3600,
     )
 
@@ -347,6 +353,7 @@ def _rates(
     query_seconds = _seconds_a_frame(queries, few, time.process_time)
     say("comparing them")
     products = _stage_two(model, config, (queries, few), (net, images), gpu_id)
+    choice = _choice(queries, few, config.extract.fps)
     return Rates(
         sample.videos,
         sample.mean_seconds,
@@ -366,6 +373,7 @@ def _rates(
         fps=config.extract.fps,
         query_product_seconds=products[0],
         pair_product_seconds=products[1],
+        choice=choice,
     )
 
 
@@ -415,6 +423,13 @@ def _stage_two(
             return rate(VideoSet([query_store]), all_videos), rate(
                 VideoSet([store], all_videos.ids[:2]), all_videos
             )
+
+
+def _choice(queries: FeatureNet, images: np.ndarray, fps: float) -> ChoiceSpeed:
+    """Speed of a search for candidates, for a query made of these frames."""
+    frames = np.arange(max(1, round(QUERY_LENGTH * fps))) % len(images)
+    rule = code_rule(queries.layout, queries.dims)
+    return measure_choice(rule.query_codes(queries(images)[frames]))
 
 
 def _write(

@@ -235,8 +235,18 @@ def training_codes(codes: int) -> int:
     return min(codes, max(20_000, list_count(codes, codes) * _TRAINING_CODES_PER_LIST))
 
 
-def open_inverted(path: Path, mapped: bool = True) -> Any:
+def probed_share(codes: int) -> float:
+    """Which share of so many codes a search compares with a code of the query."""
+    return min(1.0, _PROBED_LISTS / list_count(codes, training_codes(codes)))
+
+
+def open_inverted(path: Path, mapped: bool = True, probe_all: bool = False) -> Any:
     """Open FAISS's file; its lists stay there and are read when they are searched.
+
+    Args:
+        path: the file.
+        mapped: leave the lists in the file.
+        probe_all: search all lists, not only those next to a code.
 
     Raises:
         InputError: FAISS is not installed.
@@ -250,5 +260,5 @@ def open_inverted(path: Path, mapped: bool = True) -> Any:
         )
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
     inner = faiss.extract_index_ivf(index)
-    inner.nprobe = min(_PROBED_LISTS, inner.nlist)
+    inner.nprobe = inner.nlist if probe_all else min(_PROBED_LISTS, inner.nlist)
     return index

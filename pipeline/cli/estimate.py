@@ -113,7 +113,7 @@ def _table(found: Estimate) -> list[str]:
         *(f"{name}, GB" for name in VALUE_BITS),
         "float16 with insets, GB",
         f"a query of {found.query_length:.0f} s",
-        f"against {CANDIDATES} candidates",
+        f"with {CANDIDATES} candidates",
         "all pairs",
     ]
     lines = [head, ["---"] * len(head), *(_cells(row) for row in found.rows)]
@@ -163,7 +163,7 @@ def _rules(found: Estimate) -> list[str]:
         f"Queries and pairs are on this machine ({found.rates.cores} cores), proportional to the "
         "products of frames, from features that are in memory; a disk that reads the gigabytes of "
         "the table more slowly than that is the limit. A query's own extraction comes on top.",
-        f"Candidates: the comparison with {CANDIDATES} videos alone, not the choice of them.",
+        f"Candidates: {CANDIDATES} videos are chosen by an index that is in memory, then compared.",
     ]
     if found.rates.load > BUSY:
         lines.append(
