@@ -44,7 +44,7 @@ _Item = TypeVar("_Item")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)  # videos
 CORES = (2, 16, 64)
 LENGTH, QUERY_LENGTH = 600.0, 30.0  # seconds of a video, of a query
-CANDIDATES = 100
+CANDIDATES, PAIR_CANDIDATES = 100, 20  # for a query, for each video of all pairs
 VALUE_BITS = {"float16": 16, "int8": 8, "binary": 1}
 
 _SAMPLE_VIDEOS, _DECODE_SECONDS = 16, 20.0
@@ -132,6 +132,7 @@ class Row:
         query_seconds: stage two of one query against all videos, on this machine.
         candidate_seconds: the same with `CANDIDATES` videos, which are chosen and compared.
         all_pairs_hours: each pair of videos once, on this machine.
+        candidate_pairs_hours: each video with `PAIR_CANDIDATES` others, which are chosen.
     """
 
     videos: int
@@ -142,6 +143,7 @@ class Row:
     query_seconds: float
     candidate_seconds: float
     all_pairs_hours: float
+    candidate_pairs_hours: float
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,13 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
     }
     one_video = query_length * rates.fps * frames * with_insets * rates.query_product_seconds
     codes = max(1.0, length * with_insets / CODE_SECONDS)
-    choosing = rates.choice.seconds(videos, codes, CANDIDATES) if videos > CANDIDATES else 0.0
+    choice = rates.choice
+    choosing = choice.seconds(choice.query_codes, videos, codes, CANDIDATES)
     pairs = videos * (videos - 1) / 2
+    one_pair = (frames * with_insets) ** 2 * rates.pair_product_seconds
+    # A pair that is named from both sides is compared once; here each counts.
+    few = min(videos - 1, PAIR_CANDIDATES)
+    each = choice.seconds(choice.pair_codes, videos, codes, PAIR_CANDIDATES) + few * one_pair
     return Row(
         videos,
         hours,
@@ -237,7 +244,8 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
         {name: size * with_insets for name, size in gigabytes.items()},
         videos * one_video,
         choosing + min(videos, CANDIDATES) * one_video,
-        pairs * (frames * with_insets) ** 2 * rates.pair_product_seconds / 3600,
+        pairs * one_pair / 3600,
+        min(pairs * one_pair, videos * each) / 3600,
     )
 
 
@@ -353,7 +361,7 @@ def _rates(
     query_seconds = _seconds_a_frame(queries, few, time.process_time)
     say("comparing them")
     products = _stage_two(model, config, (queries, few), (net, images), gpu_id)
-    choice = _choice(queries, few, config.extract.fps)
+    choice = _choice(queries, few, net, config.extract.fps)
     return Rates(
         sample.videos,
         sample.mean_seconds,
@@ -425,11 +433,20 @@ def _stage_two(
             )
 
 
-def _choice(queries: FeatureNet, images: np.ndarray, fps: float) -> ChoiceSpeed:
-    """Speed of a search for candidates, for a query made of these frames."""
-    frames = np.arange(max(1, round(QUERY_LENGTH * fps))) % len(images)
+def _choice(
+    queries: FeatureNet, query_images: np.ndarray, database: FeatureNet, fps: float
+) -> ChoiceSpeed:
+    """Speed of a search for candidates, for a query and for a database video."""
     rule = code_rule(queries.layout, queries.dims)
-    return measure_choice(rule.query_codes(queries(images)[frames]))
+
+    def looked_up(vectors: np.ndarray, seconds: float) -> int:
+        frames = np.arange(max(1, round(seconds * fps))) % len(vectors)
+        first, second, _ = rule.query_codes(vectors[frames]).shape
+        return first * second
+
+    of_query = looked_up(queries(query_images), QUERY_LENGTH)
+    of_video = looked_up(database(query_images), LENGTH)
+    return measure_choice(of_query, of_video, rule.values)
 
 
 def _write(

@@ -240,13 +240,22 @@ def probed_share(codes: int) -> float:
     return min(1.0, _PROBED_LISTS / list_count(codes, training_codes(codes)))
 
 
-def open_inverted(path: Path, mapped: bool = True, probe_all: bool = False) -> Any:
-    """Open FAISS's file; its lists stay there and are read when they are searched.
+def list_codes(codes: np.ndarray) -> Any:
+    """Codes as inverted lists keep them, in one list; needs FAISS.
 
     Args:
-        path: the file.
-        mapped: leave the lists in the file.
-        probe_all: search all lists, not only those next to a code.
+        codes: float32 [n, D], D as after the reduction.
+    """
+    faiss = faiss_module()
+    quantiser = faiss.ScalarQuantizer.QT_4bit
+    index = faiss.IndexScalarQuantizer(codes.shape[1], quantiser, faiss.METRIC_INNER_PRODUCT)
+    index.train(codes)
+    index.add(codes)
+    return index
+
+
+def open_inverted(path: Path, mapped: bool = True) -> Any:
+    """Open FAISS's file; its lists stay there and are read when they are searched.
 
     Raises:
         InputError: FAISS is not installed.
@@ -260,5 +269,5 @@ def open_inverted(path: Path, mapped: bool = True, probe_all: bool = False) -> A
         )
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
     inner = faiss.extract_index_ivf(index)
-    inner.nprobe = inner.nlist if probe_all else min(_PROBED_LISTS, inner.nlist)
+    inner.nprobe = min(_PROBED_LISTS, inner.nlist)
     return index

@@ -23,7 +23,7 @@ from .file import (
     seal_of,
 )
 
-REFINED = 3  # times as many videos are compared exactly as candidates are asked for
+_REFINED = 3  # times as many videos are compared exactly as candidates are asked for
 
 
 class CandidateIndex:
@@ -95,7 +95,7 @@ class CandidateIndex:
             return found
         numbers = self._rows["number"][found.rows]
         order = np.argsort(-found.scores, kind="stable")
-        chosen = order[numbers[order] >= 0][: REFINED * count]
+        chosen = order[numbers[order] >= 0][: _REFINED * count]
         ids = self._store.ids
         read = list(read_codes(self._store, self.rule, [ids[n] for n in numbers[chosen].tolist()]))
         if not read:

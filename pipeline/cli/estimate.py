@@ -103,7 +103,7 @@ def _gpu_rate(rates: Rates) -> str:
 
 def _table(found: Estimate) -> list[str]:
     """The rows as a table in Markdown."""
-    from ..estimate import CANDIDATES, CORES, VALUE_BITS
+    from ..estimate import CANDIDATES, CORES, PAIR_CANDIDATES, VALUE_BITS
 
     minutes, seconds = divmod(round(found.length), 60)
     head = [
@@ -115,6 +115,7 @@ def _table(found: Estimate) -> list[str]:
         f"a query of {found.query_length:.0f} s",
         f"with {CANDIDATES} candidates",
         "all pairs",
+        f"with {PAIR_CANDIDATES} candidates each",
     ]
     lines = [head, ["---"] * len(head), *(_cells(row) for row in found.rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]
@@ -134,6 +135,7 @@ def _cells(row: Row) -> list[str]:
         duration(row.query_seconds),
         duration(row.candidate_seconds),
         duration(row.all_pairs_hours * 3600),
+        duration(row.candidate_pairs_hours * 3600),
     ]
 
 
@@ -154,7 +156,6 @@ def _number(value: float) -> str:
 
 
 def _rules(found: Estimate) -> list[str]:
-    from ..estimate import CANDIDATES
 
     lines = [
         "How it is reckoned: hours of stage one are the processor time of decoding and of the "
@@ -163,7 +164,7 @@ def _rules(found: Estimate) -> list[str]:
         f"Queries and pairs are on this machine ({found.rates.cores} cores), proportional to the "
         "products of frames, from features that are in memory; a disk that reads the gigabytes of "
         "the table more slowly than that is the limit. A query's own extraction comes on top.",
-        f"Candidates: {CANDIDATES} videos are chosen by an index that is in memory, then compared.",
+        "Candidates are chosen by an index that is in memory, then compared.",
     ]
     if found.rates.load > BUSY:
         lines.append(
