@@ -486,14 +486,14 @@ def score_shard(
         waited = _score_pairs(
             request, database, sink, limits, progress=progress, engine=own, may_be_damaged=True
         )
-    found = sink.finish()
-    entries = np.concatenate([chunk.entries for chunk in found.chunks])
+    scores = sink.finish()
+    entries = np.concatenate([chunk.entries for chunk in scores.chunks])
     entries["column"] += first
     return ShardScores(
         first,
         last,
         entries,
-        {row: (column + first, score) for row, (column, score) in found.bad.items()},
+        {row: (column + first, score) for row, (column, score) in scores.bad.items()},
         request.queries.sound,
         database.sound,
         request.queries.damage_by_number(),
