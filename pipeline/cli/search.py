@@ -126,7 +126,7 @@ def search(**given_options: Any) -> int:
     failed = None
     distribute = distribution(flags.cluster, flags.actors, terminal)
     with Index(
-        stores, terminal, config, flags.gpu_id, inputs=inputs, distribute=distribute
+        stores, terminal, config, flags.gpu_id, inputs=inputs, distribute=distribute, once=True
     ) as index:
         try:
             result = index.search(
@@ -220,6 +220,6 @@ def _write(path: str, result: SearchResult, flags: SearchOptions) -> None:
         for query_id in result.query_ids:
             matches = result.of(query_id)
             if only_confirmed:
-                matches = [match for match in matches if verdict.of(match.score)]
+                matches = [match for match in matches if verdict.of(match)]
             writer.write(query_id, matches)
     common.say(f"{path}: written")

@@ -14,6 +14,7 @@ from .host import Host
 
 if TYPE_CHECKING:
     from ..output.match import Match
+    from ..output.search_result import Verdict
     from ..search.request import SearchRequest
     from ..search.segments import SegmentRefiner, SegmentReport
 
@@ -98,7 +99,7 @@ def write_report(
     matches: Sequence[Match],
     host: Host,
     *,
-    verdict: tuple[float | None, str] | None = None,
+    verdict: Verdict | None = None,
 ) -> None:
     """Write the page of `report_file`, if there is to be one, and say what it shows.
 
