@@ -84,10 +84,12 @@ def best_shift(
         return 0.0
     offsets = segment.offset - segment.slope * shifts
     lines = Lines(np.full(len(shifts), segment.slope), offsets)
-    priced = matrix - _TAKEN_PRICE * taken[:, None] if taken.any() else matrix
+    alike = likeness(matrix, query, database, columns, lines)
+    if taken.any():
+        marks = np.broadcast_to(taken[:, None], matrix.shape)
+        alike -= _TAKEN_PRICE * likeness(marks, query, database, columns, lines)
     seconds = segment.query_end - segment.query_start
-    alike = likeness(priced, query, database, columns, lines) * seconds
-    weights = np.exp((alike - alike.max()) / _NOISE)
+    weights = np.exp((alike - alike.max()) * seconds / _NOISE)
     best = int(weights.argmax())
     unlikely = np.flatnonzero(weights < _LIKELY)
     first = unlikely[unlikely < best].max(initial=-1) + 1

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline.alignment import EndWindow, Segment, align, fold_insets, refine
 from pipeline.alignment.evidence import Evidence, levels_of
+from pipeline.alignment.likeness import Lines, best_shift, likeness
 from pipeline.alignment.runs import best_runs
+from pipeline.alignment.timeline import Timeline
 from tests.alignments import samples, similarities
 
 
@@ -24,6 +26,37 @@ def test_the_best_run_equals_a_search_through_all_runs():
         best = max(scores, key=lambda run: scores[run])
         assert runs.score[line] == pytest.approx(scores[best])
         assert (runs.first[line], runs.last[line]) == best
+
+
+def test_likeness_is_interpolated_between_samples_and_low_beyond_the_query():
+    matrix = np.array([[0.2, 0.4], [0.6, 0.8], [0.4, 0.2]], np.float32)
+    query, database = Timeline.of_video(samples(3)), Timeline.of_video(samples(2))
+    lines = Lines(np.ones(4), np.array([0.0, -0.75, 5.0, 1.0]))
+    found = likeness(matrix, query, database, np.arange(2), lines)
+    # The last line leaves the query with its first frame, another one with both.
+    last = (0.1 + 0.4) / 2
+    assert found == pytest.approx([0.5, ((0.2 + 3 * 0.6) / 4 + (0.8 + 3 * 0.2) / 4) / 2, 0.1, last])
+
+
+def test_many_lines_are_compared_block_by_block(monkeypatch):
+    rng = np.random.default_rng(2)
+    matrix = rng.uniform(0, 1, (30, 900)).astype(np.float32)
+    query, database = Timeline.of_video(samples(30)), Timeline.of_video(samples(900))
+    lines = Lines(rng.uniform(0.5, 2, 25), rng.uniform(0, 800, 25))
+    whole = likeness(matrix, query, database, np.arange(5, 900), lines)
+    monkeypatch.setattr("pipeline.alignment.likeness._BLOCK_LINES", 10)
+    assert likeness(matrix, query, database, np.arange(5, 900), lines).tolist() == whole.tolist()
+
+
+def test_frames_of_another_segment_are_no_place_for_a_second_one():
+    matrix = np.full((20, 4), 0.5, np.float32)
+    matrix[2:6], matrix[12:16] = 0.82, 0.8
+    query, database = Timeline.of_video(samples(20)), Timeline.of_video(samples(4))
+    segment = Segment(8, 12, 0, 4, 0.5)
+    taken = np.zeros(20, bool)
+    assert best_shift(matrix, query, database, segment, taken) == pytest.approx(-6, abs=0.2)
+    taken[2:6] = True
+    assert best_shift(matrix, query, database, segment, taken) == pytest.approx(4, abs=0.2)
 
 
 def test_evidence_of_single_cells_equals_that_of_the_matrix():
