@@ -147,8 +147,8 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 @click.option(
     "--refine_segments",
     is_flag=True,
-    help="As --segments, and find the ends again in the database videos where these are at "
-    "hand: some seconds around each are decoded at a finer rate.",
+    help="As --segments, and find the ends again in the videos where these are at hand: some "
+    "seconds around each are decoded at a finer rate.",
 )
 @click.option(
     "--video_root",

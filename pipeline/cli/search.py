@@ -80,8 +80,8 @@ class SearchOptions:
 @click.option(
     "--refine_segments",
     is_flag=True,
-    help="Find the ends of segments again in the database videos where these are at hand: some "
-    "seconds around each are decoded at a finer rate.",
+    help="Find the ends of segments again in the videos where these are at hand: some seconds "
+    "around each are decoded at a finer rate.",
 )
 @click.option(
     "--video_root",
