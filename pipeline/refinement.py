@@ -285,16 +285,11 @@ class VideoRefiner:
 
     @cached_property
     def _net(self) -> FeatureNet:
-        from .nets.extractor.feature_net import FeatureNet
+        """Stage one's network, for frames of database videos."""
+        from .nets.extractor.feature_net import network_for
 
-        config = self._config
-        return FeatureNet(
-            self._request.model,
-            config.precision,
-            config.batch_size,
-            self._request.gpu_id,
-            engine=config.engine,
-        )
+        config = replace(self._config, as_queries=False)
+        return network_for(self._request.model, config, self._request.gpu_id)
 
     @cached_property
     def _scorer(self) -> PairScorer:

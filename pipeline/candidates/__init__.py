@@ -4,6 +4,7 @@ It lies beside its store, is derived from it and can be made again at any time. 
 which videos may match a query; only these go through the network of stage two.
 """
 
+from .bucket_index import local_index
 from .builder import IndexReport, update_index
 from .codes import CodeRule, IndexRule, code_rule
 from .count import CandidateCount
@@ -18,6 +19,7 @@ __all__ = [
     "IndexRule",
     "code_rule",
     "index_folder",
+    "local_index",
     "made_by_student",
     "update_index",
 ]

@@ -6,13 +6,14 @@ are read in the order of their store, and the system is told beforehand which pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..candidates import CandidateIndex
-from ..output.sparse_scores import SCORE, Chunk, SparseScores, best_of_each_column
+from ..output.sparse_scores import SCORE, best_of_each_column
 from .candidate_rules import require_one_rule, rules_to_search
 from .engine import SearchEngine, pair_scorer
 from .limits import Limits
@@ -92,6 +93,92 @@ class CandidateFinder:
         return np.array(sorted(ranked[:count]), np.intp)
 
 
+@dataclass(frozen=True)
+class CandidateScores:
+    """The scores of some queries with their candidates.
+
+    Attributes:
+        entries: of `sparse_scores.SCORE`, those that may be selected.
+        bad: for each row with a score that is no finite number, the first such column, the score.
+        damaged_queries, damaged_database: what is wrong, by row or column, for each damaged video.
+        waited: seconds spent waiting for features.
+    """
+
+    entries: np.ndarray
+    bad: dict[int, tuple[int, float]] = field(default_factory=dict)
+    damaged_queries: dict[int, str] = field(default_factory=dict)
+    damaged_database: dict[int, str] = field(default_factory=dict)
+    waited: float = 0.0
+
+
+# A query's row, and its candidates: intp [n], numbers of the database's videos, ascending.
+Candidates = tuple[int, np.ndarray]
+
+
+class CandidateScorer:
+    """Scores queries against their candidates.
+
+    Args:
+        request: its queries are checked.
+        scorer: the request's network, if it was made already; else it is made when it is needed.
+        level: float32 [queries], is subtracted from the scores; None for nothing.
+        limits: how much is in memory at once.
+    """
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        scorer: PairScorer | None = None,
+        *,
+        level: np.ndarray | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._request, self._level, self._limits = request, level, limits
+        self._scorer = scorer
+        self._sequences = dict(_by_query(request))
+
+    def choose(
+        self, finder: CandidateFinder, rows: tuple[int, int] | None = None
+    ) -> Iterator[Candidates]:
+        """The candidates of each query that is not damaged, of all or of [first, last)."""
+        assert self._request.candidates is not None
+        count = self._request.candidates.of(len(self._request.database))
+        first, last = rows or (0, len(self._request.queries))
+        for row, sequences in self._sequences.items():
+            if first <= row < last:
+                yield row, finder.columns(sequences, count)
+
+    def score(self, row: int, columns: np.ndarray) -> CandidateScores:
+        """Score one query against its candidates."""
+        request = self._request
+        self._scorer = self._scorer or pair_scorer(request)
+        entries, waited = score_row(
+            request, self._sequences[row], columns, self._scorer, self._limits
+        )
+        entries["row"] = row
+        if self._level is not None:
+            entries["score"] -= self._level[row]
+        finite = np.isfinite(entries["score"])
+        bad: dict[int, tuple[int, float]] = {}
+        if not finite.all():
+            first = entries[~finite][0]
+            bad[row] = int(first["column"]), float(first["score"])
+        entries = entries[finite]
+        kept = entries[np.sort(request.selection.indices(entries["score"]))]
+        return CandidateScores(kept, bad, waited=waited)
+
+
+def join_scores(parts: Sequence[CandidateScores]) -> CandidateScores:
+    """The scores of all parts together."""
+    return CandidateScores(
+        np.concatenate([np.empty(0, SCORE), *(part.entries for part in parts)]),
+        {row: found for part in parts for row, found in part.bad.items()},
+        {row: line for part in parts for row, line in part.damaged_queries.items()},
+        {column: line for part in parts for column, line in part.damaged_database.items()},
+        sum(part.waited for part in parts),
+    )
+
+
 def score_candidates(
     request: SearchRequest,
     finder: CandidateFinder,
@@ -100,43 +187,24 @@ def score_candidates(
     limits: Limits | None = None,
     scorer: PairScorer | None = None,
     progress: Progress | None = None,
-) -> tuple[SparseScores, float]:
+    rows: tuple[int, int] | None = None,
+) -> CandidateScores:
     """Score every query against its candidates.
 
     Args:
         request: with `candidates`.
         finder: of its database.
-        level: float32 [queries], is subtracted from the scores; None for nothing.
-        limits: how much is in memory at once.
-        scorer: the request's network, if it was made already.
+        level, limits, scorer: see `CandidateScorer`.
         progress: called with (queries done, queries).
-
-    Returns:
-        The scores of these pairs, and the seconds spent waiting for features.
+        rows: score the queries [first, last) only.
     """
-    assert request.candidates is not None
-    scorer = scorer or pair_scorer(request)
-    count = request.candidates.of(len(request.database))
-    kept: list[np.ndarray] = []
-    bad: dict[int, tuple[int, float]] = {}
-    waited = 0.0
-    for row, sequences in _by_query(request):
-        columns = finder.columns(sequences, count)
-        entries, seconds = score_row(request, sequences, columns, scorer, limits)
-        waited += seconds
-        entries["row"] = row
-        if level is not None:
-            entries["score"] -= level[row]
-        finite = np.isfinite(entries["score"])
-        if not finite.all():
-            first = entries[~finite][0]
-            bad[row] = int(first["column"]), float(first["score"])
-        entries = entries[finite]
-        kept.append(entries[np.sort(request.selection.indices(entries["score"]))])
+    own = CandidateScorer(request, scorer, level=level, limits=limits)
+    parts = []
+    for row, columns in own.choose(finder, rows):
+        parts.append(own.score(row, columns))
         if progress:
             progress(row + 1, len(request.queries))
-    entries = np.concatenate(kept) if kept else np.empty(0, SCORE)
-    return SparseScores([Chunk.of(entries, len(request.queries))], bad), waited
+    return join_scores(parts)
 
 
 def score_row(

@@ -239,6 +239,7 @@ def test_matches_have_segments(request_of):
     assert [m.score for m in plain.matches("film")] == [m.score for m in matches]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_k", [None, 2])
 def test_a_query_that_resembles_most_of_the_database_has_no_segments(request_of, top_k):
     """Unless a threshold says that these pairs match."""
