@@ -55,18 +55,18 @@ def refine(
         furthest: seconds that an end may move.
 
     Returns:
-        The segment with the ends that the windows show. An end whose window shows no match near
-        it stays, so a result that equals the argument says that nothing was refined.
+        The segment with the ends that the windows show, in the query where its frames are most
+        alike. An end whose window shows no match near it stays, so a result that equals the
+        argument says that nothing was refined.
 
     Raises:
         ValueError: a window's matrix and times do not fit.
     """
     durations = query_duration, database_duration
     better = _refined(segment, head, tail, durations, furthest)
-    if better == segment:
-        return segment
-    windows = [window for window in (head, tail) if window is not None]
-    return _where_most_alike(better, windows, durations, furthest / 2)
+    if head is None or tail is None or better == segment:
+        return better
+    return _where_most_alike(better, (head, tail), durations, furthest / 2)
 
 
 def _refined(

@@ -151,6 +151,22 @@ def test_a_slope_that_the_finer_rate_does_not_show_is_given_up():
     assert kept.slope == pytest.approx(8 / 6, abs=0.08)
 
 
+@pytest.mark.parametrize("off", [-0.6, 0.5])
+def test_a_refined_match_lies_where_its_frames_are_most_alike(off):
+    times = [(np.arange(first, first + 5, 0.25), np.arange(19.5 + k * 4, 24.5 + k * 4, 0.25))
+             for k, first in enumerate((0.5, 4.5))]  # fmt: skip
+    windows = []
+    for rows, columns in times:
+        beside = np.abs(columns - 22 - (rows[:, None] - 3))
+        matrix = np.where((columns >= 22) & (columns < 26), 0.9 - 0.03 * beside, 0.1)  # a pan
+        windows.append(EndWindow(matrix.astype(np.float32), rows, columns))
+    coarse = Segment(3 + off, 7 + off, 22.4, 26.4, 0.88)
+    head, tail = windows
+    fine = refine(coarse, head=head, tail=tail, query_duration=12, database_duration=60)
+    ends = fine.query_start, fine.query_end, fine.database_start, fine.database_end
+    assert ends == pytest.approx((3, 7, 22, 26), abs=0.2)
+
+
 def test_an_end_without_a_window_or_without_a_match_in_it_stays():
     coarse = Segment(3.0, 9.0, 22.0, 28.0, 0.7)
     durations = {"query_duration": 20.0, "database_duration": 60.0}
