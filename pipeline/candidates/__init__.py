@@ -8,6 +8,7 @@ from .bucket_index import local_index
 from .builder import IndexReport, update_index
 from .codes import CodeRule, IndexRule, code_rule
 from .count import CandidateCount
+from .engine import lookup_threads, take_one_thread
 from .file import index_folder, made_by_student
 from .search import CandidateIndex
 
@@ -20,6 +21,8 @@ __all__ = [
     "code_rule",
     "index_folder",
     "local_index",
+    "lookup_threads",
     "made_by_student",
+    "take_one_thread",
     "update_index",
 ]

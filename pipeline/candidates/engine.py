@@ -170,7 +170,7 @@ def build_inverted(
     lists = faiss.extract_index_ivf(index)
 
     def encode(batch: Callable[[], np.ndarray]) -> np.ndarray:
-        faiss.omp_set_num_threads(1)  # holds for this thread alone
+        take_one_thread()
         values = np.ascontiguousarray(batch())
         return index.sa_encode(values) if len(values) else np.empty((0, 0), np.uint8)
 
@@ -222,6 +222,19 @@ def _threads(faiss: Any, count: int) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
+
+
+def lookup_threads() -> int:
+    """How many threads may look up at once; one without FAISS, as numpy's products take all."""
+    faiss = faiss_module()
+    return int(faiss.omp_get_max_threads()) if faiss is not None else 1
+
+
+def take_one_thread() -> None:
+    """Let FAISS use one thread for what this thread asks it: others ask at the same time."""
+    faiss = faiss_module()
+    if faiss is not None:
+        faiss.omp_set_num_threads(1)
 
 
 def list_count(codes: int, sample: int) -> int:

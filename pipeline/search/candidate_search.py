@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..candidates import CandidateIndex
+from ..candidates import CandidateIndex, lookup_threads
 from ..output.sparse_scores import SCORE, best_of_each_column
 from .candidate_rules import require_one_rule, rules_to_search
 from .engine import SearchEngine, pair_scorer
@@ -69,6 +69,12 @@ class CandidateFinder:
                 f"{self.added} videos are not in the candidate index yet, so they were read from "
                 f"the store: visil-index index {stores}"
             )
+
+    @property
+    def threads(self) -> int:
+        """How many threads may look up at once; one where a coarse student computes."""
+        alone = any(index.rule.student for index in self._indices)
+        return 1 if alone else lookup_threads()
 
     def columns(self, sequences: VideoSet, count: int) -> np.ndarray:
         """The candidates of a query.
