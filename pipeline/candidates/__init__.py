@@ -5,7 +5,7 @@ which videos may match a query; only these go through the network of stage two.
 """
 
 from .builder import IndexReport, update_index
-from .codes import CodeRule, IndexRule, code_rule
+from .codes import CodeRule, IndexRule, QueryCodes, code_rule
 from .count import CandidateCount
 from .file import index_folder, made_by_student
 from .search import CandidateIndex
@@ -16,6 +16,7 @@ __all__ = [
     "CodeRule",
     "IndexReport",
     "IndexRule",
+    "QueryCodes",
     "code_rule",
     "index_folder",
     "made_by_student",

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import StoreError
 from ..store import FeatureStore
 from .builder import fingerprints, mapped_codes, match_rows, read_codes
-from .codes import IndexRule
+from .codes import IndexRule, QueryCodes
 from .engine import CodeEngine, ExactCodes, InvertedCodes, VideoScores, open_inverted
 from .file import (
     ROW,
@@ -60,12 +60,17 @@ class CandidateIndex:
         if len(missing):
             self._add(store, missing)
 
-    def candidates(self, vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def candidates(
+        self, vectors: np.ndarray, count: int, *, quantised: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The stored videos that are most like a query.
 
         Args:
             vectors: floats [T, R, C], the query's descriptors.
             count: how many videos, at most.
+            quantised: what inverted lists give is not compared again by the store's descriptors,
+                as far as the index has nothing else. Such similarities cannot be compared with
+                those of another index.
 
         Returns:
             Their places in the store, intp [n], best first; and how like they are, float32 [n].
@@ -73,7 +78,8 @@ class CandidateIndex:
         if not self._parts:
             return np.empty(0, np.intp), np.empty(0, np.float32)
         query = self.rule.query_codes(vectors)
-        found = [self._scores(part, query, count) for part in self._parts]
+        exact = not quantised or len(self._parts) > 1
+        found = [self._scores(part, query, count, exact) for part in self._parts]
         rows = np.concatenate([part.rows for part in found])
         scores = np.concatenate([part.scores for part in found])
         numbers = self._rows["number"][rows].astype(np.intp)
@@ -85,13 +91,14 @@ class CandidateIndex:
         order = np.lexsort((numbers, -scores))
         return numbers[order], scores[order]
 
-    def _scores(self, part: CodeEngine, query: np.ndarray, count: int) -> VideoScores:
+    def _scores(self, part: CodeEngine, query: QueryCodes, count: int, exact: bool) -> VideoScores:
         """What a part gives; the best that inverted lists give are compared again, exactly.
 
         Quantised codes are less alike than the frames are, in each store by another factor.
         """
-        found = part.scores(query, count)
-        if not isinstance(part, InvertedCodes):
+        gone = int((self._rows["number"] < 0).sum())
+        found = part.scores(query, count + min(count, gone))
+        if not (exact and isinstance(part, InvertedCodes)):
             return found
         numbers = self._rows["number"][found.rows]
         order = np.argsort(-found.scores, kind="stable")
@@ -102,8 +109,8 @@ class CandidateIndex:
             return VideoScores(np.empty(0, np.intp), np.empty(0, np.float32))
         codes = np.concatenate([self.rule.stored(batch) for batch, _, _ in read])
         counts = np.concatenate([batch for _, batch, _ in read])
-        exact = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
-        return VideoScores(found.rows[chosen][exact.rows], exact.scores)
+        again = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
+        return VideoScores(found.rows[chosen][again.rows], again.scores)
 
     def _add(self, store: FeatureStore, missing: np.ndarray) -> None:
         """Read the codes of videos that the index does not have."""

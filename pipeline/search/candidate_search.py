@@ -1,4 +1,7 @@
-"""Stage two for candidates: the network scores only the pairs that the candidate index names.
+"""Stage two for candidates: the network scores only a query's candidates.
+
+The candidate index names videos, and of these the best by a quick comparison of all descriptors
+are the candidates (`candidate_check`).
 
 A query's candidates are scored for this query alone, as two queries seldom have the same ones. They
 are read in the order of their store, and the system is told beforehand which parts that will be.
@@ -13,6 +16,7 @@ import numpy as np
 
 from ..candidates import CandidateIndex
 from ..output.sparse_scores import SCORE, Chunk, SparseScores, best_of_each_column
+from .candidate_check import FewFrames, checked_videos, named_videos
 from .candidate_rules import require_one_rule, rules_to_search
 from .engine import SearchEngine, pair_scorer
 from .limits import Limits
@@ -35,6 +39,7 @@ class CandidateFinder:
     Attributes:
         database: the videos.
         added: how many of them are in no index, so that their codes were read from the store.
+        by_frames: the indices hold codes of frames, not vectors of a coarse student.
     """
 
     def __init__(self, database: VideoSet, model: Model, gpu_id: int | None = None) -> None:
@@ -57,6 +62,7 @@ class CandidateFinder:
         pairs = zip(database.stores, rules, strict=True)
         self._indices = [CandidateIndex(store, rule) for store, rule in pairs]
         require_one_rule(database.stores, rules)
+        self.by_frames = not rules[0].student
         self._numbers = database.numbers_in_stores()
         self.added = sum(index.added for index in self._indices)
 
@@ -70,7 +76,7 @@ class CandidateFinder:
             )
 
     def columns(self, sequences: VideoSet, count: int) -> np.ndarray:
-        """The candidates of a query.
+        """The candidates of a query by codes alone.
 
         Args:
             sequences: what is searched for the query; the best one counts.
@@ -79,17 +85,29 @@ class CandidateFinder:
         Returns:
             Intp [n], numbers of the database's videos, ascending.
         """
+        return np.sort(self.ranked(sequences, count))
+
+    def ranked(self, sequences: VideoSet, count: int, *, quantised: bool = False) -> np.ndarray:
+        """The videos whose codes are most like a query's; arguments as of `columns`.
+
+        Args:
+            quantised: see `CandidateIndex.candidates`; where there is only one index.
+
+        Returns:
+            Intp [n], numbers of the database's videos, best first.
+        """
         best: dict[int, float] = {}
+        quantised = quantised and len(self._indices) == 1
         for sequence in range(len(sequences)):
             vectors = sequences.vectors(sequence)
             for index, numbers in zip(self._indices, self._numbers, strict=True):
-                places, scores = index.candidates(vectors, count)
+                places, scores = index.candidates(vectors, count, quantised=quantised)
                 columns = numbers[places]
                 for column, score in zip(columns.tolist(), scores.tolist(), strict=True):
                     if column >= 0 and score > best.get(column, -np.inf):
                         best[column] = score
         ranked = sorted(best, key=lambda column: (-best[column], column))
-        return np.array(sorted(ranked[:count]), np.intp)
+        return np.array(ranked[:count], np.intp)
 
 
 def score_candidates(
@@ -114,16 +132,15 @@ def score_candidates(
     Returns:
         The scores of these pairs, and the seconds spent waiting for features.
     """
-    assert request.candidates is not None
     scorer = scorer or pair_scorer(request)
-    count = request.candidates.of(len(request.database))
+    checker = scorer.without_comparator()
     kept: list[np.ndarray] = []
     bad: dict[int, tuple[int, float]] = {}
     waited = 0.0
     for row, sequences in _by_query(request):
-        columns = finder.columns(sequences, count)
+        columns, checked = choose_candidates(request, finder, sequences, checker, limits=limits)
         entries, seconds = score_row(request, sequences, columns, scorer, limits)
-        waited += seconds
+        waited += checked + seconds
         entries["row"] = row
         if level is not None:
             entries["score"] -= level[row]
@@ -139,9 +156,43 @@ def score_candidates(
     return SparseScores([Chunk.of(entries, len(request.queries))], bad), waited
 
 
+def choose_candidates(
+    request: SearchRequest,
+    finder: CandidateFinder,
+    sequences: VideoSet,
+    scorer: PairScorer,
+    *,
+    limits: Limits | None = None,
+) -> tuple[np.ndarray, float]:
+    """A query's candidates: the best of those that the index names, by all descriptors.
+
+    Args:
+        request: with `candidates`.
+        finder: of its database.
+        sequences: what is searched for the query.
+        scorer: the request's network, `PairScorer.without_comparator`.
+        limits: how much is in memory at once.
+
+    Returns:
+        Intp [n], numbers of the database's videos, ascending; and the seconds spent waiting for
+        features.
+    """
+    assert request.candidates is not None
+    count = request.candidates.of(len(request.database))
+    if not finder.by_frames:
+        return finder.columns(sequences, count), 0.0
+    ranked = finder.ranked(sequences, named_videos(count), quantised=True)
+    checked = checked_videos(ranked, request.database.lengths[ranked], count)
+    if len(checked) <= count:
+        return np.sort(checked), 0.0
+    entries, waited = score_row(request, FewFrames(sequences), np.sort(checked), scorer, limits)
+    order = np.argsort(-entries["score"], kind="stable")
+    return np.sort(entries["column"][order[:count]]).astype(np.intp), waited
+
+
 def score_row(
     request: SearchRequest,
-    sequences: VideoSet,
+    sequences: VideoSet | FewFrames,
     columns: np.ndarray,
     scorer: PairScorer,
     limits: Limits | None = None,

@@ -5,9 +5,12 @@
 
 The splits are searched together, so videos of the others are distractors. The stores of
 `studies.evaluate` are linked or copied to FOLDER, where the indices and the scores of all pairs are
-kept, so that a second run only asks the indices. A row is an engine and the views of a query frame
-that are looked up; a cell is the share of the exhaustive ten best among the candidates, the share
-of all copies among them, and the mean average precision where other pairs count as not found.
+kept, so that a second run only chooses candidates. A row is an engine, and what chooses: codes of
+the query's frames as they are, of all their views, or these and the check by all descriptors, which
+is what a search does. A cell is the share of the exhaustive ten best among the candidates, the
+share of all copies among them, and the mean average precision where other pairs count as not found,
+with its fall. The first row is the best that any choice could do that knows the exhaustive scores.
+A last table has each split searched alone.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +29,14 @@ import numpy as np
 
 from benchmarks.retrieval.studies.evaluate import read_pairs
 from pipeline import compute_similarity
-from pipeline.candidates import CandidateCount, CandidateIndex, CodeRule, code_rule, update_index
+from pipeline.candidates import CandidateCount, CodeRule, code_rule, update_index
 from pipeline.candidates.engine import EXACT_CODES
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
+from pipeline.nets.model.model import Model
+from pipeline.search.candidate_search import CandidateFinder, choose_candidates
+from pipeline.search.engine import pair_scorer
+from pipeline.search.request import SearchRequest
 from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
@@ -74,26 +82,37 @@ def truth(set_dir: Path, splits: Sequence[str]) -> dict[str, set[str]]:
     return copies
 
 
-def ranked_candidates(
-    queries: Sequence[Path], databases: Sequence[Path], rule: CodeRule
-) -> Iterator[tuple[str, list[str], float]]:
-    """Each query, its videos as the indices rank them, best first, and the seconds it took."""
-    opened = [open_store(path) for path in databases]
-    indices = [CandidateIndex(store, rule) for store in opened]
-    for path in queries:
-        with open_store(path) as store:
-            videos = VideoSet([store])
-            for number, query in enumerate(videos.ids):
-                begin, found = time.perf_counter(), []
-                vectors = videos.vectors(number)
-                for index, database in zip(indices, opened, strict=True):
-                    places, scores = index.candidates(vectors, len(database))
-                    named = [database.ids[place] for place in places.tolist()]
-                    found += list(zip(scores.tolist(), named, strict=True))
-                ranked = [video for _, video in sorted(found, key=lambda pair: -pair[0])]
-                yield query, ranked, time.perf_counter() - begin
-    for store in opened:
-        store.close()
+class Choices:
+    """The candidates of all queries, by several ways of choosing."""
+
+    def __init__(self, queries: VideoSet, database: VideoSet, model: Model) -> None:
+        self._queries, self._database, self._model = queries, database, model
+        self._finder = CandidateFinder(database, model)
+        self._scorer = pair_scorer(SearchRequest(queries, database, model)).without_comparator()
+
+    def checked(self, count: int) -> dict[str, list[str]]:
+        """What a search compares."""
+        chosen = CandidateCount(count)
+        request = SearchRequest(self._queries, self._database, self._model, candidates=chosen)
+        return {
+            query: self._named(choose_candidates(request, self._finder, own, self._scorer)[0])
+            for query, own in self._each()
+        }
+
+    def by_codes(self, views: int, count: int) -> dict[str, list[str]]:
+        """The first in the order of codes; of the query the first views are looked up."""
+        finder = CandidateFinder(self._database, self._model)
+        for index in finder._indices:
+            assert isinstance(index.rule, CodeRule)
+            index.rule = replace(index.rule, views=index.rule.views[:views])
+        return {query: self._named(finder.ranked(own, count)) for query, own in self._each()}
+
+    def _each(self) -> Iterator[tuple[str, VideoSet]]:
+        for number, query in enumerate(self._queries.ids):
+            yield query, self._queries.take([number]).split_insets(False)[0]
+
+    def _named(self, columns: np.ndarray) -> list[str]:
+        return [self._database.ids[column] for column in columns.tolist()]
 
 
 def average_precision(ranked: Sequence[str], copies: set[str]) -> float:
@@ -127,36 +146,71 @@ def figures(
 
 
 def study(set_dir: Path, folder: Path, splits: Sequence[str], model_dir: Path) -> None:
-    """Print the table of some splits together."""
+    """Print the tables."""
     pairs = [linked_stores(set_dir, folder, split) for split in splits]
     queries, databases = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     kept = folder / f"{'_'.join(splits)}.json"
     scores = exhaustive_scores(queries, databases, model_dir, kept)
     copies = truth(set_dir, splits)
-    videos = len(next(iter(scores.values())))
-    counts = [CandidateCount.parse(text).of(videos) for text in COUNTS]
-    _, _, whole = figures(scores, copies, {q: list(row) for q, row in scores.items()}, videos)
-    print(f"{' '.join(splits)}: {len(scores)} queries, {videos} videos, exhaustive mAP {whole:.4f}")
-    layout = load_model(model_dir).layout
-    for engine, exact_codes in (("inverted lists", 0), ("one by one", EXACT_CODES)):
+    model = load_model(model_dir)
+    for engine, exact_codes in (("one by one", EXACT_CODES), ("inverted lists", 0)):
         for path in databases:
             with open_store(path) as store:
-                rule = code_rule(layout, store.spec.dims)
+                rule = code_rule(model.layout, store.spec.dims)
                 shutil.rmtree(f"{path}.candidates", ignore_errors=True)
                 report = update_index(store, rule, exact_codes=exact_codes)
-        for views, name in ((len(rule.views), "all views"), (1, "as it is")):
-            asked = list(
-                ranked_candidates(queries, databases, replace(rule, views=rule.views[:views]))
-            )
-            ranked = {query: found for query, found, _ in asked}
-            cells = (figures(scores, copies, ranked, count) for count in counts)
-            texts = (
-                f"{count}: {best:.4f} {found:.4f} {mean:.4f} ({mean - whole:+.4f})"
-                for count, (best, found, mean) in zip(counts, cells, strict=True)
-            )
-            seconds = np.mean([seconds for _, _, seconds in asked])
-            print(f"  {engine}, {name}: {'; '.join(texts)}; {1000 * seconds:.0f} ms a query")
-        print(f"    {report.codes / report.videos:.1f} codes a video in the last store")
+        print(f"{engine}: {report.codes / report.videos:.1f} codes a video in the last store")
+        table(queries, databases, model, scores, copies)
+        if exact_codes and len(splits) > 1:
+            for query_path, path in zip(queries, databases, strict=True):
+                table([query_path], [path], model, scores, copies)
+
+
+def table(
+    query_paths: Sequence[Path],
+    database_paths: Sequence[Path],
+    model: Model,
+    all_scores: dict[str, dict[str, float]],
+    copies: dict[str, set[str]],
+) -> None:
+    """Print the rows of some stores' queries in some stores."""
+    with ExitStack() as stack:
+        queries = VideoSet([stack.enter_context(open_store(path)) for path in query_paths])
+        database = VideoSet([stack.enter_context(open_store(path)) for path in database_paths])
+        ids = set(database.ids)
+        scores = {
+            query: {video: score for video, score in all_scores[query].items() if video in ids}
+            for query in queries.ids
+        }
+        counts = [CandidateCount.parse(text).of(len(database)) for text in COUNTS]
+        exhaustive = {query: sorted(row, key=lambda v: -row[v]) for query, row in scores.items()}
+        _, _, whole = figures(scores, copies, exhaustive, len(database))
+        names = " ".join(path.stem for path in database_paths)
+        print(f"  {names}: {len(queries)} queries, {len(database)} videos, mAP {whole:.4f}")
+        choices = Choices(queries, database, model)
+        rule = code_rule(model.layout, database.spec.dims)
+        as_it_is, views = (choices.by_codes(n, max(counts)) for n in (1, len(rule.views)))
+        print(_row("exhaustive", scores, copies, dict.fromkeys(counts, exhaustive), whole))
+        print(_row("codes, as it is", scores, copies, dict.fromkeys(counts, as_it_is), whole))
+        print(_row("codes, all views", scores, copies, dict.fromkeys(counts, views), whole))
+        begin = time.process_time()
+        checked = {count: choices.checked(count) for count in counts}
+        seconds = (time.process_time() - begin) / len(counts) / len(queries)
+        print(_row("checked", scores, copies, checked, whole), f"{seconds:.2f} s of processor time")
+
+
+def _row(
+    name: str,
+    scores: dict[str, dict[str, float]],
+    copies: dict[str, set[str]],
+    chosen: dict[int, dict[str, list[str]]],
+    whole: float,
+) -> str:
+    cells = []
+    for count, ranked in chosen.items():
+        best, found, mean = figures(scores, copies, ranked, count)
+        cells.append(f"{count}: {best:.4f} {found:.4f} {mean:.4f} ({mean - whole:+.4f})")
+    return f"    {name:16}  {'; '.join(cells)}"
 
 
 def main(arguments: list[str] | None = None) -> None:
