@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CODE_SECONDS = 2.0  # between two frames of a video that have a code
 THUMBNAIL_WEIGHT = 0.5  # the lowpass descriptor counts 1
 _VERSION = 1
-_MAX_FRAMES = 32  # of a query that are looked up
+_MAX_FRAMES = 32, 16  # of a query that are looked up, without and with views
 _HUBNESS = 0.5  # of the CSLS of a similarity term
 _NEAREST = 0.01  # share of the anchors that tell the hubness of a view
 
@@ -170,16 +170,16 @@ class CodeRule:
 
         Args:
             vectors: floats [T, R, C]; without query views only the first view is there. Of many
-                frames 32 are taken.
+                frames 32 are taken, with views 16.
         """
-        if len(vectors) > _MAX_FRAMES:
-            chosen = np.linspace(0, len(vectors) - 1, _MAX_FRAMES).round().astype(np.intp)
-            vectors = vectors[chosen]
         there = [
             number
             for number, view in enumerate(self.views)
             if all(part is None or part[1] <= vectors.shape[1] for part in view)
         ]
+        most = _MAX_FRAMES[len(there) > 1]
+        if len(vectors) > most:
+            vectors = vectors[np.linspace(0, len(vectors) - 1, most).round().astype(np.intp)]
         codes = np.stack([self._codes(vectors, self.views[number]) for number in there], axis=1)
         offsets = np.zeros(codes.shape[:2], np.float32)
         if self.anchors is not None and self.hubness:

@@ -64,13 +64,18 @@ class CandidateFinder:
         require_one_rule(database.stores, rules)
         self.by_frames = not rules[0].student
         self._numbers = database.numbers_in_stores()
+        self._allowed = [None if (n >= 0).all() else n >= 0 for n in self._numbers]
+        named = zip(self._indices, self._numbers, strict=True)
+        self._videos = sum(int((n[index.videos] >= 0).sum()) for index, n in named)
         self.added = sum(index.added for index in self._indices)
+        self._note: Callable[[str], None] | None = None
 
-    def notes(self) -> Iterator[str]:
-        """What a person should know about the indices."""
+    def tell(self, note: Callable[[str], None]) -> None:
+        """Say what a person should know about the indices, now and when a search shows it."""
+        self._note = note
         if self.added:
             stores = " ".join(str(store.path) for store in self.database.stores)
-            yield (
+            note(
                 f"{self.added} videos are not in the candidate index yet, so they were read from "
                 f"the store: visil-index index {stores}"
             )
@@ -85,7 +90,9 @@ class CandidateFinder:
         Returns:
             Intp [n], numbers of the database's videos, ascending.
         """
-        return np.sort(self.ranked(sequences, count))
+        found = self.ranked(sequences, count)
+        self.note_few(len(found), count)
+        return np.sort(found)
 
     def ranked(self, sequences: VideoSet, count: int, *, quantised: bool = False) -> np.ndarray:
         """The videos whose codes are most like a query's; arguments as of `columns`.
@@ -98,16 +105,28 @@ class CandidateFinder:
         """
         best: dict[int, float] = {}
         quantised = quantised and len(self._indices) == 1
+        searched = list(zip(self._indices, self._numbers, self._allowed, strict=True))
         for sequence in range(len(sequences)):
             vectors = sequences.vectors(sequence)
-            for index, numbers in zip(self._indices, self._numbers, strict=True):
-                places, scores = index.candidates(vectors, count, quantised=quantised)
+            for index, numbers, allowed in searched:
+                places, scores = index.candidates(
+                    vectors, count, allowed=allowed, quantised=quantised
+                )
                 columns = numbers[places]
                 for column, score in zip(columns.tolist(), scores.tolist(), strict=True):
-                    if column >= 0 and score > best.get(column, -np.inf):
+                    if score > best.get(column, -np.inf):
                         best[column] = score
         ranked = sorted(best, key=lambda column: (-best[column], column))
         return np.array(ranked[:count], np.intp)
+
+    def note_few(self, found: int, count: int) -> None:
+        """Say once that the indices named fewer videos than were asked for."""
+        if self._note and found < min(count, self._videos):
+            self._note(
+                f"for a query the candidate index named only {found} of {count} videos; the others "
+                "were not compared with it: ask for fewer candidates, or search without them"
+            )
+            self._note = None
 
 
 def score_candidates(
@@ -182,6 +201,7 @@ def choose_candidates(
     if not finder.by_frames:
         return finder.columns(sequences, count), 0.0
     ranked = finder.ranked(sequences, named_videos(count), quantised=True)
+    finder.note_few(len(ranked), count)
     checked = checked_videos(ranked, request.database.lengths[ranked], count)
     if len(checked) <= count:
         return np.sort(checked), 0.0
