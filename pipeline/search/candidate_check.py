@@ -28,12 +28,13 @@ def checked_videos(ranked: np.ndarray, lengths: np.ndarray, count: int) -> np.nd
         count: candidates that are asked for.
 
     Returns:
-        The first of `ranked`, at least `count` if there are so many. All have 20,000 frames at
-        most, or twice those of the first `count`.
+        The first of `ranked`: at least `count` if there are so many, at most five times as many.
+        Together they have 20,000 frames at most, or twice those of the first `count`.
     """
-    frames = np.cumsum(lengths)
+    ranked = ranked[: named_videos(count)]
     if len(ranked) <= count:
         return ranked
+    frames = np.cumsum(lengths[: len(ranked)])
     limit = max(_FRAMES, 2 * int(frames[count - 1]))
     return ranked[: max(count, int(np.searchsorted(frames, limit, side="right")))]
 

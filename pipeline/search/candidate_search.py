@@ -196,18 +196,40 @@ def choose_candidates(
         Intp [n], numbers of the database's videos, ascending; and the seconds spent waiting for
         features.
     """
-    assert request.candidates is not None
-    count = request.candidates.of(len(request.database))
+    count = _count(request)
     if not finder.by_frames:
         return finder.columns(sequences, count), 0.0
     ranked = finder.ranked(sequences, named_videos(count), quantised=True)
     finder.note_few(len(ranked), count)
+    return check_candidates(request, ranked, sequences, scorer, limits=limits)
+
+
+def check_candidates(
+    request: SearchRequest,
+    ranked: np.ndarray,
+    sequences: VideoSet,
+    scorer: PairScorer,
+    *,
+    limits: Limits | None = None,
+) -> tuple[np.ndarray, float]:
+    """The best, by all descriptors, of the videos that the index names.
+
+    Args:
+        ranked: intp [n], numbers of the database's videos in the order of their codes.
+        request, sequences, scorer, limits: see `choose_candidates`, as what is returned.
+    """
+    count = _count(request)
     checked = checked_videos(ranked, request.database.lengths[ranked], count)
     if len(checked) <= count:
         return np.sort(checked), 0.0
     entries, waited = score_row(request, FewFrames(sequences), np.sort(checked), scorer, limits)
     order = np.argsort(-entries["score"], kind="stable")
     return np.sort(entries["column"][order[:count]]).astype(np.intp), waited
+
+
+def _count(request: SearchRequest) -> int:
+    assert request.candidates is not None
+    return request.candidates.of(len(request.database))
 
 
 def score_row(

@@ -1,7 +1,7 @@
 """How many of the exhaustive search's best matches are among the candidates, on the benchmark set.
 
     python -m benchmarks.retrieval.studies.candidates SET_DIR FOLDER
-        [--splits validation test train] [--model_dir model]
+        [--splits validation test train] [--model_dir model] [--engines exact inverted]
 
 The splits are searched together, so videos of the others are distractors. The stores of
 `studies.evaluate` are linked or copied to FOLDER, where the indices and the scores of all pairs are
@@ -10,7 +10,7 @@ the query's frames as they are, of all their views, or these and the check by al
 is what a search does. A cell is the share of the exhaustive ten best among the candidates, the
 share of all copies among them, and the mean average precision where other pairs count as not found,
 with its fall. The first row is the best that any choice could do that knows the exhaustive scores.
-A last table has each split searched alone.
+Further tables have each split searched alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from pipeline.candidates.engine import EXACT_CODES
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
-from pipeline.search.candidate_search import CandidateFinder, choose_candidates
+from pipeline.search.candidate_check import named_videos
+from pipeline.search.candidate_search import CandidateFinder, check_candidates
 from pipeline.search.engine import pair_scorer
 from pipeline.search.request import SearchRequest
 from pipeline.search.video_set import VideoSet
@@ -42,6 +43,7 @@ from pipeline.store import open_store
 
 COUNTS = "1%", "50", "100"
 TOP = 10
+ENGINES = {"exact": EXACT_CODES, "inverted": 0}  # up to how many codes are compared one by one
 
 
 def linked_stores(set_dir: Path, folder: Path, split: str) -> tuple[Path, Path]:
@@ -87,32 +89,33 @@ class Choices:
 
     def __init__(self, queries: VideoSet, database: VideoSet, model: Model) -> None:
         self._queries, self._database, self._model = queries, database, model
-        self._finder = CandidateFinder(database, model)
         self._scorer = pair_scorer(SearchRequest(queries, database, model)).without_comparator()
 
-    def checked(self, count: int) -> dict[str, list[str]]:
-        """What a search compares."""
-        chosen = CandidateCount(count)
-        request = SearchRequest(self._queries, self._database, self._model, candidates=chosen)
-        return {
-            query: self._named(choose_candidates(request, self._finder, own, self._scorer)[0])
-            for query, own in self._each()
-        }
-
-    def by_codes(self, views: int, count: int) -> dict[str, list[str]]:
+    def by_codes(self, views: int, count: int) -> dict[str, np.ndarray]:
         """The first in the order of codes; of the query the first views are looked up."""
         finder = CandidateFinder(self._database, self._model)
         for index in finder._indices:
             assert isinstance(index.rule, CodeRule)
             index.rule = replace(index.rule, views=index.rule.views[:views])
-        return {query: self._named(finder.ranked(own, count)) for query, own in self._each()}
+        return {query: finder.ranked(own, count) for query, own in self._each()}
+
+    def checked(self, ranked: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+        """What a search compares."""
+        chosen = CandidateCount(count)
+        request = SearchRequest(self._queries, self._database, self._model, candidates=chosen)
+        return {
+            query: check_candidates(request, ranked[query], own, self._scorer)[0]
+            for query, own in self._each()
+        }
+
+    def named(self, columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
+        """Ids in the place of numbers."""
+        ids = self._database.ids
+        return {query: [ids[n] for n in numbers.tolist()] for query, numbers in columns.items()}
 
     def _each(self) -> Iterator[tuple[str, VideoSet]]:
         for number, query in enumerate(self._queries.ids):
             yield query, self._queries.take([number]).split_insets(False)[0]
-
-    def _named(self, columns: np.ndarray) -> list[str]:
-        return [self._database.ids[column] for column in columns.tolist()]
 
 
 def average_precision(ranked: Sequence[str], copies: set[str]) -> float:
@@ -145,7 +148,9 @@ def figures(
     return best_found / (TOP * len(scores)), copies_found / copies_all, float(np.mean(precisions))
 
 
-def study(set_dir: Path, folder: Path, splits: Sequence[str], model_dir: Path) -> None:
+def study(
+    set_dir: Path, folder: Path, splits: Sequence[str], model_dir: Path, engines: Sequence[str]
+) -> None:
     """Print the tables."""
     pairs = [linked_stores(set_dir, folder, split) for split in splits]
     queries, databases = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -153,7 +158,8 @@ def study(set_dir: Path, folder: Path, splits: Sequence[str], model_dir: Path) -
     scores = exhaustive_scores(queries, databases, model_dir, kept)
     copies = truth(set_dir, splits)
     model = load_model(model_dir)
-    for engine, exact_codes in (("one by one", EXACT_CODES), ("inverted lists", 0)):
+    for engine in engines:
+        exact_codes = ENGINES[engine]
         for path in databases:
             with open_store(path) as store:
                 rule = code_rule(model.layout, store.spec.dims)
@@ -188,15 +194,21 @@ def table(
         names = " ".join(path.stem for path in database_paths)
         print(f"  {names}: {len(queries)} queries, {len(database)} videos, mAP {whole:.4f}")
         choices = Choices(queries, database, model)
-        rule = code_rule(model.layout, database.spec.dims)
-        as_it_is, views = (choices.by_codes(n, max(counts)) for n in (1, len(rule.views)))
-        print(_row("exhaustive", scores, copies, dict.fromkeys(counts, exhaustive), whole))
-        print(_row("codes, as it is", scores, copies, dict.fromkeys(counts, as_it_is), whole))
-        print(_row("codes, all views", scores, copies, dict.fromkeys(counts, views), whole))
+        views = len(code_rule(model.layout, database.spec.dims).views)
+        as_it_is = choices.by_codes(1, max(counts))
+        ranked = choices.by_codes(views, named_videos(max(counts)))
         begin = time.process_time()
-        checked = {count: choices.checked(count) for count in counts}
+        checked = {count: choices.checked(ranked, count) for count in counts}
         seconds = (time.process_time() - begin) / len(counts) / len(queries)
-        print(_row("checked", scores, copies, checked, whole), f"{seconds:.2f} s of processor time")
+        rows: dict[str, dict[int, dict[str, list[str]]]] = {
+            "exhaustive": dict.fromkeys(counts, exhaustive),
+            "codes, as it is": dict.fromkeys(counts, choices.named(as_it_is)),
+            "codes, all views": dict.fromkeys(counts, choices.named(ranked)),
+            "checked": {count: choices.named(found) for count, found in checked.items()},
+        }
+        for name, chosen in rows.items():
+            print(_row(name, scores, copies, chosen, whole))
+        print(f"    the check takes {seconds:.2f} s of processor time")
 
 
 def _row(
@@ -220,8 +232,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--splits", nargs="+", default=["validation", "test", "train"])
     parser.add_argument("--model_dir", type=Path, default=Path(default_model_dir()))
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     given = parser.parse_args(arguments)
-    study(given.set_dir, given.folder, given.splits, given.model_dir)
+    study(given.set_dir, given.folder, given.splits, given.model_dir, given.engines)
 
 
 if __name__ == "__main__":
