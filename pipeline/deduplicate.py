@@ -14,7 +14,6 @@ from .output.duplicates import DuplicateReport, check_duplicates_file, write_dup
 from .output.selection import Selection
 from .workflow import (
     SearchHost,
-    candidates_elsewhere,
     check_rate_range,
     check_threshold,
     open_video_set,
@@ -24,7 +23,7 @@ from .workflow import (
 
 if TYPE_CHECKING:
     from .candidates import CandidateCount
-    from .search.collection_pairs import DistributeBlocks
+    from .search.collection_pairs import DistributePairs
     from .search.request import SearchRequest
     from .search.time_estimate import TimeEstimate
     from .search.video_set import VideoSet
@@ -83,7 +82,7 @@ def find_duplicates(
     search: DuplicateSearch,
     host: SearchHost,
     group_progress: Callable[[int, int], None] | None = None,
-    distribute: DistributeBlocks | None = None,
+    distribute: DistributePairs | None = None,
 ) -> DuplicateReport:
     """Do all of a search for duplicates, and write its result if that was asked for.
 
@@ -102,8 +101,6 @@ def find_duplicates(
     from .search.adapt import adapt_request
     from .search.candidate_search import CandidateFinder
 
-    if distribute is not None and search.candidates is not None:
-        raise candidates_elsewhere()
     with ExitStack() as stack:
         collection = open_video_set(stack, search.stores)
         for note in store_notes(collection):

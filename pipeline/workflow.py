@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .config import Config, ExtractConfig
+from .config import LEVEL_PRIOR_VIDEOS, Config, ExtractConfig
 from .errors import InputError, PipelineError, ReportError
 from .output.selection import Selection
 from .output.target import (
@@ -312,8 +312,6 @@ def compare(
 
     if comparison.output_file is None:
         raise InputError("no output_file given")
-    if distribute is not None:
-        _refuse_candidates(comparison)
     with prepared_search(comparison, host) as prepared:
         require_selection(comparison, prepared.request)
         matches: list[Match] = []
@@ -339,7 +337,7 @@ class ShardReport:
     """What one shard of a comparison did.
 
     Attributes:
-        queries, database: videos on each side, of the whole table and of the shard.
+        queries, database: videos on each side that were compared.
         kept: scores that may be selected.
         damaged: a line for each damaged video.
         complete: stage one stored every listed video.
@@ -355,7 +353,7 @@ class ShardReport:
 def compare_shard(
     comparison: Comparison, host: Host, shard: tuple[int, int], output_file: str | Path
 ) -> ShardReport:
-    """Score one shard of the database and write a partial result.
+    """Score one shard of the database, with candidates of the queries; write a partial result.
 
     Args:
         comparison: without `output_file`, segments and report.
@@ -366,28 +364,39 @@ def compare_shard(
         PipelineError: of lists, stores, model or output; see `errors`.
     """
     from .search.partial_results import PartialResult, write_partial
-    from .search.run import result_info, score_shard, table_level
+    from .search.run import result_info, score_candidate_shard, score_shard, table_level
     from .search.shards import shard_range
 
     if comparison.finds_segments or comparison.report_file is not None:
         raise InputError(
             "segments and a report are of a whole result: give them to a comparison without --shard"
         )
-    _refuse_candidates(comparison)
     check_output_file(output_file, comparison.inputs(output_file))
     check_extension(output_file, (".npz",), "--output_file")
     number, count = shard
     with prepared_search(comparison, host) as prepared:
         request = prepared.request
-        first, last = shard_range(len(request.database), number, count)
-        level, _ = table_level(request)
-        scores = score_shard(request, first, last, level, progress=host.progress)
         sets = request.queries.ids, request.database.ids
+        level, _ = table_level(request)
+        if request.candidates is None:
+            span = shard_range(len(sets[1]), number, count)
+            scores = score_shard(request, *span, level, progress=host.progress)
+        else:
+            span = shard_range(len(sets[0]), number, count)
+            scores = score_candidate_shard(
+                request, span, level, prepared.finder, progress=host.progress
+            )
         listed, info = request.listed_queries, result_info(request)
         write_partial(output_file, PartialResult(scores, number, count, *sets, listed, info))
         damaged = (*scores.damaged_queries.values(), *scores.damaged_database.values())
         kept = len(scores.entries)
-        return ShardReport(len(sets[0]), last - first, kept, damaged, prepared.complete)
+        videos = len(sets[0]), len(sets[1])
+        done = (
+            (videos[0], span[1] - span[0])
+            if scores.rows is None
+            else (span[1] - span[0], videos[1])
+        )
+        return ShardReport(*done, kept, damaged, prepared.complete)
 
 
 def merge_results(
@@ -498,20 +507,6 @@ def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
         return host.progress
     estimate = TimeEstimate(host.progress, host.say, pairs / len(database), EXAMPLE / len(database))
     return estimate.tell
-
-
-def _refuse_candidates(comparison: Comparison) -> None:
-    """Refuse to search a part of the database for candidates of all of it."""
-    if comparison.candidates is not None:
-        raise candidates_elsewhere()
-
-
-def candidates_elsewhere() -> InputError:
-    """The error of a search for candidates on several machines."""
-    return InputError(
-        "candidates are chosen from the whole database on one machine: give --candidates "
-        "without --shard and --cluster"
-    )
 
 
 @contextmanager
@@ -856,11 +851,9 @@ class _Preparation:
             self.host.note(f"{missing} queries have no mirrored features, scored as they are")
 
     def _give_notes(self, request: SearchRequest) -> None:
-        from .search.score_normalization import PRIOR_VIDEOS
-
         model, queries = request.model, request.queries
-        videos = len(request.database)
-        if request.config.normalize == "database" and videos < PRIOR_VIDEOS:
+        videos, few = len(request.database), LEVEL_PRIOR_VIDEOS[model.adaptation is not None]
+        if request.config.normalize == "database" and videos < few:
             self.host.note(
                 f"{videos} database videos are few to normalise scores by: a usual level counts "
                 "for more than what queries reach among them"

@@ -34,6 +34,7 @@ class Server:
         lose_answer: told (method, path), how the answer of a request that was carried out is lost:
             the connection is cut ("cut"), or a proxy answers with status 503 ("503"); None: it is
             not.
+        ignores_conditions: an object is put whether there is one or not, as by some servers.
         cut: told (method, path), after how many bytes of its answer the connection is cut; None:
             never.
     """
@@ -63,6 +64,7 @@ class Server:
         self.requests: list[tuple[str, str]] = []
         self.queries: list[str] = []
         self.delay = 0.0
+        self.ignores_conditions = False
         self.lose_answer: Callable[[str, str], str | None] = lambda *_: None
         self.cut: Callable[[str, str], int | None] = lambda *_: None
 
@@ -77,6 +79,8 @@ class Server:
         self.requests.append((method, path))
         self.queries.append(environ["QUERY_STRING"])
         time.sleep(self.delay)
+        if self.ignores_conditions:
+            environ.pop("HTTP_IF_NONE_MATCH", None)
         # moto compares and puts in two steps; a real server does not.
         head: list[Any] = []
         with self._put_lock if environ.get("HTTP_IF_NONE_MATCH") else nullcontext():

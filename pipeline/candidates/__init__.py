@@ -4,6 +4,7 @@ It lies beside its store, is derived from it and can be made again at any time. 
 which videos may match a query; only these go through the network of stage two.
 """
 
+from .bucket_index import local_index
 from .builder import IndexReport, update_index
 from .codes import CodeRule, IndexRule, QueryCodes, code_rule
 from .count import CandidateCount
@@ -19,6 +20,7 @@ __all__ = [
     "QueryCodes",
     "code_rule",
     "index_folder",
+    "local_index",
     "made_by_student",
     "update_index",
 ]

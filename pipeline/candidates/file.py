@@ -26,11 +26,14 @@ import numpy as np
 
 from ..atomic import atomic_write, sync_file, sync_path
 from ..errors import FingerprintMismatchError, StoreError
+from ..objects import is_url
 from ..store import FeatureStore
 from .codes import IndexRule
 
 FORMAT = 1
 HEADER = "header.json"
+BUCKET_FOLDER = "candidates"  # of a store in a bucket, see `bucket_index`
+ORIGIN = "store"  # a file in a copy of an index in a bucket; names the store
 CODES_SUFFIX = {"int8": ".i8", "float16": ".f16"}
 # fingerprint: of id and checksum; number: the video's place in the store, -1 for one that is gone;
 # codes: how many it has.
@@ -72,6 +75,8 @@ class DamagedIndexError(StoreError):
 
 def index_folder(store: Path) -> Path:
     """Where the candidate index of a store is."""
+    if is_url(store):
+        return store / BUCKET_FOLDER
     return store.with_name(f"{store.name}.candidates")
 
 
@@ -103,13 +108,15 @@ def read_header(folder: Path) -> IndexHeader | None:
         raise damaged(folder, f"{HEADER} cannot be read ({error})") from error
 
 
-def made_by_student(store: Path) -> str:
-    """Folder of the coarse student that made a store's index; empty for another or no index.
+def made_by_student(folder: Path) -> str:
+    """Folder of the coarse student that made an index; empty for another or no index.
+
+    Args:
+        folder: of the index.
 
     Raises:
         DamagedIndexError: there is an index by a coarse student whose header cannot be read.
     """
-    folder = index_folder(store)
     try:
         header = read_header(folder)
     except DamagedIndexError:
@@ -129,9 +136,7 @@ def write_header(folder: Path, header: IndexHeader) -> None:
         )
 
 
-def require_same_rule(
-    folder: Path, header: IndexHeader, store: FeatureStore, rule: IndexRule
-) -> None:
+def require_same_rule(header: IndexHeader, store: FeatureStore, rule: IndexRule) -> None:
     """Refuse an index of another model's features, or by another rule.
 
     Raises:
@@ -139,10 +144,11 @@ def require_same_rule(
     """
     if (header.digest, header.rule) != (store.spec.digest, rule.name):
         raise FingerprintMismatchError(
-            f"{folder}: this candidate index was made of other features, or by another model, than "
-            f"is asked for (features {header.digest[:12]}, codes {header.rule!r}; expected "
-            f"{store.spec.digest[:12]}, {rule.name!r}): remove the folder, then run "
-            f"visil-index index {store.path}{' --coarse DIR' if rule.student else ''}"
+            f"{index_folder(store.path)}: this candidate index was made of other features, or by "
+            f"another model, than is asked for (features {header.digest[:12]}, codes "
+            f"{header.rule!r}; expected {store.spec.digest[:12]}, {rule.name!r}): remove the "
+            f"folder, then run visil-index index {store.path}"
+            f"{' --coarse DIR' if rule.student else ''}"
         )
 
 
@@ -247,7 +253,10 @@ def _own_files(folder: Path) -> Sequence[Path]:
 
 def damaged(folder: Path, what: str) -> DamagedIndexError:
     """The error for an index that cannot be used."""
-    command = f"visil-index index {os.fspath(folder).removesuffix('.candidates')}"
+    store = os.fspath(folder).removesuffix(".candidates")
+    with suppress(OSError):  # a copy of an index in a bucket
+        store = (folder / ORIGIN).read_text(encoding="utf-8")
+    command = f"visil-index index {store}"
     if _has_vectors(folder):
         command += " --coarse DIR"
     return DamagedIndexError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..store import FeatureStore
+from .bucket_index import local_index
 from .builder import fingerprints, mapped_codes, match_rows, read_codes
 from .codes import IndexRule, QueryCodes
 from .engine import CodeEngine, ExactCodes, InvertedCodes, VideoScores, open_inverted
@@ -16,7 +17,6 @@ from .file import (
     DamagedIndexError,
     IndexHeader,
     damaged,
-    index_folder,
     read_header,
     read_rows,
     require_same_rule,
@@ -49,7 +49,7 @@ class CandidateIndex:
             InputError: it needs FAISS, which is not installed.
         """
         self.rule, self._store = rule, store
-        folder = index_folder(store.path)
+        folder = local_index(store)
         header, rows = _load(folder, store, rule)
         self._rows = _numbered(rows, header, store)
         self._parts = _engines(folder, header, rule, self._rows)
@@ -163,7 +163,7 @@ def _load(folder: Path, store: FeatureStore, rule: IndexRule) -> tuple[IndexHead
         header = read_header(folder)
         if header is None:
             raise StoreError(f"{store.path}: has no candidate index; {_how_to_make_one(store)}")
-        require_same_rule(folder, header, store, rule)
+        require_same_rule(header, store, rule)
         try:
             return header, read_rows(folder, header)
         except DamagedIndexError:

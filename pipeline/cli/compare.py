@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,10 +200,14 @@ def distribution(cluster: str | None, actors: ActorOptions, host: Terminal) -> D
         return None
     from ..cluster.extracting import ClusterOptions
     from ..cluster.ray_engine import parse_cluster
-    from ..cluster.scoring import score_on_cluster
+    from ..cluster.scoring import score_candidates_on_cluster, score_on_cluster
+    from ..search.shards import Distribute
 
     options = ClusterOptions(parse_cluster(cluster), actors)
-    return lambda request, level: score_on_cluster(request, level, options, host.progress)
+    return Distribute(
+        partial(score_on_cluster, cluster=options, tick=host.progress),
+        partial(score_candidates_on_cluster, cluster=options, tick=host.progress),
+    )
 
 
 def _compare_shard(given: CompareOptions) -> int:

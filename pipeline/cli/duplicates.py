@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..cluster.ray_engine import ActorOptions
     from ..nets.model.model import Model
     from ..output.duplicates import DuplicateGroup, DuplicateReport, GroupMember, Relation
-    from ..search.collection_pairs import DistributeBlocks
+    from ..search.collection_pairs import DistributePairs
 
 # Of stage two, as far as they make sense within one collection.
 SETTINGS = (
@@ -105,15 +105,20 @@ def duplicates(
     return code
 
 
-def _distribution(cluster: str | None, actors: ActorOptions) -> DistributeBlocks | None:
+def _distribution(cluster: str | None, actors: ActorOptions) -> DistributePairs | None:
     """What scores the pairs on a cluster, if that was asked for."""
     if cluster is None:
         return None
     from ..cluster.extracting import ClusterOptions
     from ..cluster.ray_engine import parse_cluster
-    from ..cluster.scoring import pairs_on_cluster
+    from ..cluster.scoring import candidate_pairs_on_cluster, pairs_on_cluster
+    from ..search.collection_pairs import DistributePairs
 
-    return partial(pairs_on_cluster, cluster=ClusterOptions(parse_cluster(cluster), actors))
+    options = ClusterOptions(parse_cluster(cluster), actors)
+    return DistributePairs(
+        partial(pairs_on_cluster, cluster=options),
+        partial(candidate_pairs_on_cluster, cluster=options),
+    )
 
 
 class _Terminal:

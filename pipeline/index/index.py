@@ -19,7 +19,6 @@ from ..workflow import (
     Comparison,
     Host,
     VideoSource,
-    candidates_elsewhere,
     check_rate_range,
     config_as_in,
     open_video_set,
@@ -264,8 +263,6 @@ class Index:
         with self._lock:
             self._require_open()
             if count is not None:
-                if self._distribute is not None:
-                    raise candidates_elsewhere()
                 self._candidate_finder()
             queries = self._finder.listed(videos) if ids is None else self._finder.stored(ids)
             comparison = Comparison(

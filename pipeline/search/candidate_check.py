@@ -55,6 +55,7 @@ class FewFrames:
         ]
         self.lengths = np.array([len(chosen) for chosen in self._chosen], np.int64)
         self.dtype, self.row_shape = videos.dtype, videos.row_shape
+        self.ahead_bytes = videos.ahead_bytes
 
     def __len__(self) -> int:
         return len(self._videos)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..candidates import IndexRule, QueryCodes, code_rule, index_folder, made_by_student
+from ..candidates import (
+    IndexRule,
+    QueryCodes,
+    code_rule,
+    index_folder,
+    local_index,
+    made_by_student,
+)
 from ..errors import InputError, ModelError
 from ..store import FeatureStore
 from .coarse_file import students_name
@@ -114,7 +121,7 @@ def rule_to_index(
     """
     if coarse is not None:
         return coarse_rule(store, coarse)
-    folder = made_by_student(store.path)
+    folder = made_by_student(local_index(store))
     if folder:
         return _kept_rule(store, folder)
     model = load_model()
@@ -137,7 +144,7 @@ def rules_to_search(
     """
     rules: list[IndexRule] = []
     for store in stores:
-        folder = made_by_student(store.path)
+        folder = made_by_student(local_index(store))
         same = [rule for rule in rules if folder and rule.student == folder]
         if same:
             rules.append(same[0])

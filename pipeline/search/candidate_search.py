@@ -9,13 +9,14 @@ are read in the order of their store, and the system is told beforehand which pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..candidates import CandidateIndex
-from ..output.sparse_scores import SCORE, Chunk, SparseScores, best_of_each_column
+from ..output.sparse_scores import SCORE, best_of_each_column
 from .candidate_check import FewFrames, checked_videos, named_videos
 from .candidate_rules import require_one_rule, rules_to_search
 from .engine import SearchEngine, pair_scorer
@@ -119,6 +120,19 @@ class CandidateFinder:
         ranked = sorted(best, key=lambda column: (-best[column], column))
         return np.array(ranked[:count], np.intp)
 
+    def named(self, sequences: VideoSet, count: int) -> np.ndarray:
+        """The videos that a query's candidates are chosen from; arguments as of `columns`.
+
+        Returns:
+            Intp [n], numbers of the database's videos, best first.
+        """
+        if self.by_frames:
+            found = self.ranked(sequences, named_videos(count), quantised=True)
+        else:
+            found = self.ranked(sequences, count)
+        self.note_few(len(found), count)
+        return found
+
     def note_few(self, found: int, count: int) -> None:
         """Say once that the indices named fewer videos than were asked for."""
         if self._note and found < min(count, self._videos):
@@ -129,6 +143,105 @@ class CandidateFinder:
             self._note = None
 
 
+@dataclass(frozen=True)
+class CandidateScores:
+    """The scores of some queries with their candidates.
+
+    Attributes:
+        entries: of `sparse_scores.SCORE`, those that may be selected.
+        bad: for each row with a score that is no finite number, the first such column, the score.
+        damaged_queries, damaged_database: what is wrong, by row or column, for each damaged video.
+        waited: seconds spent waiting for features.
+    """
+
+    entries: np.ndarray
+    bad: dict[int, tuple[int, float]] = field(default_factory=dict)
+    damaged_queries: dict[int, str] = field(default_factory=dict)
+    damaged_database: dict[int, str] = field(default_factory=dict)
+    waited: float = 0.0
+
+
+class Candidates(NamedTuple):
+    """What a query's candidates are chosen from.
+
+    Attributes:
+        row: of the query.
+        named: intp [n], numbers of the database's videos that the index names, best first.
+        wanted: how many of them are scored.
+    """
+
+    row: int
+    named: np.ndarray
+    wanted: int
+
+
+class CandidateScorer:
+    """Scores queries against their candidates.
+
+    Args:
+        request: its queries are checked.
+        scorer: the request's network, if it was made already; else it is made when it is needed.
+        level: float32 [queries], is subtracted from the scores; None for nothing.
+        limits: how much is in memory at once.
+    """
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        scorer: PairScorer | None = None,
+        *,
+        level: np.ndarray | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._request, self._level, self._limits = request, level, limits
+        self._scorer = scorer
+        self._checker: PairScorer | None = None
+        self._sequences = dict(_by_query(request))
+
+    def choose(
+        self, finder: CandidateFinder, rows: tuple[int, int] | None = None
+    ) -> Iterator[Candidates]:
+        """What the index names for each query that is not damaged, of all or of [first, last)."""
+        assert self._request.candidates is not None
+        count = self._request.candidates.of(len(self._request.database))
+        first, last = rows or (0, len(self._request.queries))
+        for row, sequences in self._sequences.items():
+            if first <= row < last:
+                yield Candidates(row, finder.named(sequences, count), count)
+
+    def score(self, query: Candidates) -> CandidateScores:
+        """Score one query against the best of what the index named."""
+        request, row, sequences = self._request, query.row, self._sequences[query.row]
+        self._scorer = self._scorer or pair_scorer(request)
+        self._checker = self._checker or self._scorer.without_comparator()
+        columns, checked = check_candidates(
+            request, query, sequences, self._checker, limits=self._limits
+        )
+        entries, waited = score_row(request, sequences, columns, self._scorer, self._limits)
+        entries["row"] = row
+        if self._level is not None:
+            entries["score"] -= self._level[row]
+        finite = np.isfinite(entries["score"])
+        bad: dict[int, tuple[int, float]] = {}
+        if not finite.all():
+            first = entries[~finite][0]
+            bad[row] = int(first["column"]), float(first["score"])
+        entries = entries[finite]
+        kept = entries[np.sort(request.selection.indices(entries["score"]))]
+        return CandidateScores(kept, bad, waited=checked + waited)
+
+
+def join_scores(parts: Sequence[CandidateScores]) -> CandidateScores:
+    """The scores of all parts together."""
+    return CandidateScores(
+        np.concatenate([np.empty(0, SCORE), *(part.entries for part in parts)]),
+        {row: found for part in parts for row, found in part.bad.items()},
+        {row: line for part in parts for row, line in part.damaged_queries.items()},
+        {column: line for part in parts for column, line in part.damaged_database.items()},
+        sum(part.waited for part in parts),
+    )
+
+
 def score_candidates(
     request: SearchRequest,
     finder: CandidateFinder,
@@ -137,57 +250,39 @@ def score_candidates(
     limits: Limits | None = None,
     scorer: PairScorer | None = None,
     progress: Progress | None = None,
-) -> tuple[SparseScores, float]:
+    rows: tuple[int, int] | None = None,
+) -> CandidateScores:
     """Score every query against its candidates.
 
     Args:
         request: with `candidates`.
         finder: of its database.
-        level: float32 [queries], is subtracted from the scores; None for nothing.
-        limits: how much is in memory at once.
-        scorer: the request's network, if it was made already.
+        level, limits, scorer: see `CandidateScorer`.
         progress: called with (queries done, queries).
-
-    Returns:
-        The scores of these pairs, and the seconds spent waiting for features.
+        rows: score the queries [first, last) only.
     """
-    scorer = scorer or pair_scorer(request)
-    checker = scorer.without_comparator()
-    kept: list[np.ndarray] = []
-    bad: dict[int, tuple[int, float]] = {}
-    waited = 0.0
-    for row, sequences in _by_query(request):
-        columns, checked = choose_candidates(request, finder, sequences, checker, limits=limits)
-        entries, seconds = score_row(request, sequences, columns, scorer, limits)
-        waited += checked + seconds
-        entries["row"] = row
-        if level is not None:
-            entries["score"] -= level[row]
-        finite = np.isfinite(entries["score"])
-        if not finite.all():
-            first = entries[~finite][0]
-            bad[row] = int(first["column"]), float(first["score"])
-        entries = entries[finite]
-        kept.append(entries[np.sort(request.selection.indices(entries["score"]))])
+    own = CandidateScorer(request, scorer, level=level, limits=limits)
+    parts = []
+    for query in own.choose(finder, rows):
+        parts.append(own.score(query))
         if progress:
-            progress(row + 1, len(request.queries))
-    entries = np.concatenate(kept) if kept else np.empty(0, SCORE)
-    return SparseScores([Chunk.of(entries, len(request.queries))], bad), waited
+            progress(query.row + 1, len(request.queries))
+    return join_scores(parts)
 
 
-def choose_candidates(
+def check_candidates(
     request: SearchRequest,
-    finder: CandidateFinder,
+    query: Candidates,
     sequences: VideoSet,
     scorer: PairScorer,
     *,
     limits: Limits | None = None,
 ) -> tuple[np.ndarray, float]:
-    """A query's candidates: the best of those that the index names, by all descriptors.
+    """A query's candidates: the best, by all descriptors, of the videos that the index names.
 
     Args:
-        request: with `candidates`.
-        finder: of its database.
+        request: of the search.
+        query: what the index names.
         sequences: what is searched for the query.
         scorer: the request's network, `PairScorer.without_comparator`.
         limits: how much is in memory at once.
@@ -196,40 +291,13 @@ def choose_candidates(
         Intp [n], numbers of the database's videos, ascending; and the seconds spent waiting for
         features.
     """
-    count = _count(request)
-    if not finder.by_frames:
-        return finder.columns(sequences, count), 0.0
-    ranked = finder.ranked(sequences, named_videos(count), quantised=True)
-    finder.note_few(len(ranked), count)
-    return check_candidates(request, ranked, sequences, scorer, limits=limits)
-
-
-def check_candidates(
-    request: SearchRequest,
-    ranked: np.ndarray,
-    sequences: VideoSet,
-    scorer: PairScorer,
-    *,
-    limits: Limits | None = None,
-) -> tuple[np.ndarray, float]:
-    """The best, by all descriptors, of the videos that the index names.
-
-    Args:
-        ranked: intp [n], numbers of the database's videos in the order of their codes.
-        request, sequences, scorer, limits: see `choose_candidates`, as what is returned.
-    """
-    count = _count(request)
-    checked = checked_videos(ranked, request.database.lengths[ranked], count)
-    if len(checked) <= count:
-        return np.sort(checked), 0.0
-    entries, waited = score_row(request, FewFrames(sequences), np.sort(checked), scorer, limits)
+    lengths = request.database.lengths[query.named]
+    checked = np.sort(checked_videos(query.named, lengths, query.wanted))
+    if len(checked) <= query.wanted:
+        return checked, 0.0
+    entries, waited = score_row(request, FewFrames(sequences), checked, scorer, limits)
     order = np.argsort(-entries["score"], kind="stable")
-    return np.sort(entries["column"][order[:count]]).astype(np.intp), waited
-
-
-def _count(request: SearchRequest) -> int:
-    assert request.candidates is not None
-    return request.candidates.of(len(request.database))
+    return np.sort(entries["column"][order[: query.wanted]]).astype(np.intp), waited
 
 
 def score_row(

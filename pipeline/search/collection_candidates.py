@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,17 @@ import numpy as np
 from ..errors import InputError
 from ..output.score_table import score_error
 from .candidate_search import CandidateFinder, score_row
-from .collection_pairs import CollectionPairs, WorkProgress, videos_by_length
+from .collection_pairs import (
+    CollectionPairs,
+    DistributePairs,
+    VideoPairs,
+    VideoWork,
+    WorkProgress,
+    videos_by_length,
+)
 from .limits import Limits
 from .request import SearchRequest
+from .video_set import VideoSet
 
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
@@ -24,6 +33,7 @@ def candidate_pairs(
     *,
     progress: WorkProgress | None = None,
     limits: Limits | None = None,
+    distribute: DistributePairs | None = None,
 ) -> CollectionPairs:
     """Score each pair of which one video is a candidate of the other, and keep the high scores.
 
@@ -33,6 +43,7 @@ def candidate_pairs(
         finder: of the collection.
         progress: told products of frames, done and all, once the candidates are known.
         limits: how much is in memory at once.
+        distribute: scores the pairs elsewhere.
 
     Raises:
         InputError, PipelineError, StoreError: see `pairs_of_collection`.
@@ -45,25 +56,59 @@ def candidate_pairs(
     place = np.full(len(collection), -1, np.intp)
     place[order] = np.arange(len(order))
     first, second = _pairs(request, finder, order, place)
-    lengths = collection.lengths
-    work = np.concatenate([[0], np.cumsum(lengths[order[first]] * lengths[order[second]])])
-    starts = np.flatnonzero(np.diff(first, prepend=-1))
-    rows, columns, scores = [], [], []
-    for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(first)], strict=True):
-        video = int(order[first[begin]])
-        found, found_scores = _score(request, scorer, video, order[second[begin:end]], limits)
-        kept = ~(found_scores < threshold)
-        rows.append(np.full(int(kept.sum()), video, np.intp))
-        columns.append(found[kept])
-        scores.append(found_scores[kept])
-        if progress:
-            progress(int(work[end]), int(work[-1]))
-    return CollectionPairs(
-        np.concatenate(rows) if rows else np.empty(0, np.intp),
-        np.concatenate(columns) if rows else np.empty(0, np.intp),
-        np.concatenate(scores) if rows else np.empty(0, np.float32),
-        len(first),
-    )
+    starts = np.flatnonzero(np.diff(first, prepend=-1)).tolist()
+    spans = zip(starts, [*starts[1:], len(first)], strict=True)
+    work = [(int(order[first[begin]]), order[second[begin:end]]) for begin, end in spans]
+    tell = progress or (lambda done, total: None)
+    if distribute is not None:
+        found = distribute.candidates(request, work, tell)
+    else:
+        found = list(_scored(request, scorer, work, limits, tell))
+    for part in found:
+        for number, line in part.damaged.items():
+            collection.note_damage(number, line)
+    none = np.empty(0, np.intp)
+    rows = np.concatenate([none, *(part.first for part in found)])
+    columns = np.concatenate([none, *(part.second for part in found)])
+    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
+    sound = collection.sound  # damage may have come to light while they were read
+    good = sound[rows] & sound[columns]
+    return CollectionPairs(rows[good], columns[good], scores[good], len(first))
+
+
+def frame_products(collection: VideoSet, work: VideoWork) -> int:
+    """Products of frames of a video with others, for `WorkProgress`."""
+    video, others = work
+    return int(collection.lengths[video] * collection.lengths[others].sum())
+
+
+def score_video(
+    request: SearchRequest, scorer: PairScorer, work: VideoWork, limits: Limits | None = None
+) -> VideoPairs:
+    """Score a video with others, and keep the scores that reach the threshold.
+
+    Raises:
+        PipelineError: a score is not a finite number.
+    """
+    video, others = work
+    second, scores = _score(request, scorer, video, others, limits)
+    kept = ~(scores < request.selection.threshold)
+    first = np.full(int(kept.sum()), video, np.intp)
+    return VideoPairs(first, second[kept], scores[kept])
+
+
+def _scored(
+    request: SearchRequest,
+    scorer: PairScorer,
+    work: Sequence[VideoWork],
+    limits: Limits | None,
+    tell: WorkProgress,
+) -> Iterator[VideoPairs]:
+    done, total = 0, sum(frame_products(request.database, part) for part in work)
+    for part in work:
+        yield score_video(request, scorer, part, limits)
+        done += frame_products(request.database, part)
+        tell(done, total)
 
 
 def _pairs(

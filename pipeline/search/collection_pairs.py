@@ -86,8 +86,36 @@ class CollectionWork:
     limits: Limits
 
 
-# Scores all blocks elsewhere; the last argument is told products of frames, done and all.
-DistributeBlocks = Callable[[SearchRequest, CollectionWork, WorkProgress], Sequence[BlockPairs]]
+@dataclass(frozen=True)
+class VideoPairs:
+    """The pairs of some videos with others, as far as they reach the threshold.
+
+    Attributes:
+        first, second, scores: see `CollectionPairs`.
+        damaged: see `BlockPairs`.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    scores: np.ndarray
+    damaged: dict[int, str] = field(default_factory=dict)
+
+
+# A video and those that it is compared with: numbers in the collection.
+VideoWork = tuple[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class DistributePairs:
+    """Scores the pairs of a collection elsewhere.
+
+    Attributes:
+        blocks: scores all pairs; `WorkProgress` is told products of frames, done and all.
+        candidates: scores videos with those that the candidate index names.
+    """
+
+    blocks: Callable[[SearchRequest, CollectionWork, WorkProgress], Sequence[BlockPairs]]
+    candidates: Callable[[SearchRequest, Sequence[VideoWork], WorkProgress], Sequence[VideoPairs]]
 
 
 def pairs_of_collection(
@@ -96,7 +124,7 @@ def pairs_of_collection(
     *,
     progress: WorkProgress | None = None,
     limits: Limits | None = None,
-    distribute: DistributeBlocks | None = None,
+    distribute: DistributePairs | None = None,
 ) -> CollectionPairs:
     """Score every pair of different videos once and keep those that reach the threshold.
 
@@ -107,7 +135,7 @@ def pairs_of_collection(
         scorer: the request's network, see `engine.pair_scorer`.
         progress: told how far the work is.
         limits: how much is in memory at once.
-        distribute: scores the blocks elsewhere.
+        distribute: scores the pairs elsewhere.
 
     Raises:
         InputError: the sets differ, or there is no threshold.
@@ -124,7 +152,7 @@ def pairs_of_collection(
     blocks = RowBlocks(lengths, _block_frames(int(lengths.sum()), limits))
     work, found = CollectionWork(order, blocks, limits), list[BlockPairs]()
     if len(order) > 1 and distribute is not None:
-        parts = distribute(request, work, progress or (lambda done, total: None))
+        parts = distribute.blocks(request, work, progress or (lambda done, total: None))
         found = sorted(parts, key=lambda part: part.rows.start)
         for part in found:
             for number, line in part.damaged.items():

@@ -17,7 +17,7 @@ from .candidate_search import CandidateFinder
 from .collection_candidates import candidate_pairs
 from .collection_pairs import (
     CollectionPairs,
-    DistributeBlocks,
+    DistributePairs,
     WorkProgress,
     pairs_of_collection,
 )
@@ -48,7 +48,7 @@ def find_duplicates(
     group_progress: Callable[[int, int], None] | None = None,
     limits: Limits | None = None,
     finder: CandidateFinder | None = None,
-    distribute: DistributeBlocks | None = None,
+    distribute: DistributePairs | None = None,
 ) -> DuplicateReport:
     """Find groups of duplicates within one collection.
 
@@ -68,7 +68,9 @@ def find_duplicates(
             request, scorer, progress=progress, limits=limits, distribute=distribute
         )
     else:
-        pairs = candidate_pairs(request, scorer, finder, progress=progress, limits=limits)
+        pairs = candidate_pairs(
+            request, scorer, finder, progress=progress, limits=limits, distribute=distribute
+        )
     links = PairLinks(pairs)
     numbers = connected_groups(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     relations = RelationFinder(request, scorer, links, config.cover)

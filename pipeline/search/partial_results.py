@@ -75,6 +75,7 @@ def write_partial(path: str | Path, partial: PartialResult) -> None:
         "damaged_queries": list(scores.damaged_queries.items()),
         "damaged_database": list(scores.damaged_database.items()),
         "waited": scores.waited,
+        "rows": scores.rows,
         **partial.description(),
     }
     try:
@@ -114,6 +115,7 @@ def read_partial(path: str | Path) -> PartialResult:
                 dict(head["damaged_queries"]),
                 dict(head["damaged_database"]),
                 head["waited"],
+                None if head.get("rows") is None else (head["rows"][0], head["rows"][1]),
             )
         info = _info(head["info"])
         return PartialResult(

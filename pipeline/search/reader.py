@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +15,9 @@ from ..errors import StorageError, StoreError
 from .read_plan import Piece, ReadPlan
 
 Loaded = TypeVar("Loaded")
+# Blocks on their way over a network besides the one that is read: an answer takes as long to begin
+# as a block takes to be compared.
+_BLOCKS_AHEAD = 4
 
 
 class FeatureSource(Protocol):
@@ -28,6 +33,10 @@ class FeatureSource(Protocol):
     @property
     def row_shape(self) -> tuple[int, int]:
         """Shape of one frame's descriptors."""
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes that `prefetch` keeps until they are read; 0: nothing is gained by it."""
 
     def prefetch(self, wanted: Sequence[tuple[int, int, int]]) -> None:
         """Announce the (video, start, stop) that are read next; a network reads them together."""
@@ -69,7 +78,7 @@ class BlockReader:
         total = sum(piece.frames for piece in block)
         vectors = np.empty((total, *self.source.row_shape), self.source.dtype)
         start = 0
-        self.source.prefetch([(piece.video, piece.start, piece.stop) for piece in block])
+        self._prefetch(block)
         for piece in block:
             part = vectors[start : start + piece.frames]
             try:
@@ -82,6 +91,9 @@ class BlockReader:
                 part[:] = 1 if part.dtype.kind != "f" else part.shape[2] ** -0.5
             start += piece.frames
         return vectors[:, : self._descriptors]
+
+    def _prefetch(self, block: Sequence[Piece]) -> None:
+        self.source.prefetch([(piece.video, piece.start, piece.stop) for piece in block])
 
     def read_all(self) -> Iterator[np.ndarray]:
         """All blocks, one after the other."""
@@ -99,20 +111,56 @@ class BlockReader:
     def _load_ahead(
         self, load: Callable[[np.ndarray], Loaded], blocks: Sequence[list[Piece]]
     ) -> Iterator[tuple[list[Piece], Loaded, float]]:
-        def read_and_load(block: Sequence[Piece]) -> Loaded:
-            return load(self.read(block))
-
         if not blocks:
             return
-        with ThreadPoolExecutor(1, "read-ahead") as pool:
-            pending = pool.submit(read_and_load, blocks[0])
+        with self._fetching(blocks) as fetched, ThreadPoolExecutor(1, "read-ahead") as pool:
+
+            def read_and_load(number: int) -> Loaded:
+                fetched(number)
+                return load(self.read(blocks[number]))
+
+            pending = pool.submit(read_and_load, 0)
             for i, block in enumerate(blocks):
                 begin = time.perf_counter()
                 loaded = pending.result()
                 wait_seconds = time.perf_counter() - begin
                 if i + 1 < len(blocks):
-                    pending = pool.submit(read_and_load, blocks[i + 1])
+                    pending = pool.submit(read_and_load, i + 1)
                 yield block, loaded, wait_seconds
+
+    @contextmanager
+    def _fetching(self, blocks: Sequence[list[Piece]]) -> Iterator[Callable[[int], None]]:
+        """Let a network send the blocks that follow the one that is read, several at a time.
+
+        Returns:
+            To be called with the number of each block before it is read.
+        """
+        ahead = self._blocks_ahead(blocks)
+        if not ahead:
+            yield lambda _: None
+            return
+        pool = ThreadPoolExecutor(ahead, "fetch-ahead")
+        pending: deque[Future[None]] = deque()
+
+        def fetched(number: int) -> None:
+            if pending:
+                pending.popleft().result()
+            else:  # the first comes alone: nothing can be done before it is there
+                self._prefetch(blocks[number])
+            for following in blocks[number + 1 + len(pending) : number + 1 + ahead]:
+                pending.append(pool.submit(self._prefetch, following))
+
+        try:
+            yield fetched
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _blocks_ahead(self, blocks: Sequence[list[Piece]]) -> int:
+        """How many blocks besides the one that is read; what is fetched has to stay until then."""
+        kept = self.source.ahead_bytes
+        row_bytes = self.source.dtype.itemsize * int(np.prod(self.source.row_shape))
+        largest = row_bytes * max(sum(piece.frames for piece in block) for block in blocks)
+        return max(0, min(_BLOCKS_AHEAD, kept // max(1, largest) - 1))
 
 
 class ResidentReader(BlockReader):

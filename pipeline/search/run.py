@@ -8,7 +8,7 @@ before it. Here all pairs are scored (`scoring`), and a background is subtracted
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +20,16 @@ from ..output.match import Match, MatchTable
 from ..output.match_tables import DenseMatches, OtherMatches, SparseMatches, WatchedMatches
 from ..output.result_info import ResultInfo
 from ..output.score_table import ScoreTable, new_score_table
+from ..output.sparse_scores import Chunk, SparseScores
 from ..output.target import scratch_folder
 from ..output.writers import check_result_file, write_matches
-from .candidate_search import CandidateFinder, sample_columns, score_candidates
+from .candidate_search import (
+    CandidateFinder,
+    CandidateScorer,
+    join_scores,
+    sample_columns,
+    score_candidates,
+)
 from .compatibility import require_background
 from .engine import SearchEngine
 from .limits import Limits
@@ -271,7 +278,14 @@ def find_matches(
     matches: MatchTable
     needed: np.ndarray | None = None
     if request.candidates is not None:
-        matches, waited = _candidate_matches(selecting, finder, progress, limits, scorer)
+        matches, waited = _candidate_matches(
+            selecting,
+            finder,
+            progress=progress,
+            limits=limits,
+            scorer=scorer,
+            distribute=distribute,
+        )
     elif distribute is not None:
         matches, waited = _distributed_matches(selecting, distribute, limits)
     else:
@@ -295,11 +309,8 @@ def _distributed_matches(
     """The matches without segments, scored in shards by others."""
     queries, database = request.queries, request.database
     level, waited = table_level(request, limits)
-    merged = merge_shards(distribute(request, level), len(queries), len(database))
-    for number, line in merged.damaged_queries.items():
-        queries.note_damage(number, line)
-    for number, line in merged.damaged_database.items():
-        database.note_damage(number, line)
+    merged = merge_shards(distribute.table(request, level), len(queries), len(database))
+    _note_damage(request, merged.damaged_queries, merged.damaged_database)
     database.require_sound()
     matches = merged.matches(queries.ids, database.ids, request.selection, request.listed_queries)
     return matches, waited + merged.waited
@@ -374,44 +385,54 @@ def _matches(
 def _candidate_matches(
     request: SearchRequest,
     finder: CandidateFinder | None,
+    *,
     progress: Progress | None,
     limits: Limits | None,
     scorer: PairScorer | None,
+    distribute: Distribute | None,
 ) -> tuple[MatchTable, float]:
     """The matches among the candidates of each query, as `find_matches`."""
-    limits, queries, database = limits or Limits(), request.queries, request.database
+    queries, database = request.queries, request.database
     finder = finder or CandidateFinder(database, request.model, request.gpu_id)
-    level, background_waited = _background_level(request, limits)
-    if level is not None:
-        level = (request.config.background_weight * level)[:, 0]
-    if request.config.normalize == "database":
-        level, background_waited = _sampled_level(
-            request, limits, sample_columns(len(database)), scorer
+    level, level_waited = table_level(request, limits, scorer)
+    if distribute is None:
+        found = score_candidates(
+            request, finder, level=level, limits=limits, scorer=scorer, progress=progress
         )
-    scores, waited = score_candidates(
-        request,
-        finder,
-        level=level,
-        limits=limits,
-        scorer=scorer,
-        progress=progress,
-    )
+    else:
+        chosen = list(CandidateScorer(request, scorer).choose(finder))
+        found = join_scores(distribute.candidates(request, level, chosen))
+        _note_damage(request, found.damaged_queries, found.damaged_database)
     matches = SparseMatches(
         queries.ids,
         database.ids,
-        scores,
+        SparseScores([Chunk.of(found.entries, len(queries))], found.bad),
         request.selection,
         queries.sound,
         database.sound,
         request.listed_queries,
     )
-    return matches, waited + background_waited
+    return matches, found.waited + level_waited
+
+
+def _note_damage(
+    request: SearchRequest, queries: Mapping[int, str], database: Mapping[int, str]
+) -> None:
+    """Count videos as damaged, as other processes found."""
+    for number, line in queries.items():
+        request.queries.note_damage(number, line)
+    for number, line in database.items():
+        request.database.note_damage(number, line)
 
 
 def table_level(
-    request: SearchRequest, limits: Limits | None = None
+    request: SearchRequest, limits: Limits | None = None, scorer: PairScorer | None = None
 ) -> tuple[np.ndarray | None, float]:
     """What is subtracted from each query's scores, by the whole database or a background.
+
+    Args:
+        limits: how much is in memory at once.
+        scorer: the request's network, if it was made already.
 
     Returns:
         Float32 [queries], or None for nothing; and the seconds waited.
@@ -424,7 +445,9 @@ def table_level(
     if level is not None:
         return (request.config.background_weight * level)[:, 0], waited
     if request.config.normalize == "database":
-        return _sampled_level(request, limits)
+        few = request.candidates is not None
+        columns = sample_columns(len(request.database)) if few else None
+        return _sampled_level(request, limits, columns, scorer)
     return None, waited
 
 
@@ -447,7 +470,7 @@ def score_shard(
         scorer: the request's network, if it was made already.
     """
     limits = limits or Limits()
-    request.queries.check(request.config.checksums)
+    check_queries(request)
     database = request.database.take(range(first, last))
     shape = len(request.queries), last - first
     sink = BestScores(
@@ -477,6 +500,48 @@ def score_shard(
         {number + first: line for number, line in database.damage_by_number().items()},
         waited,
     )
+
+
+def score_candidate_shard(
+    request: SearchRequest,
+    rows: tuple[int, int],
+    level: np.ndarray | None,
+    finder: CandidateFinder | None = None,
+    *,
+    progress: Progress | None = None,
+) -> ShardScores:
+    """Score some queries against their candidates, which come from the whole database.
+
+    Args:
+        rows: queries [first, last).
+        level: of `table_level`.
+        finder: of the database, if it was made already.
+        progress: called with (queries done, queries).
+    """
+    check_queries(request)
+    queries, database = request.queries, request.database
+    finder = finder or CandidateFinder(database, request.model, request.gpu_id)
+    found = score_candidates(request, finder, level=level, progress=progress, rows=rows)
+    return ShardScores(
+        0,
+        len(database),
+        found.entries,
+        found.bad,
+        queries.sound,
+        database.sound,
+        queries.damage_by_number(),
+        database.damage_by_number(),
+        found.waited,
+        rows=rows,
+    )
+
+
+def check_queries(request: SearchRequest) -> None:
+    """Look for damage of the queries, which are few and read again for each block."""
+    checksums = request.config.checksums
+    if request.mirrored is not None:
+        request.mirrored.check(checksums)
+    request.queries.check(checksums)
 
 
 def result_info(request: SearchRequest) -> ResultInfo:
@@ -513,9 +578,7 @@ def _background_level(request: SearchRequest, limits: Limits) -> tuple[np.ndarra
     queries, background, config = request.queries, request.background, request.config
     if config.adapt:
         raise InputError("the model is still to be adapted to the database: see adapt_request")
-    if request.mirrored is not None:
-        request.mirrored.check(config.checksums)
-    queries.check(config.checksums)  # they are few, and read again for each block of the database
+    check_queries(request)
     if background is None:
         return None, 0.0
     among, waited = _scores(request, background, limits)

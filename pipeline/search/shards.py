@@ -1,6 +1,7 @@
 """Stage two in shards: processes score some columns of the table each, and one merges the scores.
 
-A shard is a range of the database's videos in listed order. Each gives the scores that may be
+A shard is a range of the database's videos in listed order; with candidates it is a range of the
+queries, as a query's candidates are read for it alone. Each gives the scores that may be
 selected, so what is merged is small; ties are cut by score, then listed order, as in one process.
 Levels of a normalisation and the adaptation are those of the whole database.
 """
@@ -19,6 +20,7 @@ from ..output.selection import Selection
 from ..output.sparse_scores import Chunk, SparseScores
 
 if TYPE_CHECKING:
+    from .candidate_search import Candidates, CandidateScores
     from .request import SearchRequest
 
 
@@ -34,6 +36,7 @@ class ShardScores:
         sound_database: bool [last - first].
         damaged_queries, damaged_database: what is wrong, by row or column, for each damaged video.
         waited: seconds spent waiting for features.
+        rows: it has only the queries [first, last), and their candidates of all columns; None: all.
     """
 
     first: int
@@ -45,10 +48,23 @@ class ShardScores:
     damaged_queries: dict[int, str] = field(default_factory=dict)
     damaged_database: dict[int, str] = field(default_factory=dict)
     waited: float = 0.0
+    rows: tuple[int, int] | None = None
 
 
-# Scores the shards of a request, given the level of each query (None: nothing is subtracted).
-Distribute = Callable[["SearchRequest", np.ndarray | None], Sequence[ShardScores]]
+@dataclass(frozen=True)
+class Distribute:
+    """Scores the pairs of a request elsewhere.
+
+    Attributes:
+        table: scores all pairs, in shards; told the request and the level of each query (None:
+            nothing is subtracted).
+        candidates: scores queries against their candidates; told these as well.
+    """
+
+    table: Callable[[SearchRequest, np.ndarray | None], Sequence[ShardScores]]
+    candidates: Callable[
+        [SearchRequest, np.ndarray | None, Sequence[Candidates]], Sequence[CandidateScores]
+    ]
 
 
 @dataclass(frozen=True)
@@ -107,18 +123,19 @@ def merge_shards(shards: Sequence[ShardScores], queries: int, database: int) -> 
         queries, database: rows and columns of the table.
 
     Raises:
-        InputError: a column is in no shard or in two.
+        InputError: a column is in no shard or in two; with candidates, a query.
     """
-    ordered = sorted(shards, key=lambda shard: shard.first)
-    at = 0
-    for shard in ordered:
-        if shard.first != at:
-            what = "missing" if shard.first > at else "given twice"
-            low, high = sorted((at, shard.first))
-            raise InputError(f"the scores of database videos {low + 1} to {high} are {what}")
-        at = shard.last
-    if at != database:
-        raise InputError(f"the scores of database videos {at + 1} to {database} are missing")
+    by_rows = [shard for shard in shards if shard.rows is not None]
+    if by_rows and len(by_rows) < len(shards):
+        raise InputError("some of the scores are of candidates and some are not")
+    if by_rows:
+        ordered = sorted(by_rows, key=_rows)
+        _require_all([_rows(shard) for shard in ordered], queries, "queries")
+        sound_database = np.logical_and.reduce([shard.sound_database for shard in ordered])
+    else:
+        ordered = sorted(shards, key=lambda shard: shard.first)
+        _require_all([(shard.first, shard.last) for shard in ordered], database, "database videos")
+        sound_database = np.concatenate([shard.sound_database for shard in ordered])
     bad: dict[int, tuple[int, float]] = {}
     for shard in ordered:
         for row, found in shard.bad.items():
@@ -126,8 +143,24 @@ def merge_shards(shards: Sequence[ShardScores], queries: int, database: int) -> 
     return MergedScores(
         SparseScores([Chunk.of(shard.entries, queries) for shard in ordered], bad),
         np.logical_and.reduce([shard.sound_queries for shard in ordered]),
-        np.concatenate([shard.sound_database for shard in ordered]),
+        sound_database,
         {row: line for shard in ordered for row, line in shard.damaged_queries.items()},
         {column: line for shard in ordered for column, line in shard.damaged_database.items()},
         max(shard.waited for shard in ordered),
     )
+
+
+def _rows(shard: ShardScores) -> tuple[int, int]:
+    assert shard.rows is not None
+    return shard.rows
+
+
+def _require_all(ranges: Sequence[tuple[int, int]], total: int, what: str) -> None:
+    """Refuse ranges [first, last), sorted, that leave out some of `total` or have some twice."""
+    at = 0
+    for first, last in [*ranges, (total, total)]:
+        if first != at:
+            state = "missing" if first > at else "given twice"
+            low, high = sorted((at, first))
+            raise InputError(f"the scores of {what} {low + 1} to {high} are {state}")
+        at = last

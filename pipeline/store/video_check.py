@@ -69,6 +69,11 @@ class VideoCheck:
         except StoreError as error:
             raise self.note(error) from error
 
+    @property
+    def done(self) -> bool:
+        """Nothing is left to check."""
+        return self._done or bool(self.damage)
+
     def require(self) -> None:
         """Raises StoreError if damage was found."""
         if self.damage:

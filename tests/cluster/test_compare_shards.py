@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,12 @@ def model() -> Any:
 def made(model: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("stores")
     native.write(model, folder / "model")
+    database = fill(folder / "db.parts", model, DATABASE, 2, parts=4)
+    run("index", database, "--model_dir", folder / "model")
     return {
         "model": str(folder / "model"),
         "queries": fill(folder / "q.h5", model, QUERIES, 1),
-        "database": fill(folder / "db.parts", model, DATABASE, 2, parts=4),
+        "database": database,
         "background": fill(folder / "b.h5", model, {f"u{n}": 6 for n in range(12)}, 3),
     }
 
@@ -84,6 +87,8 @@ def command(made: dict[str, str], *options: object, database: str = "") -> list[
         ("--top_k", 4, "--normalize", "database"),
         ("--normalize", "database"),
         ("--adapt",),
+        ("--candidates", 7, "--top_k", 5),
+        ("--candidates", "30%", "--normalize", "database"),
     ],
     ids=lambda o: " ".join(map(str, o)) or "all",
 )
@@ -95,7 +100,8 @@ def test_merged_shards_are_the_result_of_one_process(
     files = [tmp_path / f"part{number}.npz" for number in (1, 2, 3)]
     for number, file in enumerate(files, 1):
         output = run(*command(made, *options, "--shard", f"{number}/3", "--output_file", file))
-        assert_output(output, file, "8 database videos", remedy="merge-results")
+        share = "1 queries and 24" if "--candidates" in options else "3 queries and 8"
+        assert_output(output, file, f"{share} database videos", remedy="merge-results")
     merged = tmp_path / "merged.json"
     run("merge-results", *reversed(files), "--output_file", merged)
     assert_same_result(merged, one, exact="--adapt" not in options)
@@ -140,6 +146,12 @@ def test_missing_and_repeated_columns_are_refused() -> None:
         merge_shards([shard(0, 2)], 2, 4)
     with raises(InputError, "2 to 2", "twice"):
         merge_shards([shard(0, 2), shard(1, 4)], 2, 4)
+    of_candidates = [replace(shard(0, 4, (n, 1, 0.5)), rows=(n, n + 1)) for n in range(2)]
+    assert merge_shards(of_candidates, 2, 4).scores.row(1)[0].tolist() == [1]
+    with raises(InputError, "queries 2 to 2", "missing"):
+        merge_shards(of_candidates[:1], 2, 4)
+    with raises(InputError, "candidates"):
+        merge_shards([shard(0, 4), of_candidates[0]], 2, 4)
 
 
 # Over a network

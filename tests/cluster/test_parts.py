@@ -168,6 +168,20 @@ def test_an_answer_lost_after_the_commit_is_our_own_write(
     assert len(names(place, "log")) == len(names(place, "parts")) == 2
 
 
+def test_a_server_that_ignores_conditions_is_refused(s3: Any, bucket: str) -> None:
+    """Two writers could take one number of the log, and the first would lose its videos."""
+    place = f"{bucket}/db"
+    s3.ignores_conditions = True
+    with raises(StoreError, place, "If-None-Match", remedy=".parts"):
+        fill(place, "a")
+    assert names(place, "log") == []
+    s3.ignores_conditions = False
+    fill(place, "a")
+    s3.requests.clear()
+    fill(place, "b", first_seed=1)
+    assert s3.methods()["PUT"] == 2, "asked once in a process"
+
+
 def test_what_another_writer_stored_meanwhile_is_left_to_it(place: str) -> None:
     fill(place, "a")
     with create_or_append(place, SPEC) as late:

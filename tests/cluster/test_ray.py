@@ -29,7 +29,7 @@ from tests.cluster.ray_network import ACTORS, PIDS, DeadlyNet, NoNet, job
 from tests.cluster.test_compare_shards import assert_same_result, fill
 from tests.cluster.test_shards import check_exactly_once, write_list
 from tests.command import run
-from tests.messages import assert_output, raises
+from tests.messages import raises
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
@@ -174,7 +174,12 @@ def test_stage_two_is_the_result_of_one_process(ray_cluster: Any, tmp_path: Path
     )
     stores = ("--query_store", queries, "--database_store", database)
     fixed = ("--model_dir", tmp_path / "model", "--precision", "float32")
-    for options in (("--top_k", 7, "--normalize", "database"), ("--adapt",)):
+    run("index", database, "--model_dir", tmp_path / "model")
+    for options in (
+        ("--top_k", 7, "--normalize", "database"),
+        ("--adapt",),
+        ("--candidates", 9, "--top_k", 5, "--normalize", "database"),
+    ):
         one, many = tmp_path / "one.json", tmp_path / "many.json"
         run("compare", *stores, *fixed, *options, "-o", one)
         run("compare", *stores, *fixed, *options, "-o", many, "--cluster", "ray", "--actors", 2)
@@ -189,14 +194,16 @@ def test_searches_and_duplicates_are_those_of_one_process(ray_cluster: Any, tmp_
     database = fill(tmp_path / "db.parts", model, videos, 2, parts=3)
     fixed = ("--model_dir", tmp_path / "model", "--precision", "float32")
     one, many = tmp_path / "one.json", tmp_path / "many.json"
+    run("index", database, "--model_dir", tmp_path / "model")
+    search = ("search", "--id", "v007", "--id", "v020", "--index", database, "--threshold", -1)
     for command in (
-        ("search", "--id", "v007", "--id", "v020", "--index", database, "--threshold", -1),
+        search,
+        (*search, "--candidates", 8),
         ("duplicates", database, "--threshold", -0.55),
+        ("duplicates", database, "--threshold", -0.55, "--candidates", 5),
     ):
         expected = run(*command, *fixed, "--output", one)
         found = run(*command, *fixed, "--output", many, "--cluster", "ray", "--actors", 2)
         assert many.read_bytes() == one.read_bytes()
         assert one.read_text().count('"v0') > 10
         assert found.count("v007") == expected.count("v007")
-        output = run(*command, *fixed, "--cluster", "ray", "--candidates", 5, code=2)
-        assert_output(output, "candidates", remedy="without --shard and --cluster")

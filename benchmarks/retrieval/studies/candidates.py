@@ -35,7 +35,7 @@ from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
 from pipeline.search.candidate_check import named_videos
-from pipeline.search.candidate_search import CandidateFinder, check_candidates
+from pipeline.search.candidate_search import CandidateFinder, Candidates, check_candidates
 from pipeline.search.engine import pair_scorer
 from pipeline.search.request import SearchRequest
 from pipeline.search.video_set import VideoSet
@@ -101,10 +101,10 @@ class Choices:
 
     def checked(self, ranked: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """What a search compares."""
-        chosen = CandidateCount(count)
-        request = SearchRequest(self._queries, self._database, self._model, candidates=chosen)
+        request = SearchRequest(self._queries, self._database, self._model)
+        chosen = {query: Candidates(0, found, count) for query, found in ranked.items()}
         return {
-            query: check_candidates(request, ranked[query], own, self._scorer)[0]
+            query: check_candidates(request, chosen[query], own, self._scorer)[0]
             for query, own in self._each()
         }
 

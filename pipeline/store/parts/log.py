@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from ...errors import StoreError
@@ -166,15 +166,17 @@ def load(objects: ObjectStore, use_checkpoint: bool = True) -> LogState:
     """
     name = str(objects.root)
     state = LogState(Index(name))
-    with no_garbage_collection():
+    with no_garbage_collection(), ThreadPoolExecutor(_AT_ONCE, "read-log") as pool:
         newest = objects.list(CHECKPOINTS) if use_checkpoint else []
-        numbers = [_number(info.name) for info in newest]
-        if numbers:
-            _read_checkpoint(objects, state, max(numbers))
-        after = entry_name(state.last)
-        found = [_number(info.name) for info in objects.list(LOG, after=after if numbers else "")]
+        number = max((_number(info.name) for info in newest), default=0)
+        after = entry_name(number) if number else ""
+        listing = pool.submit(objects.list, LOG, after=after)
+        if number:
+            _read_checkpoint(objects, state, number)
+        found = [_number(info.name) for info in listing.result()]
         # A folder that is listed while it grows may leave out an entry and show a later one.
-        for part, lines in _read_entries(objects, range(state.last + 1, max(found, default=0) + 1)):
+        numbers = range(state.last + 1, max(found, default=0) + 1)
+        for part, lines in _read_entries(objects, numbers, pool):
             _take_in(state, part, lines)
         state.index.sort()
     return state
@@ -204,17 +206,16 @@ def _number(name: str) -> int:
     return int(text) if text.isdecimal() and len(text) == _DIGITS else 0
 
 
-def _read_entries(objects: ObjectStore, numbers: Sequence[int]) -> Iterator[tuple[Part, list[str]]]:
-    with ThreadPoolExecutor(_AT_ONCE, "read-log") as pool:
-        for number, data in zip(
-            numbers, pool.map(objects.get, map(entry_name, numbers)), strict=True
-        ):
-            if data is None:
-                raise StoreError(
-                    f"{objects.root}: {entry_name(number)} of its log is missing, so videos are "
-                    "missing; copy the store again from where it came from"
-                )
-            yield read_entry(data, number, str(objects.root))
+def _read_entries(
+    objects: ObjectStore, numbers: Sequence[int], pool: Executor
+) -> Iterator[tuple[Part, list[str]]]:
+    for number, data in zip(numbers, pool.map(objects.get, map(entry_name, numbers)), strict=True):
+        if data is None:
+            raise StoreError(
+                f"{objects.root}: {entry_name(number)} of its log is missing, so videos are "
+                "missing; copy the store again from where it came from"
+            )
+        yield read_entry(data, number, str(objects.root))
 
 
 def _read_checkpoint(objects: ObjectStore, state: LogState, number: int) -> None:

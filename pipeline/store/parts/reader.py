@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from ..base import FeatureStore
 from ..header import Header, not_a_store, read_header
 from ..limits import LIMITS, Limits
 from ..manifest import Entry
+from ..seal import Seal
 from .local_parts import part_reader
 from .log import HEADER, PARTS, LogState, load
-from .ranges import RangeCache
+from .ranges import KEPT_BYTES, RangeCache
 from .upkeep import sweep
 
 
@@ -29,8 +32,14 @@ class PartsStore(FeatureStore):
         self, path: Path, limits: Limits = LIMITS, objects: ObjectStore | None = None
     ) -> None:
         self._objects = objects or open_objects(path)
-        header = parts_header(path, self._objects)
-        self.log = load(self._objects)
+        with ThreadPoolExecutor(1, "read-header") as pool:
+            reading = pool.submit(parts_header, path, self._objects)
+            try:
+                self.log = load(self._objects)
+            except StoreError:
+                reading.result()  # where there is no store, its error is the better one
+                raise
+            header = reading.result()
         self.log.check(header.row_bytes)
         self._ranges = self._new_ranges()
         super().__init__(path, header, self.log.index, limits)
@@ -40,6 +49,12 @@ class PartsStore(FeatureStore):
         """Number of the last log entry that this state has; what is made of it can name it."""
         return self.log.last
 
+    @property
+    def seal(self) -> Seal:
+        """The state of the log: number of its last entry, and a checksum of that attempt's name."""
+        last = self.log.parts.get(self.log.last)
+        return Seal(0, self.log.last, zlib.crc32(last.attempt.encode()) if last else 0)
+
     def close(self) -> None:
         """Drop what was read ahead."""
         self._ranges = self._new_ranges()
@@ -47,6 +62,11 @@ class PartsStore(FeatureStore):
     def _new_ranges(self) -> RangeCache:
         sizes = {part.name: part.size for part in self.log.parts.values()}
         return RangeCache(part_reader(self._objects, sizes.__getitem__))
+
+    @property
+    def ahead_bytes(self) -> int:
+        """See `FeatureStore`."""
+        return KEPT_BYTES
 
     def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:
         """See `FeatureStore`: joined ranges at the manifest's offsets, some parts at a time.

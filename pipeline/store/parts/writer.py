@@ -44,7 +44,31 @@ if TYPE_CHECKING:
 SEALED_VIDEOS, SEALED_BYTES, SEALED_SECONDS = 64, 256 << 20, 300.0
 # An uploaded part that waits longer for its log entry could be taken for an orphan.
 _UPLOAD_SECONDS = 3600.0
-_OWN = (HEADER, TEMPORARY, f"{PARTS}/", f"{LOG}/", f"{CHECKPOINTS}/")
+# The last is the candidate index, see `candidates.bucket_index`.
+_OWN = (HEADER, TEMPORARY, f"{PARTS}/", f"{LOG}/", f"{CHECKPOINTS}/", "candidates/")
+
+
+_checked: set[str] = set()  # stores whose servers are known to refuse a second put
+
+
+def _require_conditions(path: Path, objects: ObjectStore) -> None:
+    """Refuse a server that puts an object although there is one; once in each process.
+
+    What is put is the header as it is there, so nothing changes where it is put.
+
+    Raises:
+        StoreError: the server does.
+    """
+    if str(path) in _checked:
+        return
+    data = objects.get(HEADER)
+    if data is not None and objects.put_if_absent(HEADER, data):
+        raise StoreError(
+            f"{path}: this object storage replaces objects although it is told not to "
+            "(If-None-Match: *), so writers could lose each other's videos without a word; nothing "
+            "was changed; use a server that knows such conditions, or a folder (--store NAME.parts)"
+        )
+    _checked.add(str(path))
 
 
 @dataclass(frozen=True)
@@ -85,6 +109,8 @@ class PartsWriter(StoreWriter):
     ) -> None:
         self._objects = objects or open_objects(path)
         header = parts_header(path, self._objects)
+        if is_url(path):
+            _require_conditions(path, self._objects)
         self._state = load(self._objects)
         self._state.check(header.row_bytes)
         self._stack = ExitStack()
