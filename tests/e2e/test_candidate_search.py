@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,6 +180,20 @@ def test_the_check_finds_a_copy_whose_code_is_unlike(model, tmp_path):
         assert database.ids[finder.columns(wanted, 1)[0]] == "like"
         found = scores(SearchRequest(wanted, database, model, candidates=CandidateCount(2)))
         assert "copy" in found["q"]
+
+
+def test_the_check_is_the_similarity_without_a_comparator(sets, model):
+    request = SearchRequest(*sets, model)
+    scorer = pair_scorer(request)
+    plain = scorer.without_comparator()
+    assert plain is scorer.without_comparator() is plain.without_comparator()
+    query, columns = sets[0].take([0]), np.arange(VIDEOS)
+    found, _ = candidate_search.score_row(request, query, columns, plain)
+    whole, _ = candidate_search.score_row(request, query, columns, scorer)
+    other = replace(request, model=replace(request.model, comparator=None))
+    expected, _ = candidate_search.score_row(other, query, columns, pair_scorer(other))
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
+    assert np.abs(found["score"] - whole["score"]).max() > 0.01
 
 
 def test_too_few_named_videos_are_told_once(sets, model, monkeypatch):

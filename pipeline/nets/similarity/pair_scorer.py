@@ -83,6 +83,7 @@ class PairScorer:
             for kernel, bias in model.comparator or ()
         ]
         self._placed: tuple[np.ndarray, DeviceFeatures] | None = None
+        self._without_comparator: PairScorer | None = None
         self._products: dict[DescriptorLayout, Callable[..., Tensor]] = {}
         # Weights of frames count in the residual path; without either, none are sent.
         self._weighs = self.has_comparator and bool(self._residual_weight) and self._weighted
@@ -98,15 +99,17 @@ class PairScorer:
     def without_comparator(self) -> PairScorer:
         """A scorer for the Chamfer similarities of frame-to-frame matrices themselves.
 
-        It shares what was compiled for these matrices.
+        It is made once, and shares what was compiled for these matrices.
         """
         if not self.has_comparator:
             return self
-        scorer = copy.copy(self)
-        scorer.has_comparator = scorer._weighs = False
-        scorer._placed = None
-        scorer._compile()
-        return scorer
+        if self._without_comparator is None:
+            scorer = copy.copy(self)
+            scorer.has_comparator = scorer._weighs = False
+            scorer._placed = None
+            scorer._compile()
+            self._without_comparator = scorer
+        return self._without_comparator
 
     def place_queries(self, vectors: np.ndarray) -> DeviceFeatures:
         """Move query descriptors to the device, adapted, weighted by attention and content.
