@@ -97,7 +97,7 @@ class Choices:
         for index in finder._indices:
             assert isinstance(index.rule, CodeRule)
             index.rule = replace(index.rule, views=index.rule.views[:views])
-        return {query: finder.ranked(own, count) for query, own in self._each()}
+        return {q: finder.ranked(own, count, quantised=True) for q, own in self._each()}
 
     def checked(self, ranked: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """What a search compares."""
