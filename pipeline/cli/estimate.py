@@ -103,7 +103,7 @@ def _gpu_rate(rates: Rates) -> str:
 
 def _table(report: Estimate) -> list[str]:
     """The rows as a table in Markdown."""
-    from ..estimate import CANDIDATES, CORES, VALUE_BITS
+    from ..estimate import CANDIDATES, CORES, PAIR_CANDIDATES, VALUE_BITS
 
     minutes, seconds = divmod(round(report.length), 60)
     head = [
@@ -113,8 +113,9 @@ def _table(report: Estimate) -> list[str]:
         *(f"{name}, GB" for name in VALUE_BITS),
         "float16 with insets, GB",
         f"a query of {report.query_length:.0f} s",
-        f"against {CANDIDATES} candidates",
+        f"with {CANDIDATES} candidates",
         "all pairs",
+        f"with {PAIR_CANDIDATES} candidates each",
     ]
     lines = [head, ["---"] * len(head), *(_cells(row) for row in report.rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]
@@ -134,6 +135,7 @@ def _cells(row: Row) -> list[str]:
         duration(row.query_seconds),
         duration(row.candidate_seconds),
         duration(row.all_pairs_hours * 3600),
+        duration(row.candidate_pairs_hours * 3600),
     ]
 
 
@@ -154,8 +156,6 @@ def _number(value: float) -> str:
 
 
 def _rules(report: Estimate) -> list[str]:
-    from ..estimate import CANDIDATES
-
     lines = [
         "How it is reckoned: hours of stage one are the processor time of decoding and of the "
         "network (insets included), divided by the number of cores; a machine of other cores, a "
@@ -163,7 +163,7 @@ def _rules(report: Estimate) -> list[str]:
         f"Queries and pairs are on this machine ({report.rates.cores} cores), proportional to the "
         "products of frames, from features that are in memory; a disk that reads the gigabytes of "
         "the table more slowly than that is the limit. A query's own extraction comes on top.",
-        f"Candidates: the comparison with {CANDIDATES} videos alone, not the choice of them.",
+        "Candidates are chosen by an index that is in memory, then compared.",
     ]
     if report.rates.load > BUSY:
         lines.append(
