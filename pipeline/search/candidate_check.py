@@ -16,7 +16,7 @@ from .video_set import VideoSet
 
 _FACTOR = 5  # times as many videos are checked as candidates are asked for
 _FRAMES = 20_000  # of the videos that are checked: 0.2 GB, about half a second on 2 cores
-_QUERY_FRAMES = 16
+QUERY_FRAMES = 16  # that are compared
 
 
 def checked_videos(ranked: np.ndarray, lengths: np.ndarray, count: int) -> np.ndarray:
@@ -39,6 +39,13 @@ def checked_videos(ranked: np.ndarray, lengths: np.ndarray, count: int) -> np.nd
     return ranked[: max(count, int(np.searchsorted(frames, limit, side="right")))]
 
 
+def checked_count(videos: int, frames: int, count: int) -> int:
+    """How many of so many videos of so many frames are checked for so many candidates."""
+    named = np.arange(min(videos, named_videos(count)))
+    checked = len(checked_videos(named, np.full(len(named), frames), count))
+    return checked if checked > count else 0
+
+
 def named_videos(count: int) -> int:
     """How many videos the codes name where so many candidates are asked for."""
     return _FACTOR * count
@@ -47,7 +54,7 @@ def named_videos(count: int) -> int:
 class FewFrames:
     """Some frames of each video of a set, evenly spread; a `FeatureSource`."""
 
-    def __init__(self, videos: VideoSet, most: int = _QUERY_FRAMES) -> None:
+    def __init__(self, videos: VideoSet, most: int = QUERY_FRAMES) -> None:
         self._videos = videos
         self._chosen = [
             np.linspace(0, length - 1, min(length, most)).round().astype(np.intp)

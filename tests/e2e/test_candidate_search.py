@@ -148,6 +148,13 @@ def test_as_many_videos_are_checked_as_may_be_read():
     assert checked(ranked, np.r_[10, np.full(99, 30_000)], 1).tolist() == ranked[:1].tolist()
 
 
+def test_how_many_videos_are_checked_is_known_beforehand():
+    assert candidate_check.checked_count(10_000, 60, 100) == 333
+    assert candidate_check.checked_count(10_000, 10, 100) == 500
+    assert candidate_check.checked_count(10_000, 3600, 100) == 200
+    assert candidate_check.checked_count(100, 60, 100) == 0  # all are candidates
+
+
 def test_some_frames_of_a_query_are_compared(sets):
     videos = sets[1].take([0, 3])
     few = candidate_check.FewFrames(videos, 3)
