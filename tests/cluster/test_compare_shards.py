@@ -175,6 +175,22 @@ def test_a_search_of_a_remote_database(
     assert (tmp_path / "remote.json").read_bytes() == (tmp_path / "local.json").read_bytes()
 
 
+def test_every_block_is_one_request_and_is_read_once(
+    model: Any, made: dict[str, str], s3: Any, bucket: str, tmp_path: Path
+) -> None:
+    """Also where a long video lies in two blocks; the check behind the search asks for nothing."""
+    videos = {f"v{n:02}": 700 if n % 6 == 5 else 60 for n in range(24)}
+    local, place = fill(tmp_path / "db.h5", model, videos, 4), f"{bucket}/db"
+    copy_store(local, place)
+    s3.reset()
+    options = "--block_mb", 1, "--top_k", 3
+    run(*command(made, *options, "--output_file", tmp_path / "remote.json", database=place))
+    reads = sum("/parts/" in path for _, path in s3.requests)
+    assert reads == 3, "4,000 frames of 576 bytes, up to 1,820 in a block"
+    run(*command(made, *options, "--output_file", tmp_path / "local.json", database=local))
+    assert (tmp_path / "remote.json").read_bytes() == (tmp_path / "local.json").read_bytes()
+
+
 def test_a_network_that_fails_ends_the_search(
     made: dict[str, str], s3: Any, bucket: str, monkeypatch: Any
 ) -> None:
