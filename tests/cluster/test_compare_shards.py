@@ -14,6 +14,7 @@ from pipeline.errors import InputError, StorageError
 from pipeline.nets.formats import native
 from pipeline.objects import open_objects
 from pipeline.output.sparse_scores import SCORE
+from pipeline.search.adapt import adapt
 from pipeline.search.partial_results import read_partial
 from pipeline.search.shards import ShardScores, merge_shards, shard_range
 from pipeline.search.video_set import VideoSet
@@ -192,7 +193,7 @@ def test_every_block_is_one_request_and_is_read_once(
 
 
 def test_a_network_that_fails_ends_the_search(
-    made: dict[str, str], s3: Any, bucket: str, monkeypatch: Any
+    model: Any, made: dict[str, str], s3: Any, bucket: str, monkeypatch: Any
 ) -> None:
     """It is no damage of a video: a result without these videos would look whole."""
     monkeypatch.setattr("pipeline.objects.bucket.RETRIES", {"max_retries": 0})
@@ -205,9 +206,12 @@ def test_a_network_that_fails_ends_the_search(
             videos.check()
         with raises(StorageError, place):
             videos.read(0, 0, 4, np.empty((4, 9, features.DIMS), np.float32))
+        with raises(StorageError, place):  # not an adaptation to those that could be read
+            adapt(videos, model)
         s3.reset()
-        videos.check()
-        assert videos.sound.all()
+        adapted = adapt(videos, model)
+        assert adapted.videos == len(DATABASE) and videos.sound.all()
+        assert len(s3.requests) <= 4, "one for each part"
 
 
 def test_many_videos_open_with_few_requests(s3: Any, bucket: str, model: Any) -> None:
