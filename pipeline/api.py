@@ -360,21 +360,14 @@ def _warn_damaged(lines: Sequence[str]) -> None:
 
 def _network(weights: Model, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
     """The network for these settings; the last ones are cached, as making one takes seconds."""
-    from .nets.extractor.feature_net import FeatureNet
+    from .nets.extractor.feature_net import network_for
 
     views = weights.views_digest if config.as_queries else None
     model = weights.name, weights.features_digest, weights.dims, weights.insets, views
     key = (*model, config.precision, config.batch_size, gpu_id, config.engine)
     net = _networks.pop(key, None)
     if net is None:
-        net = FeatureNet(
-            weights,
-            config.precision,
-            config.batch_size,
-            gpu_id,
-            config.as_queries,
-            engine=config.engine,
-        )
+        net = network_for(weights, config, gpu_id)
     _networks[key] = net
     while len(_networks) > _CACHED_NETWORKS:
         _networks.pop(next(iter(_networks)), None)

@@ -370,16 +370,9 @@ def _rates(
 
 
 def _net(model: Model, config: ExtractConfig, gpu_id: int | None) -> FeatureNet:
-    from .nets.extractor.feature_net import FeatureNet
+    from .nets.extractor.feature_net import network_for
 
-    return FeatureNet(
-        model.with_dims(config.dims),
-        config.precision,
-        config.batch_size,
-        gpu_id,
-        config.as_queries,
-        engine=config.engine,
-    )
+    return network_for(model.with_dims(config.dims), config, gpu_id)
 
 
 def _seconds_a_frame(net: FeatureNet, images: np.ndarray, clock: Callable[[], float]) -> float:

@@ -1,7 +1,8 @@
-"""Ends of segments found again in the videos: some seconds around each, at a finer rate.
+"""Ends of segments found again in the database videos: some seconds around each, at a finer rate.
 
-The frames go through stage one's network, queries as queries, and are compared as stored frames
-are. A video that is not at hand, or cannot be decoded, leaves its segments as they are.
+The frames go through stage one's network and are compared with the query's stored frames. The query
+is not decoded again: a cut is in the database video, and its frames cost eight times as much. A
+video that is not at hand, or cannot be decoded, leaves its segments as they are.
 """
 
 from __future__ import annotations
@@ -40,18 +41,14 @@ _OTHER_PICTURES = "its pictures are not those that were stored"
 
 @dataclass(frozen=True)
 class _Side:
-    """A video that is decoded again.
+    """A video of a pair.
 
     Attributes:
         videos, index: where it is stored.
-        is_query: its features are a query's.
-        mirrored: its pictures are mirrored.
     """
 
     videos: VideoSet
     index: int
-    is_query: bool
-    mirrored: bool = False
 
     @property
     def id(self) -> str:
@@ -67,14 +64,14 @@ class _Side:
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """Frames of the decoded parts: seconds [N], vectors as the store would keep them [N, R, C]."""
+    """Frames of parts of a video: seconds [N], vectors as the store keeps them [N, R, C]."""
 
     seconds: np.ndarray
     vectors: np.ndarray
 
 
 class VideoRefiner:
-    """A `search.segments.SegmentRefiner` that decodes the videos.
+    """A `search.segments.SegmentRefiner` that decodes the database videos.
 
     Args:
         request: what the segments were found with.
@@ -104,7 +101,6 @@ class VideoRefiner:
                 "frames a second: set a higher one, or do without refinement"
             )
         self._request, self._config, self._files = request, config, files
-        self._nets: dict[bool, FeatureNet] = {}
         self.report = RefinementReport()
         self._say, self._said = say, time.monotonic()
 
@@ -122,7 +118,7 @@ class VideoRefiner:
             for start in range(0, len(places), _GROUP):
                 group = places[start : start + _GROUP]
                 pairs = [
-                    (_Side(self._request.database, database[place], False), alignments[place])
+                    (_Side(self._request.database, database[place]), alignments[place])
                     for place in group
                 ]
                 better = self._refined_group(self._query_side(query, mirrored), pairs)
@@ -136,19 +132,18 @@ class VideoRefiner:
     def _query_side(self, query: int, mirrored: bool) -> _Side:
         queries = self._request.queries
         if not mirrored or self._request.mirrored is None:
-            return _Side(queries, query, True)
+            return _Side(queries, query)
         index = self._request.mirrored.ids.index(queries.ids[query])
-        return _Side(self._request.mirrored, index, True, mirrored=True)
+        return _Side(self._request.mirrored, index)
 
     def _refined_group(
         self, query: _Side, pairs: Sequence[tuple[_Side, PairAlignment | None]]
     ) -> list[PairAlignment | None]:
-        """Decode a query and some database videos, and refine all their segments."""
+        """Decode some database videos, and refine all their segments."""
         wanted: dict[_Side, list[float]] = {}
         for side, alignment in pairs:
             for segment in alignment.segments if alignment else ():
                 if not _is_whole(segment, query, side):
-                    wanted.setdefault(query, []).extend((segment.query_start, segment.query_end))
                     ends = segment.database_start, segment.database_end
                     wanted.setdefault(side, []).extend(ends)
         samples, reasons = self._decoded(wanted)
@@ -168,18 +163,21 @@ class VideoRefiner:
         reasons: Mapping[_Side, str],
     ) -> PairAlignment:
         self.report.segments += len(alignment.segments)
-        matrix: np.ndarray | None = None
+        rows, matrix = np.empty(0), np.empty((0, 0), np.float32)
+        if side in samples:
+            stored = self._stored(query, alignment.segments)
+            if len(stored.seconds):
+                rows, matrix = stored.seconds, self._matrix(stored, samples[side])
         segments = []
         for segment in alignment.segments:
             better = segment
             if _is_whole(segment, query, side):
                 self._count("all of both videos, which is exact already", side)
-            elif missing := next((each for each in (query, side) if each in reasons), None):
-                self._count(reasons[missing], missing)
+            elif side in reasons:
+                self._count(reasons[side], side)
             else:
-                if matrix is None:
-                    matrix = self._matrix(samples[query], samples[side])
-                better = self._refined_segment(query, side, segment, samples, matrix)
+                times = rows, samples[side].seconds
+                better = self._refined_segment(query, side, segment, times, matrix)
                 if better == segment:
                     self._count(_NO_MATCH, side)
                 else:
@@ -192,13 +190,13 @@ class VideoRefiner:
         query: _Side,
         side: _Side,
         segment: Segment,
-        samples: Mapping[_Side, _Samples],
+        times: tuple[np.ndarray, np.ndarray],
         matrix: np.ndarray,
     ) -> Segment:
-        rows, columns = samples[query].seconds, samples[side].seconds
+        """The segment refined by a matrix [Q, D] of frames at these times [Q] and [D]."""
         reach = self._request.config.refine_seconds
-        head = _window(matrix, rows, columns, (segment.query_start, segment.database_start), reach)
-        tail = _window(matrix, rows, columns, (segment.query_end, segment.database_end), reach)
+        head = _window(matrix, *times, (segment.query_start, segment.database_start), reach)
+        tail = _window(matrix, *times, (segment.query_end, segment.database_end), reach)
         return refine(
             segment,
             head=head,
@@ -206,6 +204,25 @@ class VideoRefiner:
             query_duration=query.duration,
             database_duration=side.duration,
         )
+
+    def _stored(self, query: _Side, segments: Sequence[Segment]) -> _Samples:
+        """The stored frames of a query that lie around the ends of segments.
+
+        Raises:
+            StoreError: the query is damaged.
+        """
+        seconds, own = query.videos.frame_seconds(query.index)
+        reach = self._request.config.refine_seconds
+        ends = np.array([end for s in segments for end in (s.query_start, s.query_end)])
+        rows = np.flatnonzero((np.abs(seconds[:own, None] - ends) <= reach).any(axis=1))
+        vectors = np.empty((len(rows), *query.videos.row_shape), query.videos.dtype)
+        at = 0
+        for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+            if len(part):
+                run = vectors[at : at + len(part)]
+                query.videos.read(query.index, part[0], part[-1] + 1, run, checksum=False)
+                at += len(part)
+        return _Samples(seconds[rows], vectors)
 
     def _count(self, reason: str, side: _Side) -> None:
         ids = self.report.reasons.setdefault(reason, [])
@@ -256,7 +273,7 @@ class VideoRefiner:
         vectors: list[list[np.ndarray]] = [[] for _ in sides]
         with decode_videos(
             [VideoRef(f"{number}", paths[side]) for number, side in enumerate(sides)],
-            self._net(_as_query(sides[0])).preprocess,
+            self._net.preprocess,
             self._request.config.refine_fps,
             workers=config.workers,
             stall_seconds=config.stall_seconds,
@@ -269,7 +286,8 @@ class VideoRefiner:
             for event in events:
                 if isinstance(event, Frames):
                     seconds[event.index].append(event.seconds)
-                    vectors[event.index].append(self._features(sides[event.index], event.images))
+                    features = quantize(self._net(event.images), sides[event.index].videos.dtype)
+                    vectors[event.index].append(features)
                 elif isinstance(event, Ended) and event.failure is not None:
                     reasons[sides[event.index]] = f"it cannot be decoded: {event.failure.reason}"
         return {
@@ -278,26 +296,13 @@ class VideoRefiner:
             if seconds[i] and side not in reasons
         }
 
-    def _features(self, side: _Side, images: np.ndarray) -> np.ndarray:
-        """Features of frames as the store of a side would keep them."""
-        if side.mirrored:
-            images = np.ascontiguousarray(images[:, :, ::-1])
-        return quantize(self._net(_as_query(side))(images), side.videos.dtype)
+    @cached_property
+    def _net(self) -> FeatureNet:
+        """Stage one's network, for frames of database videos."""
+        from .nets.extractor.feature_net import network_for
 
-    def _net(self, as_queries: bool) -> FeatureNet:
-        from .nets.extractor.feature_net import FeatureNet
-
-        if as_queries not in self._nets:
-            config = self._config
-            self._nets[as_queries] = FeatureNet(
-                self._request.model,
-                config.precision,
-                config.batch_size,
-                self._request.gpu_id,
-                as_queries,
-                engine=config.engine,
-            )
-        return self._nets[as_queries]
+        config = replace(self._config, as_queries=False)
+        return network_for(self._request.model, config, self._request.gpu_id)
 
     @cached_property
     def _scorer(self) -> PairScorer:
@@ -338,11 +343,6 @@ class VideoRefiner:
             for x in (vectors[rows - first], samples.vectors[places])
         )
         return float(np.median((before * now).sum(axis=2).mean(axis=1))) >= _ALIKE
-
-
-def _as_query(side: _Side) -> bool:
-    """Whether its features have the views that only queries have."""
-    return side.is_query and side.videos.spec.query_descriptors > 0
 
 
 def _is_whole(segment: Segment, query: _Side, database: _Side) -> bool:

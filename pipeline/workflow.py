@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .config import Config, ExtractConfig
+from .config import LEVEL_PRIOR_VIDEOS, Config, ExtractConfig
 from .errors import InputError, PipelineError, ReportError
 from .output.selection import Selection
 from .output.target import (
@@ -852,11 +852,9 @@ class _Preparation:
             self.host.note(f"{missing} queries have no mirrored features, scored as they are")
 
     def _give_notes(self, request: SearchRequest) -> None:
-        from .search.score_normalization import PRIOR_VIDEOS
-
         model, queries = request.model, request.queries
-        videos = len(request.database)
-        if request.config.normalize == "database" and videos < PRIOR_VIDEOS:
+        videos, few = len(request.database), LEVEL_PRIOR_VIDEOS[model.adaptation is not None]
+        if request.config.normalize == "database" and videos < few:
             self.host.note(
                 f"{videos} database videos are few to normalise scores by: a usual level counts "
                 "for more than what queries reach among them"

@@ -29,16 +29,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
 import numpy as np
 
 from pipeline.candidates import CandidateCount, builder, code_rule, update_index
-from pipeline.candidates.file import index_folder
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
+from pipeline.quantization import as_float32
 from pipeline.records import SourceInfo, VideoRecord
 from pipeline.store import FeatureStore, create_or_append, open_store
 from pipeline.store.manifest import close_group, put_line
@@ -77,16 +79,22 @@ def _list_again(path: Path, videos: int) -> None:
     """List the stored videos under more ids, until there are so many."""
     with open_store(path) as store:
         entries = [store._entry(video_id) for video_id in store.ids]
+    lines = []
+    for number in range(len(entries), videos):
+        entry = entries[number % len(entries)]
+        source = SourceInfo(f"/archive/part_{number % 97:02d}/video_{number:08d}.mp4", 1, 1)
+        record = VideoRecord(f"part_{number % 97:02d}/video_{number:08d}.mp4", SECONDS, source)
+        lines.append(put_line(record, f"k{number}", entry.rows, entry.crc32c, entry.at))
+    append_to_manifest(path, lines)
+
+
+def append_to_manifest(path: Path, lines: Sequence[str]) -> None:
+    """Add records to an HDF5 store, as a writer would that had written their features."""
+    with open_store(path) as store:
         seal = store.seal
     groups = []
-    for start in range(len(entries), videos, GROUP):
-        lines = []
-        for number in range(start, min(start + GROUP, videos)):
-            entry = entries[number % len(entries)]
-            source = SourceInfo(f"/archive/part_{number % 97:02d}/video_{number:08d}.mp4", 1, 1)
-            record = VideoRecord(f"part_{number % 97:02d}/video_{number:08d}.mp4", SECONDS, source)
-            lines.append(put_line(record, f"k{number}", entry.rows, entry.crc32c, entry.at))
-        groups.append(close_group(lines))
+    for start in range(0, len(lines), GROUP):
+        groups.append(close_group(list(lines[start : start + GROUP])))
         seal = seal.after(groups[-1])
     added = np.frombuffer(b"".join(groups), np.uint8)
     with h5py.File(path, "r+") as file:
@@ -117,11 +125,11 @@ class NoisyStore:
         return iter(self._store)
 
     def read_descriptors(self, *arguments: Any) -> np.ndarray:
-        """As the store does, with noise; descriptors have length 1 again."""
-        vectors = self._store.read_descriptors(*arguments).astype(np.float32)
-        rows = self._rng.integers(BANK, size=vectors.shape[:2])
-        vectors += self._bank[rows]
-        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        """As the store does, with noise: a code scales them to length 1 again."""
+        vectors = as_float32(self._store.read_descriptors(*arguments))
+        count = vectors.shape[0] * vectors.shape[1]
+        first = int(self._rng.integers(BANK - count))
+        vectors += self._bank[first : first + count].reshape(vectors.shape)
         return vectors
 
 
@@ -149,22 +157,31 @@ def index(folder: Path, noise: float) -> None:
 
 
 def rate(folder: Path, videos: int) -> None:
-    """How fast stored vectors become codes, and codes are added to an index."""
+    """How fast stored vectors become codes, and codes become an index, without noise."""
     from pipeline.candidates import engine
 
-    with open_store(folder / "database.h5") as store:
+    with open_store(folder / "database.h5") as store, TemporaryDirectory(dir=folder) as temporary:
         rule = code_rule(load_model(default_model_dir()).layout, store.spec.dims)
         ids = store.ids[:videos]
+        starts = range(0, len(ids), 128)
         begin = time.perf_counter(), time.process_time()
-        codes = sum(len(batch) for batch, _, _ in builder.read_codes(store, rule, ids))
-        _rate("codes read", videos, codes, begin)
-        path = next(index_folder(store.path).glob("inverted-*.faiss"))
-        lists = engine.open_inverted(path, mapped=False)
-        lists.reset()
+        codes = [len(builder.read_batch(store, rule, ids[at : at + 128])[0]) for at in starts]
+        _rate("codes read by one thread", videos, sum(codes), begin)
+        sample = np.concatenate(
+            [builder.read_batch(store, rule, ids[at : at + 128])[0] for at in starts[:16]]
+        )
+        began: list[tuple[float, float]] = []
+
+        def read(at: int) -> np.ndarray:
+            began.append((time.perf_counter(), time.process_time()))
+            return builder.read_batch(store, rule, ids[at : at + 128])[0]
+
+        path, all_codes = Path(temporary) / "lists.faiss", 30 * 1_000_000
+        batches = [partial(read, at) for at in starts]
         begin = time.perf_counter(), time.process_time()
-        for batch, _, _ in builder.read_codes(store, rule, ids):
-            lists.add(batch)
-        _rate("codes read and added", videos, codes, begin)
+        engine.build_inverted(sample, batches, all_codes, path, lambda _: None)
+        _rate("codes read and added, training and writing included", videos, sum(codes), begin)
+        _rate("codes read and added, training left out", videos, sum(codes), began[0])
 
 
 def _rate(what: str, videos: int, codes: int, begin: tuple[float, float]) -> None:

@@ -1,12 +1,12 @@
 """Frames a second of the feature network by TensorFlow and by OpenVINO, in turn in one process.
 
     python benchmarks/performance/engines.py [--frames VIDEO_OR_FOLDER...] [--rounds 5] [--batch 32]
+        [--networks keras openvino openvino:bfloat16]
 
 For database and query frames: frames a second by the clock and a core (processor time), the ratio
-of each round's pair (median), the least cosine of two descriptors of one frame, and the share of
-values that differ as float16, with the largest distance in steps of float16. Needs
-`pip install openvino`. Without --frames pictures are drawn. Threads: TF_NUM_INTRAOP_THREADS, else
-all cores.
+of each round's time to that of the first network (median), the cosine of two descriptors of one
+frame, least and mean, and the share of values that differ as float16. Needs `pip install openvino`.
+Without --frames pictures are drawn. Threads: TF_NUM_INTRAOP_THREADS, else all cores.
 """
 
 from __future__ import annotations
@@ -50,28 +50,37 @@ def clocks(net: FeatureNet, frames: np.ndarray) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def compare(frames: np.ndarray, model_dir: str, as_queries: bool, rounds: int) -> None:
+def compare(
+    frames: np.ndarray, model_dir: str, as_queries: bool, rounds: int, networks: list[str]
+) -> None:
     """Print the lines for one kind of frames."""
     model, nets = load_model(model_dir), {}
-    for engine in ("keras", "openvino"):
+    for name in networks:
+        engine, _, precision = name.partition(":")
         begin = time.perf_counter()
-        nets[engine] = FeatureNet(model, "float32", 32, -1, as_queries, engine=engine)
-        nets[engine](frames[:1])
-        print(f"  {engine}: first frame after {time.perf_counter() - begin:.1f} s")
-        if nets[engine].engine != engine:
-            raise SystemExit("; ".join(nets[engine].notes))
+        net = FeatureNet(model, precision or "float32", 32, -1, as_queries, engine=engine)
+        net(frames[:1])
+        print(f"  {name}: first frame after {time.perf_counter() - begin:.1f} s")
+        if net.engine != engine:
+            raise SystemExit("; ".join(net.notes))
+        nets[name] = net
     outputs = [net(frames) for net in nets.values()]
     turns = [[clocks(net, frames) for net in nets.values()] for _ in range(rounds)]
-    taken = np.array(turns)  # [round, engine, clock or processor]
-    for engine, seconds in zip(nets, np.median(taken, axis=0), strict=True):
+    taken = np.array(turns)  # [round, network, clock or processor]
+    ratios = np.median(taken[:, :1] / taken, axis=0)
+    for i, (name, seconds) in enumerate(zip(nets, np.median(taken, axis=0), strict=True)):
         wall, cpu = len(frames) / seconds
-        print(f"  {engine:9} {wall:7.1f} frames/s, {cpu:6.1f} frames per second of a processor")
-    ratio = np.median(taken[:, 0] / taken[:, 1], axis=0)
-    cosine = (outputs[0] * outputs[1]).sum(-1).min()
-    steps = float16_steps(*outputs)
-    print(f"  ratio {ratio[0]:.2f} by the clock, {ratio[1]:.2f} in processor time")
-    print(f"  least cosine {cosine:.7f}; as float16 {(steps > 0).mean():.2%} of the values differ, "
-          f"{(steps > 1).mean():.3%} by more than one step, by {steps.max()} at most")  # fmt: skip
+        line = f"  {name:17} {wall:6.1f} frames/s, {cpu:5.1f} per second of a processor"
+        if i:
+            cosine = (outputs[0] * outputs[i]).sum(-1)
+            steps = float16_steps(outputs[0], outputs[i])
+            line += (
+                f"; ratio {ratios[i][0]:.2f} by the clock, {ratios[i][1]:.2f} in processor time; "
+                f"cosine {cosine.min():.7f} least, {cosine.mean():.5f} mean; as float16 "
+                f"{(steps > 0).mean():.2%} of the values differ, {(steps > 1).mean():.3%} by more "
+                "than one step"
+            )
+        print(line)
 
 
 def main() -> None:
@@ -80,6 +89,7 @@ def main() -> None:
     parser.add_argument("--model_dir", default=str(default_model_dir()))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32, help="database frames of a round")
+    parser.add_argument("--networks", nargs="+", default=["keras", "openvino"])
     o = parser.parse_args()
     size = load_model(o.model_dir).input.preprocess
     if o.frames:
@@ -89,7 +99,7 @@ def main() -> None:
         frames = drawn(o.batch, size.crop)
     for name, as_queries, count in (("database", False, o.batch), ("queries", True, o.batch // 4)):
         print(f"{name}, {count} frames")
-        compare(frames[:count], o.model_dir, as_queries, o.rounds)
+        compare(frames[:count], o.model_dir, as_queries, o.rounds, o.networks)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from .decidable import is_query_decidable
 from .ends import Interval, interval_on
 from .evidence import UNRELATED, Evidence, Levels
+from .likeness import best_shift
 from .offset import fitted
 from .search import Line, Votes, best_line, corner_line, votes_of
 from .segment import Segment
@@ -20,10 +22,12 @@ _MIN_SECONDS = 1.0  # of the longer side of a segment
 _MIN_QUERY_SECONDS = 0.4
 _MARGIN = 0.30  # steps around a segment that belong to it when the next one is searched
 _CORNER_SHARE = 0.5  # of the best line's score that the line from corner to corner needs
-_CORNER_GAIN = 0.003  # of similarity, that it needs besides
+_CORNER_GAIN = 0.0  # of similarity, that it needs besides
 _CORNER_LOSS = 0.05  # of similarity, that it may lack if it has more evidence
 _REAL_TIME_SHARE = 0.5  # of the best line's score that one without change of speed needs
+_REAL_TIME_LOSS = 0.02  # of similarity, that it may lack
 _MIN_CONTRAST = 0.5  # of a segment's similarity to that of the pair's best segment
+_SAME_SHARE = 0.75  # of a segment's database seconds that another one of a still query has
 
 
 def align_by_lines(
@@ -46,12 +50,13 @@ def align_by_lines(
             place = _corner_if_better(evidence, query, database, place)
         if place is None:
             break
-        line, slope, offset, interval = place
-        if interval is not None:
-            segment = _segment(matrix, query, database, slope, offset, interval)
-            if segment is not None:
-                segments.append(segment)
-        _take_out(evidence, query, database, line, slope, offset, interval)
+        segment = _segment(matrix, query, database, place)
+        if segment is not None and not any(_is_another_answer(segment, s) for s in segments):
+            if not segment.query_decidable:
+                segment = _moved(matrix, query, database, segment, segments)
+                place = place.at(segment)
+            segments.append(segment)
+        _take_out(evidence, query, database, place)
         votes = votes._replace(evidence=np.maximum(evidence.cells[votes.rows, votes.columns], 0))
     best = max((s.score for s in segments), default=0)
     return [s for s in segments if s.score - UNRELATED >= _MIN_CONTRAST * (best - UNRELATED)]
@@ -64,6 +69,13 @@ class _Place(NamedTuple):
     slope: float
     offset: float
     interval: Interval | None
+
+    def at(self, segment: Segment) -> _Place:
+        """The place after its segment was moved."""
+        if self.interval is None:
+            return self
+        interval = self.interval._replace(start=segment.query_start, end=segment.query_end)
+        return self._replace(offset=segment.offset, interval=interval)
 
 
 def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) -> _Place:
@@ -85,7 +97,7 @@ def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) 
 def _real_time_if_as_good(
     evidence: Evidence, votes: Votes, query: Timeline, database: Timeline, best: _Place
 ) -> _Place:
-    """The best line without change of speed, if its frames resemble each other as much.
+    """The best line without change of speed, if its frames resemble each other about as much.
 
     Where a video hardly moves, lines of any slope have evidence, and a slope that leads to the
     ends of a video saves the price of cuts.
@@ -97,7 +109,8 @@ def _real_time_if_as_good(
     place = _place(evidence, query, database, line)
     if best.interval is None or place.interval is None:
         return best
-    return place if place.interval.score >= best.interval.score else best
+    lost = best.interval.score - place.interval.score
+    return place if lost <= _REAL_TIME_LOSS else best
 
 
 def _corner_if_better(
@@ -125,14 +138,12 @@ def _corner_if_better(
 
 
 def _segment(
-    matrix: np.ndarray,
-    query: Timeline,
-    database: Timeline,
-    slope: float,
-    offset: float,
-    interval: Interval,
+    matrix: np.ndarray, query: Timeline, database: Timeline, place: _Place
 ) -> Segment | None:
-    """The segment of a stretch, None if it is too short to be one."""
+    """The segment of a place, None if it is too short to be one."""
+    _, slope, offset, interval = place
+    if interval is None:
+        return None
     length = interval.end - interval.start
     if length < _MIN_QUERY_SECONDS or length * max(1.0, slope) < _MIN_SECONDS:
         return None
@@ -147,16 +158,34 @@ def _segment(
     return segment if decidable else replace(segment, query_decidable=False)
 
 
-def _take_out(
-    evidence: Evidence,
+def _is_another_answer(segment: Segment, found: Segment) -> bool:
+    """Whether a segment shows the same frames at another place of a query that stands still."""
+    start = max(segment.database_start, found.database_start)
+    shared = min(segment.database_end, found.database_end) - start
+    length = segment.database_end - segment.database_start
+    return not found.query_decidable and shared > _SAME_SHARE * length
+
+
+def _moved(
+    matrix: np.ndarray,
     query: Timeline,
     database: Timeline,
-    line: Line,
-    slope: float,
-    offset: float,
-    interval: Interval | None,
-) -> None:
-    """Take the frames of a segment out of the evidence."""
+    segment: Segment,
+    others: Sequence[Segment],
+) -> Segment:
+    """The segment at the place of the query that its frames resemble most."""
+    taken = np.zeros(len(query), bool)
+    for other in others:
+        taken[query.between(other.query_start, other.query_end)] = True
+    shift = best_shift(matrix, query, database, segment, taken)
+    return replace(
+        segment, query_start=segment.query_start + shift, query_end=segment.query_end + shift
+    )
+
+
+def _take_out(evidence: Evidence, query: Timeline, database: Timeline, place: _Place) -> None:
+    """Take the frames of a place out of the evidence."""
+    line, slope, offset, interval = place
     start, end = (line.first, line.last) if interval is None else (interval.start, interval.end)
     margins = _MARGIN * query.step, _MARGIN * database.step
     rows = query.between(start - margins[0], end + margins[0])

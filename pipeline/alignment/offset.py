@@ -1,8 +1,8 @@
 """Slope and offset of a line to a fraction of a sample, as the mean of their posterior.
 
-Two things tell where between the samples a line lies. Evidence summed along it is largest on the
-right one; and similarity falls off alike on both sides of it, so the right line is the one from
-which the distance explains the similarities best.
+Three things tell where between the samples a line lies. Evidence summed along it is largest on the
+right one, and so is similarity; and similarity falls off alike on both sides of it, so the right
+line is the one from which the distance explains the similarities best.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .evidence import Evidence
+from .likeness import Lines, likeness
 from .runs import best_runs
 from .search import CUT_PRICE, Line
 from .timeline import Timeline
@@ -22,6 +23,7 @@ _REACH = 1.6  # steps within which similarity falls off
 _WINDOW = 2.1  # steps beyond the run that are looked at
 _TEMPERATURE = 0.40  # steps of evidence that make a hypothesis e times less likely, twice over
 _NOISE = 0.04  # least spread of similarities about their fall-off
+_UNLIKE = 0.10  # steps times similarity that make a hypothesis e times less likely
 _SPILL_SPREAD, _SPILL_MAX = 0.20, 1.3  # steps of the query that the database video lacks
 _MAX_ROWS = 300  # samples of a run that are looked at, evenly spread over a longer one
 
@@ -72,6 +74,7 @@ def fitted(
         return line.slope, line.offset
     log = _log_of_evidence(evidence.cells, query, database, around, slopes, offsets) / step
     log += _log_of_fall_off(evidence, query, database, line, slopes, offsets)
+    log += _log_of_likeness(evidence, query, database, line, Lines(slopes, offsets)) / step
     log += _log_of_spill(query, database, line, slopes, offsets, step)
     log -= (np.log(slopes / line.slope) / _SLOPE_SPREAD) ** 2 / 2
     weights = np.exp(log - log.max())
@@ -155,6 +158,19 @@ def _log_of_fall_off(
     free = max(int(near.sum()) - len(rows) - 1, 1)
     variance = max(float(errors.min()) / free, _NOISE**2)
     return -(errors - errors.min()) / (2 * variance)
+
+
+def _log_of_likeness(
+    evidence: Evidence, query: Timeline, database: Timeline, line: Line, lines: Lines
+) -> np.ndarray:
+    """Log likelihood [H] by the similarity of the run's database frames, times the step."""
+    margin = 0.51 * database.step
+    ends = line.slope * np.array([line.first, line.last]) + line.offset
+    columns = database.between(ends[0] - margin, ends[1] + margin)
+    if not len(columns):
+        return np.zeros(len(lines.slopes))
+    seconds = len(columns) * database.step
+    return likeness(evidence.matrix, query, database, columns, lines) * seconds / _UNLIKE
 
 
 def _centred(values: np.ndarray, near: np.ndarray, counts: np.ndarray) -> np.ndarray:

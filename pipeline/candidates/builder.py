@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,7 @@ from .file import (
 )
 
 Progress = Callable[[int, int], None]
-_BATCH_VIDEOS = 512
+_BATCH_VIDEOS = 128  # more take more memory, which costs as much time as reading does
 _WASTE = 0.25  # of all codes: so many of videos that are gone, or beside the inverted lists
 _SEED = 0
 
@@ -172,32 +174,44 @@ def read_codes(
     """The codes of videos, some hundred videos at a time.
 
     Returns:
+        Of each batch what `read_batch` returns.
+    """
+    for start in range(0, len(video_ids), _BATCH_VIDEOS):
+        yield read_batch(store, rule, video_ids[start : start + _BATCH_VIDEOS])
+
+
+def read_batch(
+    store: FeatureStore, rule: IndexRule, video_ids: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The codes of some videos.
+
+    Returns:
         Float32 [n, D]; codes of each video, int64; and a line for each video that is damaged and
         has none.
     """
     first, last = rule.span
-    for start in range(0, len(video_ids), _BATCH_VIDEOS):
-        codes, counts, lines = [], [], list[str]()
-        batch = video_ids[start : start + _BATCH_VIDEOS]
-        for video_id in _read_ahead(store, batch):
-            frames = rule.frames(store.frames(video_id), store.insets(video_id), store.spec.fps)
-            try:
-                read = store.read_descriptors(video_id, frames, first, last)
-                if not are_plausible(read):
-                    raise StoreError(f"{store.path}: video {video_id!r} holds impossible values")
-                codes.append(rule.database_codes(read))
-                counts.append(len(codes[-1]))
-            except StorageError:  # no damage: an index without these videos would look whole
-                raise
-            except StoreError as error:
-                counts.append(0)
-                lines.append(str(error))
-        together = np.concatenate([np.empty((0, rule.values), np.float32), *codes])
-        yield together, np.array(counts, np.int64), lines
+    codes, counts, lines = [np.empty((0, rule.values), np.float32)], [], list[str]()
+    for video_id in _read_ahead(store, video_ids):
+        frames = rule.frames(store.frames(video_id), store.insets(video_id), store.spec.fps)
+        try:
+            read = store.read_descriptors(video_id, frames, first, last)
+            if not are_plausible(read):
+                raise StoreError(f"{store.path}: video {video_id!r} holds impossible values")
+            codes.append(rule.database_codes(read))
+            counts.append(len(codes[-1]))
+        except StorageError:  # no damage: an index without these videos would look whole
+            raise
+        except StoreError as error:
+            counts.append(0)
+            lines.append(str(error))
+    return np.concatenate(codes), np.array(counts, np.int64), lines
 
 
 def _read_ahead(store: FeatureStore, video_ids: Sequence[str]) -> Iterator[str]:
     """The videos again, each once a store over a network has read it with those that follow."""
+    if not store.ahead_bytes:  # on a disk a call for each video costs more than it saves
+        yield from video_ids
+        return
     begin = 0
     while begin < len(video_ids):
         end, size = begin, 0
@@ -285,9 +299,10 @@ class _Update:
 
     def _expected_codes(self, numbers: np.ndarray) -> int:
         ids, store = self.store.ids, self.store
+        alike = Counter((store.frames(ids[n]), store.insets(ids[n])) for n in numbers.tolist())
         return sum(
-            len(self.rule.frames(store.frames(ids[n]), store.insets(ids[n]), store.spec.fps))
-            for n in numbers.tolist()
+            videos * len(self.rule.frames(frames, insets, store.spec.fps))
+            for (frames, insets), videos in alike.items()
         )
 
     def _with_new(
@@ -337,18 +352,23 @@ class _Update:
         ids, generation = self.store.ids, header.generation + 1
         rows = np.empty(len(ids), ROW)
         rows["fingerprint"], rows["number"] = wanted, np.arange(len(ids))
-        counts: list[np.ndarray] = []
+        starts = range(0, len(ids), _BATCH_VIDEOS)
+        lines: dict[int, list[str]] = {}
 
-        def batches() -> Iterator[np.ndarray]:
-            done = 0
-            for batch, batch_counts, lines in read_codes(self.store, self.rule, ids):
-                counts.append(batch_counts)
-                self._tell(lines, done := done + len(batch_counts), len(ids))
-                yield batch
+        def read(start: int) -> np.ndarray:
+            end = start + _BATCH_VIDEOS
+            batch, rows["codes"][start:end], lines[start] = read_batch(
+                self.store, self.rule, ids[start:end]
+            )
+            return batch
+
+        def done(number: int) -> None:
+            start = starts[number]
+            self._tell(lines.pop(start), min(start + _BATCH_VIDEOS, len(ids)), len(ids))
 
         path = self.folder / f"inverted-{generation}.faiss"
-        engine.build_inverted(self._sample(codes), batches(), codes, path)
-        rows["codes"] = np.concatenate(counts)
+        batches = [partial(read, start) for start in starts]
+        engine.build_inverted(self._sample(codes), batches, codes, path, done)
         size = path.stat().st_size
         files = {
             "inverted": (path.name, size, checksum(np.memmap(path, np.uint8, "r"))),

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..quantization import ENCODINGS, quantize
+from ..quantization import ENCODINGS, as_float32, quantize
 
 if TYPE_CHECKING:
     from ..nets.model.descriptors import DescriptorLayout
@@ -170,9 +171,10 @@ class CodeRule:
             if part is None:
                 continue
             first, last = part
-            mean = vectors[:, first:last].astype(np.float32).mean(axis=1)
+            mean = as_float32(vectors[:, first:last])
+            mean = mean[:, 0] if last - first == 1 else mean.mean(axis=1)
             length = np.sqrt(np.einsum("tc,tc->t", mean, mean))[:, None]
-            codes[:, number] = mean / np.maximum(length, 1e-6) * (weight**0.5 * scale)
+            np.multiply(mean, weight**0.5 * scale / np.maximum(length, 1e-6), out=codes[:, number])
         return codes.reshape(len(vectors), -1)
 
 
@@ -208,6 +210,7 @@ def code_rule(layout: DescriptorLayout, dims: int) -> CodeRule:
     return CodeRule(parts, tuple(views), dims)
 
 
+@lru_cache(maxsize=256)
 def code_frames(frames: int, insets: tuple[int, ...], fps: float) -> np.ndarray:
     """Numbers of the frames of a stored video that have a code.
 
@@ -224,4 +227,6 @@ def code_frames(frames: int, insets: tuple[int, ...], fps: float) -> np.ndarray:
     for length in (frames - sum(insets), *insets):
         numbers.append(np.arange(start + min(step // 2, max(0, length - 1)), start + length, step))
         start += length
-    return np.concatenate(numbers)
+    together = np.concatenate(numbers)
+    together.flags.writeable = False  # shared by all videos of these lengths
+    return together

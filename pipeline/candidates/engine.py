@@ -2,13 +2,16 @@
 
 One by one is exact: a product of matrices over int8 codes that stay in their file. Its time grows
 with the collection, so a large index is divided into lists of similar codes (IVF), each code kept
-as 64 bytes (product quantisation), and only the lists next to a query's code are looked at. Source:
-Jégou et al., Product quantization for nearest neighbor search, PAMI 2011; the library is FAISS.
+as 64 bytes (its 128 main components with 4 bits each), and only the lists next to a query's code
+are looked at. Source of inverted lists: Jégou et al., Product quantization for nearest neighbor
+search, PAMI 2011; the library is FAISS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +22,7 @@ import numpy as np
 from ..errors import InputError
 
 EXACT_CODES = 100_000  # more codes than these are kept by FAISS, if it is installed
-CODE_BYTES = 64  # of a code in the inverted lists
-_REDUCED = 128  # values of a code before it is quantised
+_REDUCED = 128  # values of a code before it is quantised to 4 bits each
 _TRAINING_CODES_PER_LIST = 40
 _MAX_LISTS = 1024
 _PROBED_LISTS = 32
@@ -140,37 +142,70 @@ def faiss_module() -> Any:
 
 
 def build_inverted(
-    sample: np.ndarray, batches: Iterator[np.ndarray], codes: int, path: Path
+    sample: np.ndarray,
+    batches: Sequence[Callable[[], np.ndarray]],
+    codes: int,
+    path: Path,
+    done: Callable[[int], None],
 ) -> int:
     """Train inverted lists, fill them and write them to a file.
 
+    Batches are read and encoded by as many threads as there are cores, each a batch of its own,
+    and added in their order.
+
     Args:
         sample: float32 [n, D], codes of the store to train on.
-        batches: all codes, float32 [n, D] each.
+        batches: give all codes when they are called, float32 [n, D] each.
         codes: about how many there are.
         path: of the new file.
+        done: called with the number of each batch that was added.
 
     Returns:
         How many codes there are.
     """
     faiss = faiss_module()
-    with _threads(faiss, 1 if codes < _FEW_CODES else faiss.omp_get_max_threads()):
+    workers = 1 if codes < _FEW_CODES else faiss.omp_get_max_threads()
+    with _threads(faiss, workers):
         index = _trained(faiss, sample, codes)
-        for batch in batches:
-            index.add(np.ascontiguousarray(batch))
+    lists = faiss.extract_index_ivf(index)
+
+    def encode(batch: Callable[[], np.ndarray]) -> np.ndarray:
+        faiss.omp_set_num_threads(1)  # holds for this thread alone
+        values = np.ascontiguousarray(batch())
+        return index.sa_encode(values) if len(values) else np.empty((0, 0), np.uint8)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for number, encoded in enumerate(_in_order(pool, encode, batches, 2 * workers)):
+            if len(encoded):
+                first = lists.ntotal
+                lists.add_sa_codes(encoded, np.arange(first, first + len(encoded)))
+            done(number)
+    index.ntotal = lists.ntotal
     faiss.write_index(index, str(path))
     return int(index.ntotal)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Callable[[], np.ndarray]], np.ndarray],
+    batches: Sequence[Callable[[], np.ndarray]],
+    ahead: int,
+) -> Iterator[np.ndarray]:
+    """The results of work on each batch, in order; at most `ahead` wait in memory."""
+    waiting: deque[Future[np.ndarray]] = deque()
+    for batch in batches:
+        waiting.append(pool.submit(work, batch))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _trained(faiss: Any, sample: np.ndarray, codes: int) -> Any:
     """An empty index of FAISS, trained."""
     values = sample.shape[1]
-    reduced = min(_REDUCED, values)
-    parts = min(CODE_BYTES, reduced)
-    reduced -= reduced % parts
     lists = list_count(codes, len(sample))
-    # np: no polysemous training, which makes Hamming distances of codes useful and takes minutes.
-    text = f"PCAR{reduced},IVF{lists},PQ{parts}np"
+    text = f"PCAR{min(_REDUCED, values)},IVF{lists},SQ4"
     index = faiss.index_factory(values, text, faiss.METRIC_INNER_PRODUCT)
     inner = faiss.extract_index_ivf(index)
     inner.cp.seed, inner.cp.niter = _SEED, 8

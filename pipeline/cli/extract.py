@@ -187,18 +187,11 @@ def fill_store(
         label: stands for the store in the last message, where its path would tell nothing.
     """
     from ..extraction.run import extract_features
-    from ..nets.extractor.feature_net import FeatureNet
+    from ..nets.extractor.feature_net import network_for
 
     weights = common.load_weights(model_dir).with_dims(config.dims)
     config = _as_recorded(store, config)
-    net = FeatureNet(
-        weights,
-        config.precision,
-        config.batch_size,
-        gpu_id,
-        config.as_queries,
-        engine=config.engine,
-    )
+    net = network_for(weights, config, gpu_id)
     line = common.ProgressLine()
     keeper = IndexKeeper(str(store), weights) if keep_index else None
 

@@ -96,16 +96,9 @@ class ShardExtractor:
 
 def make_network(model: Model, config: ExtractConfig) -> FeatureNet:
     """The feature network of an actor."""
-    from ..nets.extractor.feature_net import FeatureNet
+    from ..nets.extractor.feature_net import network_for
 
-    return FeatureNet(
-        model,
-        config.precision,
-        config.batch_size,
-        0,
-        config.as_queries,
-        engine=config.engine,
-    )
+    return network_for(model, config, 0)
 
 
 def with_job_precision(model: Model, config: ExtractConfig, actors: ActorOptions) -> ExtractConfig:

@@ -35,8 +35,9 @@ _SEAM = 1.0  # seconds between the parts of a segment that two stretches share, 
 _WINDOW_STEPS = 3  # steps of thinned frames, to either side of an end that is found again
 _SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
 _UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
-_PAIR_SCORE = 0.45  # of a pair, which one unrelated pair in a thousand exceeds
-_PAIR_WEIGHT, _PAIR_LIMIT = 20.0, 1.0  # evidence for a pair's score above that, at most
+_PAIR_SCORE = 0.425  # of a pair: it speaks neither for a match nor against it
+_LEVEL_SHARE = 0.8  # of the prior of levels, which most queries' levels stay below
+_PAIR_WEIGHT, _PAIR_LIMIT = 20.0, 2.0  # evidence for a pair's score above that, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -539,7 +540,7 @@ class SegmentJudge:
         evidence = config.segment_evidence
         if evidence is None:
             evidence = 0.0 if has_threshold else SEGMENT_EVIDENCE
-        level = config.level_prior(adapted=False) if is_normalized else 0.0
+        level = _LEVEL_SHARE * config.level_prior(adapted=False) if is_normalized else 0.0
         return cls(config.segment_min_score, evidence, _PAIR_SCORE - level)
 
     def convincing(self, segments: Sequence[Segment], score: float | None = None) -> list[Segment]:

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import CompareConfig
+from ..config import LEVEL_PRIOR_VIDEOS, CompareConfig
 
-PRIOR_VIDEOS = 100  # the prior counts as much as so many videos
 SAMPLE_VIDEOS = 2000  # a quantile of so many is exact enough
 CLEAR_SCORE = 0.6  # plain scores above it are of matches, whatever the query
-_USUAL_QUANTILE, _USUAL_MARGIN, _USUAL_PRIOR = 0.85, 0.2, 0.1
+_USUAL_QUANTILE, _USUAL_MARGIN, _USUAL_PRIOR, _USUAL_PRIOR_VIDEOS = 0.85, 0.2, 0.1, 100
 _HIGH_USUAL = 0.25  # usual score of a query that resembles most of the database
 
 
@@ -81,18 +80,20 @@ def database_level(
     Returns:
         Float32 [queries, 1]; the prior for a query without rest scores.
     """
-    prior, quantile = config.level_prior(adapted), config.normalize_quantile
-    levels = [_level(row[np.isfinite(row)], prior, quantile, videos) for row in rest_scores]
+    prior, prior_videos = config.level_prior(adapted), LEVEL_PRIOR_VIDEOS[adapted]
+    levels = []
+    for row in rest_scores:
+        scores = row[np.isfinite(row)]
+        count = 0 if not len(scores) else len(scores) if videos is None else videos
+        total = prior_videos * prior
+        if count:
+            total += count * _quantile(scores, config.normalize_quantile)
+        levels.append(total / (count + prior_videos))
     return np.array(levels, np.float32).reshape(-1, 1)
 
 
-def _level(scores: np.ndarray, prior: float, quantile: float, videos: int | None = None) -> float:
-    """The level of one query, of its rest scores [n]."""
-    total = PRIOR_VIDEOS * prior
-    count = 0 if not len(scores) else len(scores) if videos is None else videos
-    if count:
-        total += count * float(np.quantile(scores.astype(np.float64), quantile))
-    return total / (count + PRIOR_VIDEOS)
+def _quantile(scores: np.ndarray, quantile: float) -> float:
+    return float(np.quantile(scores.astype(np.float64), quantile))
 
 
 def unusual_scores(scores: np.ndarray) -> np.ndarray:
@@ -113,10 +114,10 @@ def unusual_scores(scores: np.ndarray) -> np.ndarray:
     found = np.full(len(scores), -np.inf, np.float32)
     for number, row in enumerate(scores):
         unclear = row[np.isfinite(row) & (row <= CLEAR_SCORE)].astype(np.float64)
-        total = PRIOR_VIDEOS * _USUAL_PRIOR
+        total = _USUAL_PRIOR_VIDEOS * _USUAL_PRIOR
         if len(unclear):
-            total += len(unclear) * float(np.quantile(unclear, _USUAL_QUANTILE))
-        usual = total / (len(unclear) + PRIOR_VIDEOS)
+            total += len(unclear) * _quantile(unclear, _USUAL_QUANTILE)
+        usual = total / (len(unclear) + _USUAL_PRIOR_VIDEOS)
         if usual > _HIGH_USUAL:
             found[number] = min(usual + _USUAL_MARGIN, CLEAR_SCORE)
     return found

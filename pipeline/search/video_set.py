@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import compress
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -33,6 +34,45 @@ class _Sequence(NamedTuple):
     check: VideoCheck
     first: int
     frames: int
+
+
+class _StoredVideos(Sequence[_Sequence]):
+    """All videos of some stores; what describes one is made when it is asked for.
+
+    Of a million videos a search with candidates looks at some hundred.
+
+    Attributes:
+        made: what was asked for, by number.
+    """
+
+    def __init__(self, stores: Sequence[FeatureStore]) -> None:
+        self._stores = list(stores)
+        self._ids = [store.ids for store in stores]
+        self._ends = np.cumsum([len(store) for store in stores])
+        self.made: dict[int, _Sequence] = {}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, number: int) -> _Sequence: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[_Sequence]: ...
+    def __getitem__(self, number: int | slice) -> _Sequence | list[_Sequence]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if number < 0:
+            number += len(self)
+        known = self.made.get(number)
+        if known is not None:
+            return known
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        place = int(np.searchsorted(self._ends, number, side="right"))
+        store = self._stores[place]
+        own = self._ids[place][number - int(self._ends[place])]  # counted from the end
+        made = _Sequence(store, own, VideoCheck(store, own), 0, store.frames(own))
+        return self.made.setdefault(number, made)  # another thread may have been first
 
 
 class VideoSet:
@@ -69,11 +109,19 @@ class VideoSet:
             raise InputError("no store given")
         for store in stores[1:]:
             require_same_features(stores[0], store)
-        origins = _origins(stores, prefixes or [""] * len(stores))
-        self.ids = list(origins) if ids is None else list(ids)
-        for video_id in self.ids:
-            if video_id not in origins:
-                raise InputError(f"video id {video_id!r} is in none of the stores given")
+        prefixes = prefixes or [""] * len(stores)
+        sequences: Sequence[_Sequence]
+        if ids is None:
+            sequences, self.ids = _StoredVideos(stores), _all_ids(stores, prefixes)
+        else:
+            origins, self.ids = _origins(stores, prefixes), list(ids)
+            for video_id in self.ids:
+                if video_id not in origins:
+                    raise InputError(f"video id {video_id!r} is in none of the stores given")
+            sequences = [
+                _Sequence(s, own, VideoCheck(s, own), 0, s.frames(own))
+                for s, own in (origins[video_id] for video_id in self.ids)
+            ]
         if not self.ids:
             raise InputError(f"{stores[0].path}: holds no video, run {command('extract')} first")
         self.stores = list(stores)
@@ -82,16 +130,16 @@ class VideoSet:
         self.dtype = _common_dtype(s.dtype for s in stores)
         self.binary = any(s.encoding == "binary" for s in stores)
         self.insets = max(s.spec.inset_rule.limit for s in stores)
-        self._set_sequences(
-            [
-                _Sequence(s, own, VideoCheck(s, own), 0, s.frames(own))
-                for s, own in (origins[video_id] for video_id in self.ids)
-            ]
-        )
+        self._set_sequences(sequences)
 
-    def _set_sequences(self, sequences: list[_Sequence]) -> None:
+    def _set_sequences(self, sequences: Sequence[_Sequence]) -> None:
         self._sequences = sequences
-        self.lengths = np.array([padded_length(s.frames) for s in sequences], np.int64)
+        if isinstance(sequences, _StoredVideos):
+            frames = np.concatenate([store.lengths for store in self.stores])
+            different, which = np.unique(frames, return_inverse=True)
+            self.lengths = np.array([padded_length(int(n)) for n in different], np.int64)[which]
+        else:
+            self.lengths = np.array([padded_length(s.frames) for s in sequences], np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,7 +156,7 @@ class VideoSet:
         joined = copy.copy(self)
         joined.ids = self.ids + other.ids
         joined.stores = list(dict.fromkeys(self.stores + other.stores))
-        joined._set_sequences(self._sequences + other._sequences)
+        joined._set_sequences([*self._sequences, *other._sequences])
         joined.dtype = _common_dtype([self.dtype, other.dtype])
         joined.binary = self.binary or other.binary
         joined.insets = max(self.insets, other.insets)
@@ -180,6 +228,9 @@ class VideoSet:
 
     def numbers_in_stores(self) -> list[np.ndarray]:
         """For each store the number in this set of each of its videos, intp; -1: not in the set."""
+        if isinstance(self._sequences, _StoredVideos):
+            every, counts = np.arange(len(self)), [len(store) for store in self.stores]
+            return np.split(every, np.cumsum(counts)[:-1])
         places = {store: {own: i for i, own in enumerate(store)} for store in self.stores}
         numbers = {store: np.full(len(store), -1, np.intp) for store in self.stores}
         for number, sequence in enumerate(self._sequences):
@@ -233,18 +284,29 @@ class VideoSet:
 
     def sound_between(self, first: int, last: int) -> np.ndarray:
         """Bool: `sound` of the videos from number `first` to before `last`."""
-        return np.array([not s.check.damage for s in self._sequences[first:last]], bool)
+        sound = np.ones(max(0, min(last, len(self)) - first), bool)
+        for number, _ in self._known(first, last):
+            sound[number - first] = False
+        return sound
+
+    def _known(self, first: int, last: int) -> list[tuple[int, str]]:
+        """Number and damage of each damaged video from number `first` to before `last`."""
+        if isinstance(self._sequences, _StoredVideos):
+            made = dict(self._sequences.made)  # a thread that reads may ask for more meanwhile
+            known = [(n, made[n]) for n in sorted(made) if first <= n < last]
+        else:
+            known = list(enumerate(self._sequences[first:last], first))
+        return [(number, s.check.damage) for number, s in known if s.check.damage]
 
     @property
     def sound_ids(self) -> list[str]:
         """Ids of the videos of which no damage is known."""
-        return [i for i, s in zip(self.ids, self._sequences, strict=True) if not s.check.damage]
+        return list(compress(self.ids, self.sound.tolist()))
 
     @property
     def damaged(self) -> dict[str, str]:
         """Id of each video that is known to be damaged, and what is wrong with it."""
-        named = zip(self.ids, self._sequences, strict=True)
-        return {i: s.check.damage for i, s in named if s.check.damage}
+        return {self.ids[number]: damage for number, damage in self._known(0, len(self))}
 
     def check(self, checksums: bool = True) -> None:
         """Read all videos that were not read yet and look for damage; `sound` and `damaged` tell.
@@ -327,7 +389,7 @@ class VideoSet:
 
     def damage_by_number(self) -> dict[int, str]:
         """What is wrong with each video that is known to be damaged, by its number."""
-        return {n: s.check.damage for n, s in enumerate(self._sequences) if s.check.damage}
+        return dict(self._known(0, len(self)))
 
     def require_sound(self) -> None:
         """Refuse a set that has nothing but damaged videos.
@@ -395,6 +457,19 @@ def damage_lines(*video_sets: VideoSet | None) -> tuple[str, ...]:
     """A line for each damaged video of all sets, once."""
     lines = (line for videos in video_sets if videos for line in videos.damaged.values())
     return tuple(dict.fromkeys(lines))
+
+
+def _all_ids(stores: Sequence[FeatureStore], prefixes: Sequence[str]) -> list[str]:
+    """Ids with prefix of all videos of all stores.
+
+    Raises:
+        InputError: see `_origins`.
+    """
+    pairs = zip(stores, prefixes, strict=True)
+    ids = [prefix + own for store, prefix in pairs for own in store.ids]
+    if len(stores) > 1 and (len(set(stores)) < len(stores) or len(set(ids)) < len(ids)):
+        _origins(stores, prefixes)  # raises, naming what is there twice
+    return ids
 
 
 def _origins(

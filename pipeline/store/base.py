@@ -221,7 +221,8 @@ class FeatureStore(ABC):
     def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:  # noqa: B027
         """Read ahead what is read next: of each video the frames start..stop.
 
-        Only a store over the network does something: many small reads become a few large ones.
+        A store over the network makes a few large reads of many small ones; one on a local disk
+        tells the system, which then reads several places at a time.
 
         Args:
             wanted: (id, start, stop), not negative and within the video.

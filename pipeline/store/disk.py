@@ -15,6 +15,7 @@ from pathlib import Path
 from ..atomic import sync_file, sync_path
 
 O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to does not wait
+_ADVISED_BYTES = 1 << 20  # Linux forgets what is beyond one request of the disk, often 1.25 MiB
 _seek_lock = threading.Lock()
 
 
@@ -75,8 +76,10 @@ def advise_reads(fd: int, spans: Iterable[tuple[int, int]]) -> None:
     if not hasattr(os, "posix_fadvise"):
         return
     with suppress(OSError):
-        for start, size in joined_spans(spans):
-            os.posix_fadvise(fd, start, size, os.POSIX_FADV_WILLNEED)
+        for first, size in joined_spans(spans):
+            for start in range(first, first + size, _ADVISED_BYTES):
+                length = min(_ADVISED_BYTES, first + size - start)
+                os.posix_fadvise(fd, start, length, os.POSIX_FADV_WILLNEED)
 
 
 def joined_spans(spans: Iterable[tuple[int, int]], gap: int = 1 << 18) -> list[tuple[int, int]]:

@@ -261,8 +261,7 @@ def _load(path: Path, fd: int) -> tuple[Header, Index, int]:
     index, good = parse(data, str(path), _seal(layout, header, path), offsets=2)
     if good < len(data):  # commits are whole or not at all here
         raise damaged(str(path), f"after byte {good}")
-    for video_id, entry in index.videos.items():
-        _require_inside(path, video_id, entry, header.row_bytes, end)
+    _require_inside(path, index, header.row_bytes, end)
     return header, index, good
 
 
@@ -276,11 +275,19 @@ def _seal(layout: Hdf5Layout, header: Header, path: Path) -> Seal | None:
     return None
 
 
-def _require_inside(path: Path, video_id: str, entry: Entry, row_bytes: int, end: int) -> None:
+def _require_inside(path: Path, index: Index, row_bytes: int, end: int) -> None:
     """Raises StoreError if the manifest names bytes that the file does not have."""
-    sizes = entry.frames * row_bytes, entry.frames * 8
-    ranges = zip(entry.at, sizes, strict=True)
-    if entry.frames < 1 or not all(0 <= at <= end - size for at, size in ranges):
+    if not index.videos:
+        return
+    entries = index.videos.values()
+    # Each number is below 2 ** 62, and frames are below 10 ** 9: see `Index.check`.
+    frames = np.array([entry.frames for entry in entries], np.int64)
+    at = np.array([entry.at for entry in entries], np.int64)
+    inside = (at >= 0).all(axis=1) & (frames >= 1)
+    for offsets, size in zip(at.T, (row_bytes, 8), strict=True):
+        inside &= offsets <= end - frames * size
+    if not inside.all():
+        video_id = list(index.videos)[int(np.argmin(inside))]
         raise StoreError(
             f"{path}: the manifest places video {video_id!r} outside of the file; copy the store "
             "again from where it came from, or extract the features again"

@@ -18,8 +18,9 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..errors import StoreError
 from ..inputs import no_garbage_collection
@@ -31,7 +32,7 @@ from .seal import Seal, cut_off
 _COMMIT = b'{"op":"commit",'
 _RECORD = b'{"op":"'
 _SOURCE = ',"source":'  # not found within any JSON string, where quotes are escaped
-# Not msgspec: it refuses the halves of surrogates that names hold which are no UTF-8.
+# For what msgspec refuses: the halves of surrogates that names hold which are no UTF-8.
 _decode = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
 _BAD = (  # the last comes from the decoder: no JSON
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, StopIteration,
@@ -62,6 +63,29 @@ class Entry(NamedTuple):
     insets: tuple[int, ...]
     line: str
     part: int = 0
+
+
+@lru_cache(maxsize=1)
+def _put_decoder() -> tuple[Any, tuple[type[Exception], ...]]:
+    """A decoder of lines that put videos, and what it raises at any other line."""
+    import msgspec  # takes a while: not for the processes of the decoder
+
+    record = msgspec.defstruct(
+        "Put",
+        [
+            ("op", Literal["put"]),
+            ("id", str),
+            ("key", str),
+            ("frames", int),
+            ("rows", int),
+            ("crc32c", str),
+            ("at", tuple[int, ...], ()),
+            ("place", int | msgspec.UnsetType, msgspec.UNSET),
+            ("insets", tuple[int, ...], ()),
+        ],
+        gc=False,
+    )
+    return msgspec.json.Decoder(record), (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class Applied(NamedTuple):
@@ -115,6 +139,51 @@ class Index:
         else:
             raise ValueError(f"unknown record {op!r}")
         return Applied(op, video_id, old)
+
+    def apply_group(self, group: bytes) -> None:
+        """Take in all records of a group.
+
+        Args:
+            group: their lines, without the commit line.
+        """
+        lines = group.decode("ascii").split("\n")[:-1]
+        records = self._new_videos(group)
+        if records is None:
+            for line in lines:
+                self.apply(line)
+            return
+        place = self._next_place
+        for record, line in zip(records, lines, strict=True):
+            own = record.place if isinstance(record.place, int) else place
+            self.videos[record.id] = Entry(
+                record.key,
+                record.frames,
+                record.rows,
+                record.crc32c,
+                record.at,
+                own,
+                record.insets,
+                line,
+                self.part,
+            )
+            if own >= place:
+                place = own + 1
+        self._next_place = place
+        self._keys += [record.key for record in records]
+
+    def _new_videos(self, group: bytes) -> list[Any] | None:
+        """The records of a group that only puts videos which were never heard of; else None.
+
+        These are nearly all of a long manifest, and msgspec reads them in a fourth of the time.
+        """
+        decoder, refused = _put_decoder()
+        try:
+            records: list[Any] = decoder.decode_lines(group)
+        except refused:
+            return None
+        ids = {record.id for record in records}
+        new = len(ids) == len(records) and ids.isdisjoint(self.videos)
+        return records if new and ids.isdisjoint(self._failures) else None
 
     def copy(self) -> Index:
         """The same state, to change by itself."""
@@ -287,8 +356,7 @@ def parse(
     with no_garbage_collection():
         try:
             for mark, end in _groups(data):
-                for line in data[done.size : mark].decode("ascii").split("\n")[:-1]:
-                    index.apply(line)
+                index.apply_group(data[done.size : mark])
                 done = Seal(end, done.groups + 1, zlib.crc32(data[mark:end], done.crc32))
                 sealed = sealed or done == seal
             if seal is not None and not sealed:

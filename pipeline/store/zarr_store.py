@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 from ..atomic import O_BINARY
 from .base import FeatureStore
 from .checks import strict_json
-from .disk import O_NONBLOCK, Disk, pread_into
+from .disk import O_NONBLOCK, Disk, advise_reads, pread_into
 from .header import Header, named_errors
 from .keys import printable
 from .limits import LIMITS, Limits
@@ -76,13 +77,28 @@ class ZarrStore(FeatureStore):
             os.close(self._log)
             self._log = -1
 
+    def prefetch(self, wanted: Iterable[tuple[str, int, int]]) -> None:
+        """Ask the system to read these soon: several files at a time."""
+        for video_id, start, stop in wanted:
+            entry = self._entry(video_id)
+            size = self._header.row_bytes * entry.rows
+            first, last = start * self._header.row_bytes, stop * self._header.row_bytes
+            for chunk in range(first // size, -(-last // size)):
+                begin, end = max(first, chunk * size), min(last, (chunk + 1) * size)
+                # A file that is gone is told of when it is read.
+                with suppress(OSError):
+                    _advise_part(self._chunk(entry, chunk), begin - chunk * size, end - begin)
+
+    def _chunk(self, entry: Entry, number: int) -> str:
+        return f"{self._features}/{entry.key}/c.{number}.0.0"
+
     def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
         size, done = self._header.row_bytes * entry.rows, 0
         position = start * self._header.row_bytes
         while done < len(buffer):
             chunk, offset = divmod(position + done, size)
             part = buffer[done : done + size - offset]
-            if _read_part(f"{self._features}/{entry.key}/c.{chunk}.0.0", part, offset) < len(part):
+            if _read_part(self._chunk(entry, chunk), part, offset) < len(part):
                 break
             done += len(part)
         return done
@@ -277,6 +293,14 @@ def _chunk_rows(frames: int, row_bytes: int, limits: Limits) -> int:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _advise_part(path: str, offset: int, size: int) -> None:
+    fd = os.open(path, _OPEN_FLAGS)
+    try:
+        advise_reads(fd, [(offset, size)])
+    finally:
+        os.close(fd)
 
 
 def _read_part(path: str, buffer: memoryview, offset: int) -> int:

@@ -19,13 +19,15 @@ def split_of(seed):
     scores[copies] += 0.2
     scores = scores.astype(np.float32)
     rest = np.where(copies, -np.inf, scores).astype(np.float32)
-    return normalization.Split(normalization.Tables(scores, rest), copies)
+    one_film = np.eye(QUERIES, DATABASE, DATABASE - QUERIES, dtype=bool)
+    return normalization.Split(normalization.Tables(scores, rest), copies, one_film)
 
 
 def test_parts_of_a_database():
     split = split_of(0)
     parts = normalization.parts_of(split)
     assert parts["all 600"][0].all()
+    assert parts["all but pairs of one film"][0].sum() == QUERIES * (DATABASE - 1)
     assert {mask.sum() for mask in parts["20 by chance"]} == {20 * QUERIES}
     copies = split.copies.sum()
     assert (parts["copies alone"][0] == split.copies).all()
@@ -52,6 +54,12 @@ def test_a_large_database_is_drawn_from_the_unrelated_videos():
         np.testing.assert_array_equal(rest, others)
 
 
+def test_the_simplest_rule_takes_off_a_quantile_of_all_scores():
+    scores = np.array([[0.1, 0.2, 0.3], [0.5, np.nan, 0.5]])
+    got = normalization.less_own_quantile(scores, scores)
+    np.testing.assert_allclose(got, [[-0.19, -0.09, 0.01], [0, np.nan, 0]], atol=1e-9)
+
+
 def test_normalised_scores_are_comparable_across_queries(monkeypatch):
     monkeypatch.setattr(normalization, "LARGE", 2_000)
     fitted, split = split_of(1), split_of(2)
@@ -67,7 +75,7 @@ def test_normalised_scores_are_comparable_across_queries(monkeypatch):
         "normalised": normalization.normalized(CompareConfig(normalize="database")),
     }
     lines = normalization.lines_of(strangers, fitted.tables, split, ways)
-    assert len(lines) == 2 + 2 * 8
+    assert len(lines) == 2 + 2 * 10
     cells = [line.strip("| ").split(" | ") for line in lines]
     plain, normal = cells[2], cells[3]
     assert (plain[1], normal[1]) == ("plain", "normalised")

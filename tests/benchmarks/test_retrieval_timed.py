@@ -41,6 +41,9 @@ def test_pairs_that_share_next_to_nothing_or_a_host_are_not_counted():
     assert is_uncounted(query, video(Piece(A, 95, 100)))
     assert is_uncounted(query, video(Piece(B, 0, 100, kind="pip_50", host=A)))
     assert not is_uncounted(query, video(Piece(B, 0, 100, kind="pip_50", host=C)))
+    later = replace(clip("a_later"), source=A.source)  # another minute of the same film
+    assert is_uncounted(query, video(Piece(later, 0, 100)))
+    assert is_uncounted(query, video(Piece(C, 0, 50), Piece(B, 0, 100, kind="pip_50", host=later)))
 
 
 def test_the_plan_holds_what_it_promises():

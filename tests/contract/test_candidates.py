@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from pipeline.candidates import (
     CandidateCount,
     CandidateIndex,
+    builder,
     code_rule,
     engine,
     index_folder,
@@ -217,6 +220,7 @@ def _open_candidates(path, query, count):
         return CandidateIndex(opened, RULE).candidates(query, count)
 
 
+@pytest.mark.slow
 def test_a_large_index_has_inverted_lists(tmp_path):
     pytest.importorskip("faiss")
     path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))
@@ -234,12 +238,36 @@ def test_a_large_index_has_inverted_lists(tmp_path):
     assert "v20" not in found(path, vectors(20), 1000)
 
 
+def test_a_large_index_is_alike_by_several_threads(tmp_path, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))
+    with h5py.File(path, "r+") as file:
+        file["features/v30"][:] = np.nan
+    codes = []
+    for few, batch in ((1 << 30, 1000), (0, 7)):
+        monkeypatch.setattr(engine, "_FEW_CODES", few)
+        monkeypatch.setattr(builder, "_BATCH_VIDEOS", batch)
+        done: list[int] = []
+        folder = index_folder(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        report = update(path, exact_codes=100, progress=lambda n, _, told=done: told.append(n))
+        assert report.inverted and report.codes == 399 * 3
+        assert len(report.damaged) == 1 and "v30" in report.damaged[0]
+        assert done == sorted(done) and done[-1] == 400
+        index = faiss.read_index(str(next(folder.glob("inverted-*"))))
+        lists = faiss.extract_index_ivf(index)
+        lists.make_direct_map()
+        codes.append(np.stack([lists.reconstruct(n) for n in range(index.ntotal)]))
+    assert np.isclose(*codes, atol=1e-3).mean() > 0.99  # sums of training are rounded differently
+
+
 def test_without_faiss_codes_are_compared_one_by_one(store, monkeypatch):
     monkeypatch.setattr(engine, "faiss_module", lambda: None)
     assert not update(store, exact_codes=10).inverted
     assert found(store, vectors(8))[0] == "v8"
 
 
+@pytest.mark.slow
 def test_an_index_made_with_faiss_needs_it(tmp_path, monkeypatch):
     pytest.importorskip("faiss")
     path = features.fill(tmp_path / "s.h5", features.spec(DIGEST), videos(400))

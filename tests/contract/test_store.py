@@ -18,7 +18,7 @@ from pipeline.errors import (
     StoreLockedError,
 )
 from pipeline.records import Failure
-from pipeline.store import copy_store, create_or_append, open_store, open_writer, read_spec
+from pipeline.store import copy_store, create_or_append, disk, open_store, open_writer, read_spec
 from pipeline.store.limits import LIMITS, Limits
 from tests.messages import raises
 from tests.store_helpers import (
@@ -871,3 +871,33 @@ def test_what_a_store_was_made_with_is_read_without_its_manifest(
     other.mkdir() if path.suffix == ".zarr" else other.write_bytes(b"no store" * 100)
     with raises(StoreError, other):
         read_spec(other)
+
+
+# Reading ahead
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system cannot be told")
+def test_the_system_is_told_what_is_read_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path.suffix == ".parts":
+        pytest.skip("a store of parts reads ahead by itself")
+    with create_or_append(path, SPEC, "float16", limits=SMALL) as writer:
+        add(writer, "short", seed=1, frames=5)
+        add(writer, "long", seed=2, frames=35)
+    monkeypatch.setattr(disk, "_ADVISED_BYTES", 4 * ROW)
+    told: list[int] = []
+    with open_store(path) as store:
+        monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, size, how: told.append(size))
+        store.prefetch([("short", 1, 4), ("long", 3, 33)])
+    assert sum(told) >= 33 * ROW  # neighbours in one file are joined over what is between
+    assert max(told) <= 4 * ROW
+
+
+def test_a_file_that_is_gone_is_told_of_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    with create_or_append(path, SPEC, "float16") as writer:
+        add(writer, "a", seed=1, frames=5)
+    shutil.rmtree(path / "features" / "a")
+    with open_store(path) as store:
+        store.prefetch([("a", 0, 5)])
+        with raises(StoreError, path, "'a'", remedy="copy it again"):
+            store.read_stored("a")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import InputError, StoreError
-from pipeline.quantization import ENCODINGS, dequantize, quantize
+from pipeline.quantization import ENCODINGS, as_float32, dequantize, quantize
 from pipeline.records import Failure
 from pipeline.store import copy_store, create_or_append, open_store
 from pipeline.store.header import read_header
@@ -208,3 +208,11 @@ def test_the_commands(path: Path, tmp_path: Path) -> None:
     assert json.loads(run("info", "--json", target).splitlines()[0])["spec"]["dims"] == SPEC.dims
     assert "2 videos checked, 0 problems" in run("verify", target)
     assert "error: " in run("copy", target, tmp_path / "b.h5", "--dtype", "int8", code=2)
+
+
+def test_every_half_float_becomes_the_same_single_float() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = every[np.isfinite(every)].reshape(2, -1)[:, ::2]  # not contiguous
+    singles = as_float32(halves)
+    assert singles.dtype == np.float32
+    np.testing.assert_array_equal(singles.view(np.uint32), halves.astype("f4").view(np.uint32))

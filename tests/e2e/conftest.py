@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.golden import torch_release
+
 _networks: dict[tuple[Any, ...], Any] = {}
+
+
+@pytest.fixture(scope="module")
+def small_student() -> Iterator[None]:
+    """DnS's coarse student is a seventh of its size, in stand-ins and in the program."""
+    with torch_release.few_clusters():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,12 @@ from tests.features import fill, region_vectors
 from tests.golden import torch_release
 from tests.messages import assert_output, raises
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_student")]
 NAMES = ("dns_fg_att_student", "dns_cg_student", "dns_selector_cg-fg_att")
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def models(tmp_path_factory: pytest.TempPathFactory, small_student: None) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     for path in torch_release.write(folder / "files", *NAMES):
         convert_files([path], folder / path.stem)

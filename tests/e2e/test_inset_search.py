@@ -13,6 +13,7 @@ from pipeline.default_model import default_model_dir
 from pipeline.errors import FingerprintMismatchError, InputError
 from pipeline.nets.formats.loader import load_model
 from pipeline.records import InsetRule, Preprocess, VideoRef
+from pipeline.search.engine import SearchEngine, pair_scorer
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
 from pipeline.search.video_set import VideoSet
@@ -105,10 +106,12 @@ def test_each_is_compared_as_a_video_of_its_own(stores):
             parts, owner = database.split_insets()
             assert parts.ids == [database.ids[video] for video in owner]
             assert len(parts) == len(database) + sum(len(d.insets(i)) for i in d.ids)
-            by_hand = np.full(table.shape, -1.0)
+            by_hand, network = np.full(table.shape, -1.0), None
             for part, video in enumerate(owner):
-                one = _Only(parts, part)
-                score, _ = score_table(SearchRequest(queries, one, model, config))
+                request = SearchRequest(queries, _Only(parts, part), model, config)
+                network = network or pair_scorer(request)  # compiled once
+                engine = SearchEngine(request, scorer=network)
+                score, _ = score_table(request, engine=engine)
                 by_hand[:, video] = np.maximum(by_hand[:, video], score[:, 0])
             np.testing.assert_allclose(table, by_hand, atol=1e-5)
 

@@ -261,13 +261,15 @@ def test_selectors(
 
 
 @pytest.mark.parametrize("name", torch_release.HEADS)
-def test_the_older_layout_gives_the_same_model(
-    heads: dict[str, Path], tmp_path: Path, name: str
-) -> None:
-    paths = torch_release.write(tmp_path / "files", name, legacy=True)
-    convert_files(paths, tmp_path / "model")
-    content = (tmp_path / "model" / "weights.npz").read_bytes()
-    assert content == (heads[name] / "weights.npz").read_bytes()
+def test_the_older_layout_gives_the_same_model(tmp_path: Path, name: str) -> None:
+    with torch_release.few_clusters():
+        for legacy in (False, True):
+            folder = tmp_path / f"legacy {legacy}"
+            convert_files(torch_release.write(folder, name, legacy=legacy), folder / "model")
+    older, newer = tmp_path / "legacy True", tmp_path / "legacy False"
+    assert (older / f"{name}.pth").read_bytes() != (newer / f"{name}.pth").read_bytes()
+    content = [(folder / "model" / "weights.npz").read_bytes() for folder in (older, newer)]
+    assert content[0] == content[1]
 
 
 def test_kinds_of_students(heads: dict[str, Path]) -> None:

@@ -7,18 +7,22 @@ As in `release`, every value is a function of its key and the seed, and the reco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from pipeline.nets.model.student import SHAPES
 from tests.golden.release import HERE, stream
 from tests.torch_layout import Namespace, State, saved, saved_before
 
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 COMPARATOR = (("conv1", (32, 1, 3, 3), 2.0), ("conv2", (64, 32, 3, 3), 1.0),
               ("conv3", (128, 64, 3, 3), 1.0), ("fconv", (1, 128, 1, 1), 1.0))  # fmt: skip
+CLUSTERS = 64  # of the coarse student
 
 Arrays = dict[str, np.ndarray]
 
@@ -109,7 +113,7 @@ def binary() -> Arrays:
 
 
 def coarse() -> Arrays:
-    dims, hidden, clusters, out = 512, 2048, 64, 1024
+    dims, hidden, clusters, out = 512, 2048, CLUSTERS, 1024
     layer, scale = "transformer.layers.0", 1 / float(np.sqrt(512))
     values = attention("dns_cg")
     for name, key, shape, factor in (
@@ -135,6 +139,21 @@ def coarse() -> Arrays:
         "reduction", (out, wide), 1 / float(np.sqrt(wide))
     )
     return values
+
+
+@contextmanager
+def few_clusters() -> Iterator[None]:
+    """Within the block the coarse student has 2 clusters, here and in the program.
+
+    Its file is of 21 MB then, in place of 148, for tests of what its size does not matter to.
+    """
+    few = {
+        "clusters/kernel": (512, 2),
+        "clusters/centres": (2, 512),
+        "reduction/kernel": (2 * 512, 1024),
+    }
+    with mock.patch.dict(SHAPES["coarse"], few), mock.patch(f"{__name__}.CLUSTERS", 2):
+        yield
 
 
 def selector(tag: str) -> Arrays:

@@ -85,6 +85,27 @@ def test_an_insertion_into_frames_that_are_all_alike_cuts_the_match():
         assert ends(segment) == pytest.approx(match, abs=0.6)
 
 
+@pytest.mark.parametrize("start", [0.5, 4.0, 7.5])
+def test_in_a_query_that_hardly_moves_a_match_lies_where_its_frames_are_most_alike(start):
+    query, database = samples(12), samples(40)
+    matrix = np.full((12, 40), 0.1, np.float32)
+    beside = np.abs(database[20:24] - 20 - (query[:, None] - start))
+    matrix[:, 20:24] = 0.85 - 0.01 * beside  # a slow pan
+    (segment,) = align(matrix, query, database, query_duration=12, database_duration=40)
+    assert not segment.query_decidable
+    assert ends(segment)[2:] == pytest.approx([19.5, 23.5], abs=0.2)
+    offset = segment.database_start - segment.query_start
+    assert offset == pytest.approx(20 - start, abs=0.6)
+
+
+def test_a_query_that_stands_still_has_one_segment_in_its_middle():
+    matrix = np.full((12, 40), 0.1, np.float32)
+    matrix[:, 20:24] = 0.85
+    (segment,) = align(matrix, samples(12), samples(40), query_duration=12, database_duration=40)
+    assert not segment.query_decidable
+    assert ends(segment) == pytest.approx([4, 8, 19.5, 23.5], abs=0.3)
+
+
 def test_unrelated_videos_have_no_segment():
     for seed in range(20):
         assert found(30, 90, [], seed=seed) == []

@@ -71,11 +71,18 @@ def part_of(path: Path) -> str:
 
 
 @cache
+def nodes_of(path: Path) -> list[ast.Import | ast.ImportFrom | ast.Call]:
+    """Imports and calls of a file; to parse all of them takes more than a second."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+
+
+@cache
 def imports_of(path: Path) -> set[str]:
     """Full names of what a file imports, lazy and type-only imports included."""
     package = list(path.relative_to(ROOT).parts[:-1])
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -85,6 +92,7 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+@cache
 def parts_imported(path: Path) -> set[str]:
     names = [n.split(".") for n in imports_of(path) if n.startswith("pipeline.")]
     return {n[1] for n in names if n[1] in RANK}
@@ -176,9 +184,8 @@ def test_the_package_names_itself_nowhere():
         assert "pipeline" not in names, path
 
 
-@cache
 def absolute_imports_of(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    nodes = nodes_of(path)
     plain = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     return plain | {
         n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level
@@ -210,7 +217,7 @@ def test_only_the_command_line_prints_or_exits():
     for path in MODULES:
         if part_of(path) == "cli":
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call):
                 assert ast.unparse(node.func) not in ("print", "sys.exit", "exit"), path
 

@@ -106,6 +106,7 @@ class Fake(Signed):
         return super().__call__(np.ascontiguousarray(frames[:, :30, :30]))
 
 
+@pytest.mark.slow
 def test_a_folder(tmp_path, quick):
     for name in "abc":
         clip(tmp_path / f"{name}.mp4", 50)

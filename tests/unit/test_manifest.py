@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.records import Failure, SourceInfo, VideoRecord
-from pipeline.store.manifest import close_group, fail_line, parse, put_line, remove_line
+from pipeline.store.manifest import Index, close_group, fail_line, parse, put_line, remove_line
 from tests.messages import raises
 
 SOURCE = SourceInfo("a b/ü.mp4", 10, 20, "h264", 640, 360, 25.0, 3.5)
@@ -114,3 +114,45 @@ def test_text_that_looks_like_a_field_does_no_harm() -> None:
 def test_an_unknown_record_is_an_error() -> None:
     with raises(StoreError, "my.zarr", "manifest", remedy="copy the store again"):
         parse(close_group(['{"op":"rename","id":"a"}']), "my.zarr")
+
+
+GROUPS = {
+    "new videos": [put("a"), put("b", frames=5, note="x"), put("c")],
+    "a video twice": [put("a"), put("b"), put("a", "a~2")],
+    "a failure before": [failed("a"), put("a")],
+    "a failure within": [put("b"), failed("c"), put("a")],
+    "a removal": [put("a"), put("b"), remove_line("a")],
+    "no Unicode": [put("a"), put("\ud800 lone", "k")],
+    "places": [
+        put_line(VideoRecord(i, 3, SOURCE), i, 3, "0000abcd", (7, 9), place=place)
+        for i, place in (("a", 4), ("b", 1))
+    ],
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_is_read_as_its_lines_are(name: str) -> None:
+    whole, single = Index(), Index()
+    for lines in ([put("first"), failed("z")], GROUPS[name], [put("last")]):
+        whole.apply_group("".join(line + "\n" for line in lines).encode("ascii"))
+        for line in lines:
+            single.apply(line)
+    assert list(whole.videos.items()) == list(single.videos.items())
+    assert whole.failure_lines == single.failure_lines
+    assert whole.keys == single.keys
+
+
+def test_new_videos_are_not_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def line_by_line(self: Index, line: str) -> None:
+        raise AssertionError(line)
+
+    monkeypatch.setattr(Index, "apply", line_by_line)
+    index, _ = parse(close_group([put("a"), put("b")]) + close_group([put("c")]), "store")
+    assert [entry.place for entry in index.videos.values()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", ["3.5", "true", '"3"', "null", "0", "-1", "[]"])
+def test_frames_that_are_no_whole_number_are_an_error(value: str) -> None:
+    line = put("a").replace('"frames":3', f'"frames":{value}')
+    with raises(StoreError, "my.zarr", remedy="copy the store again"):
+        parse(close_group([line]), "my.zarr")

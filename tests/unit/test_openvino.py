@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,17 +16,20 @@ import pytest
 from pipeline.config import ExtractConfig
 from pipeline.default_model import default_model_dir
 from pipeline.errors import InputError
+from pipeline.nets.backbones import registry
 from pipeline.nets.backend import network_threads
 from pipeline.nets.extractor import feature_net, openvino_engine
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.extractor.openvino_engine import EngineError, OpenVinoNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.user_cache import cache_folder
+from tests import thin_backbone
 from tests.messages import assert_names, raises
 
 WITH_OPENVINO = pytest.mark.skipif(
     not openvino_engine.installed(), reason="the extra `cpu` is not installed"
 )
+CORE = openvino_engine.installed() and import_module("openvino").Core
 SIDE = 8
 
 
@@ -50,8 +54,10 @@ class Means:
         means = means * self.factor
         return means / np.linalg.norm(means, axis=-1, keepdims=True)
 
-    def start(self, threads: int = 2) -> OpenVinoNet:
-        return OpenVinoNet(("means",), (4, SIDE), self.graph, self.reference, threads)
+    def start(self, precision: str = "float32") -> OpenVinoNet:
+        return OpenVinoNet(
+            ("means",), (4, SIDE), self.graph, self.reference, 2, precision=precision
+        )
 
 
 @pytest.fixture
@@ -126,6 +132,35 @@ def test_other_values_than_those_of_tensorflow_are_refused(means):
         means.start()
 
 
+def test_both_precisions_share_a_conversion(means, monkeypatch):
+    import openvino
+
+    precise = means.start()(pictures(3))
+    monkeypatch.setattr(openvino, "Core", lambda: core_with(["FP32", "BF16"]))
+    coarse = means.start("bfloat16")(pictures(3))
+    assert means.conversions == 1
+    np.testing.assert_allclose(coarse, precise, atol=0.01)
+
+
+def test_a_processor_without_bfloat16(means, monkeypatch):
+    import openvino
+
+    monkeypatch.setattr(openvino, "Core", lambda: core_with(["FP32", "INT8"]))
+    with pytest.raises(EngineError, match="processor does not compute in bfloat16"):
+        means.start("bfloat16")
+    means.start("float32")
+
+
+def core_with(capabilities):
+    """OpenVINO's core on a processor that is said to have these arithmetics."""
+    core = CORE()
+    return SimpleNamespace(
+        get_property=lambda device, name: capabilities,
+        read_model=core.read_model,
+        compile_model=core.compile_model,
+    )
+
+
 def test_an_error_of_the_library_names_the_reason(means, monkeypatch):
     import openvino
 
@@ -142,11 +177,11 @@ def unbuilt(monkeypatch):
     """A network whose Keras layers are not made, and what OpenVINO was asked for."""
     asked: list[tuple] = []
 
-    def start(*arguments):
-        asked.append(arguments)
+    def start(*arguments, precision):
+        asked.append((*arguments, precision))
         return "openvino's"
 
-    monkeypatch.setattr(FeatureNet, "_build", lambda self, model: None)
+    monkeypatch.setattr(FeatureNet, "_build", lambda self, model, precision: None)
     monkeypatch.setattr(feature_net, "OpenVinoNet", start)
     monkeypatch.setattr(openvino_engine, "installed", lambda: True)
     return SimpleNamespace(asked=asked, model=load_model(default_model_dir()))
@@ -165,14 +200,22 @@ def test_auto_takes_what_is_installed(unbuilt, monkeypatch):
     assert ExtractConfig().engine == "auto"
 
 
+def test_bfloat16_is_computed_where_it_is_asked_for(unbuilt, monkeypatch):
+    taken = net(unbuilt, "auto", "bfloat16")
+    assert (taken.engine, unbuilt.asked[0][-1]) == ("openvino", "bfloat16")
+    # A network for which "auto" means bfloat16 stays with TensorFlow, which is as fast there.
+    monkeypatch.setattr(feature_net, "resolve_precision", lambda *_: "bfloat16")
+    assert net(unbuilt, "auto", "auto").engine == "keras"
+
+
 def test_keras_is_taken_where_it_is_asked_for(unbuilt):
     assert net(unbuilt, "keras").engine == "keras" and not unbuilt.asked
 
 
 def test_what_is_asked_for_in_vain_is_told(unbuilt, monkeypatch):
-    assert net(unbuilt, "auto", "bfloat16").notes == ()
-    (note,) = net(unbuilt, "openvino", "bfloat16").notes
-    assert_names(note, "OpenVINO", "--precision float32")
+    assert net(unbuilt, "auto", "float16").notes == ()
+    (note,) = net(unbuilt, "openvino", "float16").notes
+    assert_names(note, "OpenVINO", "float32 or bfloat16 (--precision)")
     monkeypatch.setattr(openvino_engine, "installed", lambda: False)
     taken = net(unbuilt, "openvino")
     assert_names(taken.notes[0], "OpenVINO", "pip install openvino")
@@ -180,7 +223,7 @@ def test_what_is_asked_for_in_vain_is_told(unbuilt, monkeypatch):
 
 
 def test_a_machine_that_cannot_run_it_falls_back(unbuilt, monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise EngineError("no kernel")
 
     monkeypatch.setattr(feature_net, "OpenVinoNet", fails)
@@ -219,24 +262,49 @@ def test_the_cache_folder(monkeypatch, given, starts):
     assert str(folder).startswith(starts or os.path.expanduser("~"))
 
 
+def some_frames():
+    frames = np.random.default_rng(2).integers(0, 256, (5, 28, 28, 3), np.uint8)
+    return frames.repeat(8, 1).repeat(8, 2)
+
+
+def assert_features_of_tensorflow(net):
+    frames = some_frames()
+    assert net.engine == "openvino", net.notes
+    found, keras = net(frames), net._run_keras(frames)
+    assert (found * keras).sum(-1).min() > 0.99999
+    assert 0 < np.abs(found - keras).max() < 2e-6, "one engine computed both"
+    assert np.array_equal(net(frames[3:4]), found[3:4])  # whatever else is in a batch
+
+
 @WITH_OPENVINO
 @pytest.mark.slow
-@pytest.mark.parametrize("as_queries", [False, True])
-def test_features_are_those_of_tensorflow(as_queries):
-    """The included model; all descriptors of database and query frames."""
+def test_features_are_those_of_tensorflow():
+    """The included model; all descriptors of a database frame."""
     model = load_model(default_model_dir())
-    frames = np.random.default_rng(2).integers(0, 256, (5, 28, 28, 3), np.uint8)
-    frames = frames.repeat(8, 1).repeat(8, 2)
-    keras = FeatureNet(model, "float32", 32, -1, as_queries)(frames)
-    fast = FeatureNet(model, "float32", 32, -1, as_queries, engine="openvino")
-    assert fast.engine == "openvino", fast.notes
-    found = fast(frames)
-    assert (found * keras).sum(-1).min() > 0.99999
-    assert np.abs(found - keras).max() < 2e-6
-    assert np.array_equal(fast(frames[3:4]), found[3:4])  # whatever else is in a batch
-    assert fast.spec(1.0, "shown-at/1") == FeatureNet(model, "float32", 32, -1, as_queries).spec(
-        1.0, "shown-at/1"
-    )
+    net = FeatureNet(model, "float32", 32, -1, engine="openvino")
+    assert_features_of_tensorflow(net)
+    if "BF16" in CORE().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        coarse = FeatureNet(model, "bfloat16", 32, -1, engine="openvino")
+        assert (coarse.engine, coarse.precision) == ("openvino", "bfloat16"), coarse.notes
+        cosines = (coarse(some_frames()) * net(some_frames())).sum(-1)
+        assert cosines.min() > 0.93 and 0.98 < cosines.mean() < 0.99999
+
+
+@WITH_OPENVINO
+@pytest.mark.slow
+def test_query_views_are_those_of_tensorflow(monkeypatch):
+    """All descriptors of a query frame, by a backbone of one layer: each view has its own graph."""
+    model = load_model(default_model_dir())
+    monkeypatch.setattr(registry, "build", thin_backbone.build)
+    net = FeatureNet(model, "float32", 32, -1, as_queries=True, engine="openvino")
+    assert net.vectors == model.layout.query > model.layout.shared
+    assert_features_of_tensorflow(net)
+
+
+def test_a_store_does_not_know_the_engine(unbuilt):
+    """Both make the same features, so either goes on with what the other began."""
+    specs = [net(unbuilt, engine).spec(1.0, "shown-at/1") for engine in ("keras", "openvino")]
+    assert specs[0] == specs[1]
 
 
 @WITH_OPENVINO

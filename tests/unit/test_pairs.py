@@ -169,6 +169,7 @@ def test_cutting_long_videos_changes_nothing(with_comparator, function):
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{max_frames} frames a piece")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_frames", [8, 64])
 def test_padding_by_zeros_at_the_edges_of_each_pair(max_frames):
     """As DnS and S2VS have it. The edges of a batch and of a piece are none of the pair's."""
@@ -181,6 +182,7 @@ def test_padding_by_zeros_at_the_edges_of_each_pair(max_frames):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_blank", [False, True])
 @pytest.mark.parametrize("function", SIMILARITY_FUNCTIONS)
 def test_rest_scores_leave_out_what_matches(function, with_blank):
@@ -358,6 +360,7 @@ def test_views_equal_the_plain_network(layout, with_blank, function):
     assert np.abs(want - expected(*plain, comparator, function, blank)).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 def test_what_passes_the_comparator_by(function):
     queries, targets = videos([5, 30, 70], 11), videos([9, 66, 4, 43], 12)
@@ -389,6 +392,7 @@ def test_blank_frames_beside_the_comparator(function):
     assert np.abs(want - plain).max() > 0.01, "the case must tell weights from none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 def test_groups_of_blank_frames_alone_give_numbers(function):
     some = partly_blank([12, 5, 20], 18)
@@ -402,6 +406,7 @@ def test_groups_of_blank_frames_alone_give_numbers(function):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", MODEL_FUNCTIONS)
 def test_a_blank_space_that_holds_nothing_changes_nothing(function):
     """Every weight is 1, so the scores are those of the model without one."""

@@ -10,7 +10,6 @@ from pipeline.config import CompareConfig, load_config
 from pipeline.errors import InputError
 from pipeline.search.score_normalization import (
     CLEAR_SCORE,
-    PRIOR_VIDEOS,
     SAMPLE_VIDEOS,
     database_level,
     level_columns,
@@ -24,24 +23,20 @@ CONFIG = CompareConfig(
 UNRELATED = np.random.default_rng(0).normal(0.1, 0.05, (5, 400)).astype(np.float32)
 
 
-def shrunk(quantile, videos):
-    """What a level is made of: the quantile, and the prior as much as 100 videos."""
-    total = videos * quantile + PRIOR_VIDEOS * CONFIG.normalize_prior
-    return total / (videos + PRIOR_VIDEOS)
-
-
+@pytest.mark.parametrize("adapted, prior_videos", [(False, 30), (True, 50)])
 @pytest.mark.parametrize("videos", [1, 2, 3, 20, 400])
-def test_a_level_is_a_quantile_drawn_to_the_prior(videos):
+def test_a_level_is_a_quantile_drawn_to_the_prior(videos, adapted, prior_videos):
     scores = UNRELATED[:, :videos]
-    want = shrunk(np.quantile(scores.astype(np.float64), 0.9, axis=1), videos)
-    level = database_level(scores, CONFIG)
+    quantiles = np.quantile(scores.astype(np.float64), 0.9, axis=1)
+    want = (videos * quantiles + prior_videos * 0.2) / (videos + prior_videos)
+    level = database_level(scores, CONFIG, adapted=adapted)
     assert level.dtype == np.float32 and level.shape == (5, 1)
     np.testing.assert_allclose(level[:, 0], want, atol=1e-6)
 
 
 def test_a_level_in_few_videos_is_near_the_prior():
     alike = np.full((1, 2), 0.5, np.float32)
-    assert database_level(alike, CONFIG)[0, 0] == pytest.approx((2 * 0.5 + 100 * 0.2) / 102)
+    assert database_level(alike, CONFIG)[0, 0] == pytest.approx((2 * 0.5 + 30 * 0.2) / 32)
     empty = database_level(np.empty((3, 0), np.float32), CONFIG)
     assert empty.tolist() == [[np.float32(0.2)]] * 3
 
@@ -66,14 +61,14 @@ def test_queries_that_are_like_anything_become_comparable():
     assert spread[1] < 0.3 * spread[0]
 
 
-@pytest.mark.parametrize("prior, plain, adapted", [(None, 0.25, 0.17), (0.1, 0.1, 0.1)])
+@pytest.mark.parametrize("prior, plain, adapted", [(None, 0.27, 0.17), (0.1, 0.1, 0.1)])
 def test_adapted_models_score_lower(prior, plain, adapted):
     config = replace(CONFIG, normalize_prior=prior)
     empty = np.empty((1, 0), np.float32)
     assert database_level(empty, config)[0, 0] == np.float32(plain)
     assert database_level(empty, config, adapted=True)[0, 0] == np.float32(adapted)
-    words = "prior 0.1" if prior else "prior 0.25 or 0.17"
-    assert config.normalization.endswith(words)
+    words = f"prior {plain} as 30 videos or {adapted} as 50 videos"
+    assert config.normalization.endswith(words), "calibrations are told apart by it"
 
 
 @pytest.mark.parametrize("videos", [0, 1, 5, SAMPLE_VIDEOS, SAMPLE_VIDEOS + 1, 100_000])
@@ -116,7 +111,8 @@ def test_calibrations_tell_ways_of_normalising_apart():
     assert Calibration.from_json(normalized.as_json()) == normalized
     assert plain.differences(**used, normalization="none") == []
     assert plain.differences(**used, normalization=CONFIG.normalization) == [
-        "normalization: none calibrated, database, quantile 0.9, match 0.5, prior 0.2 here"
+        "normalization: none calibrated, database, quantile 0.9, match 0.5, prior 0.2 as 30 videos "
+        "or 0.2 as 50 videos here"
     ]
     other = replace(CONFIG, normalize_quantile=0.8).normalization
     assert len(normalized.differences(**used, normalization=other)) == 1

@@ -12,10 +12,12 @@ from pipeline.default_model import default_model_dir
 from pipeline.errors import FingerprintMismatchError
 from pipeline.extraction.batching import Slot
 from pipeline.extraction.views import SparseViews, choose_view_step
+from pipeline.nets.backbones import registry
 from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.records import FeatureSpec
 from pipeline.search.compatibility import require_query_views, require_same_features
+from tests import thin_backbone
 from tests.messages import raises
 
 SPEC = FeatureSpec(
@@ -121,8 +123,9 @@ def test_the_layout_without_lowpass_views():
 
 
 @pytest.mark.slow
-def test_frames_without_views_have_all_other_descriptors():
-    """The included model: what is computed does not depend on what is left out."""
+def test_frames_without_views_have_all_other_descriptors(monkeypatch):
+    """The included model's layout: what is computed does not depend on what is left out."""
+    monkeypatch.setattr(registry, "build", thin_backbone.build)
     pictures = np.random.default_rng(2).integers(0, 256, (4, 28, 28, 3), np.uint8)
     pictures = pictures.repeat(8, 1).repeat(8, 2)
     net = FeatureNet(load_model(default_model_dir()), "float32", 32, -1, as_queries=True)

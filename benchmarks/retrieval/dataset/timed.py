@@ -121,14 +121,17 @@ def matches(query: TimedVideo, video: TimedVideo) -> list[Match]:
 def is_uncounted(query: TimedVideo, video: TimedVideo) -> bool:
     """Whether the pair is no match to be found, but not unrelated either.
 
-    It shares less than `SHORTEST_MATCH`, or one shows the other's clip as a host.
+    It shares less than `SHORTEST_MATCH`, or both show parts of one film: one has the other's clip
+    as a host, or another minute of a camera that stands still.
     """
     found = matches(query, video)
     if found:
         return max(min(b - a, d - c) for a, b, c, d in found) < SHORTEST_MATCH
-    shown = [{p.clip.name for p in v.pieces} for v in (query, video)]
-    hosts = [{p.host.name for p in v.pieces if p.host} for v in (query, video)]
-    return bool((shown[0] | hosts[0]) & (shown[1] | hosts[1]))
+    films = [
+        {clip.source.path for piece in v.pieces for clip in (piece.clip, piece.host) if clip}
+        for v in (query, video)
+    ]
+    return bool(films[0] & films[1])
 
 
 def plan_timed(clips: Sequence[Clip]) -> tuple[list[TimedVideo], list[TimedVideo]]:

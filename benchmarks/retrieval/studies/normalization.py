@@ -3,15 +3,17 @@
     python -m benchmarks.retrieval.studies.normalization SET_DIR --split validation [--adapt]
     python -m benchmarks.retrieval.studies.normalization SET_DIR --split validation --on test
 
-Plain and normalised scores (`CompareConfig.normalize`) of a split's queries, in the whole database
-and in parts of it: so many videos drawn by chance; the copies of each query and the 5 % of the
-unrelated videos that score highest with it (look-alikes); its copies and as many unrelated videos;
-its copies alone. Thresholds for `--max_fpr` are fitted on all clips of `--split`, and applied to
-the queries of the same split, or of `--on`. Stores are those of `calibration_holdout`. With
-`--adapt` the model is adapted to the whole database of a split, parts of it are parts of that
-table. "100,000" draws the unrelated videos of each query with replacement out of the whole
-database and moves both scores of each by a normal error of 0.01; its copies stay. Tables of scores
-are kept in SET_DIR/SPLIT/tables.
+Plain and normalised scores (`CompareConfig.normalize`) of a split's queries, and plain scores less
+the 95 % quantile of all scores of the query, which is the simplest such rule. In the whole
+database, with and without pairs of two parts of one film, and in parts of it: so many videos drawn
+by chance; the copies of each query and the 5 % of the unrelated videos that score highest with it
+(look-alikes); its copies and as many unrelated videos; its copies alone.
+
+Thresholds for `--max_fpr` are fitted on all clips of `--split`, and applied to the queries of the
+same split, or of `--on`. Stores are those of `calibration_holdout`. With `--adapt` the model is
+adapted to the whole database of a split, parts of it are parts of that table. "100,000" draws the
+unrelated videos of each query with replacement out of the whole database and moves both scores of
+each by a normal error of 0.01; its copies stay. Tables of scores are kept in SET_DIR/SPLIT/tables.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ from benchmarks.retrieval.dataset.sources import SPLITS
 from benchmarks.retrieval.report.tables import markdown_row
 from benchmarks.retrieval.studies.calibration_holdout import (
     RATES,
-    drawn,
     stranger_stores,
     thresholds,
 )
@@ -54,7 +55,8 @@ from pipeline.search.score_normalization import database_level
 from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 
-SIZES = (500, 100, 20)
+SIZES = (500, 100, 50, 20)
+DRAWN_VIDEOS = 4000  # in all draws of a size together: a pair in a thousand is rare in 20 videos
 LARGE = 100_000
 LOOK_ALIKES = 0.05  # of the unrelated videos
 HEADS = ["database", "scores", "mAP", "uAP", "recall at 0.1 %"]
@@ -77,10 +79,18 @@ class Tables:
 
 @dataclass(frozen=True)
 class Split:
-    """Queries of a split against its database: tables, and copies bool [Q, D]."""
+    """Queries of a split against its database.
+
+    Attributes:
+        tables: of the scores.
+        copies: bool [Q, D].
+        one_film: bool [Q, D], unrelated pairs of two parts of one film: some show the same (a
+            camera that never moves, a test card). None if that is not known.
+    """
 
     tables: Tables
     copies: np.ndarray
+    one_film: np.ndarray | None = None
 
     @property
     def scores(self) -> np.ndarray:
@@ -91,6 +101,11 @@ class Split:
 def normalized(config: CompareConfig) -> Scores:
     """The scores less their levels; `config.adapt` says whether the model was adapted."""
     return lambda scores, rest: scores - database_level(rest, config, adapted=config.adapt)
+
+
+def less_own_quantile(scores: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """The scores less the 95 % quantile of all that their query has, copies or not."""
+    return np.asarray(scores - np.nanquantile(scores, 0.95, axis=1, keepdims=True))
 
 
 def enlarged(split: Split, videos: int) -> Split:
@@ -113,11 +128,15 @@ def parts_of(split: Split) -> dict[str, list[np.ndarray]]:
     """Which databases each query is searched in: name -> bool [Q, D], one or several draws."""
     scores, copies = split.scores, split.copies
     parts = {f"all {scores.shape[1]}": [np.ones_like(copies)]}
+    if split.one_film is not None:
+        parts["all but pairs of one film"] = [~split.one_film]
+    rng = np.random.default_rng(0)
+    places = np.arange(scores.shape[1])
     for size in SIZES:
-        draws = drawn(scores.shape[1], size)
+        size_here, times = min(size, len(places)), DRAWN_VIDEOS // size
+        draws = [rng.choice(places, size_here, replace=False) for _ in range(times)]
         parts[f"{size} by chance"] = [
-            np.broadcast_to(np.isin(np.arange(scores.shape[1]), draw), copies.shape)
-            for draw in draws
+            np.broadcast_to(np.isin(places, draw), copies.shape) for draw in draws
         ]
     unrelated = np.where(copies, -np.inf, scores)
     alike = unrelated >= np.quantile(unrelated, 1 - LOOK_ALIKES, axis=1, keepdims=True)
@@ -211,18 +230,28 @@ def read_split(options: argparse.Namespace, strangers: Strangers, fitted: Tables
     """The queries that figures are of."""
     split_dir = options.set_dir / (options.on or options.split)
     queries, database, kinds = read_lists(split_dir)
+    if options.on:
+        strangers = read_strangers(split_dir)
+    rows = [list(strangers.queries).index(name) for name in queries]
+    one_film = strangers.unrelated[rows] & (
+        np.array([strangers.parents[name] for name in queries])[:, None]
+        == np.array([strangers.parents[name] for name in database])
+    )
     if not options.on:
-        rows = [list(strangers.queries).index(name) for name in queries]
-        return Split(fitted[rows], kinds != "")
+        return Split(fitted[rows], kinds != "", one_film)
     stores = model_stores(
         (queries, database), split_dir, options.model_dir, configs(options)[0], to_stderr
     )
-    return Split(kept_tables(stores, [list(queries), list(database)], options), kinds != "")
+    tables = kept_tables(stores, [list(queries), list(database)], options)
+    return Split(tables, kinds != "", one_film)
 
 
 def ways_of(options: argparse.Namespace) -> dict[str, Scores]:
     """Plain scores, and normalised ones with the settings that are asked for."""
-    ways: dict[str, Scores] = {"plain": lambda scores, rest: scores}
+    ways: dict[str, Scores] = {
+        "plain": lambda scores, rest: scores,
+        "less own 95 % quantile": less_own_quantile,
+    }
     base = CompareConfig(adapt=options.adapt, normalize="database", normalize_match=options.match)
     for quantile, prior in product(options.quantile, options.prior):
         config = replace(base, normalize_quantile=quantile, normalize_prior=prior)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...config import ENGINES
+from ...config import ENGINES, ExtractConfig
 from ...errors import InputError, ModelError
 from ...records import FeatureSpec
 from ..backbones import registry
@@ -34,6 +34,27 @@ from . import openvino_engine, query_augmentation, thumbnail
 from .openvino_engine import EngineError, OpenVinoNet
 from .query_augmentation import Colours
 from .regions import region_vectors
+
+
+def network_for(model: Model, config: ExtractConfig, gpu_id: int | str | None) -> FeatureNet:
+    """Make the network that the settings of stage one ask for.
+
+    Args:
+        model: a loaded model, with the number of dimensions of `config`.
+        gpu_id: see `backend.device_scope`.
+
+    Raises:
+        ModelError: the arrays do not fit the backbone or the whitening.
+        InputError: unknown precision, engine or GPU.
+    """
+    return FeatureNet(
+        model,
+        config.precision,
+        config.batch_size,
+        gpu_id,
+        config.as_queries,
+        engine=config.engine,
+    )
 
 
 class FeatureNet:
@@ -67,7 +88,7 @@ class FeatureNet:
 
         Args:
             model: a loaded model.
-            precision: of the backbone; regions and whitening are float32 in every case.
+            precision: of the backbone; with Keras regions and whitening are float32 in every case.
             batch_size: frames in one run of the network.
             gpu_id: see `backend.device_scope`.
             as_queries: with the descriptors that only queries have.
@@ -87,6 +108,7 @@ class FeatureNet:
         self.insets = model.insets
         close = model.backbone in registry.CLOSE_IN_BFLOAT16
         self.precision = resolve_precision(precision, close, gpu_id)
+        self._precision_asked = precision
         self.batch_size = batch_size
         self._gpu_id = gpu_id
         self._input = model.input
@@ -97,7 +119,7 @@ class FeatureNet:
         if self._takes_openvino(engine):
             self._start_openvino(model)
         if self.engine == "keras":
-            self._build(model)
+            self._build(model, self.precision)
 
     def _takes_openvino(self, engine: str) -> bool:
         """Whether OpenVINO is to be tried; adds to `notes` if it was asked for in vain."""
@@ -105,22 +127,24 @@ class FeatureNet:
             raise InputError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
         if engine == "keras":
             return False
-        fits = BACKEND == "tensorflow" and self.precision == "float32" and not on_gpu(self._gpu_id)
+        # Where "auto" means bfloat16, TensorFlow is as fast.
+        precise = self.precision == "float32" or self._precision_asked in openvino_engine.PRECISIONS
+        fits = BACKEND == "tensorflow" and precise and not on_gpu(self._gpu_id)
         if fits and openvino_engine.installed():
             return True
         if engine == "openvino":
             reason = (
                 "it is not installed (pip install openvino)"
                 if fits
-                else "it computes on a CPU in float32 (--gpu_id -1 --precision float32) and takes "
-                "the network from TensorFlow"
+                else "it computes on a CPU (--gpu_id -1), in float32 or bfloat16 (--precision), "
+                "and takes the network from TensorFlow"
             )
             self.notes = (f"OpenVINO is not used, as {reason}",)
         return False
 
     def _start_openvino(self, model: Model) -> None:
         def graph() -> Any:
-            self._build(model)
+            self._build(model, "float32")
             return frozen_graph(self._run)
 
         key = (self.digest, self.views_digest, self.dims, self.vectors)
@@ -128,17 +152,22 @@ class FeatureNet:
         frames = openvino_engine.QUERY_JOB_FRAMES if views else openvino_engine.JOB_FRAMES
         try:
             self._openvino = OpenVinoNet(
-                key, (frames, self.preprocess.crop), graph, self._run_keras, network_threads()
+                key,
+                (frames, self.preprocess.crop),
+                graph,
+                self._run_keras,
+                network_threads(),
+                precision=self.precision,
             )
         except EngineError as error:
             self.notes = (f"OpenVINO cannot run this network here ({error}); TensorFlow does",)
         else:
             self.engine = "openvino"
 
-    def _build(self, model: Model) -> None:
+    def _build(self, model: Model, precision: str) -> None:
         """Make the network of Keras layers, not yet compiled."""
         with device_scope(self._gpu_id):
-            self._backbone = registry.build(model, self.precision)
+            self._backbone = registry.build(model, precision)
             self._check_sizes(model)
             whitenings = model.whitenings.items()
             self._whitenings = {space: _constants(pca) for space, pca in whitenings}
@@ -148,7 +177,7 @@ class FeatureNet:
             if model.lowpass is not None:
                 # The same backbone for pictures of half the side.
                 half = self.preprocess.crop // 2
-                self._half = registry.build(model, self.precision, half)
+                self._half = registry.build(model, precision, half)
                 variables += self._half.variables
         self._whole_maps = traced_once(lambda x: _maps(self._backbone, x))
         self._half_maps = traced_once(lambda x: _maps(self._half, x))
@@ -212,7 +241,7 @@ class FeatureNet:
         """The network without lowpass query views."""
         return FeatureNet(
             replace(self._model, layout=self.layout.without_lowpass_views),
-            self.precision,
+            self._precision_asked,
             self.batch_size,
             self._gpu_id,
             as_queries=True,

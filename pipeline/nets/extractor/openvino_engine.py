@@ -29,7 +29,9 @@ from ...user_cache import cache_folder
 # Frames of one job: the maps of more leave the processor's cache, fewer cost more a frame. Query
 # views are 25 pictures more of each frame.
 JOB_FRAMES, QUERY_JOB_FRAMES = 4, 1
-LEAST_COSINE = 0.9999  # to TensorFlow's descriptors; measured: 0.9999997
+# Precisions that it computes in: what OpenVINO calls them, and the least cosine to TensorFlow's
+# descriptors in float32, of drawn pictures. Measured: 0.9999997 and 0.954.
+PRECISIONS = {"float32": ("f32", 0.9999), "bfloat16": ("bf16", 0.9)}
 _KEPT_FILES = 8  # conversions in the cache
 
 Graph = Callable[[], Any]  # makes the frozen graph of TensorFlow
@@ -55,18 +57,23 @@ class OpenVinoNet:
         graph: Graph,
         reference: Reference,
         threads: int,
+        *,
+        precision: str = "float32",
     ) -> None:
         """Compile the network, converted before or now.
 
         Args:
             key: all that the network depends on, beside the program's code.
             shape: frames of one job, side of a frame in pixels.
-            graph, reference: called if the cache lacks the network.
+            graph, reference: of the network in float32; called if the cache lacks the network.
             threads: cores to use.
+            precision: one of `PRECISIONS`.
 
         Raises:
-            EngineError: OpenVINO is missing, cannot compile the network, or gives other values.
+            EngineError: OpenVINO is missing, cannot compile the network, or gives other values;
+                the processor lacks that precision.
         """
+        hint, least_cosine = PRECISIONS[precision]
         self._lock = threading.Lock()
         self._shape = shape
         frames = _pictures(shape[1])
@@ -75,7 +82,7 @@ class OpenVinoNet:
             openvino = import_module("openvino")
             kept = _read(path)
             converted = kept or _converted(openvino, graph, reference, frames)
-            self._start(openvino, converted, threads)
+            self._start(openvino, converted, threads, hint)
             expected = converted["expected"]
             self._size = expected.shape[1:]
             cosine = float((self(frames) * expected).sum(-1).min())
@@ -84,7 +91,7 @@ class OpenVinoNet:
         # Whatever is wrong with a library that is not needed must not stop the run.
         except Exception as error:
             raise EngineError(_first_line(error)) from error
-        if not cosine >= LEAST_COSINE:
+        if not cosine >= least_cosine:
             raise EngineError(f"its descriptors differ from TensorFlow's, cosine {cosine:.4f}")
         if kept is None:
             _write(path, converted)
@@ -110,16 +117,21 @@ class OpenVinoNet:
             self._jobs.wait_all()
         return out
 
-    def _start(self, openvino: Any, converted: dict[str, np.ndarray], threads: int) -> None:
+    def _start(
+        self, openvino: Any, converted: dict[str, np.ndarray], threads: int, hint: str
+    ) -> None:
         size, side = self._shape
         core = openvino.Core()
+        # Without it OpenVINO would imitate it, which is slower than float32.
+        if hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise EngineError("the processor does not compute in bfloat16")
         weights = openvino.Tensor(converted["weights"])
         graph = core.read_model(converted["graph"].tobytes(), weights)
         graph.reshape([size, side, side, 3])
         # A core is a stream of its own: no thread waits for another one within a layer. Pinned
         # threads would fight with the decoding processes for the same cores.
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": hint,
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
