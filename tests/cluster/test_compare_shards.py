@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import CompareConfig
 from pipeline.errors import InputError, StorageError
 from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import load_model
 from pipeline.objects import open_objects
+from pipeline.output.selection import Selection
 from pipeline.output.sparse_scores import SCORE
 from pipeline.search.adapt import adapt
 from pipeline.search.partial_results import read_partial
-from pipeline.search.shards import ShardScores, merge_shards, shard_range
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import find_matches, needs_sample, score_shard, score_table
+from pipeline.search.segments import SegmentMatches
+from pipeline.search.shards import Distribute, ShardScores, merge_shards, shard_range
 from pipeline.search.video_set import VideoSet
 from pipeline.store import copy_store, create_or_append, open_store
 from tests import features
@@ -153,6 +159,24 @@ def test_missing_and_repeated_columns_are_refused() -> None:
         merge_shards(of_candidates[:1], 2, 4)
     with raises(InputError, "candidates"):
         merge_shards([shard(0, 4), of_candidates[0]], 2, 4)
+
+
+def test_segments_of_shards_know_what_is_usual_for_a_query(made: dict[str, str]) -> None:
+    """Each shard keeps a sample of its scores; together they are those of one process."""
+    with open_store(made["queries"]) as asked, open_store(made["database"]) as stored:
+        config = CompareConfig(precision="float32", normalize="none")
+        sides = VideoSet([asked]), VideoSet([stored])
+        model = load_model(made["model"])
+        selection = Selection(top_k=2)
+        request = SearchRequest(*sides, model, config, selection=selection, segments=True)
+
+        shards = [score_shard(request, a, b, None, sampled=True) for a, b in ((9, 24), (0, 9))]
+        found, _ = find_matches(request, distribute=Distribute(lambda *_: shards, lambda *_: []))
+        assert isinstance(found, SegmentMatches) and found._needed is not None
+        samples = [shard.sample for shard in reversed(shards) if shard.sample is not None]
+        expected, _ = score_table(request)
+        np.testing.assert_allclose(np.concatenate(samples, axis=1), expected, rtol=0, atol=1e-6)
+        assert needs_sample(request) and not needs_sample(replace(request, segments=False))
 
 
 # Over a network
