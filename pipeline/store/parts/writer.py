@@ -66,7 +66,8 @@ def _require_conditions(path: Path, objects: ObjectStore) -> None:
         raise StoreError(
             f"{path}: this object storage replaces objects although it is told not to "
             "(If-None-Match: *), so writers could lose each other's videos without a word; no "
-            "video was stored; use a server that knows such conditions, or a folder (--store NAME.parts)"
+            "video was stored; use a server that knows such conditions, or a folder (--store "
+            "NAME.parts)"
         )
     _checked.add(str(path))
 
