@@ -94,8 +94,7 @@ def command(made: dict[str, str], *options: object, database: str = "") -> list[
         ("--top_k", 4, "--normalize", "database"),
         ("--normalize", "database"),
         ("--adapt",),
-        ("--candidates", 7, "--top_k", 5),
-        ("--candidates", "30%", "--normalize", "database"),
+        ("--candidates", "30%", "--top_k", 5, "--normalize", "database"),
     ],
     ids=lambda o: " ".join(map(str, o)) or "all",
 )
