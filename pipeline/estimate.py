@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .candidates.choice_time import ChoiceSpeed, measure_choice
+from .candidates.codes import CODE_SECONDS, code_rule
 from .config import CompareConfig, Config, ExtractConfig
 from .decode import Ended, Frames, decode_videos
 from .decode.pool import available_cores
@@ -42,7 +44,7 @@ _Item = TypeVar("_Item")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)  # videos
 CORES = (2, 16, 64)
 LENGTH, QUERY_LENGTH = 600.0, 30.0  # seconds of a video, of a query
-CANDIDATES = 100
+CANDIDATES, PAIR_CANDIDATES = 100, 20  # for a query, for each video of all pairs
 VALUE_BITS = {"float16": 16, "int8": 8, "binary": 1}
 
 _SAMPLE_VIDEOS, _DECODE_SECONDS = 16, 20.0
@@ -92,6 +94,7 @@ class Rates:
         fps: frames a second of video.
         query_product_seconds: seconds for a query frame against a database frame.
         pair_product_seconds: seconds for a database frame against a database frame.
+        choice: speed of a search for candidates.
     """
 
     videos: int
@@ -113,6 +116,7 @@ class Rates:
     fps: float
     query_product_seconds: float
     pair_product_seconds: float
+    choice: ChoiceSpeed
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,9 @@ class Row:
         gigabytes: of features by number type, insets left out.
         gigabytes_with_insets: the same with insets.
         query_seconds: stage two of one query against all videos, on this machine.
-        candidate_seconds: the same against `CANDIDATES` videos, without choosing them.
+        candidate_seconds: the same with `CANDIDATES` videos, which are chosen and compared.
         all_pairs_hours: each pair of videos once, on this machine.
+        candidate_pairs_hours: each video with `PAIR_CANDIDATES` others, which are chosen.
     """
 
     videos: int
@@ -138,6 +143,7 @@ class Row:
     query_seconds: float
     candidate_seconds: float
     all_pairs_hours: float
+    candidate_pairs_hours: float
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,14 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
         for name, bits in VALUE_BITS.items()
     }
     one_video = query_length * rates.fps * frames * with_insets * rates.query_product_seconds
+    codes = max(1.0, length * with_insets / CODE_SECONDS)
+    choice = rates.choice
+    choosing = choice.seconds(choice.query_codes, videos, codes, CANDIDATES)
     pairs = videos * (videos - 1) / 2
+    one_pair = (frames * with_insets) ** 2 * rates.pair_product_seconds
+    # A pair that is named from both sides is compared once; here each counts.
+    few = min(videos - 1, PAIR_CANDIDATES)
+    each = choice.seconds(choice.pair_codes, videos, codes, PAIR_CANDIDATES) + few * one_pair
     return Row(
         videos,
         hours,
@@ -230,8 +243,9 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
         gigabytes,
         {name: size * with_insets for name, size in gigabytes.items()},
         videos * one_video,
-        min(videos, CANDIDATES) * one_video,
-        pairs * (frames * with_insets) ** 2 * rates.pair_product_seconds / 3600,
+        choosing + min(videos, CANDIDATES) * one_video,
+        pairs * one_pair / 3600,
+        min(pairs * one_pair, videos * each) / 3600,
     )
 
 
@@ -347,6 +361,7 @@ def _rates(
     query_seconds = _seconds_a_frame(queries, few, time.process_time)
     say("comparing them")
     products = _stage_two(model, config, (queries, few), (net, images), gpu_id)
+    choice = _choice(queries, few, net, config.extract.fps)
     return Rates(
         sample.videos,
         sample.mean_seconds,
@@ -366,6 +381,7 @@ def _rates(
         fps=config.extract.fps,
         query_product_seconds=products[0],
         pair_product_seconds=products[1],
+        choice=choice,
     )
 
 
@@ -415,6 +431,22 @@ def _stage_two(
             return rate(VideoSet([query_store]), all_videos), rate(
                 VideoSet([store], all_videos.ids[:2]), all_videos
             )
+
+
+def _choice(
+    queries: FeatureNet, query_images: np.ndarray, database: FeatureNet, fps: float
+) -> ChoiceSpeed:
+    """Speed of a search for candidates, for a query and for a database video."""
+    rule = code_rule(queries.layout, queries.dims)
+
+    def looked_up(vectors: np.ndarray, seconds: float) -> int:
+        frames = np.arange(max(1, round(seconds * fps))) % len(vectors)
+        first, second, _ = rule.query_codes(vectors[frames]).shape
+        return first * second
+
+    of_query = looked_up(queries(query_images), QUERY_LENGTH)
+    of_video = looked_up(database(query_images), LENGTH)
+    return measure_choice(of_query, of_video, rule.values)
 
 
 def _write(

@@ -45,8 +45,8 @@ class Fetched:
 
 def digest_file() -> Path:
     """Where the digests of files that were seen are kept: with settings, not with a cache."""
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.config"))
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(folder) if os.path.isabs(folder) else Path(os.path.expanduser("~/.config"))
     return base.absolute() / "visil-index" / _DIGESTS
 
 
@@ -82,11 +82,11 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{file.name}.part")
         _download(file, part, [f"{m.rstrip('/')}/{file.name}" for m in mirrors], check, progress)
-        found = _pinned(file, part, downloaded=True)
+        pin = _pinned(file, part, downloaded=True)
         os.replace(part, path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}; choose another --output") from error
-    return Fetched(path, found.sha256, True, found.pinned)
+    return Fetched(path, pin.sha256, True, pin.pinned)
 
 
 def _download(

@@ -22,6 +22,7 @@ from .records import Preprocess, VideoRef
 
 if TYPE_CHECKING:
     from .output.result_info import ResultInfo
+    from .output.search_result import Verdict
     from .search.pair_alignment import PairAligner, PairMatrix
     from .search.request import SearchRequest
     from .search.video_set import VideoSet
@@ -56,7 +57,7 @@ def report_matches(
     *,
     stills: bool = True,
     locate: Callable[[str], str] = lambda path: path,
-    verdict: tuple[float | None, str] | None = None,
+    verdict: Verdict | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReportSummary:
     """Write a report of matches; see `output.html_report.write_report`.
@@ -69,8 +70,7 @@ def report_matches(
         info: what the scores were made with.
         stills: decode stills of the videos that are at hand.
         locate: where a video is that a store says to be at a path.
-        verdict: the score from which a match counts as a copy, None for no verdicts, and what it
-            stands for; without it that of `verdict_threshold`.
+        verdict: from which score on a match counts as a copy; without it `verdict_threshold` says.
         progress: called with (matches done, matches).
 
     Raises:
@@ -86,8 +86,13 @@ def report_matches(
     wanted = wanted_stills([entry.match for entry in entries]) if stills else {}
     files.decode(wanted)
     files.take_thumbnails(wanted)
-    threshold, text = verdict or verdict_threshold(request)
-    write_report(path, entries, info, files, threshold=threshold, threshold_text=text)
+    threshold, text = verdict_threshold(request)
+    if verdict is not None:
+        threshold, text = verdict.threshold, verdict.meaning
+    levels = None if verdict is None else verdict.levels
+    write_report(
+        path, entries, info, files, threshold=threshold, threshold_text=text, levels=levels
+    )
     shown = {video[:2] for video in files.stills}
     return ReportSummary(len(entries), len(shown), len(wanted) - len(shown))
 

@@ -16,9 +16,9 @@ def cache_folder(name: str) -> Path:
     Returns:
         The folder below XDG_CACHE_HOME where that is set, else where the system keeps caches.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(given):  # a relative one is to be ignored, by the standard
-        base = Path(given)
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(folder):  # a relative one is to be ignored, by the standard
+        base = Path(folder)
     elif sys.platform == "darwin":
         base = Path("~/Library/Caches")
     elif os.name == "nt":

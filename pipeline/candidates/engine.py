@@ -235,6 +235,25 @@ def training_codes(codes: int) -> int:
     return min(codes, max(20_000, list_count(codes, codes) * _TRAINING_CODES_PER_LIST))
 
 
+def probed_share(codes: int) -> float:
+    """Which share of so many codes a search compares with a code of the query."""
+    return min(1.0, _PROBED_LISTS / list_count(codes, training_codes(codes)))
+
+
+def list_codes(codes: np.ndarray) -> Any:
+    """Codes as inverted lists keep them, in one list; needs FAISS.
+
+    Args:
+        codes: float32 [n, D], D as after the reduction.
+    """
+    faiss = faiss_module()
+    quantiser = faiss.ScalarQuantizer.QT_4bit
+    index = faiss.IndexScalarQuantizer(codes.shape[1], quantiser, faiss.METRIC_INNER_PRODUCT)
+    index.train(codes)
+    index.add(codes)
+    return index
+
+
 def open_inverted(path: Path, mapped: bool = True) -> Any:
     """Open FAISS's file; its lists stay there and are read when they are searched.
 

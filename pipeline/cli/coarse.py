@@ -80,7 +80,7 @@ def coarse_to_fine(
             for side in (query_store, database_store)
         )
         request = SearchRequest(queries, database, model, config.compare, gpu_id=gpu_id)
-        found = score_coarse_to_fine(
+        result = score_coarse_to_fine(
             request,
             *students,
             share=share,
@@ -88,12 +88,12 @@ def coarse_to_fine(
             progress=lambda done, total: line.show(done, total, "queries"),
         )
         sound = queries.sound, database.sound
-        table = ScoreTable(queries.ids, database.ids, found.scores, *sound)
+        table = ScoreTable(queries.ids, database.ids, result.scores, *sound)
         info = result_info(request)
         names = [student.name if student else None for student in students]
         used = {"coarse": names[0], "selector": names[1], "share": share}
         info = replace(info, settings={**info.settings, **used})
         written = write_matches(output_file, DenseMatches(table, Selection()), info)
         damage = damage_lines(queries, database)
-    common.say(f"{output_file}: {written} scores, {int(found.selected.sum())} by {model.name}")
+    common.say(f"{output_file}: {written} scores, {int(result.selected.sum())} by {model.name}")
     return common.report_damaged(damage)

@@ -134,11 +134,11 @@ def model_folder(model_dir: str | None) -> str:
     return str(model_dir or default_model_dir())
 
 
-def candidate_count(given: str | None) -> CandidateCount | None:
+def candidate_count(text: str | None) -> CandidateCount | None:
     """What `--candidates` asks for."""
     from ..candidates import CandidateCount
 
-    return None if given is None else CandidateCount.parse(given)
+    return None if text is None else CandidateCount.parse(text)
 
 
 @functools.cache

@@ -179,18 +179,18 @@ def compare(**given_options: Any) -> int:
     """
     from .. import workflow
 
-    given = CompareOptions(**given_options)
-    if given.shard is not None and given.cluster is not None:
+    flags = CompareOptions(**given_options)
+    if flags.shard is not None and flags.cluster is not None:
         raise InputError("give --cluster or --shard: a cluster cuts the database by itself")
-    if given.shard is not None:
-        return _compare_shard(given)
-    comparison = _comparison(given)
-    host = Terminal(given.model_dir, given.gpu_id)
+    if flags.shard is not None:
+        return _compare_shard(flags)
+    comparison = _comparison(flags)
+    host = Terminal(flags.model_dir, flags.gpu_id)
     report, complete = workflow.compare(
-        comparison, host, distribution(given.cluster, given.actors, host)
+        comparison, host, distribution(flags.cluster, flags.actors, host)
     )
     damaged = common.report_damaged(report.damaged)
-    common.say(_summary(given.output_file, report))
+    common.say(_summary(flags.output_file, report))
     return 0 if complete and not damaged else common.PARTIAL_FAILURE
 
 
@@ -210,24 +210,24 @@ def distribution(cluster: str | None, actors: ActorOptions, host: Terminal) -> D
     )
 
 
-def _compare_shard(given: CompareOptions) -> int:
+def _compare_shard(flags: CompareOptions) -> int:
     """Score one part of the database."""
     from .. import workflow
     from ..extraction.shards import ShardNumber
 
-    assert given.shard is not None
-    if given.file_format is not None or given.info_file is not None:
+    assert flags.shard is not None
+    if flags.file_format is not None or flags.info_file is not None:
         raise InputError(
             "--format and --info_file are of a whole result: give them to merge-results"
         )
-    number = ShardNumber.parse(given.shard)
-    comparison = _comparison(replace(given, output_file=""))
-    host = Terminal(given.model_dir, given.gpu_id)
+    number = ShardNumber.parse(flags.shard)
+    comparison = _comparison(replace(flags, output_file=""))
+    host = Terminal(flags.model_dir, flags.gpu_id)
     shard = number.number, number.count
-    report = workflow.compare_shard(comparison, host, shard, given.output_file)
+    report = workflow.compare_shard(comparison, host, shard, flags.output_file)
     damaged = common.report_damaged(list(dict.fromkeys(report.damaged)))
     common.say(
-        f"{given.output_file}: {report.kept} scores of {report.queries} queries and "
+        f"{flags.output_file}: {report.kept} scores of {report.queries} queries and "
         f"{report.database} database videos; {command('merge-results')} joins all parts"
     )
     return 0 if report.complete and not damaged else common.PARTIAL_FAILURE
@@ -255,46 +255,46 @@ def merge_results(
     return common.report_damaged(report.damaged)
 
 
-def _comparison(given: CompareOptions) -> Comparison:
+def _comparison(flags: CompareOptions) -> Comparison:
     """What is compared with what. Lists are read last: a wrong option shows at once."""
     from ..workflow import Comparison
 
-    selection = _selection(given)
-    candidates = common.candidate_count(given.candidates)
+    selection = _selection(flags)
+    candidates = common.candidate_count(flags.candidates)
     lists = (
-        _listed(given.query_file, given.query_dir, "query"),
-        _listed(given.database_file, given.database_dir, "database"),
+        _listed(flags.query_file, flags.query_dir, "query"),
+        _listed(flags.database_file, flags.database_dir, "database"),
     )
     return Comparison(
-        _source(lists[0], given.query_store, given.query_file or given.query_dir, "query"),
+        _source(lists[0], flags.query_store, flags.query_file or flags.query_dir, "query"),
         _source(
-            lists[1], given.database_store, given.database_file or given.database_dir, "database"
+            lists[1], flags.database_store, flags.database_file or flags.database_dir, "database"
         ),
-        given.config,
-        mirror_queries=given.mirrored_queries,
-        mirrored=_prefixed(given.mirrored_query_store),
-        background=_prefixed(given.background_store),
+        flags.config,
+        mirror_queries=flags.mirrored_queries,
+        mirrored=_prefixed(flags.mirrored_query_store),
+        background=_prefixed(flags.background_store),
         selection=selection,
-        max_fpr=given.max_fpr,
-        segments=given.segments,
-        refine_segments=given.refine_segments,
-        video_root=given.video_root,
-        report_file=given.report_file,
-        output_file=given.output_file or None,
-        file_format=given.file_format,
-        info_file=given.info_file,
-        other_inputs=given.input_files,
+        max_fpr=flags.max_fpr,
+        segments=flags.segments,
+        refine_segments=flags.refine_segments,
+        video_root=flags.video_root,
+        report_file=flags.report_file,
+        output_file=flags.output_file or None,
+        file_format=flags.file_format,
+        info_file=flags.info_file,
+        other_inputs=flags.input_files,
         candidates=candidates,
-        gpu_id=given.gpu_id,
+        gpu_id=flags.gpu_id,
     )
 
 
-def _selection(given: CompareOptions) -> Selection:
+def _selection(flags: CompareOptions) -> Selection:
     from ..output.selection import Selection
 
-    if given.threshold is not None and given.max_fpr is not None:
+    if flags.threshold is not None and flags.max_fpr is not None:
         raise InputError("give --threshold or --max_fpr, not both")
-    return Selection(given.top_k, given.threshold)
+    return Selection(flags.top_k, flags.threshold)
 
 
 def _listed(path: str | None, folder: str | None, option: str) -> Sequence[VideoRef] | None:

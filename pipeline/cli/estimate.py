@@ -42,7 +42,7 @@ def estimate(
     from ..estimate import estimate as measure
 
     seconds = _length(length)
-    found = measure(
+    report = measure(
         path,
         common.load_weights(model_dir),
         config,
@@ -51,9 +51,9 @@ def estimate(
         say=lambda text: common.say(f"{text} ..."),
     )
     if as_json:
-        streams.show_json(found.as_json())
+        streams.show_json(report.as_json())
         return
-    for line in (*_rate_lines(found), "", *_table(found), "", *_rules(found)):
+    for line in (*_rate_lines(report), "", *_table(report), "", *_rules(report)):
         streams.show(line)
 
 
@@ -70,8 +70,8 @@ def _length(text: str) -> float | None:
     return seconds
 
 
-def _rate_lines(found: Estimate) -> list[str]:
-    rates = found.rates
+def _rate_lines(report: Estimate) -> list[str]:
+    rates = report.rates
     failed = f", {rates.failed} failed" if rates.failed else ""
     lines = [
         f"collection: {rates.videos} videos of {rates.mean_seconds:.0f} s on average; sampled "
@@ -101,22 +101,23 @@ def _gpu_rate(rates: Rates) -> str:
     return f"GPU {1 / rates.gpu_network_seconds:.0f}"
 
 
-def _table(found: Estimate) -> list[str]:
+def _table(report: Estimate) -> list[str]:
     """The rows as a table in Markdown."""
-    from ..estimate import CANDIDATES, CORES, VALUE_BITS
+    from ..estimate import CANDIDATES, CORES, PAIR_CANDIDATES, VALUE_BITS
 
-    minutes, seconds = divmod(round(found.length), 60)
+    minutes, seconds = divmod(round(report.length), 60)
     head = [
         f"videos of {minutes}:{seconds:02}",
         *(f"stage one, {cores} cores" for cores in CORES),
         "with a GPU",
         *(f"{name}, GB" for name in VALUE_BITS),
         "float16 with insets, GB",
-        f"a query of {found.query_length:.0f} s",
-        f"against {CANDIDATES} candidates",
+        f"a query of {report.query_length:.0f} s",
+        f"with {CANDIDATES} candidates",
         "all pairs",
+        f"with {PAIR_CANDIDATES} candidates each",
     ]
-    lines = [head, ["---"] * len(head), *(_cells(row) for row in found.rows)]
+    lines = [head, ["---"] * len(head), *(_cells(row) for row in report.rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
@@ -134,6 +135,7 @@ def _cells(row: Row) -> list[str]:
         duration(row.query_seconds),
         duration(row.candidate_seconds),
         duration(row.all_pairs_hours * 3600),
+        duration(row.candidate_pairs_hours * 3600),
     ]
 
 
@@ -153,21 +155,19 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def _rules(found: Estimate) -> list[str]:
-    from ..estimate import CANDIDATES
-
+def _rules(report: Estimate) -> list[str]:
     lines = [
         "How it is reckoned: hours of stage one are the processor time of decoding and of the "
         "network (insets included), divided by the number of cores; a machine of other cores, a "
         "slow disk or memory shared by many cores needs more.",
-        f"Queries and pairs are on this machine ({found.rates.cores} cores), proportional to the "
+        f"Queries and pairs are on this machine ({report.rates.cores} cores), proportional to the "
         "products of frames, from features that are in memory; a disk that reads the gigabytes of "
         "the table more slowly than that is the limit. A query's own extraction comes on top.",
-        f"Candidates: the comparison with {CANDIDATES} videos alone, not the choice of them.",
+        "Candidates are chosen by an index that is in memory, then compared.",
     ]
-    if found.rates.load > BUSY:
+    if report.rates.load > BUSY:
         lines.append(
-            f"note: the machine was busy before (load {found.rates.load:.1f} on each core), so "
+            f"note: the machine was busy before (load {report.rates.load:.1f} on each core), so "
             "queries and pairs take less time than this on an idle one: run it again then"
         )
     return lines

@@ -50,12 +50,12 @@ def convert_model(sources: tuple[str, ...], target: str | None, name: str) -> No
     if len(sources_list) == 1 and Path(sources_list[0]).is_dir():
         convert(sources_list[0], target)
     else:
-        made = convert_files(sources_list, target, name)
-        if isinstance(made, Student):
-            return streams.show(f"{target}: written, a {made.kind} student of DnS")
-        if not made.has_extractor:
+        model = convert_files(sources_list, target, name)
+        if isinstance(model, Student):
+            return streams.show(f"{target}: written, a {model.kind} student of DnS")
+        if not model.has_extractor:
             common.say(
-                f"note: {made.name} is a head alone: it compares stored features and extracts none"
+                f"note: {model.name} is a head alone: it compares stored features and extracts none"
             )
     streams.show(f"{target}: written; use it with --model_dir {target}")
 

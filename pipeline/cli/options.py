@@ -30,11 +30,11 @@ def settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(*args: Any, config_file: str | None = None, **values: Any) -> Any:
-            given = {parameter: values.pop(parameter) for parameter in options}
+            flags = {parameter: values.pop(parameter) for parameter in options}
             over: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
             for section, name in chosen:
                 setting = SECTIONS[section][name]
-                over[section][name] = _value(setting, given[_parameter(setting)])
+                over[section][name] = _value(setting, flags[_parameter(setting)])
             return command(*args, config=load_config(config_file, over), **values)
 
         decorated: Callable[..., Any] = run
@@ -65,11 +65,11 @@ def _parameter(setting: Setting) -> str:
     return next(flag for flag in setting.flags if flag.startswith("--")).removeprefix("--")
 
 
-def _value(setting: Setting, given: Any) -> Any:
+def _value(setting: Setting, value: Any) -> Any:
     """What is given for the setting; None if the option is not."""
     if setting.kind is bool:
-        return not _parameter(setting).startswith("no_") if given else None
-    return given
+        return not _parameter(setting).startswith("no_") if value else None
+    return value
 
 
 def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

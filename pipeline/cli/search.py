@@ -115,38 +115,38 @@ def search(**given_options: Any) -> int:
     from ..output.result_text import table_lines
     from ..output.search_result import SearchResult
 
-    given = SearchOptions(**given_options)
-    _check_options(given)
-    stores = [common.split_store(store) for store in given.index]
-    inputs = _inputs(given)
-    _check_outputs(given, [*inputs, *(str(path) for _, path in stores)])
+    flags = SearchOptions(**given_options)
+    _check_options(flags)
+    stores = [common.split_store(store) for store in flags.index]
+    inputs = _inputs(flags)
+    _check_outputs(flags, [*inputs, *(str(path) for _, path in stores)])
     # One search: nothing has to stay on the device for the next one.
-    config = replace(given.config, compare=replace(given.config.compare, resident_mb=0))
-    terminal = Terminal(given.model_dir, given.gpu_id)
+    config = replace(flags.config, compare=replace(flags.config.compare, resident_mb=0))
+    terminal = Terminal(flags.model_dir, flags.gpu_id)
     failed = None
-    distribute = distribution(given.cluster, given.actors, terminal)
+    distribute = distribution(flags.cluster, flags.actors, terminal)
     with Index(
-        stores, terminal, config, given.gpu_id, inputs=inputs, distribute=distribute
+        stores, terminal, config, flags.gpu_id, inputs=inputs, distribute=distribute, once=True
     ) as index:
         try:
             result = index.search(
-                list(given.videos) or None,
-                ids=given.ids or None,
-                top_k=given.top_k,
-                threshold=given.threshold,
-                max_fpr=given.max_fpr,
-                mirror_queries=given.mirrored_queries,
-                segments=not given.no_segments,
-                refine_segments=given.refine_segments,
-                video_root=given.video_root,
-                report_file=given.report_file,
-                candidates=given.candidates,
+                list(flags.videos) or None,
+                ids=flags.ids or None,
+                top_k=flags.top_k,
+                threshold=flags.threshold,
+                max_fpr=flags.max_fpr,
+                mirror_queries=flags.mirrored_queries,
+                segments=not flags.no_segments,
+                refine_segments=flags.refine_segments,
+                video_root=flags.video_root,
+                report_file=flags.report_file,
+                candidates=flags.candidates,
             )
         except ReportError as error:
             assert isinstance(error.result, SearchResult)
             result, failed = error.result, error
-    if given.output is not None:  # first: whoever reads the table may stop before its end
-        _write(given.output, result, given)
+    if flags.output is not None:  # first: whoever reads the table may stop before its end
+        _write(flags.output, result, flags)
     for line in table_lines(result):
         streams.show(line)
     damaged = common.report_damaged(result.damaged)
@@ -155,71 +155,71 @@ def search(**given_options: Any) -> int:
     return common.PARTIAL_FAILURE if result.failures or damaged else 0
 
 
-def _check_options(given: SearchOptions) -> None:
+def _check_options(flags: SearchOptions) -> None:
     """Refuse options that exclude each other, before anything is opened."""
-    if not given.videos and not given.ids:
+    if not flags.videos and not flags.ids:
         raise InputError("give videos to search for, or --id of stored ones")
-    if given.videos and given.ids:
+    if flags.videos and flags.ids:
         raise InputError("give videos or --id, not both")
-    if given.threshold is not None and given.max_fpr is not None:
+    if flags.threshold is not None and flags.max_fpr is not None:
         raise InputError("give --threshold or --max_fpr, not both")
-    if given.max_fpr is not None and not 0 < given.max_fpr < 1:
-        raise InputError(f"--max_fpr is {given.max_fpr:g}, expected more than 0 and less than 1")
-    if given.no_segments and given.refine_segments:
+    if flags.max_fpr is not None and not 0 < flags.max_fpr < 1:
+        raise InputError(f"--max_fpr is {flags.max_fpr:g}, expected more than 0 and less than 1")
+    if flags.no_segments and flags.refine_segments:
         raise InputError("give --no_segments or --refine_segments, not both")
-    if given.video_root is not None and not (given.refine_segments or given.report_file):
+    if flags.video_root is not None and not (flags.refine_segments or flags.report_file):
         raise InputError(
             "--video_root says where videos are for --refine_segments and for --report: give one "
             "of these as well"
         )
-    if given.mirrored_queries and given.ids:
+    if flags.mirrored_queries and flags.ids:
         raise InputError(
             "--mirrored_queries is for files, and a stored video was extracted one way: give its "
             "file in place of --id"
         )
 
 
-def _inputs(given: SearchOptions) -> list[str | Path]:
+def _inputs(flags: SearchOptions) -> list[str | Path]:
     """Files beside the stores that nothing may replace."""
-    videos = [path for path in given.videos if not os.path.isdir(path)]
-    files: list[str | Path] = [given.config.file] if given.config.file else []
-    return [*videos, *files, common.model_folder(given.model_dir)]
+    videos = [path for path in flags.videos if not os.path.isdir(path)]
+    files: list[str | Path] = [flags.config.file] if flags.config.file else []
+    return [*videos, *files, common.model_folder(flags.model_dir)]
 
 
-def _check_outputs(given: SearchOptions, inputs: Sequence[str | Path]) -> None:
+def _check_outputs(flags: SearchOptions, inputs: Sequence[str | Path]) -> None:
     from ..output.result_info import beside
     from ..output.target import check_extension, check_output_file
     from ..output.writers import OutputOptions, check_result_file
 
     outputs: list[str | Path] = []
-    if given.output == "-":
+    if flags.output == "-":
         raise InputError("--output -: standard output has the table; give a file, or use compare")
-    if given.output is not None:
+    if flags.output is not None:
         options = OutputOptions("--output", "", "leave out --no_segments", "--output")
-        segments = not given.no_segments
-        check_result_file(given.output, inputs, segments=segments, options=options)
-        outputs = [given.output, beside(given.output)]
-    if given.report_file == "-":
+        segments = not flags.no_segments
+        check_result_file(flags.output, inputs, segments=segments, options=options)
+        outputs = [flags.output, beside(flags.output)]
+    if flags.report_file == "-":
         raise InputError(
             "--report -: standard output has the table; give a file that ends in .html"
         )
-    if given.report_file is not None:
-        check_output_file(given.report_file, [*inputs, *outputs], option="--report")
-        check_extension(given.report_file, (".html", ".htm"), "--report")
+    if flags.report_file is not None:
+        check_output_file(flags.report_file, [*inputs, *outputs], option="--report")
+        check_extension(flags.report_file, (".html", ".htm"), "--report")
 
 
-def _write(path: str, result: SearchResult, given: SearchOptions) -> None:
+def _write(path: str, result: SearchResult, flags: SearchOptions) -> None:
     """Write the matches, with `--max_fpr` those that reach its threshold."""
     from ..output.writers import open_writer
 
     info, verdict = result.info, result.verdict
-    only_confirmed = given.max_fpr is not None
+    only_confirmed = flags.max_fpr is not None
     if only_confirmed:
         info = replace(info, threshold=verdict.threshold, rate=verdict.rate)
-    with open_writer(path, info, segments=not given.no_segments) as writer:
+    with open_writer(path, info, segments=not flags.no_segments) as writer:
         for query_id in result.query_ids:
             matches = result.of(query_id)
             if only_confirmed:
-                matches = [match for match in matches if verdict.of(match.score)]
+                matches = [match for match in matches if verdict.of(match)]
             writer.write(query_id, matches)
     common.say(f"{path}: written")

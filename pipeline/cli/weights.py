@@ -33,10 +33,10 @@ def fetch_weights(name: str, folder: str | None, mirror: tuple[str, ...], head_a
     target = Path(folder) if folder else cache_folder("weights")
     paths = []
     for file in files_of(name, head_alone):
-        found = fetch(file, target, mirrors=mirror, check=_check, progress=_progress())
-        state = "as seen before" if found.pinned else "seen for the first time, now pinned"
-        streams.show(f"{found.path}: SHA-256 {found.sha256}, {state}")
-        paths.append(str(found.path))
+        download = fetch(file, target, mirrors=mirror, check=_check, progress=_progress())
+        state = "as seen before" if download.pinned else "seen for the first time, now pinned"
+        streams.show(f"{download.path}: SHA-256 {download.sha256}, {state}")
+        paths.append(str(download.path))
     if name != "extractor":
         files = " ".join(map(shlex.quote, paths))
         streams.show(f"convert: {command('convert-model')} {files} --output {name}")

@@ -203,14 +203,14 @@ class _VideoState:
         self.sent: Counter[int] = Counter()  # frames in events
         self.skipped: Counter[int] = Counter()  # frames in events that a second process repeats
 
-    def start(self, found: SourceInfo) -> None:
+    def start(self, info: SourceInfo) -> None:
         """Take over what the decoder found; an object keeps its URL, size and ETag."""
         known = self.source
         if known.etag or is_url(known.path):
-            found = with_fields(
-                found, path=known.path, size=known.size, mtime_ns=known.mtime_ns, etag=known.etag
+            info = with_fields(
+                info, path=known.path, size=known.size, mtime_ns=known.mtime_ns, etag=known.etag
             )
-        self.source, self.started = found, True
+        self.source, self.started = info, True
 
 
 class _Worker(threading.Thread):

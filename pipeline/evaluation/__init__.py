@@ -80,8 +80,8 @@ def evaluate(
     if len(sources) == 2 and name == "VSC2022":
         evaluation = vsc.evaluate_features(read, *sources)
     elif len(sources) == 1:
-        found = read_results(sources[0])
-        evaluation = chosen.evaluate(read, found)
+        similarities = read_results(sources[0])
+        evaluation = chosen.evaluate(read, similarities)
     else:
         raise InputError(f"{len(sources)} files of results, expected one; join them")
     if name != OWN:

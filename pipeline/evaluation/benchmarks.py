@@ -121,7 +121,7 @@ def benchmark(name: str) -> tuple[str, Benchmark]:
     Raises:
         InputError: there is none.
     """
-    for known, found in BENCHMARKS.items():
+    for known, module in BENCHMARKS.items():
         if known.lower() == name.lower():
-            return known, found
+            return known, module
     raise InputError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")

@@ -69,14 +69,14 @@ def rankings(annotation: Annotation, results: Results, task: str) -> list[Hits]:
         task: of `TASKS`.
     """
     whole, clean = TASKS[task]
-    found = []
+    rows = []
     for query, labels, excluded in zip(
         annotation.queries, annotation.labels, annotation.excluded, strict=True
     ):
         dropped = excluded if clean else set()
         relevant = {n for n, label in labels.items() if label in _RELEVANT} - dropped
         held = (set(annotation.names) if whole else set(labels)) - dropped
-        found.append(
+        rows.append(
             ranking(
                 results,
                 query,
@@ -85,7 +85,7 @@ def rankings(annotation: Annotation, results: Results, task: str) -> list[Hits]:
                 total=len(relevant),
             )
         )
-    return found
+    return rows
 
 
 def evaluate(annotation: Annotation, results: Results) -> Evaluation:

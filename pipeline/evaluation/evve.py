@@ -133,7 +133,7 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
     family = family_rankings(annotation, results)
     tasks = [_task("authors' rule", authors_rankings(annotation, results))]
     tasks.append(_task("ViSiL family's rule", family, all_pairs))
-    found = reasons("EVVE", queries, videos, results, set(annotation.database))
+    caveats = reasons("EVVE", queries, videos, results, set(annotation.database))
     strangers = len(set(results.names) - annotation.database)
     notes = ["mAP is the mean over queries, avg-mAP the one over events (EVVE's paper)"]
     if strangers:
@@ -141,18 +141,18 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
             f"{strangers} videos are not in EVVE: distractors in the authors' rule, left out in "
             "the other"
         )
-    return Evaluation(tasks, queries, videos, found, notes)
+    return Evaluation(tasks, queries, videos, caveats, notes)
 
 
 def _task(name: str, by_event: Mapping[str, Sequence[Hits]], all_pairs: Hits | None = None) -> Task:
     everything = [hits for rankings in by_event.values() for hits in rankings]
     task = ranking_task(name, everything, pooled=all_pairs, measure="trapezoids")
     events = {event: _event_mean(own, "steps") for event, own in by_event.items()}
-    kept = {event: without_missing(own) for event, own in by_event.items()}
+    complete = {event: without_missing(own) for event, own in by_event.items()}
     average = Figure(
         "avg-mAP",
         {ties: _mean_over(by_event, ties) for ties in TIES},
-        {ties: _mean_over(kept, ties) for ties in TIES},
+        {ties: _mean_over(complete, ties) for ties in TIES},
     )
     return Task(
         name,

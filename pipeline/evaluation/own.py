@@ -80,11 +80,11 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
             for q, ids in relevant.items()
         ]
         tasks.append(ranking_task("pairs", own, pooled=pooled(results, relevant)))
-    found = predicted_boxes(results)
-    if annotation.has_segments and found is not None:
+    predicted = predicted_boxes(results)
+    if annotation.has_segments and predicted is not None:
         labelled = {f"{q}-{r}": boxes for (q, r), boxes in annotation.boxes.items()}
-        pairs = list(dict.fromkeys([*labelled, *found]))
-        tasks.append(segment_task("segments (VCSL)", pair_figures(found, labelled, pairs)))
+        pairs = list(dict.fromkeys([*labelled, *predicted]))
+        tasks.append(segment_task("segments (VCSL)", pair_figures(predicted, labelled, pairs)))
         if results.segments is not None:
             tasks.append(matching_task(results.segments, annotation.boxes))
     if not tasks:

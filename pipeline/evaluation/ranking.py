@@ -95,13 +95,13 @@ def trapezoid_average_precision(hits: Hits, ties: Ties = "steps") -> float:
     if not hits.total:
         return float("nan")
     if ties == "file":
-        before, found = np.arange(hits.scored), np.arange(1, hits.scored + 1)
+        before, hits_so_far = np.arange(hits.scored), np.arange(1, hits.scored + 1)
         first, end = hits.ranks, hits.ranks + 1
     else:
-        found, first, end = _found_until(hits), hits.first, hits.end
+        hits_so_far, first, end = _found_until(hits), hits.first, hits.end
         before = np.searchsorted(hits.ranks, first)
     low = np.where(first > 0, before / np.maximum(first, 1), 1.0)
-    return float(((low + found / end) / 2).sum()) / hits.total
+    return float(((low + hits_so_far / end) / 2).sum()) / hits.total
 
 
 def interpolated_precision(hits: Hits, levels: np.ndarray) -> np.ndarray:
@@ -111,8 +111,8 @@ def interpolated_precision(hits: Hits, levels: np.ndarray) -> np.ndarray:
         hits: of a ranking that holds every relevant video.
         levels: [L] recalls, 0 to 1.
     """
-    found = _found_until(hits)
-    recall, precision = found / hits.total, found / hits.end
+    hits_so_far = _found_until(hits)
+    recall, precision = hits_so_far / hits.total, hits_so_far / hits.end
     return np.array([precision[recall >= level].max(initial=0.0) for level in levels])
 
 

@@ -102,12 +102,12 @@ def ranking_task(
         measure: "AP" or "trapezoids".
     """
     own = _MEASURES[measure]
-    kept = without_missing(rankings)
+    complete = without_missing(rankings)
     figures = [
         Figure(
             "mAP",
             {ties: mean(rankings, ties, measure=own) for ties in TIES},
-            {ties: mean(kept, ties, measure=own) for ties in TIES},
+            {ties: mean(complete, ties, measure=own) for ties in TIES},
         )
     ]
     if pooled is not None:
@@ -137,23 +137,23 @@ def reasons(
     evaluation_of: str, queries: Coverage, videos: Coverage, results: Results, database: set[str]
 ) -> list[str]:
     """Why figures would not be comparable: something is missing, or only the best were written."""
-    found = []
+    caveats = []
     if queries.missing:
-        found.append(f"{queries.missing} queries of {evaluation_of} have no results")
+        caveats.append(f"{queries.missing} queries of {evaluation_of} have no results")
     if videos.missing:
-        found.append(f"{videos.missing} videos of {evaluation_of} have no score")
+        caveats.append(f"{videos.missing} videos of {evaluation_of} have no score")
     for name, value in results.limits.items():
-        found.append(f"the results were cut ({name} {value:g}): compare without --{name}")
+        caveats.append(f"the results were cut ({name} {value:g}): compare without --{name}")
     short = 0
     for query, row in results.rows.items():
         wanted = results.mask(database - {query})
         short += int(wanted[row.videos].sum()) < int(wanted.sum())
     if short and not results.limits:
-        found.append(
+        caveats.append(
             f"{short} queries have not the scores of all videos, as in a top-k output or one with "
             "a threshold"
         )
-    return found
+    return caveats
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

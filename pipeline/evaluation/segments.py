@@ -78,7 +78,7 @@ def pair_figures(
         pairs: "query-reference"; None: the labelled ones.
         mirror: take the prediction for "b-a" where there is none for "a-b".
     """
-    found = {}
+    figures = {}
     for pair in labelled if pairs is None else pairs:
         boxes = predicted.get(pair)
         if boxes is None and mirror:
@@ -87,8 +87,8 @@ def pair_figures(
             boxes = None if other is None else [(b[2], b[3], b[0], b[1]) for b in other]
         truth = labelled.get(pair, ())
         precision, recall = pair_precision_recall(boxes or (), truth)
-        found[pair] = PairFigures(precision, recall, bool(truth), bool(boxes), boxes is not None)
-    return found
+        figures[pair] = PairFigures(precision, recall, bool(truth), bool(boxes), boxes is not None)
+    return figures
 
 
 def overall(pairs: Sequence[PairFigures]) -> dict[str, float]:

@@ -46,8 +46,8 @@ def scored(
     keep = ~results.mask(left_out)
     if allowed is not None:
         keep &= allowed
-    kept = keep[row.videos]
-    return row.scores[kept], results.mask(relevant)[row.videos[kept]]
+    inside = keep[row.videos]
+    return row.scores[inside], results.mask(relevant)[row.videos[inside]]
 
 
 def pooled(

@@ -76,14 +76,14 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
     database = {v for own in annotation.labels.values() for v in own} | annotation.unlabelled
     queries = coverage(set(annotation.labels), list(results.rows))
     videos = coverage(database, results.names)
-    found = _reasons(annotation, results, reasons("SVD", queries, videos, results, set()))
+    caveats = _reasons(annotation, results, reasons("SVD", queries, videos, results, set()))
     if not annotation.unlabelled:
-        found.append("the unlabelled videos take no part: give unlabeled-data-id as --annotation")
+        caveats.append("the unlabelled videos take no part: give unlabeled-data-id as --annotation")
     notes = ["ViSiL and DnS leave missing videos out and take equal scores as one step"]
-    return Evaluation(tasks, queries, videos, found, notes)
+    return Evaluation(tasks, queries, videos, caveats, notes)
 
 
-def _reasons(annotation: Annotation, results: Results, found: list[str]) -> list[str]:
+def _reasons(annotation: Annotation, results: Results, caveats: list[str]) -> list[str]:
     """A query needs the scores of its own candidates and of the unlabelled videos alone."""
     others = int(results.mask(annotation.unlabelled).sum())
     short = 0
@@ -93,4 +93,5 @@ def _reasons(annotation: Annotation, results: Results, found: list[str]) -> list
             held = results.mask(annotation.unlabelled) | results.mask(candidates)
             wanted = others + len(set(candidates) - annotation.unlabelled)
             short += int(held[row.videos].sum()) < wanted
-    return found + ([f"{short} queries have not all scores, as in a top-k output"] if short else [])
+    cut = f"{short} queries have not all scores, as in a top-k output"
+    return [*caveats, cut] if short else caveats

@@ -102,9 +102,11 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
             )
             for name, database in databases.items()
         ]
-    found = predicted_boxes(results)
-    if annotation.boxes and found is not None:
-        tasks.append(segment_task("segments", pair_figures(found, annotation.boxes, mirror=True)))
+    predicted = predicted_boxes(results)
+    if annotation.boxes and predicted is not None:
+        tasks.append(
+            segment_task("segments", pair_figures(predicted, annotation.boxes, mirror=True))
+        )
     if not tasks:
         raise InputError("the results have segments alone: give label_file.json as --annotation")
     return _with_coverage(annotation, results, tasks, core)
@@ -118,5 +120,5 @@ def _with_coverage(
     if results.by_pair is not None:
         ids = names = [v for pair in results.by_pair for v in pair.split("-")]
     queries, videos = coverage(core, ids), coverage(core | annotation.distractors, names)
-    found = reasons("VCDB", queries, videos, results, core | annotation.distractors)
-    return Evaluation(tasks, queries, videos, found)
+    caveats = reasons("VCDB", queries, videos, results, core | annotation.distractors)
+    return Evaluation(tasks, queries, videos, caveats)

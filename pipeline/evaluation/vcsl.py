@@ -68,33 +68,33 @@ def evaluate(annotation: Annotation, results: Results) -> Evaluation:
     pairs = None
     if annotation.pairs is not None:
         pairs = [f"{query}-{reference}" for query, reference in annotation.pairs]
-    found = pair_figures(predicted, annotation.boxes, pairs)
-    task = segment_task("overall", found)
+    by_pair = pair_figures(predicted, annotation.boxes, pairs)
+    task = segment_task("overall", by_pair)
     tasks = [task]
-    sets = {name: [p for p in own if p in found] for name, own in annotation.query_sets.items()}
+    sets = {name: [p for p in own if p in by_pair] for name, own in annotation.query_sets.items()}
     if any(sets.values()):
-        values = macro(found, sets)
+        values = macro(by_pair, sets)
         figures = [
             Figure(key, dict.fromkeys(TIES, value), dict.fromkeys(TIES, float("nan")))
             for key, value in values.items()
         ]
         tasks.append(replace(task, name="over query sets", figures=figures))
-    absent = sum(not p.has_entry for p in found.values())
-    reasons = [f"{absent} of {len(found)} pairs have no entry"] if absent else []
+    absent = sum(not p.has_entry for p in by_pair.values())
+    reasons = [f"{absent} of {len(by_pair)} pairs have no entry"] if absent else []
     if pairs is None:
         reasons.append("only the labelled pairs: give pair_file_test.csv as --annotation")
     notes = ["F1 of the task 'overall' is the benchmark's figure"]
     if pairs is not None and len(pairs) == 55530:
         notes.append("these are the pairs of 2022; since 2023-03 the test set has 54,630 pairs")
-    return Evaluation(tasks, *_coverage(found, predicted), reasons, notes)
+    return Evaluation(tasks, *_coverage(by_pair, predicted), reasons, notes)
 
 
 def _coverage(
-    found: Mapping[str, object], predicted: Mapping[str, object]
+    by_pair: Mapping[str, object], predicted: Mapping[str, object]
 ) -> tuple[Coverage, Coverage]:
     """Queries and references of the pairs, as the names of the pairs have them."""
-    wanted = [pair.partition("-")[::2] for pair in found]
-    present = [pair.partition("-")[::2] for pair in predicted if pair in found]
+    wanted = [pair.partition("-")[::2] for pair in by_pair]
+    present = [pair.partition("-")[::2] for pair in predicted if pair in by_pair]
     return (
         coverage({q for q, _ in wanted}, [q for q, _ in present]),
         coverage({r for _, r in wanted}, [r for _, r in present]),

@@ -105,12 +105,14 @@ def matching_task(
     segments: Mapping[Pair, Sequence[FoundSegment]], boxes: Mapping[Pair, Sequence[Box]]
 ) -> Task:
     """Segment uAP; left out are the labelled pairs without an entry."""
-    kept = {pair: own for pair, own in boxes.items() if pair in segments}
-    counted, left_out = segment_uap(segments, boxes), segment_uap(segments, kept)
+    labelled = {pair: own for pair, own in boxes.items() if pair in segments}
+    counted, left_out = segment_uap(segments, boxes), segment_uap(segments, labelled)
     figure = Figure("uAP", dict.fromkeys(TIES, counted.uap), dict.fromkeys(TIES, left_out.uap))
     details = {"recall": counted.recall, "precision": counted.precision}
     queries = len({query for query, _ in boxes})
-    return Task("matching track", [figure], len(kept), len(boxes) - len(kept), queries, details)
+    return Task(
+        "matching track", [figure], len(labelled), len(boxes) - len(labelled), queries, details
+    )
 
 
 @dataclass(frozen=True)

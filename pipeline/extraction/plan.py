@@ -118,8 +118,8 @@ def _changed_objects(videos: Sequence[VideoRef], writer: StoreWriter) -> set[str
         return set()
     sources = [writer.record(ref.id).source for ref in refs]
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        found = list(pool.map(object_changed, [ref.path for ref in refs], sources))
-    return {ref.id for ref, changed in zip(refs, found, strict=True) if changed}
+        verdicts = list(pool.map(object_changed, [ref.path for ref in refs], sources))
+    return {ref.id for ref, changed in zip(refs, verdicts, strict=True) if changed}
 
 
 def _must_redo(ref: VideoRef, writer: StoreWriter, replace: str, report: ExtractReport) -> bool:

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from ..search.candidate_search import CandidateFinder
     from ..search.engine import SearchEngine
     from ..search.pair_alignment import PairMatrix
+    from ..search.quick import QuickEngine
     from ..search.request import SearchRequest
+    from ..search.score_sink import RestScores
     from ..search.shards import Distribute
 
 DEFAULT_RATE = 0.001  # of verdicts where neither a rate nor a threshold is asked for
@@ -90,6 +92,7 @@ class Index:
         *,
         inputs: Sequence[str | Path] = (),
         distribute: Distribute | None = None,
+        once: bool = False,
     ) -> None:
         """Open stores for a host; `open` is for Python users.
 
@@ -100,6 +103,7 @@ class Index:
             gpu_id: see `nets.backend.device_scope`.
             inputs: files beside the stores that a report must not replace, as the model's folder.
             distribute: scores the pairs of each search elsewhere, see `search.shards`.
+            once: it is made for a single search.
 
         Raises:
             PipelineError: see `open`.
@@ -107,10 +111,11 @@ class Index:
         from ..search.request import check_sets
 
         self._host, self._gpu_id, self._inputs = host, gpu_id, inputs
-        self._distribute = distribute
+        self._distribute, self._once = distribute, once
         self._lock = threading.RLock()
         self._stack = ExitStack()
         self._engine: SearchEngine | None = None
+        self._quick: QuickEngine | None = None
         self._scorer: PairScorer | None = None
         self._candidates: CandidateFinder | None = None
         self._closed = False
@@ -197,7 +202,7 @@ class Index:
     def close(self) -> None:
         """Close the stores and let the memory go. Nothing can be searched after that."""
         with self._lock:
-            self._engine = self._scorer = self._candidates = None
+            self._engine = self._quick = self._scorer = self._candidates = None
             self._closed = True
             self._stack.close()
 
@@ -313,6 +318,7 @@ class Index:
     def _search(self, comparison: Comparison) -> SearchResult:
         """All of a search. Its rate gives verdicts, and leaves nothing out."""
         from ..search.calibrate import check_rate, with_calibrated_scores
+        from ..search.run import level_scores, levels_of
 
         rate = comparison.max_fpr
         if rate is not None:
@@ -320,14 +326,19 @@ class Index:
         comparison = replace(comparison, max_fpr=None)
         recorder = Recorder(self._host, self._model)
         with self._prepared(comparison, recorder) as request:
+            judged = request
             if rate is not None:
-                request = with_calibrated_scores(rate, request)
-            verdict = _verdict(request, rate)
-            query_ids, matches = self._matches(comparison, request, recorder)
+                request = judged = with_calibrated_scores(rate, request)
+            elif self._scored_here(request) and request.selection.threshold is None:
+                judged = with_calibrated_scores(DEFAULT_RATE, request)
+            rest = None if judged is request else level_scores(judged)
+            query_ids, matches = self._matches(comparison, request, recorder, rest)
+            verdict = _verdict(judged, rate)
+            if rest is not None:
+                verdict = replace(verdict, levels=levels_of(rest, judged))
             result = self._result(query_ids, matches, request, verdict, recorder)
             with report_errors(result):
-                shown = verdict.threshold, verdict.meaning
-                write_report(comparison, request, matches, recorder, verdict=shown)
+                write_report(comparison, request, matches, recorder, verdict=verdict)
             return replace(result, notes=(*self._notes, *recorder.notes))
 
     @contextmanager
@@ -340,28 +351,30 @@ class Index:
             yield prepared.request
 
     def _matches(
-        self, comparison: Comparison, request: SearchRequest, recorder: Recorder
+        self,
+        comparison: Comparison,
+        request: SearchRequest,
+        recorder: Recorder,
+        rest: RestScores | None,
     ) -> tuple[Sequence[str], list[Match]]:
-        """Ids of all queries, and their matches, best first."""
-        from ..search.engine import SearchEngine
+        """Ids of all queries, and their matches, best first; `rest` as in `find_matches`."""
         from ..search.run import find_matches
         from ..search.segments import SegmentMatches
 
-        # Pairs are scored here, with features that stay for the next search.
-        at_hand = request.candidates is None and self._distribute is None
-        if self._engine is None and at_hand:
-            scorer = self._pair_scorer(request)
-            resident_mb = self._config.compare.resident_mb
-            self._engine = SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
+        at_hand = self._scored_here(request)
+        if at_hand:
+            self._warm_up(request)
         table, _ = find_matches(
             request,
             refiner=segment_refiner(comparison, request, recorder.say),
             engine=self._engine if at_hand else None,
+            quick=self._quick if at_hand else None,
             finder=None if request.candidates is None else self._candidate_finder(),
             scorer=None if at_hand else self._pair_scorer(request),
             progress=self._host.progress,
             of_database=comparison.queries.opened is not None,
             distribute=self._distribute,
+            rest=rest,
         )
         matches: list[Match] = []
         for query_id in table.query_ids:
@@ -371,6 +384,27 @@ class Index:
         ):
             tell_segments(table.report, recorder)
         return table.query_ids, matches
+
+    def _scored_here(self, request: SearchRequest) -> bool:
+        """Whether all pairs are scored here, with features that stay for the next search."""
+        return request.candidates is None and self._distribute is None
+
+    def _warm_up(self, request: SearchRequest) -> None:
+        """Have one engine ready, which keeps features on the device: the quick one if it serves."""
+        from ..search.engine import SearchEngine
+        from ..search.pair_alignment import is_normalized
+        from ..search.quick import QuickEngine
+
+        scorer, resident_mb = self._pair_scorer(request), self._config.compare.resident_mb
+        if request.selection.top_k is not None and not is_normalized(request):
+            self._quick = self._quick or QuickEngine.of(
+                request, scorer, resident_mb=resident_mb, once=self._once
+            )
+            if self._quick is not None:
+                self._engine = None
+                return
+        self._quick = None
+        self._engine = self._engine or SearchEngine(request, scorer=scorer, resident_mb=resident_mb)
 
     def _candidate_finder(self) -> CandidateFinder:
         """The candidate indices, opened once."""
@@ -432,11 +466,12 @@ def _verdict(request: SearchRequest, max_fpr: float | None) -> Verdict:
     """From which score on pairs are called a match."""
     from ..search.calibrate import threshold_for
 
+    normalized = request.config.normalize == "database"
     if request.selection.threshold is not None:
-        return Verdict(request.selection.threshold)
+        return Verdict(request.selection.threshold, normalized=normalized)
     rate = DEFAULT_RATE if max_fpr is None else max_fpr
     try:
-        return Verdict(threshold_for(rate, request), rate)
+        return Verdict(threshold_for(rate, request), rate, normalized=normalized)
     except InputError as error:
         if max_fpr is not None:
             raise

@@ -58,10 +58,10 @@ class BucketObjects:
         """See `ObjectStore`. obstore reads them at the same time, near ones by one request."""
         with self._named(name):
             starts, ends = zip(*ranges, strict=True)
-            found = self._obstore.get_ranges(
+            parts = self._obstore.get_ranges(
                 self._store, name, starts=starts, ends=ends, coalesce=JOINED_GAP
             )
-            return [memoryview(data) for data in found]
+            return [memoryview(data) for data in parts]
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """See `ObjectStore`."""
@@ -84,12 +84,12 @@ class BucketObjects:
         offset = {"offset": after} if after else {}
         with self._named(prefix):
             pages = self._obstore.list(self._store, prefix, **offset)
-            found = [
+            infos = [
                 ObjectInfo(meta["path"], meta["size"], meta["last_modified"].timestamp())
                 for page in pages
                 for meta in page
             ]
-        return sorted(found, key=lambda info: info.name)
+        return sorted(infos, key=lambda info: info.name)
 
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""

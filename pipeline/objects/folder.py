@@ -49,11 +49,11 @@ class FolderObjects:
     def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         """See `ObjectStore`."""
         with self._named(name), open(self.root / name, "rb") as file:
-            found: list[memoryview] = []
+            parts: list[memoryview] = []
             for start, stop in ranges:
                 file.seek(start)
-                found.append(memoryview(file.read(stop - start)))
-            return found
+                parts.append(memoryview(file.read(stop - start)))
+            return parts
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """See `ObjectStore`. The content is on disk before the name is."""
@@ -71,7 +71,7 @@ class FolderObjects:
 
     def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         """See `ObjectStore`."""
-        found = []
+        infos = []
         with self._named(prefix):
             for folder, _, names in os.walk(self.root / prefix):
                 for name in names:
@@ -81,8 +81,8 @@ class FolderObjects:
                         continue
                     with suppress(FileNotFoundError):
                         status = path.stat()
-                        found.append(ObjectInfo(relative, status.st_size, status.st_mtime))
-        return sorted(found, key=lambda info: info.name)
+                        infos.append(ObjectInfo(relative, status.st_size, status.st_mtime))
+        return sorted(infos, key=lambda info: info.name)
 
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import IO
@@ -24,9 +24,9 @@ from .report_cards import (
     Cards,
     NoVideoFiles,
     ReportEntry,
+    Thresholds,
     VideoFiles,
     escaped,
-    verdict,
 )
 from .report_pictures import EmbeddedPictures, PictureFolder
 from .result_info import ResultInfo
@@ -44,6 +44,7 @@ def write_report(
     *,
     threshold: float | None = None,
     threshold_text: str = "",
+    levels: Mapping[str, float] | None = None,
     embedded: bool | None = None,
 ) -> None:
     """Write the page.
@@ -55,6 +56,7 @@ def write_report(
         files: gives stills and paths.
         threshold: the score from which a match counts as a copy; None: the page gives no verdict.
         threshold_text: what the threshold stands for.
+        levels: query id -> what the threshold is above, for some or all queries.
         embedded: keep all pictures in the page; None: where there are few matches.
 
     Raises:
@@ -69,8 +71,9 @@ def write_report(
             "--report the name of a file"
         )
     store = EmbeddedPictures() if embedded else PictureFolder(behind_links(path))
-    cards = Cards(files or NoVideoFiles(), store.source, threshold)
-    header, footer = _page(entries, info, threshold, threshold_text, embedded)
+    thresholds = Thresholds(threshold, levels or {})
+    cards = Cards(files or NoVideoFiles(), store.source, thresholds)
+    header, footer = _page(entries, info, thresholds, threshold_text, embedded)
     with opened_output(path) as file:
         file.write(header)
         _write_cards(file, cards, entries)
@@ -87,7 +90,7 @@ def _write_cards(file: IO[str], cards: Cards, entries: Sequence[ReportEntry]) ->
 def _page(
     entries: Sequence[ReportEntry],
     info: ResultInfo,
-    threshold: float | None,
+    thresholds: Thresholds,
     threshold_text: str,
     embedded: bool,
 ) -> tuple[str, str]:
@@ -99,13 +102,13 @@ def _page(
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     queries = dict.fromkeys(entry.match.query_id for entry in entries)
-    verdicts = Counter(verdict(entry.match.score, threshold) for entry in entries)
+    verdicts = Counter(thresholds.verdict(entry.match) for entry in entries)
     # Where all pairs were written, most of them are of unrelated videos.
     chosen = COPY if 0 < verdicts[COPY] < verdicts[BELOW] else ""
     count = f"{len(entries)} matches" if len(entries) != 1 else "1 match"
     summary = f"{count} of {len(queries)} {'query' if len(queries) == 1 else 'queries'}."
-    if threshold is not None:
-        summary += f" A score of {threshold:.3f} or more counts as a copy"
+    if bounds := thresholds.bounds(queries):
+        summary += f" A score of {bounds} or more counts as a copy"
         summary += f" ({threshold_text})." if threshold_text else "."
     text = Template(_part("page.html")).substitute(
         policy=html.escape(policy),

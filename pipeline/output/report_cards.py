@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
@@ -94,13 +94,45 @@ def escaped(text: str) -> str:
     return html.escape(visible(text).encode("utf-8", "backslashreplace").decode(), quote=True)
 
 
+@dataclass(frozen=True)
+class Thresholds:
+    """From which score on a match counts as a copy.
+
+    Attributes:
+        threshold: the score; None where none is known.
+        levels: query id -> what is added to it for this query.
+    """
+
+    threshold: float | None
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, query_id: str) -> float | None:
+        """The score for matches of a query."""
+        if self.threshold is None:
+            return None
+        return self.threshold + self.levels.get(query_id, 0.0)
+
+    def verdict(self, match: Match) -> str:
+        """What a match's score means; empty where no threshold is known."""
+        least = self.of(match.query_id)
+        return "" if least is None else COPY if match.score >= least else BELOW
+
+    def bounds(self, query_ids: Iterable[str]) -> str:
+        """The score in words; two where queries differ; empty where no threshold is known."""
+        known = [least for query_id in query_ids if (least := self.of(query_id)) is not None]
+        ends = sorted({f"{least:.3f}" for least in known}, key=float)
+        if len(ends) > 1:
+            return f"{ends[0]} to {ends[-1]}, by query,"
+        return ends[0] if ends else "" if self.threshold is None else f"{self.threshold:.3f}"
+
+
 class Cards:
     """Makes the HTML of matches."""
 
     def __init__(
-        self, files: VideoFiles, source: Callable[[bytes, str], str], threshold: float | None
+        self, files: VideoFiles, source: Callable[[bytes, str], str], thresholds: Thresholds
     ) -> None:
-        self._files, self._source, self._threshold = files, source, threshold
+        self._files, self._source, self._thresholds = files, source, thresholds
 
     def card(self, entry: ReportEntry) -> Iterator[str]:
         """The element of one match, piece by piece."""
@@ -130,13 +162,13 @@ class Cards:
             "database": match.database_id,
             "score": f"{match.score:.6f}",
             "seconds": f"{seconds:.3f}",
-            "verdict": verdict(match.score, self._threshold),
+            "verdict": self._thresholds.verdict(match),
             "text": " ".join(texts),
         }
         return " ".join(f'data-{name}="{escaped(value)}"' for name, value in values.items())
 
     def _head(self, match: Match) -> str:
-        name = verdict(match.score, self._threshold)
+        name = self._thresholds.verdict(match)
         badge = f'<span class="verdict {name.split()[0]}">{name}</span>' if name else ""
         title = f"{escaped(match.query_id)} <span>in</span> {escaped(match.database_id)}"
         paths = [
@@ -240,13 +272,6 @@ class Cards:
     def _path(self, side: Side, match: Match) -> str | None:
         video = match.query_id if side == "query" else match.database_id
         return self._files.path(side, video)
-
-
-def verdict(score: float, threshold: float | None) -> str:
-    """What a score means; empty where no threshold is known."""
-    if threshold is None:
-        return ""
-    return COPY if score >= threshold else BELOW
 
 
 def _places(picture: HeatMap, match: Match) -> Iterator[str]:

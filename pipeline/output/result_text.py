@@ -37,7 +37,13 @@ def verdict_line(verdict: Verdict) -> str:
     """What `match` means in the table, or why there are no verdicts."""
     if verdict.threshold is None:
         return f"no verdicts: {verdict.reason}"
-    text = f"match: a score of {verdict.threshold:.4f} or more"
+    levels = [f"{verdict.threshold + level:.4f}" for level in sorted(verdict.levels.values())]
+    if levels:
+        ends = levels[0] if levels[0] == levels[-1] else f"{levels[0]} to {levels[-1]}, by query,"
+        text = f"match: score of {ends} or more"
+    else:
+        scores = "normalised" if verdict.normalized else "plain"
+        text = f"match: {scores} score of {verdict.threshold:.4f} or more"
     if verdict.rate is None:
         return text
     return f"{text}; at most {verdict.rate:g} of unrelated pairs reach it"
@@ -80,7 +86,7 @@ def _cells(rank: int, match: Match, verdict: Verdict) -> list[str]:
     times = ["", ""]
     if match.segments is not None:
         times = _times(match.segments[0]) if match.segments else ["-", "-"]
-    return [str(rank), f"{match.score:.3f}", _VERDICTS[verdict.of(match.score)], *times]
+    return [str(rank), f"{match.score:.3f}", _VERDICTS[verdict.of(match)], *times]
 
 
 def _times(segment: Segment) -> list[str]:

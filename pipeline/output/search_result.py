@@ -22,22 +22,30 @@ class Verdict:
         rate: share of unrelated pairs that the model was calibrated to let through; None for a
             threshold that was given.
         reason: why there is no threshold; empty where there is one.
+        normalized: the threshold is for scores normalised by the database.
+        levels: query id -> what is taken off its scores before they are compared with the
+            threshold; empty where the scores themselves are normalised, or the threshold is plain.
     """
 
     threshold: float | None = None
     rate: float | None = None
     reason: str = ""
+    normalized: bool = False
+    levels: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def meaning(self) -> str:
         """What the threshold stands for, in words."""
         if self.rate is None:
             return "" if self.threshold is None else "as asked for"
-        return f"as calibrated, at most {self.rate:g} of unrelated pairs reach it"
+        of_scores = ", for scores normalised by the database" if self.normalized else ""
+        return f"as calibrated{of_scores}, at most {self.rate:g} of unrelated pairs reach it"
 
-    def of(self, score: float) -> bool | None:
-        """Whether a score reaches the threshold; None without one."""
-        return None if self.threshold is None else score >= self.threshold
+    def of(self, match: Match) -> bool | None:
+        """Whether the score of a match reaches the threshold; None without one."""
+        if self.threshold is None:
+            return None
+        return match.score - self.levels.get(match.query_id, 0.0) >= self.threshold
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,8 +81,9 @@ class SearchResult:
     def __repr__(self) -> str:
         parts = [f"{len(self.query_ids)} queries", f"{len(self.matches)} matches"]
         if self.verdict.threshold is not None:
-            reached = sum(self.verdict.of(match.score) is True for match in self.matches)
-            parts.append(f"{reached} reach {self.verdict.threshold:.4f}")
+            reached = sum(self.verdict.of(match) is True for match in self.matches)
+            above = " above the level" if self.verdict.levels else ""
+            parts.append(f"{reached} reach {self.verdict.threshold:.4f}{above}")
         if self.matches:
             best = max(self.matches, key=lambda match: match.score)
             parts.append(f"best {best.score:.4f} {best.database_id!r}")
@@ -104,7 +113,7 @@ class SearchResult:
                     "rank": rank,
                     "database_id": values.pop("database_id"),
                     "score": values.pop("score"),
-                    "is_match": self.verdict.of(match.score),
+                    "is_match": self.verdict.of(match),
                     "path": self.paths.get(match.database_id, ""),
                     **values,
                 }

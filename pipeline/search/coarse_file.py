@@ -59,7 +59,7 @@ def read_kept(path: Path, students: str) -> Kept:
     return dict(zip(keys.tolist(), pairs, strict=True))
 
 
-def write_kept(path: Path, students: str, kept: Mapping[int, tuple[np.ndarray, float]]) -> None:
+def write_kept(path: Path, students: str, vectors: Mapping[int, tuple[np.ndarray, float]]) -> None:
     """Write the file anew.
 
     Raises:
@@ -70,9 +70,9 @@ def write_kept(path: Path, students: str, kept: Mapping[int, tuple[np.ndarray, f
     np.savez(
         buffer,
         about=np.frombuffer(about, np.uint8),
-        keys=np.array(list(kept), _KEY),
-        vectors=np.stack([vector for vector, _ in kept.values()]),
-        indices=np.array([index for _, index in kept.values()]),
+        keys=np.array(list(vectors), _KEY),
+        vectors=np.stack([vector for vector, _ in vectors.values()]),
+        indices=np.array([index for _, index in vectors.values()]),
     )
     try:
         with atomic_write(path) as out:

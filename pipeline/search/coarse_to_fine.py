@@ -89,13 +89,13 @@ def coarse_vectors(
         require_student(videos, student)
     path = Path(vectors_file) if vectors_file is not None else None
     name = students_name(coarse, selector) if path else ""
-    kept = read_kept(path, name) if path else {}
-    keys, known = video_keys(videos), len(kept)
+    by_key = read_kept(path, name) if path else {}
+    keys, known = video_keys(videos), len(by_key)
     sequences, owner = videos.split_insets(False)
     network = CoarseStudent(coarse, gpu_id)
     index = Selector(selector, gpu_id).index if selector else None
     for sequence, video in enumerate(owner.tolist()):
-        if keys[video] not in kept:
+        if keys[video] not in by_key:
             try:
                 videos.check_video(video, checksums)
                 descriptors = _regions(sequences, sequence)
@@ -103,15 +103,15 @@ def coarse_vectors(
                 raise
             except StoreError:
                 continue  # `damaged` names it
-            kept[keys[video]] = network(descriptors), index(descriptors) if index else 0.0
+            by_key[keys[video]] = network(descriptors), index(descriptors) if index else 0.0
         if progress:
             progress(video + 1, len(videos))
     videos.require_sound()
-    if path and len(kept) > known:
-        write_kept(path, name, kept)
+    if path and len(by_key) > known:
+        write_kept(path, name, by_key)
     missing = np.full(VECTOR, np.nan, np.float32), 0.0
-    found = [kept.get(key, missing) for key in keys]
-    return CoarseVectors(np.stack([v for v, _ in found]), np.array([i for _, i in found]))
+    rows = [by_key.get(key, missing) for key in keys]
+    return CoarseVectors(np.stack([v for v, _ in rows]), np.array([i for _, i in rows]))
 
 
 def score_coarse_to_fine(

@@ -61,16 +61,16 @@ def candidate_pairs(
     work = [(int(order[first[begin]]), order[second[begin:end]]) for begin, end in spans]
     tell = progress or (lambda done, total: None)
     if distribute is not None:
-        found = distribute.candidates(request, work, tell)
+        videos = distribute.candidates(request, work, tell)
     else:
-        found = list(_scored(request, scorer, work, limits, tell))
-    for part in found:
+        videos = list(_scored(request, scorer, work, limits, tell))
+    for part in videos:
         for number, line in part.damaged.items():
             collection.note_damage(number, line)
     none = np.empty(0, np.intp)
-    rows = np.concatenate([none, *(part.first for part in found)])
-    columns = np.concatenate([none, *(part.second for part in found)])
-    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
+    rows = np.concatenate([none, *(part.first for part in videos)])
+    columns = np.concatenate([none, *(part.second for part in videos)])
+    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in videos)])
     sound = collection.sound  # damage may have come to light while they were read
     good = sound[rows] & sound[columns]
     return CollectionPairs(rows[good], columns[good], scores[good], len(first))

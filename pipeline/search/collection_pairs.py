@@ -150,21 +150,21 @@ def pairs_of_collection(
     order = videos_by_length(collection)
     lengths = collection.lengths[order]
     blocks = RowBlocks(lengths, _block_frames(int(lengths.sum()), limits))
-    work, found = CollectionWork(order, blocks, limits), list[BlockPairs]()
+    work, pairs = CollectionWork(order, blocks, limits), list[BlockPairs]()
     if len(order) > 1 and distribute is not None:
         parts = distribute.blocks(request, work, progress or (lambda done, total: None))
-        found = sorted(parts, key=lambda part: part.rows.start)
-        for part in found:
+        pairs = sorted(parts, key=lambda part: part.rows.start)
+        for part in pairs:
             for number, line in part.damaged.items():
                 collection.note_damage(number, line)
     elif len(order) > 1:
         scoring = BlockScorer(request, scorer, order, limits)
         for rows in blocks:
-            found.append(scoring.score(rows, progress and _teller(progress, blocks, rows)))
+            pairs.append(scoring.score(rows, progress and _teller(progress, blocks, rows)))
     none = np.empty(0, np.intp)
-    first = order[np.concatenate([none, *(part.first for part in found)])]
-    second = order[np.concatenate([none, *(part.second for part in found)])]
-    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
+    first = order[np.concatenate([none, *(part.first for part in pairs)])]
+    second = order[np.concatenate([none, *(part.second for part in pairs)])]
+    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in pairs)])
     sound = collection.sound  # damage may have come to light while they were read
     good = sound[first] & sound[second]
     return CollectionPairs(first[good], second[good], scores[good], comb(len(order), 2))

@@ -151,11 +151,11 @@ def decide(
         For each video in this order: its number, whether it stays, and the relation that decided.
         Where it stays, that is the one to the best of its partners that stay; None without one.
     """
-    kept: set[int] = set()
+    remaining: set[int] = set()
     decisions: list[tuple[int, bool, Relation | None]] = []
     for video in order:
         staying = sorted(
-            kept & links[video].keys(), key=lambda other: (-links[video][other], other)
+            remaining & links[video].keys(), key=lambda other: (-links[video][other], other)
         )
         best: Relation | None = None
         shown = False
@@ -166,6 +166,6 @@ def decide(
             if shown:
                 break
         if not shown:
-            kept.add(video)
+            remaining.add(video)
         decisions.append((video, not shown, best))
     return decisions

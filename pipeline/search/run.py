@@ -35,6 +35,7 @@ from .engine import SearchEngine
 from .limits import Limits
 from .pair_alignment import is_normalized, min_evidence
 from .query_sequences import query_sequences
+from .quick import QuickEngine, agree, may_be_best
 from .request import SearchRequest
 from .score_normalization import (
     background_level,
@@ -152,18 +153,39 @@ def search(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    rest: RestScores | None = None,
 ) -> tuple[ScoreTable, float]:
     """Score every query against every database video; arguments and errors as `score_table`.
+
+    Args:
+        rest: of `level_scores`, for plain scores without a background.
 
     Returns:
         The scores with their ids, and the seconds spent waiting for features.
     """
-    scores, waited = score_table(
-        request, progress=progress, folder=folder, limits=limits, engine=engine
-    )
+    if rest is None:
+        scores, waited = score_table(
+            request, progress=progress, folder=folder, limits=limits, engine=engine
+        )
+    else:
+        limits = limits or Limits()
+        _background_level(request, limits)  # it checks the queries
+        scores, waited = _scores(
+            request,
+            request.database,
+            limits,
+            folder=folder,
+            rest=rest,
+            progress=progress,
+            engine=engine,
+        )
+    return _score_table_of(request, scores), waited
+
+
+def _score_table_of(request: SearchRequest, scores: np.ndarray) -> ScoreTable:
+    """Scores float32 [queries, database] with their ids."""
     queries, database = request.queries, request.database
-    table = ScoreTable(queries.ids, database.ids, scores, queries.sound, database.sound)
-    return table, waited
+    return ScoreTable(queries.ids, database.ids, scores, queries.sound, database.sound)
 
 
 def score_table(
@@ -243,10 +265,12 @@ def find_matches(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    quick: QuickEngine | None = None,
     finder: CandidateFinder | None = None,
     scorer: PairScorer | None = None,
     of_database: bool = False,
     distribute: Distribute | None = None,
+    rest: RestScores | None = None,
 ) -> tuple[MatchTable, float]:
     """Score every query against every database video and select; arguments as `score_table`.
 
@@ -255,10 +279,13 @@ def find_matches(
 
     Args:
         refiner: finds ends of segments again.
+        quick: of the request's database, in place of an engine: scores that cannot be among the
+            best of a query are computed in bfloat16 only. The matches are the same.
         finder: of the request's database, where it asks for candidates and one was made already.
-        scorer: the request's network for candidates, if it was made already.
+        scorer: the request's network for candidates and segments, if it was made already.
         of_database: the queries are videos of the database; none is a match of itself.
         distribute: scores the pairs elsewhere; see `shards`.
+        rest: of `level_scores`, where the scores are plain and all pairs are scored here.
 
     Returns:
         The matches, `SegmentMatches` if the request asks for segments, and the seconds spent
@@ -291,14 +318,21 @@ def find_matches(
     else:
         sample = _score_sample(request, limits or Limits(), folder)
         matches, waited = _matches(
-            selecting, sample, progress=progress, folder=folder, limits=limits, engine=engine
+            selecting,
+            sample,
+            progress=progress,
+            folder=folder,
+            limits=limits,
+            engine=engine,
+            quick=quick,
+            rest=rest,
         )
         if sample is not None:
             needed = unusual_scores(sample.table)
     if of_database:
         matches = OtherMatches(matches, top_k)
     if request.segments:
-        scorer = engine.loop.scorer if engine else scorer
+        scorer = engine.loop.scorer if engine else quick.scorer if quick else scorer
         matches = SegmentMatches(matches, request, refiner, scorer=scorer, needed=needed)
     return matches, waited
 
@@ -352,16 +386,23 @@ def _matches(
     folder: str | Path | None,
     limits: Limits | None,
     engine: SearchEngine | None,
+    quick: QuickEngine | None,
+    rest: RestScores | None,
 ) -> tuple[MatchTable, float]:
     """The matches without segments, as `find_matches`; some scores go to a sample as well."""
     queries, database = request.queries, request.database
     selection, listed = request.selection, request.listed_queries
     normalize = request.config.normalize == "database"
     few = normalize and len(database) <= (limits or Limits()).all_scores_videos
-    if few or not selection.leaves_out(len(database)):
-        table, waited = search(
-            request, progress=progress, folder=folder, limits=limits, engine=engine
-        )
+    if few or quick or not selection.leaves_out(len(database)):
+        if quick:
+            table, waited = _quick_search(
+                request, quick, limits or Limits(), folder=folder, rest=rest, progress=progress
+            )
+        else:
+            table, waited = search(
+                request, progress=progress, folder=folder, limits=limits, engine=engine, rest=rest
+            )
         if sample is not None:
             sample.table[:] = table.scores[:, level_columns(len(database))]
         return DenseMatches(table, selection, listed), waited
@@ -381,9 +422,12 @@ def _matches(
         pending_scores=limits.pending_scores,
     )
     into = sink if sample is None else WatchedScores(sink, sample)
-    waited = _score_pairs(request, database, into, limits, progress=progress, engine=engine)
-    if sample is not None:
-        sample.leave_out(~queries.sound, ~database.sound)
+    waited = _score_pairs(
+        request, database, into, limits, rest=rest, progress=progress, engine=engine
+    )
+    for kept in (sample, rest):
+        if kept is not None:
+            kept.leave_out(~queries.sound, ~database.sound)
     matches = SparseMatches(
         queries.ids,
         database.ids,
@@ -394,6 +438,34 @@ def _matches(
         listed,
     )
     return matches, waited + background_waited
+
+
+def _quick_search(
+    request: SearchRequest,
+    quick: QuickEngine,
+    limits: Limits,
+    *,
+    folder: str | Path | None,
+    rest: RestScores | None,
+    progress: Progress | None,
+) -> tuple[ScoreTable, float]:
+    """As `search`, but only the scores that can be among the `top_k` of a query are exact."""
+    top_k, database = request.selection.top_k, request.database
+    assert top_k is not None and not is_normalized(request), "Index asks for nothing else"
+    _background_level(request, limits)  # it checks the queries
+    table, waited = _scores(
+        request, database, limits, folder=folder, rest=rest, progress=progress, engine=quick.engine
+    )
+    chosen = may_be_best(table, top_k)
+    for columns in (chosen, np.flatnonzero(database.sound)):  # all, should the first disagree
+        part = database.take(columns)
+        engine = SearchEngine(request, part, limits, scorer=quick.scorer)
+        exact, more = _scores(request, part, limits, folder=folder, engine=engine)
+        agreed = agree(table[:, columns], exact)
+        table[:, columns], waited = exact, waited + more
+        if agreed:
+            break
+    return _score_table_of(request, table), waited
 
 
 def _candidate_matches(
@@ -510,14 +582,14 @@ def score_shard(
         )
     if sample is not None:
         sample.leave_out(~request.queries.sound, ~database.sound)
-    found = sink.finish()
-    entries = np.concatenate([chunk.entries for chunk in found.chunks])
+    scores = sink.finish()
+    entries = np.concatenate([chunk.entries for chunk in scores.chunks])
     entries["column"] += first
     return ShardScores(
         first,
         last,
         entries,
-        {row: (column + first, score) for row, (column, score) in found.bad.items()},
+        {row: (column + first, score) for row, (column, score) in scores.bad.items()},
         request.queries.sound,
         database.sound,
         request.queries.damage_by_number(),
@@ -635,6 +707,19 @@ def _sampled_level(
     engine = SearchEngine(request, sample, limits, scorer=scorer) if scorer else None
     _, waited = _scores(request, sample, limits, rest=rest, engine=engine)
     return _level(rest.table, request, len(usual))[:, 0], waited
+
+
+def level_scores(request: SearchRequest) -> RestScores:
+    """Where a search puts what `levels_of` takes; the request's scores are normalised."""
+    found = _rest_scores(request, request.database, Limits())
+    assert found is not None
+    return found
+
+
+def levels_of(rest: RestScores, request: SearchRequest) -> dict[str, float]:
+    """The level of each query of a request whose scores are normalised, by its id."""
+    levels = _level(rest.table, request)[:, 0].tolist()
+    return dict(zip(request.queries.ids, levels, strict=True))
 
 
 def _level(rest: np.ndarray, request: SearchRequest, videos: int | None = None) -> np.ndarray:

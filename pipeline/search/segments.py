@@ -137,11 +137,11 @@ class SegmentMatches:
         """Alignments of pairs; those whose score does not stand out are not aligned."""
         needed = -np.inf if self._needed is None else float(self._needed[query])
         places = [place for place, score in enumerate(scores) if score >= needed]
-        found: list[PairAlignment | None] = [PairAlignment(())] * len(scores)
+        alignments: list[PairAlignment | None] = [PairAlignment(())] * len(scores)
         chosen = [database[place] for place in places], [scores[place] for place in places]
         for place, alignment in zip(places, self._aligner.align_all(query, *chosen), strict=True):
-            found[place] = alignment
-        return found
+            alignments[place] = alignment
+        return alignments
 
     def _count(self, alignments: Sequence[PairAlignment | None]) -> None:
         for alignment in alignments:

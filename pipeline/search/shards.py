@@ -140,8 +140,8 @@ def merge_shards(shards: Sequence[ShardScores], queries: int, database: int) -> 
         sound_database = np.concatenate([shard.sound_database for shard in ordered])
     bad: dict[int, tuple[int, float]] = {}
     for shard in ordered:
-        for row, found in shard.bad.items():
-            bad.setdefault(row, found)
+        for row, value in shard.bad.items():
+            bad.setdefault(row, value)
     return MergedScores(
         SparseScores([Chunk.of(shard.entries, queries) for shard in ordered], bad),
         np.logical_and.reduce([shard.sound_queries for shard in ordered]),

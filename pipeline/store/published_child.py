@@ -76,15 +76,15 @@ def _datasets(file: Any) -> list[tuple[str, list[int], str]]:
     """Name, shape, and what is wrong with it, of each dataset; links are not followed."""
     import h5py
 
-    found: list[tuple[str, list[int], str]] = []
+    datasets: list[tuple[str, list[int], str]] = []
 
     def visit(name: str | bytes, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
             text = name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
-            found.append((text, list(item.shape or ()), _problem(item)))
+            datasets.append((text, list(item.shape or ()), _problem(item)))
 
     file.visititems(visit)
-    return found
+    return datasets
 
 
 def _problem(dataset: Any) -> str:

@@ -438,7 +438,7 @@ def test_the_command_searches_for_stored_videos(store, tmp_path, monkeypatch):
     text = command.run("search", "--id", "a", "--index", f"x/={store}", code=2)
     assert "did you mean 'x/a'" in text
     text = command.run("search", "--id", "x/a", "-i", f"x/={store}", "--max_fpr", 0.001, "-o", out)
-    assert "match: a score of 0.5000 or more; at most 0.001 of unrelated pairs" in text
+    assert "match: plain score of 0.5000 or more; at most 0.001 of unrelated pairs" in text
     assert " no match " in text and "x/long" in text
     written = out.read_text()
     assert "x/long" in written and "x/b" not in written

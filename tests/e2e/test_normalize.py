@@ -12,6 +12,7 @@ from pipeline.config import CompareConfig
 from pipeline.errors import InputError
 from pipeline.nets.formats import native
 from pipeline.nets.formats.loader import load_model
+from pipeline.output.result_text import table_lines
 from pipeline.output.selection import Selection
 from pipeline.search import score_normalization
 from pipeline.search.limits import Limits
@@ -219,6 +220,44 @@ def test_an_index_takes_normalised_scores_for_a_rate(folder, tmp_path):
             index.search(ids="d1", max_fpr=rate, top_k=None, segments=False) for rate in (None, 0.1)
         )
     assert strict.verdict.threshold == pytest.approx(normalized.threshold(0.1))
+    assert (plain.verdict.normalized, strict.verdict.normalized) == (False, True)
+    assert "match: normalised score of" in "\n".join(table_lines(strict))
+    assert "normalised by the database" in strict.verdict.meaning
+    assert "normalised" not in plain.verdict.meaning
     before = {match.database_id: match.score for match in plain.matches}
     levels = [before[match.database_id] - match.score for match in strict.matches]
     assert len(levels) == len(before) and np.ptp(levels) < 1e-4 < abs(levels[0])
+
+
+@pytest.mark.parametrize("top_k, quick_videos", [(None, 10_000), (5, 10_000), (5, 1)])
+def test_verdicts_of_plain_scores_are_those_of_normalised_ones(
+    folder, tmp_path, monkeypatch, top_k, quick_videos
+):
+    """Whether all scores are kept, the best ones, or the best of a quick search."""
+    native.write(MODEL, tmp_path / "model")
+    of_model = ("--model_dir", tmp_path / "model", "--query_store", folder / "d.h5",
+                "--database_store", folder / "d.h5", "--normalize", "database")  # fmt: skip
+    run("calibrate", *of_model)
+    (calibration,) = load_model(tmp_path / "model").calibrations
+    monkeypatch.setattr("pipeline.index.index.DEFAULT_RATE", 0.1)
+    monkeypatch.setattr("pipeline.search.quick.MIN_VIDEOS", quick_videos)
+    monkeypatch.setattr("pipeline.nets.backend.quick_precision", lambda gpu_id: "bfloat16")
+    ids = ["d0", "d9", "like0", "like1"]
+    page = tmp_path / "page.html"
+    with Index.open(folder / "d.h5", model_dir=tmp_path / "model") as index:
+        found = index.search(ids=ids, top_k=top_k, segments=False, report_file=page)
+        strict = index.search(ids=ids, top_k=top_k, segments=False, max_fpr=0.1)
+        given = index.search(ids=ids, top_k=top_k, segments=False, threshold=-1)
+    assert [m.score for m in found] == pytest.approx([m.score for m in given], abs=1e-6)
+    levels = [found.verdict.levels[match.query_id] for match in found]
+    close = 1e-6 if quick_videos > 1 else 0.01  # levels are of scores in bfloat16 there
+    normalised = [match.score for match in strict]
+    assert [m.score for m in found] == pytest.approx(np.add(normalised, levels), abs=close)
+    rows, strict_rows = found.to_dicts(), strict.to_dicts()
+    said = [row["is_match"] for row in rows]
+    assert said == [row["is_match"] for row in strict_rows] and 0 < sum(said) < len(said)
+    assert found.verdict.threshold == calibration.threshold(0.1) and not given.verdict.levels
+    assert page.read_text().count('data-verdict="copy"') == sum(said)
+    bounds = sorted(calibration.threshold(0.1) + level for level in set(levels))
+    text = " ".join(line.strip() for line in table_lines(found))
+    assert f"match: score of {bounds[0]:.4f} to {bounds[-1]:.4f}, by query, or more" in text

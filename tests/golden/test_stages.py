@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import MODEL_FUNCTIONS, CompareConfig
-from pipeline.image.resize import resize_crop
-from pipeline.nets.extractor.feature_net import FeatureNet
 from pipeline.nets.formats.loader import load_model
 from pipeline.nets.model.model import Model
+from pipeline.nets.visil import ViSiL
 from pipeline.records import SourceInfo
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import score_table
@@ -30,27 +29,18 @@ def weights(release_2020: Path) -> Model:
 def store(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    weights: Model,
+    network: ViSiL,
     region_vectors: Arrays,
 ) -> Path:
     """Float32 features of the golden videos, whitened and before attention, true frames only."""
     path = tmp_path_factory.mktemp("stages") / f"s.{request.param}"
-    spec = FeatureNet(weights, batch_size=1).spec(1.0, "shown-at/1")
+    spec = network._net.spec(1.0, "shown-at/1")
     with create_or_append(path, spec, "float32") as writer:
         for name, vectors in region_vectors.items():
             video = writer.begin(name, SourceInfo(name))
             video.append(vectors, np.arange(len(vectors)))
             video.finish()
     return path
-
-
-@pytest.fixture(scope="module")
-def region_vectors(weights: Model, golden_videos: Arrays) -> Arrays:
-    net = FeatureNet(weights, "float32", 12)
-    return {
-        name: net(np.stack([resize_crop(f, net.preprocess) for f in frames]))
-        for name, frames in golden_videos.items()
-    }
 
 
 @pytest.mark.parametrize("function", MODEL_FUNCTIONS)

@@ -56,7 +56,7 @@ OWNERS = {
     "h5py": {"store"},
     "zarr": {"store"},
     "click": {"cli"},
-    "msgspec": {"settings"},
+    "msgspec": {"settings", "store"},
     "pyarrow": {"output"},
     "faiss": {"candidates"},
     "obstore": {"objects"},

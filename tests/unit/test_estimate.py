@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from pipeline import estimate as module
+from pipeline.candidates import choice_time, search
+from pipeline.candidates.choice_time import ChoiceSpeed
 from pipeline.cli import common, main
 from pipeline.cli.estimate import duration
 from pipeline.config import Config
@@ -40,6 +43,7 @@ RATES = Rates(
     fps=2.0,
     query_product_seconds=1e-6,
     pair_product_seconds=2e-6,
+    choice=ChoiceSpeed(300, 32, 1e-9, 1e-10),
 )
 
 
@@ -54,8 +58,44 @@ def test_the_cost_of_a_collection():
     assert found.gigabytes == pytest.approx({"float16": 0.4, "int8": 0.2, "binary": 0.025})
     assert found.gigabytes_with_insets["float16"] == pytest.approx(0.6)
     assert found.query_seconds == pytest.approx(1000 * 60 * 300 * 1e-6)
-    assert found.candidate_seconds == pytest.approx(100 * 60 * 300 * 1e-6)
+    choosing = 300 * 1000 * 75 * 1e-9  # 75 codes in 100 s, one by one
+    assert found.candidate_seconds == pytest.approx(choosing + 100 * 60 * 300 * 1e-6)
     assert found.all_pairs_hours == pytest.approx(999 * 500 * 300**2 * 2e-6 / 3600)
+    each = 32 * 1000 * 75 * 1e-9 + 20 * 300**2 * 2e-6
+    assert found.candidate_pairs_hours == pytest.approx(1000 * each / 3600)
+
+
+def test_candidates_of_a_large_collection_are_chosen_by_lists():
+    """Of 300 million codes 32 in 1,024 are looked at, then those of 300 videos one by one."""
+    speed = RATES.choice
+    in_lists, again = 300 * 3e8 * 32 / 1024 * 1e-10, 300 * 300 * 300 * 1e-9
+    assert speed.seconds(300, 1_000_000, 300.0, 100) == pytest.approx(in_lists + again)
+    alone = replace(speed, list_seconds=None)
+    assert alone.seconds(300, 1_000_000, 300.0, 100) == pytest.approx(300 * 3e8 * 1e-9)
+    few = row(50, RATES, 100.0, 30.0)
+    assert few.candidate_seconds == pytest.approx(50 * 60 * 300 * 1e-6)
+    assert row(5, RATES, 100.0, 30.0).candidate_pairs_hours == pytest.approx(1.8 / 3600)
+    assert choice_time.COMPARED_AGAIN == search._REFINED
+
+
+def test_the_speed_of_a_choice_is_measured(monkeypatch):
+    monkeypatch.setattr(choice_time, "_CODES", 400)
+    found = choice_time.measure_choice(6, 3, 32)
+    assert (found.query_codes, found.pair_codes) == (6, 3) and 0 < found.exact_seconds < 1e-3
+    assert (found.list_seconds is not None) == (find_spec("faiss") is not None)
+    assert found.list_seconds is None or 0 < found.list_seconds < 1e-3
+    monkeypatch.setattr(choice_time.engine, "faiss_module", lambda: None)
+    assert choice_time.measure_choice(6, 3, 32).list_seconds is None
+
+
+def test_what_is_looked_up_for_a_choice():
+    """30 s of a query, and 32 frames of a video of ten minutes; this model has no views."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 30, 30, 3), np.uint8)
+    net = Fake()
+    net.layout = pixel_model().layout
+    net.dims = net.spec(1.0, "shown-at/1").dims
+    found = module._choice(net, images, net, 1.0)
+    assert (found.query_codes, found.pair_codes) == (30, 32)
 
 
 def test_a_gpu_waits_for_decoding():
@@ -93,6 +133,7 @@ def quick(monkeypatch):
     """A network of one line, and stage two measured by nothing that takes long."""
     monkeypatch.setattr(module, "_net", lambda model, config, gpu_id: Fake())
     monkeypatch.setattr(module, "_stage_two", lambda *_: (1e-6, 2e-6))
+    monkeypatch.setattr(module, "_choice", lambda *_: RATES.choice)
     return pixel_model()
 
 

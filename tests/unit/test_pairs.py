@@ -43,6 +43,8 @@ def videos(lengths: list[int], seed: int, vectors: int = 9) -> list[np.ndarray]:
 class Arrays:
     """Features of one side in memory, as the product reads them from stores."""
 
+    ahead_bytes = 0
+
     def __init__(self, arrays):
         self._videos = [repeat_to_min(video) for video in arrays]
         self.lengths = np.array([len(video) for video in self._videos])

@@ -1,6 +1,7 @@
 """What a search gives, as rows and as a table for people."""
 
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_table_has_a_line_for_each_match_and_one_for_its_path():
         "query r",
         "      could not be used: empty: r.mp4: has no bytes",
         "",
-        "match: a score of 0.5000 or more; at most 0.001 of unrelated pairs reach it",
+        "match: plain score of 0.5000 or more; at most 0.001 of unrelated pairs reach it",
     ]
 
 
@@ -113,3 +114,14 @@ def test_matches_of_one_query():
     assert [match.database_id for match in BOTH.of("q")] == ["copy", "other"]
     assert BOTH.of("nobody") == [] and len(BOTH) == 3
     assert all(a.query_id <= b.query_id for a, b in pairwise(BOTH))
+
+
+def test_a_verdict_may_be_above_a_level_of_each_query():
+    near, far = Match("q", "copy", 0.69), Match("r", "copy", 0.69)
+    verdict = Verdict(0.5, 0.001, normalized=True, levels={"q": 0.2, "r": 0.1})
+    assert (verdict.of(near), verdict.of(far)) == (False, True)
+    text = " ".join(table_lines(result(near, far, verdict=verdict)))
+    assert "match: score of 0.6000 to 0.7000, by query, or more" in text
+    assert "1 reach 0.5000 above the level" in repr(result(near, far, verdict=verdict))
+    one = replace(verdict, levels={"q": 0.2})
+    assert "match: score of 0.7000 or more" in " ".join(table_lines(result(near, verdict=one)))

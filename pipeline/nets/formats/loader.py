@@ -98,11 +98,11 @@ def convert_files(
     if len(folders) > 1:
         raise ModelError(f"{folders[1]}: is a second folder; give one model at most")
     parts = torch_weights.read_parts([path for path in paths if not path.is_dir()])
-    made = torch_weights.assembled(parts, load_model(folders[0]) if folders else None, name)
-    if isinstance(made, Student):
-        student_files.write(made, target)
+    model = torch_weights.assembled(parts, load_model(folders[0]) if folders else None, name)
+    if isinstance(model, Student):
+        student_files.write(model, target)
         return student_files.read(target)
-    native.write(made, target)
+    native.write(model, target)
     return native.read(target)
 
 

@@ -124,10 +124,10 @@ def _read_zip(file: IO[bytes], size: int) -> WeightFile:
 
 def _folder(members: dict[str, zipfile.ZipInfo]) -> str:
     """The one folder with data.pkl in it; its name is arbitrary."""
-    found = [name for name in members if name.endswith("/data.pkl")]
-    if len(found) != 1:
+    pickles = [name for name in members if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
         raise ValueError("it is a zip archive, but no weight file of PyTorch: no data.pkl in it")
-    folder = found[0].removesuffix("/data.pkl")
+    folder = pickles[0].removesuffix("/data.pkl")
     if any(name.startswith(f"{folder}/code/") for name in members):
         raise ValueError(
             "it is a TorchScript file, which holds program code; take the file with weights alone"
@@ -173,7 +173,7 @@ def _read_stream(content: bytes) -> WeightFile:
 
 def _storages(described: Any) -> dict[str, Storage]:
     """Every storage that something in the object refers to, by its key."""
-    found: dict[str, Storage] = {}
+    storages: dict[str, Storage] = {}
     seen: set[int] = set()
     rest = [described]
     while rest:
@@ -182,7 +182,7 @@ def _storages(described: Any) -> dict[str, Storage]:
             continue
         seen.add(id(value))
         if isinstance(value, Tensor):
-            known = found.setdefault(value.storage.key, value.storage)
+            known = storages.setdefault(value.storage.key, value.storage)
             if (known.dtype, known.count) != (value.storage.dtype, value.storage.count):
                 raise ValueError(f"storage {known.key} is described in two ways")
         elif isinstance(value, dict):
@@ -191,7 +191,7 @@ def _storages(described: Any) -> dict[str, Storage]:
             rest.extend(value)
         elif isinstance(value, Namespace):
             rest.extend(value.values.values())
-    return found
+    return storages
 
 
 def _weights(content: Any, elements: _Elements) -> WeightFile:

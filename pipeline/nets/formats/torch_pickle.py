@@ -214,13 +214,13 @@ class _Reader:
         self.set_items(pairs)
 
     def name(self, module: str, attribute: str) -> None:
-        found = _Name(module, attribute)
-        if found not in _NAMES:
+        name = _Name(module, attribute)
+        if name not in _NAMES:
             raise ValueError(
                 f"it names {shown(f'{module}.{attribute}')}, which weights do not need; "
                 "nothing of it was run"
             )
-        self.push(found)
+        self.push(name)
 
     def stack_name(self) -> None:
         attribute, module = self.pop(), self.pop()

@@ -123,9 +123,9 @@ def assembled(parts: Parts, extractor: Model | None, name: str = "") -> Model | 
     path, kind, arrays = parts.head
     model = _model(parts, extractor, kind, name or path.stem)
     if kind in ("coarse", "selector"):
-        made = _coarse(arrays) if kind == "coarse" else _selector(arrays)
+        weights = _coarse(arrays) if kind == "coarse" else _selector(arrays)
         origin = f"published PyTorch weights ({', '.join(parts.names)})"
-        return Student(kind, name or path.stem, made, model.features_digest, origin)
+        return Student(kind, name or path.stem, weights, model.features_digest, origin)
     try:
         return _with_head(model, kind, arrays)
     except ValueError as error:
@@ -308,27 +308,27 @@ def _comparator(arrays: Arrays, prefix: str) -> Iterable[tuple[np.ndarray, np.nd
 
 
 def _coarse(arrays: Arrays) -> dict[str, np.ndarray]:
-    made = {}
+    weights = {}
     for ours, (theirs, transposed) in _COARSE.items():
         array = arrays[theirs]
         array = array.reshape(array.shape[:2]) if array.ndim == 4 else array
-        made[ours] = array.T.copy() if transposed else array
-    made["attention/context"] = made["attention/context"].reshape(-1)
-    return made
+        weights[ours] = array.T.copy() if transposed else array
+    weights["attention/context"] = weights["attention/context"].reshape(-1)
+    return weights
 
 
 def _selector(arrays: Arrays) -> dict[str, np.ndarray]:
-    made = {ours: _coarse_like(arrays, ours) for ours in list(_COARSE)[:3]}
+    weights = {ours: _coarse_like(arrays, ours) for ours in list(_COARSE)[:3]}
     for i, (kernel, bias) in enumerate(_comparator(arrays, "visil_head")):
-        made |= {f"comparator/{i}/kernel": kernel, f"comparator/{i}/bias": bias}
+        weights |= {f"comparator/{i}/kernel": kernel, f"comparator/{i}/bias": bias}
     for i, layer in enumerate((0, 4)):
         norm = [arrays[f"mlp.model.{layer + 1}.{part}"] for part in _NORM]
         kernel, bias = fold_batch_norm(arrays[f"mlp.model.{layer}.weight"].T, *norm)
-        made |= {f"score/{i}/kernel": kernel, f"score/{i}/bias": bias}
-    made["score/2/kernel"] = arrays["mlp.model.8.weight"].T.copy()
-    made["score/2/bias"] = arrays["mlp.model.8.bias"]
-    _require_finite(made)
-    return made
+        weights |= {f"score/{i}/kernel": kernel, f"score/{i}/bias": bias}
+    weights["score/2/kernel"] = arrays["mlp.model.8.weight"].T.copy()
+    weights["score/2/bias"] = arrays["mlp.model.8.bias"]
+    _require_finite(weights)
+    return weights
 
 
 def _coarse_like(arrays: Arrays, ours: str) -> np.ndarray:
