@@ -112,8 +112,7 @@ def find_duplicates(
         finder = None
         if search.candidates is not None:
             finder = CandidateFinder(collection, request.model, search.gpu_id)
-            for note in finder.notes():
-                host.note(note)
+            finder.tell(host.note)
         host.say(f"{len(collection)} videos, {len(collection) * (len(collection) - 1) // 2} pairs")
         report = duplicate_search.find_duplicates(
             request,

@@ -27,6 +27,7 @@ from .extraction.plan import choose_insets
 from .inputs import scan_folder
 from .records import FeatureSpec, SourceInfo, VideoRef
 from .scratch import scratch_folder
+from .search.candidate_check import QUERY_FRAMES, checked_count
 from .search.engine import SearchEngine
 from .search.request import SearchRequest
 from .search.run import search
@@ -231,6 +232,10 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
     codes = max(1.0, length * with_insets / CODE_SECONDS)
     choice = rates.choice
     choosing = choice.seconds(choice.query_codes, videos, codes, CANDIDATES)
+    video_frames = round(frames * with_insets)
+    checked = checked_count(videos, video_frames, CANDIDATES)
+    query_frames = min(query_length * rates.fps, QUERY_FRAMES)
+    choosing += checked * query_frames * video_frames * rates.query_product_seconds
     pairs = videos * (videos - 1) / 2
     one_pair = (frames * with_insets) ** 2 * rates.pair_product_seconds
     # A pair that is named from both sides is compared once; here each counts.
@@ -441,7 +446,7 @@ def _choice(
 
     def looked_up(vectors: np.ndarray, seconds: float) -> int:
         frames = np.arange(max(1, round(seconds * fps))) % len(vectors)
-        first, second, _ = rule.query_codes(vectors[frames]).shape
+        first, second, _ = rule.query_codes(vectors[frames]).codes.shape
         return first * second
 
     of_query = looked_up(queries(query_images), QUERY_LENGTH)

@@ -1,8 +1,9 @@
-"""Ends of segments found again in the database videos: some seconds around each, at a finer rate.
+"""Ends of segments found again in the videos: some seconds around each, at a finer rate.
 
-The frames go through stage one's network and are compared with the query's stored frames. The query
-is not decoded again: a cut is in the database video, and its frames cost eight times as much. A
-video that is not at hand, or cannot be decoded, leaves its segments as they are.
+The frames go through stage one's network and are compared as stored frames are, those of queries
+without the views that only queries have: views make a copy match at all, cost eight times as much,
+and hardly matter to where it begins. A video that is not at hand, or cannot be decoded, leaves its
+segments as they are.
 """
 
 from __future__ import annotations
@@ -41,14 +42,16 @@ _OTHER_PICTURES = "its pictures are not those that were stored"
 
 @dataclass(frozen=True)
 class _Side:
-    """A video of a pair.
+    """A video that is decoded again.
 
     Attributes:
         videos, index: where it is stored.
+        mirrored: its pictures are mirrored.
     """
 
     videos: VideoSet
     index: int
+    mirrored: bool = False
 
     @property
     def id(self) -> str:
@@ -64,14 +67,14 @@ class _Side:
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """Frames of parts of a video: seconds [N], vectors as the store keeps them [N, R, C]."""
+    """Frames of the decoded parts: seconds [N], vectors as stores keep a database's [N, R, C]."""
 
     seconds: np.ndarray
     vectors: np.ndarray
 
 
 class VideoRefiner:
-    """A `search.segments.SegmentRefiner` that decodes the database videos.
+    """A `search.segments.SegmentRefiner` that decodes the videos.
 
     Args:
         request: what the segments were found with.
@@ -134,16 +137,17 @@ class VideoRefiner:
         if not mirrored or self._request.mirrored is None:
             return _Side(queries, query)
         index = self._request.mirrored.ids.index(queries.ids[query])
-        return _Side(self._request.mirrored, index)
+        return _Side(self._request.mirrored, index, mirrored=True)
 
     def _refined_group(
         self, query: _Side, pairs: Sequence[tuple[_Side, PairAlignment | None]]
     ) -> list[PairAlignment | None]:
-        """Decode some database videos, and refine all their segments."""
+        """Decode a query and some database videos, and refine all their segments."""
         wanted: dict[_Side, list[float]] = {}
         for side, alignment in pairs:
             for segment in alignment.segments if alignment else ():
                 if not _is_whole(segment, query, side):
+                    wanted.setdefault(query, []).extend((segment.query_start, segment.query_end))
                     ends = segment.database_start, segment.database_end
                     wanted.setdefault(side, []).extend(ends)
         samples, reasons = self._decoded(wanted)
@@ -163,21 +167,18 @@ class VideoRefiner:
         reasons: Mapping[_Side, str],
     ) -> PairAlignment:
         self.report.segments += len(alignment.segments)
-        rows, matrix = np.empty(0), np.empty((0, 0), np.float32)
-        if side in samples:
-            stored = self._stored(query, alignment.segments)
-            if len(stored.seconds):
-                rows, matrix = stored.seconds, self._matrix(stored, samples[side])
+        matrix: np.ndarray | None = None
         segments = []
         for segment in alignment.segments:
             better = segment
             if _is_whole(segment, query, side):
                 self._count("all of both videos, which is exact already", side)
-            elif side in reasons:
-                self._count(reasons[side], side)
+            elif missing := next((each for each in (query, side) if each in reasons), None):
+                self._count(reasons[missing], missing)
             else:
-                times = rows, samples[side].seconds
-                better = self._refined_segment(query, side, segment, times, matrix)
+                if matrix is None:
+                    matrix = self._matrix(samples[query], samples[side])
+                better = self._refined_segment(query, side, segment, samples, matrix)
                 if better == segment:
                     self._count(_NO_MATCH, side)
                 else:
@@ -190,13 +191,13 @@ class VideoRefiner:
         query: _Side,
         side: _Side,
         segment: Segment,
-        times: tuple[np.ndarray, np.ndarray],
+        samples: Mapping[_Side, _Samples],
         matrix: np.ndarray,
     ) -> Segment:
-        """The segment refined by a matrix [Q, D] of frames at these times [Q] and [D]."""
+        rows, columns = samples[query].seconds, samples[side].seconds
         reach = self._request.config.refine_seconds
-        head = _window(matrix, *times, (segment.query_start, segment.database_start), reach)
-        tail = _window(matrix, *times, (segment.query_end, segment.database_end), reach)
+        head = _window(matrix, rows, columns, (segment.query_start, segment.database_start), reach)
+        tail = _window(matrix, rows, columns, (segment.query_end, segment.database_end), reach)
         return refine(
             segment,
             head=head,
@@ -204,25 +205,6 @@ class VideoRefiner:
             query_duration=query.duration,
             database_duration=side.duration,
         )
-
-    def _stored(self, query: _Side, segments: Sequence[Segment]) -> _Samples:
-        """The stored frames of a query that lie around the ends of segments.
-
-        Raises:
-            StoreError: the query is damaged.
-        """
-        seconds, own = query.videos.frame_seconds(query.index)
-        reach = self._request.config.refine_seconds
-        ends = np.array([end for s in segments for end in (s.query_start, s.query_end)])
-        rows = np.flatnonzero((np.abs(seconds[:own, None] - ends) <= reach).any(axis=1))
-        vectors = np.empty((len(rows), *query.videos.row_shape), query.videos.dtype)
-        at = 0
-        for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
-            if len(part):
-                run = vectors[at : at + len(part)]
-                query.videos.read(query.index, part[0], part[-1] + 1, run, checksum=False)
-                at += len(part)
-        return _Samples(seconds[rows], vectors)
 
     def _count(self, reason: str, side: _Side) -> None:
         ids = self.report.reasons.setdefault(reason, [])
@@ -286,8 +268,7 @@ class VideoRefiner:
             for event in events:
                 if isinstance(event, Frames):
                     seconds[event.index].append(event.seconds)
-                    features = quantize(self._net(event.images), sides[event.index].videos.dtype)
-                    vectors[event.index].append(features)
+                    vectors[event.index].append(self._features(sides[event.index], event.images))
                 elif isinstance(event, Ended) and event.failure is not None:
                     reasons[sides[event.index]] = f"it cannot be decoded: {event.failure.reason}"
         return {
@@ -295,6 +276,12 @@ class VideoRefiner:
             for i, side in enumerate(sides)
             if seconds[i] and side not in reasons
         }
+
+    def _features(self, side: _Side, images: np.ndarray) -> np.ndarray:
+        """Features of frames as the store of a side would keep them, without views."""
+        if side.mirrored:
+            images = np.ascontiguousarray(images[:, :, ::-1])
+        return quantize(self._net(images), side.videos.dtype)
 
     @cached_property
     def _net(self) -> FeatureNet:

@@ -5,7 +5,7 @@
     python -m benchmarks.performance.candidates index FOLDER [--noise 0.3]
     python -m benchmarks.performance.candidates rate FOLDER [--videos 20000]
     python -m benchmarks.performance.candidates search FOLDER [--candidates 100] [--queries 5]
-    python -m benchmarks.performance.candidates duplicates FOLDER --videos 10000 [--candidates 10]
+    python -m benchmarks.performance.candidates duplicates FOLDER [--candidates 20] [--sample 0]
     python -m benchmarks.performance.candidates exhaustive FOLDER [--videos 2000]
 
 `make` joins real videos of STOREs at random to `--minutes` different minutes, with all descriptors,
@@ -14,20 +14,24 @@ of a listed video are read as they would be from a store of that size, only from
 `index` makes the index; each listed video's codes are those of its minute with noise of its own
 (`--noise`: its length beside a code of length 1, before scaling to length 1), so that no two videos
 are the same. `rate` measures how fast codes are read from the store and added, without noise.
-`search` takes 30 s of listed videos as queries: warm, and in a new process each.
-`duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes`, so that few
-are alike.
+`search` takes 30 s of listed videos as queries: warm; one in a new process, twice, each time after
+the system was told to forget store and index; and all in a new process.
+`duplicates` needs a FOLDER that was made with as many `--videos` and `--minutes` (10,000), so that
+few are alike; its index is made by `visil-index index`. With `--sample` only so many videos are
+looked up and compared with their candidates.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -37,7 +41,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.candidates import CandidateCount, builder, code_rule, update_index
+from pipeline.candidates import CandidateCount, builder, code_rule, take_one_thread, update_index
+from pipeline.candidates.file import index_folder
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
 from pipeline.quantization import as_float32
@@ -215,23 +220,37 @@ def search(folder: Path, candidates: str, queries: int) -> None:
                 result = opened.search(video_id, candidates=candidates)
                 best = [(m.database_id, round(m.score, 3)) for m in result.of(video_id)[:2]]
                 _took(f"{video_id}: {best}", begin)
-    for number in range(2):
-        begin = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        command = [sys.executable, "-m", "pipeline", "compare", "--query_store", str(query_path)]
+        one_path = folder / "query.h5"
+        _write_queries(opened._database.stores[0], numbers[-1:], one_path)
+    for asked in (one_path, one_path, query_path):
+        if asked == one_path:
+            _forget(path)
+        begin = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "pipeline", "compare", "--query_store", str(asked)]
         command += ["--database_store", str(path), "--candidates", candidates, "--top_k", "10"]
         subprocess.run([*command, "-o", str(folder / "result.json")], check=True)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used, before = resource.getrusage(resource.RUSAGE_CHILDREN), begin[1]
+        processor = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        gigabytes = (used.ru_inblock - before.ru_inblock) / 2e6  # a block has 512 bytes
         print(
-            f"command {number}: {time.perf_counter() - begin[0]:.2f} s, processor "
-            f"{used.ru_utime - begin[1]:.2f} s, memory {used.ru_maxrss / 1e6:.2f} GB, "
-            f"{len(json.loads((folder / 'result.json').read_text()))} queries"
+            f"command, {len(json.loads((folder / 'result.json').read_text()))} queries: "
+            f"{time.perf_counter() - begin[0]:.2f} s, processor {processor:.2f} s, memory "
+            f"{used.ru_maxrss / 1e6:.2f} GB, read {gigabytes:.2f} GB"
         )
+
+
+def _forget(store: Path) -> None:
+    """Tell the system to drop what it holds of a store and of its index."""
+    for file in (store, *index_folder(store).iterdir()):
+        fd = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
 
 
 def _write_queries(store: FeatureStore, numbers: np.ndarray, path: Path) -> None:
     path.unlink(missing_ok=True)
     with create_or_append(path, store.spec, "float16") as writer:
-        for number in numbers[:1] if len(numbers) == 1 else numbers:
+        for number in numbers:
             vectors = store.read_vectors(store.ids[number], 0, QUERY_SECONDS)
             video = writer.begin(f"half of {store.ids[number]}", SourceInfo("/query.mp4"))
             video.append(vectors, np.arange(len(vectors), dtype=np.float64))
@@ -259,9 +278,8 @@ def exhaustive(folder: Path, videos: int) -> None:
             _took(f"one query of a minute, {videos} videos", begin)
 
 
-def duplicates(folder: Path, videos: int, candidates: str) -> None:
-    """Pairs within the first so many videos, by candidates."""
-    from pipeline.candidates import CandidateIndex
+def duplicates(folder: Path, candidates: str, sample: int) -> None:
+    """Pairs within a store by candidates; or, of a sample of its videos, lookups and scores."""
     from pipeline.config import CompareConfig
     from pipeline.output.selection import Selection
     from pipeline.search.candidate_search import CandidateFinder
@@ -271,7 +289,7 @@ def duplicates(folder: Path, videos: int, candidates: str) -> None:
     from pipeline.search.video_set import VideoSet
 
     with open_store(folder / "database.h5") as store:
-        collection = VideoSet([store]).take(np.arange(videos))
+        collection = VideoSet([store])
         model = load_model(default_model_dir())
         config = CompareConfig(similarity_function="max_chamfer")
         count = CandidateCount.parse(candidates)
@@ -280,8 +298,11 @@ def duplicates(folder: Path, videos: int, candidates: str) -> None:
             collection, collection, model, config, selection=chosen, candidates=count
         )
         begin = time.perf_counter(), time.process_time()
-        finder = CandidateFinder(collection, model)
-        assert isinstance(finder._indices[0], CandidateIndex)
+        finder, scorer = CandidateFinder(collection, model), pair_scorer(request)
+        _took("opened", begin)
+        if sample:
+            _sampled_duplicates(request, finder, scorer, sample)
+            return
         told = [time.monotonic()]
 
         def progress(done: int, total: int) -> None:
@@ -289,8 +310,29 @@ def duplicates(folder: Path, videos: int, candidates: str) -> None:
                 told[0] = time.monotonic()
                 _took(f"  {done / total:.1%}", begin)
 
-        found = candidate_pairs(request, pair_scorer(request), finder, progress=progress)
+        found = candidate_pairs(request, scorer, finder, progress=progress)
         _took(f"{found.compared} pairs compared, {len(found.scores)} above 0.5", begin)
+    print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def _sampled_duplicates(request: Any, finder: Any, scorer: Any, sample: int) -> None:
+    """Seconds of lookups and of scores, of evenly spaced videos."""
+    from pipeline.search.candidate_search import score_row
+
+    collection, pairs = request.database, 0
+    videos = np.linspace(0, len(collection) - 1, sample).round().astype(int).tolist()
+    count = request.candidates.of(len(collection)) + 1
+    for part in (videos[:5], videos[5:]):  # the first ones also wait for what is compiled
+        asked = [collection.take([video]).split_insets()[0] for video in part]
+        begin = time.perf_counter(), time.process_time()
+        with ThreadPoolExecutor(finder.threads, initializer=take_one_thread) as pool:
+            columns = list(pool.map(lambda sequences: finder.columns(sequences, count), asked))
+        _took(f"{len(part)} lookups", begin)
+        begin = time.perf_counter(), time.process_time()
+        for sequences, chosen in zip(asked, columns, strict=True):
+            score_row(request, sequences, chosen, scorer)
+        pairs = sum(map(len, columns))
+        _took(f"{pairs} pairs scored", begin)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -304,7 +346,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--videos", type=int)
     parser.add_argument("--minutes", type=int, default=1000)
     parser.add_argument("--noise", type=float, default=0.3)
-    parser.add_argument("--candidates", default="100")
+    parser.add_argument("--candidates", default="")
+    parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--queries", type=int, default=5)
     given = parser.parse_args(arguments)
     if given.part == "make":
@@ -314,11 +357,11 @@ def main(arguments: list[str] | None = None) -> None:
     elif given.part == "rate":
         rate(given.folder, given.videos or 20_000)
     elif given.part == "search":
-        search(given.folder, given.candidates, given.queries)
+        search(given.folder, given.candidates or "100", given.queries)
     elif given.part == "exhaustive":
         exhaustive(given.folder, given.videos or 2000)
     else:
-        duplicates(given.folder, given.videos or 10_000, given.candidates)
+        duplicates(given.folder, given.candidates or "20", given.sample)
 
 
 if __name__ == "__main__":

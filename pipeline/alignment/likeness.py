@@ -70,8 +70,6 @@ def best_shift(
 ) -> float:
     """Seconds by which to move a segment within the query to where its frames are most alike.
 
-    The mean over the places around the best one, weighted by their likelihood.
-
     Args:
         matrix: float32 [Q, D].
         taken: bool [Q], query frames that belong to other segments.
@@ -84,12 +82,23 @@ def best_shift(
         return 0.0
     offsets = segment.offset - segment.slope * shifts
     lines = Lines(np.full(len(shifts), segment.slope), offsets)
-    priced = matrix - _TAKEN_PRICE * taken[:, None] if taken.any() else matrix
-    seconds = segment.query_end - segment.query_start
-    alike = likeness(priced, query, database, columns, lines) * seconds
-    weights = np.exp((alike - alike.max()) / _NOISE)
+    alike = likeness(matrix, query, database, columns, lines)
+    if taken.any():
+        marks = np.broadcast_to(taken[:, None], matrix.shape)
+        alike -= _TAKEN_PRICE * likeness(marks, query, database, columns, lines)
+    return expected(shifts, alike * (segment.query_end - segment.query_start))
+
+
+def expected(places: np.ndarray, alike: np.ndarray, noise: float = _NOISE) -> float:
+    """The mean of the places [H] around the best one, weighted by their likelihood.
+
+    Args:
+        alike: [H], seconds times similarity.
+        noise: of these, that makes a place e times less likely.
+    """
+    weights = np.exp((alike - alike.max()) / noise)
     best = int(weights.argmax())
     unlikely = np.flatnonzero(weights < _LIKELY)
     first = unlikely[unlikely < best].max(initial=-1) + 1
-    last = unlikely[unlikely > best].min(initial=len(shifts))
-    return float(np.average(shifts[first:last], weights=weights[first:last]))
+    last = unlikely[unlikely > best].min(initial=len(places))
+    return float(np.average(places[first:last], weights=weights[first:last]))

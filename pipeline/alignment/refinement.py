@@ -10,6 +10,7 @@ import numpy as np
 
 from .ends import interval_on
 from .evidence import Evidence, Levels
+from .likeness import Lines, expected, likeness
 from .offset import fitted
 from .search import Line
 from .segment import Segment
@@ -17,6 +18,8 @@ from .timeline import Timeline
 
 _FURTHEST = 2.0  # seconds that an end may move; the coarse rate is not further off
 _REAL_TIME = 0.03  # slopes this close to 1 are 1: ends are known to a fraction of a second
+_PITCH = 0.25  # steps of the query between places that are compared
+_NOISE = 0.01  # seconds times similarity that make a place e times less likely: many frames tell
 _MIN_SHARED = 0.5  # seconds of a window that have to lie within the segment
 
 
@@ -52,23 +55,79 @@ def refine(
         furthest: seconds that an end may move.
 
     Returns:
-        The segment with the ends that the windows show. An end whose window shows no match near
-        it stays, so a result that equals the argument says that nothing was refined.
+        The segment with the ends that the windows show, in the query where its frames are most
+        alike. An end whose window shows no match near it stays, so a result that equals the
+        argument says that nothing was refined.
 
     Raises:
         ValueError: a window's matrix and times do not fit.
     """
     durations = query_duration, database_duration
+    better = _refined(segment, head, tail, durations, furthest)
+    if head is None or tail is None or better == segment:
+        return better
+    return _where_most_alike(better, (head, tail), durations, furthest / 2)
+
+
+def _refined(
+    segment: Segment,
+    head: EndWindow | None,
+    tail: EndWindow | None,
+    durations: tuple[float, float],
+    furthest: float,
+) -> Segment:
+    """The segment with the ends that the windows show, without change of speed if as good."""
     better = _with_ends(segment, head, tail, durations, furthest)
     if head is None or tail is None or abs(segment.slope - 1) < _REAL_TIME:
         return better
     # Where a video hardly moves the coarse rate gives slopes by chance.
-    in_step = _in_step(segment, query_duration)
+    in_step = _in_step(segment, durations[0])
     unsped = _with_ends(in_step, head, tail, durations, furthest)
     windows = head, tail
     if unsped == in_step:
         return better
     return unsped if _likeness(unsped, windows) >= _likeness(better, windows) else better
+
+
+def _where_most_alike(
+    segment: Segment,
+    windows: Sequence[EndWindow],
+    durations: tuple[float, float],
+    furthest: float,
+) -> Segment:
+    """The same seconds of the database video, in the query where they are most alike.
+
+    Args:
+        furthest: seconds of the query that it may move.
+    """
+    room = -segment.query_start, durations[0] - segment.query_end
+    sides = [
+        (Timeline.of_part(w.query_seconds, durations[0]), Timeline.of_part(w.database_seconds, d))
+        for w, d in ((window, durations[1]) for window in windows)
+    ]
+    pitch = _PITCH * min(query.step for query, _ in sides)
+    shifts = np.arange(-np.floor(furthest / pitch), np.floor(furthest / pitch) + 1) * pitch
+    shifts = shifts[(shifts >= room[0] - 1e-6) & (shifts <= room[1] + 1e-6)]
+    if len(shifts) < 2:
+        return segment
+    lines = Lines(np.full(len(shifts), segment.slope), segment.offset - segment.slope * shifts)
+    alike = np.zeros(len(shifts))
+    for window, (query, database) in zip(windows, sides, strict=True):
+        columns = database.between(segment.database_start, segment.database_end)
+        at = (database.seconds[columns] - segment.offset) / segment.slope
+        margin = query.step / 2  # of all lines the window has to show what they lead to
+        seen = (at + shifts[0] >= query.seconds[0] - margin) & (
+            at + shifts[-1] <= query.seconds[-1] + margin
+        )
+        if seen.any():
+            seconds = seen.sum() * database.step / segment.slope
+            alike += seconds * likeness(window.matrix, query, database, columns[seen], lines)
+    if not alike.any():
+        return segment
+    shift = expected(shifts, alike, _NOISE)
+    return replace(
+        segment, query_start=segment.query_start + shift, query_end=segment.query_end + shift
+    )
 
 
 def _in_step(segment: Segment, query_duration: float) -> Segment:

@@ -6,8 +6,9 @@ which videos may match a query; only these go through the network of stage two.
 
 from .bucket_index import local_index
 from .builder import IndexReport, update_index
-from .codes import CodeRule, IndexRule, code_rule
+from .codes import CodeRule, IndexRule, QueryCodes, code_rule
 from .count import CandidateCount
+from .engine import lookup_threads, take_one_thread
 from .file import index_folder, made_by_student
 from .search import CandidateIndex
 
@@ -17,9 +18,12 @@ __all__ = [
     "CodeRule",
     "IndexReport",
     "IndexRule",
+    "QueryCodes",
     "code_rule",
     "index_folder",
     "local_index",
+    "lookup_threads",
     "made_by_student",
+    "take_one_thread",
     "update_index",
 ]

@@ -4,14 +4,16 @@ A code is a vector of length 1. Models with global descriptors of a frame give t
 thumbnail descriptor, side by side; the thumbnail counts half. Other models give the mean of the
 region descriptors. The similarity of a query frame and a database frame is the largest dot product
 over the query's views, and that of two videos the mean over the query's frames of the best frame.
+Of views that the network takes hubness off (CSLS, `nets.similarity.csls`), a crop that shows only
+sky for instance, half of that is taken off here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,7 +25,21 @@ if TYPE_CHECKING:
 CODE_SECONDS = 2.0  # between two frames of a video that have a code
 THUMBNAIL_WEIGHT = 0.5  # the lowpass descriptor counts 1
 _VERSION = 1
-_MAX_FRAMES = 32  # of a query that are looked up
+_MAX_FRAMES = 32, 16  # of a query that are looked up, without and with views
+_HUBNESS = 0.5  # of the CSLS of a similarity term
+_NEAREST = 0.01  # share of the anchors that tell the hubness of a view
+
+
+class QueryCodes(NamedTuple):
+    """The codes of a query.
+
+    Attributes:
+        codes: float32 [T, views, D]; of a frame's views the best one counts.
+        offsets: float32 [T, views], added to the similarities.
+    """
+
+    codes: np.ndarray
+    offsets: np.ndarray
 
 
 class IndexRule(Protocol):
@@ -66,14 +82,11 @@ class IndexRule(Protocol):
             Float32 [codes, D].
         """
 
-    def query_codes(self, vectors: np.ndarray) -> np.ndarray:
+    def query_codes(self, vectors: np.ndarray) -> QueryCodes:
         """The codes of a query.
 
         Args:
             vectors: floats [T, R, C].
-
-        Returns:
-            Float32 [codes, views, D]; of the views the best one counts.
         """
 
     def stored(self, codes: np.ndarray) -> np.ndarray:
@@ -90,11 +103,16 @@ class CodeRule:
         views: for each view of a query's frame the first and last descriptor of each part, or None
             for a part that is all zeros. The first view is the frame as it is.
         dims: C, values of a descriptor.
+        hubness: of each view, how much of its mean similarity to its nearest anchors is taken off;
+            empty: nothing of any view.
+        anchors: float32 [M, C], lowpass descriptors of other videos; None: nothing is taken off.
     """
 
     parts: tuple[tuple[int, int, float], ...]
     views: tuple[tuple[tuple[int, int] | None, ...], ...]
     dims: int
+    hubness: tuple[float, ...] = ()
+    anchors: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -148,21 +166,37 @@ class CodeRule:
         ranges = [(first - start, last - start) for first, last, _ in self.parts]
         return self._codes(vectors, ranges)
 
-    def query_codes(self, vectors: np.ndarray) -> np.ndarray:
+    def query_codes(self, vectors: np.ndarray) -> QueryCodes:
         """The codes of query frames, one for each view.
 
         Args:
             vectors: floats [T, R, C]; without query views only the first view is there. Of many
-                frames 32 are taken.
-
-        Returns:
-            Float32 [frames, views, D].
+                frames 32 are taken, with views 16.
         """
-        if len(vectors) > _MAX_FRAMES:
-            chosen = np.linspace(0, len(vectors) - 1, _MAX_FRAMES).round().astype(np.intp)
-            vectors = vectors[chosen]
-        there = [v for v in self.views if all(p is None or p[1] <= vectors.shape[1] for p in v)]
-        return np.stack([self._codes(vectors, view) for view in there], axis=1)
+        there = [
+            number
+            for number, view in enumerate(self.views)
+            if all(part is None or part[1] <= vectors.shape[1] for part in view)
+        ]
+        most = _MAX_FRAMES[len(there) > 1]
+        if len(vectors) > most:
+            vectors = vectors[np.linspace(0, len(vectors) - 1, most).round().astype(np.intp)]
+        codes = np.stack([self._codes(vectors, self.views[number]) for number in there], axis=1)
+        offsets = np.zeros(codes.shape[:2], np.float32)
+        if self.anchors is not None and self.hubness:
+            for place, number in enumerate(there):
+                if self.hubness[number]:
+                    offsets[:, place] = self._hub_offsets(codes[:, place], self.hubness[number])
+        return QueryCodes(codes, offsets)
+
+    def _hub_offsets(self, codes: np.ndarray, share: float) -> np.ndarray:
+        """What is added for views [T, D] that have no other part than the lowpass one."""
+        assert self.anchors is not None
+        scale = self.parts[0][2] / sum(weight for _, _, weight in self.parts)
+        lowpass = codes[:, : self.dims] * scale**0.5
+        nearest = max(1, round(_NEAREST * len(self.anchors)))
+        similar = np.partition(lowpass @ self.anchors.T, -nearest, axis=1)[:, -nearest:]
+        return -share * similar.mean(axis=1)
 
     def _codes(self, vectors: np.ndarray, ranges: Sequence[tuple[int, int] | None]) -> np.ndarray:
         codes = np.zeros((len(vectors), len(self.parts), self.dims), np.float32)
@@ -178,12 +212,13 @@ class CodeRule:
         return codes.reshape(len(vectors), -1)
 
 
-def code_rule(layout: DescriptorLayout, dims: int) -> CodeRule:
+def code_rule(layout: DescriptorLayout, dims: int, anchors: np.ndarray | None = None) -> CodeRule:
     """The rule for a model's descriptors.
 
     Args:
         layout: of the model.
         dims: C of the store.
+        anchors: of the model, as `CodeRule` takes them; only a search needs them.
     """
     groups = {group.space: group for group in layout.groups if not group.query_only}
     named = [
@@ -194,11 +229,11 @@ def code_rule(layout: DescriptorLayout, dims: int) -> CodeRule:
     slices = layout.slices
     own = tuple((slices[group.name].start, slices[group.name].stop) for group, _ in named)
     spaces = [group.space for group, _ in named]
+    taken_off = {term.query: _HUBNESS * term.csls for term in layout.terms}
     views: list[tuple[tuple[int, int] | None, ...]] = [own]
+    hubness = [0.0]
     for group in layout.groups:
-        if group.space not in spaces or not group.augmentation or group.augmentation.parts > 1:
-            continue
-        if group.space == "regions":
+        if group.space not in spaces or not group.augmentation or group.space == "regions":
             continue
         for row in range(slices[group.name].start, slices[group.name].stop):
             # Of a mirrored picture only the thumbnail is there; the other part stays as it is.
@@ -206,8 +241,10 @@ def code_rule(layout: DescriptorLayout, dims: int) -> CodeRule:
             view: list[tuple[int, int] | None] = list(own) if whole else [None] * len(own)
             view[spaces.index(group.space)] = row, row + 1
             views.append(tuple(view))
+            alone = group.space == "lowpass" and not whole
+            hubness.append(taken_off.get(group.name, 0.0) if alone else 0.0)
     parts = tuple((*place, weight) for place, (_, weight) in zip(own, named, strict=True))
-    return CodeRule(parts, tuple(views), dims)
+    return CodeRule(parts, tuple(views), dims, tuple(hubness), anchors)
 
 
 @lru_cache(maxsize=256)

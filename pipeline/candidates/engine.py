@@ -15,21 +15,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from .codes import QueryCodes
 
 EXACT_CODES = 100_000  # more codes than these are kept by FAISS, if it is installed
 _REDUCED = 128  # values of a code before it is quantised to 4 bits each
 _TRAINING_CODES_PER_LIST = 40
 _MAX_LISTS = 1024
 _PROBED_LISTS = 32
+_LISTS_OF_VIEWS = 4  # a query's views are many: each looks at the 4th part of the lists
 _FEW_CODES = 50_000  # for these one thread is enough
 MIN_INVERTED_CODES = 1000  # to have enough to train on
 _BLOCK_CODES = 4096
-_NEIGHBOURS = 1024, 4096  # codes that are asked for a query's code, at least and at most
+_NEIGHBOURS = 1024, 4096  # codes that are asked for a query's code at first
+_WIDER = 8  # times as many codes and lists, where too few videos were found
+_MOST_FOUND = 1 << 22  # codes that a lookup may return, 50 MB
+_FEW_FRAMES = 4  # of a query, when even that names too few videos
 _SEED = 0
 
 INSTALL = "pip install 'visil-index[candidates]'"
@@ -48,18 +53,6 @@ class VideoScores:
     scores: np.ndarray
 
 
-class CodeEngine(Protocol):
-    """Codes of some videos, ready to be searched."""
-
-    def scores(self, query: np.ndarray, wanted: int) -> VideoScores:
-        """Compare a query with the videos.
-
-        Args:
-            query: float32 [T, views, D], codes of its frames.
-            wanted: the best so many videos matter.
-        """
-
-
 class ExactCodes:
     """Codes that are compared one by one.
 
@@ -71,17 +64,23 @@ class ExactCodes:
     def __init__(self, codes: np.ndarray, owners: np.ndarray) -> None:
         self._codes, self._owners = codes, owners
 
-    def scores(self, query: np.ndarray, wanted: int) -> VideoScores:
-        """See `CodeEngine`; all videos are given."""
-        frames, views, values = query.shape
+    def scores(self, query: QueryCodes, wanted: int) -> VideoScores:
+        """Compare a query with the videos.
+
+        Args:
+            query: codes of its frames.
+            wanted: the best so many videos matter; all are given.
+        """
+        frames, views, values = query.codes.shape
+        offsets = query.offsets[:, :, None]
         rows, inverse = np.unique(self._owners, return_inverse=True)
-        best = np.full((frames, len(rows)), -1, np.float32)
-        flat = query.reshape(frames * views, values)
+        best = np.full((frames, len(rows)), -2, np.float32)
+        flat = query.codes.reshape(frames * views, values)
         for start in range(0, len(self._codes), _BLOCK_CODES):
             block = self._codes[start : start + _BLOCK_CODES].astype(np.float32)
             length = np.sqrt(np.einsum("nd,nd->n", block, block))
             products = (flat @ block.T) / np.maximum(length, 1)
-            products = products.reshape(frames, views, -1).max(axis=1)
+            products = (products.reshape(frames, views, -1) + offsets).max(axis=1)
             owners = inverse[start : start + len(block)]
             begins = np.flatnonzero(np.diff(owners, prepend=-1))
             found = np.maximum.reduceat(products, begins, axis=1)
@@ -96,26 +95,55 @@ class InvertedCodes:
     Args:
         index: of FAISS.
         ends: int64 [rows], the number of the code behind the last one of each row.
+
+    Attributes:
+        rows: how many.
     """
 
     def __init__(self, index: Any, ends: np.ndarray) -> None:
         self._index, self._ends = index, ends
+        self._lists = int(faiss_module().extract_index_ivf(index).nlist)
+        self.rows = len(ends)
+        self._videos = int(np.count_nonzero(np.diff(ends, prepend=0)))
 
-    def scores(self, query: np.ndarray, wanted: int) -> VideoScores:
-        """See `CodeEngine`; only videos are given of which a code is near one of the query's.
+    def scores(self, query: QueryCodes, wanted: int) -> VideoScores:
+        """As of `ExactCodes`; only videos are given of which a code is near one of the query's.
 
-        A frame to which no code of a video is near counts as the last code that is near.
+        A frame to which no code of a video is near counts as the last code that is near. Where
+        that names too few videos, more codes in more lists are looked at, at last in all lists
+        for some of the query's frames.
         """
-        frames, views, values = query.shape
+        frames, views, _ = query.codes.shape
         least, most = _NEIGHBOURS
-        count = min(int(self._ends[-1]), max(least, min(most, 10 * wanted)))
-        flat = np.ascontiguousarray(query.reshape(frames * views, values))
-        faiss = faiss_module()
-        few = self._ends[-1] < _FEW_CODES
-        with _threads(faiss, 1 if few else faiss.omp_get_max_threads()):
-            similarities, codes = self._index.search(flat, count)
-        similarities = similarities.reshape(frames, -1)
-        codes = codes.reshape(frames, -1)
+        stored, wanted = int(self._ends[-1]), min(wanted, self._videos)
+        count, lists = max(least, min(most, 10 * wanted)), _PROBED_LISTS
+        found = self._found(query, count, lists)
+        largest = max(count, _MOST_FOUND // (frames * views))
+        while len(found.rows) < wanted and (count < min(stored, largest) or lists < self._lists):
+            count, lists = min(largest, _WIDER * count), _WIDER * lists
+            found = self._found(query, count, lists)
+        if len(found.rows) < wanted:
+            few = np.linspace(0, frames - 1, min(frames, _FEW_FRAMES)).round().astype(np.intp)
+            as_they_are = QueryCodes(query.codes[few, :1], query.offsets[few, :1])
+            rest = self._found(as_they_are, _MOST_FOUND // len(few), self._lists)
+            found = _with_rest(found, rest)
+        return found
+
+    def _found(self, query: QueryCodes, count: int, lists: int) -> VideoScores:
+        """The videos of the codes nearest to each code of a query, `count` of each.
+
+        Args:
+            lists: that are looked at for a frame as it is; for its other views a quarter of them.
+        """
+        frames = len(query.codes)
+        looked_up = [self._nearest(query.codes[:, :1], count, lists)]
+        if query.codes.shape[1] > 1:
+            of_views = min(count, _NEIGHBOURS[0]), max(1, lists // _LISTS_OF_VIEWS)
+            looked_up.append(self._nearest(query.codes[:, 1:], *of_views))
+        offsets = query.offsets[:, :1, None], query.offsets[:, 1:, None]
+        pairs = zip(looked_up, offsets, strict=False)
+        similarities = np.concatenate([(s + o).reshape(frames, -1) for (s, _), o in pairs], axis=1)
+        codes = np.concatenate([c.reshape(frames, -1) for _, c in looked_up], axis=1)
         near = (codes >= 0) & (codes < self._ends[-1])
         last = np.where(near, similarities, np.inf).min(axis=1, initial=np.inf)
         last[~np.isfinite(last)] = -1
@@ -130,6 +158,31 @@ class InvertedCodes:
         begins = np.flatnonzero(np.diff(rows[pair], prepend=-1))
         scores = (np.add.reduceat(gain, begins) + last.sum()) / frames
         return VideoScores(rows[pair][begins].astype(np.intp), scores.astype(np.float32))
+
+    def _nearest(self, query: np.ndarray, count: int, lists: int) -> tuple[np.ndarray, np.ndarray]:
+        """Similarities and numbers of codes, both [T, views, count]; -1 for none."""
+        frames, views, values = query.shape
+        flat = np.ascontiguousarray(query.reshape(frames * views, values))
+        faiss, stored = faiss_module(), int(self._ends[-1])
+        looked_at = faiss.SearchParametersIVF(nprobe=min(lists, self._lists))
+        parameters = faiss.SearchParametersPreTransform(index_params=looked_at)
+        with _threads(faiss, 1 if stored < _FEW_CODES else faiss.omp_get_max_threads()):
+            similarities, codes = self._index.search(flat, min(count, stored), params=parameters)
+        return similarities.reshape(frames, views, -1), codes.reshape(frames, views, -1)
+
+
+CodeEngine = ExactCodes | InvertedCodes
+
+
+def _with_rest(found: VideoScores, rest: VideoScores) -> VideoScores:
+    """Add the videos that only a second lookup named, behind those of the first."""
+    new = ~np.isin(rest.rows, found.rows)
+    scores = rest.scores[new]
+    if len(scores) and len(found.scores):
+        scores = scores - max(0.0, float(scores.max() - found.scores.min()))
+    return VideoScores(
+        np.concatenate([found.rows, rest.rows[new]]), np.concatenate([found.scores, scores])
+    )
 
 
 def faiss_module() -> Any:
@@ -170,7 +223,7 @@ def build_inverted(
     lists = faiss.extract_index_ivf(index)
 
     def encode(batch: Callable[[], np.ndarray]) -> np.ndarray:
-        faiss.omp_set_num_threads(1)  # holds for this thread alone
+        take_one_thread()
         values = np.ascontiguousarray(batch())
         return index.sa_encode(values) if len(values) else np.empty((0, 0), np.uint8)
 
@@ -224,6 +277,19 @@ def _threads(faiss: Any, count: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+def lookup_threads() -> int:
+    """How many threads may look up at once; one without FAISS, as numpy's products take all."""
+    faiss = faiss_module()
+    return int(faiss.omp_get_max_threads()) if faiss is not None else 1
+
+
+def take_one_thread() -> None:
+    """Let FAISS use one thread for what this thread asks it: others ask at the same time."""
+    faiss = faiss_module()
+    if faiss is not None:
+        faiss.omp_set_num_threads(1)
+
+
 def list_count(codes: int, sample: int) -> int:
     """How many inverted lists are made for so many codes, with so many to train on."""
     wanted = 1 << max(2, round(np.log2(max(1, codes)) / 2))
@@ -267,7 +333,4 @@ def open_inverted(path: Path, mapped: bool = True) -> Any:
             f"{path.parent}: this candidate index is a large one, made with FAISS, which is not "
             f"installed here: {INSTALL}"
         )
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
-    inner = faiss.extract_index_ivf(index)
-    inner.nprobe = min(_PROBED_LISTS, inner.nlist)
-    return index
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)

@@ -10,7 +10,7 @@ from ..errors import StoreError
 from ..store import FeatureStore
 from .bucket_index import local_index
 from .builder import fingerprints, mapped_codes, match_rows, read_codes
-from .codes import IndexRule
+from .codes import IndexRule, QueryCodes
 from .engine import CodeEngine, ExactCodes, InvertedCodes, VideoScores, open_inverted
 from .file import (
     ROW,
@@ -60,12 +60,29 @@ class CandidateIndex:
         if len(missing):
             self._add(store, missing)
 
-    def candidates(self, vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def videos(self) -> np.ndarray:
+        """Places in the store, intp, of the videos that have a code."""
+        rows = self._rows[(self._rows["number"] >= 0) & (self._rows["codes"] > 0)]
+        return rows["number"].astype(np.intp)
+
+    def candidates(
+        self,
+        vectors: np.ndarray,
+        count: int,
+        *,
+        allowed: np.ndarray | None = None,
+        quantised: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The stored videos that are most like a query.
 
         Args:
             vectors: floats [T, R, C], the query's descriptors.
             count: how many videos, at most.
+            allowed: bool, one a video of the store: others are left out; None: none are.
+            quantised: what inverted lists give is not compared again by the store's descriptors,
+                as far as the index has nothing else. Such similarities cannot be compared with
+                those of another index.
 
         Returns:
             Their places in the store, intp [n], best first; and how like they are, float32 [n].
@@ -73,37 +90,46 @@ class CandidateIndex:
         if not self._parts:
             return np.empty(0, np.intp), np.empty(0, np.float32)
         query = self.rule.query_codes(vectors)
-        found = [self._scores(part, query, count) for part in self._parts]
+        exact = not quantised or len(self._parts) > 1
+        wanted = self._rows["number"] >= 0
+        if allowed is not None:
+            wanted[wanted] = allowed[self._rows["number"][wanted]]
+        found = [self._scores(part, query, count, wanted, exact) for part in self._parts]
         rows = np.concatenate([part.rows for part in found])
         scores = np.concatenate([part.scores for part in found])
         numbers = self._rows["number"][rows].astype(np.intp)
-        alive = numbers >= 0
-        numbers, scores = numbers[alive], scores[alive]
         if count < len(numbers):
             best = np.argpartition(-scores, count - 1)[:count]
             numbers, scores = numbers[best], scores[best]
         order = np.lexsort((numbers, -scores))
         return numbers[order], scores[order]
 
-    def _scores(self, part: CodeEngine, query: np.ndarray, count: int) -> VideoScores:
-        """What a part gives; the best that inverted lists give are compared again, exactly.
+    def _scores(
+        self,
+        part: CodeEngine,
+        query: QueryCodes,
+        count: int,
+        wanted: np.ndarray,
+        exact: bool,
+    ) -> VideoScores:
+        """What a part gives of the rows that are `wanted`, bool.
 
-        Quantised codes are less alike than the frames are, in each store by another factor.
+        The best that inverted lists give are compared again, exactly: quantised codes are less
+        alike than the frames are, in each store by another factor.
         """
-        found = part.scores(query, count)
-        if not isinstance(part, InvertedCodes):
+        found = _wanted_scores(part, query, count, wanted)
+        if not (exact and isinstance(part, InvertedCodes)):
             return found
-        numbers = self._rows["number"][found.rows]
-        order = np.argsort(-found.scores, kind="stable")
-        chosen = order[numbers[order] >= 0][: _REFINED * count]
+        chosen = found.rows[np.argsort(-found.scores, kind="stable")[: _REFINED * count]]
         ids = self._store.ids
-        read = list(read_codes(self._store, self.rule, [ids[n] for n in numbers[chosen].tolist()]))
+        numbers = self._rows["number"][chosen].tolist()
+        read = list(read_codes(self._store, self.rule, [ids[number] for number in numbers]))
         if not read:
             return VideoScores(np.empty(0, np.intp), np.empty(0, np.float32))
         codes = np.concatenate([self.rule.stored(batch) for batch, _, _ in read])
         counts = np.concatenate([batch for _, batch, _ in read])
-        exact = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
-        return VideoScores(found.rows[chosen][exact.rows], exact.scores)
+        again = ExactCodes(codes, np.repeat(np.arange(len(chosen)), counts)).scores(query, count)
+        return VideoScores(chosen[again.rows], again.scores)
 
     def _add(self, store: FeatureStore, missing: np.ndarray) -> None:
         """Read the codes of videos that the index does not have."""
@@ -115,6 +141,20 @@ class CandidateIndex:
         rows = np.arange(len(self._rows), len(self._rows) + len(fresh))
         self._parts.append(ExactCodes(codes, np.repeat(rows, fresh["codes"])))
         self._rows = np.concatenate([self._rows, fresh])
+
+
+def _wanted_scores(
+    part: CodeEngine, query: QueryCodes, count: int, wanted: np.ndarray
+) -> VideoScores:
+    """At least `count` videos of the wanted rows, as far as a part finds so many."""
+    found = part.scores(query, count)
+    if not isinstance(part, ExactCodes):  # that gives all videos at once
+        asked, needed = count, min(count, int(wanted[: part.rows].sum()))
+        while wanted[found.rows].sum() < needed and asked < part.rows:
+            asked *= 4
+            found = part.scores(query, asked)
+    good = wanted[found.rows]
+    return VideoScores(found.rows[good], found.scores[good])
 
 
 def _load(folder: Path, store: FeatureStore, rule: IndexRule) -> tuple[IndexHeader, np.ndarray]:

@@ -139,7 +139,7 @@ class ShardScorer:
         if self._candidates is None:
             check_queries(self._request)
             self._candidates = CandidateScorer(self._request, self._scorer, level=self._level)
-        parts = [self._candidates.score(row, columns) for row, columns in payload]
+        parts = [self._candidates.score(query) for query in payload]
         return replace(
             join_scores(parts),
             damaged_queries=self._request.queries.damage_by_number(),
@@ -325,7 +325,7 @@ def score_candidates_on_cluster(
         tick(done, len(chosen))
 
     def on_lost(parts: list[Candidates], why: str) -> None:
-        row = parts[0][0]
+        row = parts[0].row
         line = f"{request.queries.ids[row]}: {_died(why)}"
         found.append(CandidateScores(np.empty(0, SCORE), damaged_queries={row: line}))
 

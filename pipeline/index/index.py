@@ -413,8 +413,7 @@ class Index:
         if self._candidates is None:
             assert self._source.opened is not None
             self._candidates = CandidateFinder(self._source.opened, self._model, self._gpu_id)
-            for note in self._candidates.notes():
-                self._host.note(note)
+            self._candidates.tell(self._host.note)
         return self._candidates
 
     def _pair_scorer(self, request: SearchRequest) -> PairScorer:

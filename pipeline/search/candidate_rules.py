@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..candidates import IndexRule, code_rule, index_folder, local_index, made_by_student
+from ..candidates import (
+    IndexRule,
+    QueryCodes,
+    code_rule,
+    index_folder,
+    local_index,
+    made_by_student,
+)
 from ..errors import InputError, ModelError
 from ..store import FeatureStore
 from .coarse_file import students_name
@@ -68,9 +75,10 @@ class CoarseRule:
             return np.empty((0, self.values), np.float32)
         return self._network(vectors)[None]
 
-    def query_codes(self, vectors: np.ndarray) -> np.ndarray:
+    def query_codes(self, vectors: np.ndarray) -> QueryCodes:
         """See `IndexRule`; one code of one view, whatever further views there are."""
-        return self._network(vectors[:, slice(*self.span)])[None, None]
+        vector = self._network(vectors[:, slice(*self.span)])
+        return QueryCodes(vector[None, None], np.zeros((1, 1), np.float32))
 
     def stored(self, codes: np.ndarray) -> np.ndarray:
         """Codes as float16."""
@@ -141,8 +149,11 @@ def rules_to_search(
         if same:
             rules.append(same[0])
         else:
+            anchors = model.for_store(dims).anchors
             rules.append(
-                _kept_rule(store, folder, gpu_id) if folder else code_rule(model.layout, dims)
+                _kept_rule(store, folder, gpu_id)
+                if folder
+                else code_rule(model.layout, dims, anchors)
             )
     return rules
 

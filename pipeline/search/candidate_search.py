@@ -1,4 +1,7 @@
-"""Stage two for candidates: the network scores only the pairs that the candidate index names.
+"""Stage two for candidates: the network scores only a query's candidates.
+
+The candidate index names videos, and of these the best by a quick comparison of all descriptors
+are the candidates (`candidate_check`).
 
 A query's candidates are scored for this query alone, as two queries seldom have the same ones. They
 are read in the order of their store, and the system is told beforehand which parts that will be.
@@ -8,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..candidates import CandidateIndex
+from ..candidates import CandidateIndex, lookup_threads
 from ..output.sparse_scores import SCORE, best_of_each_column
+from .candidate_check import FewFrames, checked_videos, named_videos
 from .candidate_rules import require_one_rule, rules_to_search
 from .engine import SearchEngine, pair_scorer
 from .limits import Limits
@@ -36,6 +40,7 @@ class CandidateFinder:
     Attributes:
         database: the videos.
         added: how many of them are in no index, so that their codes were read from the store.
+        by_frames: the indices hold codes of frames, not vectors of a coarse student.
     """
 
     def __init__(self, database: VideoSet, model: Model, gpu_id: int | None = None) -> None:
@@ -58,20 +63,32 @@ class CandidateFinder:
         pairs = zip(database.stores, rules, strict=True)
         self._indices = [CandidateIndex(store, rule) for store, rule in pairs]
         require_one_rule(database.stores, rules)
+        self.by_frames = not rules[0].student
         self._numbers = database.numbers_in_stores()
+        self._allowed = [None if (n >= 0).all() else n >= 0 for n in self._numbers]
+        named = zip(self._indices, self._numbers, strict=True)
+        self._videos = sum(int((n[index.videos] >= 0).sum()) for index, n in named)
         self.added = sum(index.added for index in self._indices)
+        self._note: Callable[[str], None] | None = None
 
-    def notes(self) -> Iterator[str]:
-        """What a person should know about the indices."""
+    def tell(self, note: Callable[[str], None]) -> None:
+        """Say what a person should know about the indices, now and when a search shows it."""
+        self._note = note
         if self.added:
             stores = " ".join(str(store.path) for store in self.database.stores)
-            yield (
+            note(
                 f"{self.added} videos are not in the candidate index yet, so they were read from "
                 f"the store: visil-index index {stores}"
             )
 
+    @property
+    def threads(self) -> int:
+        """How many threads may look up at once; one where a coarse student computes."""
+        alone = any(index.rule.student for index in self._indices)
+        return 1 if alone else lookup_threads()
+
     def columns(self, sequences: VideoSet, count: int) -> np.ndarray:
-        """The candidates of a query.
+        """The candidates of a query by codes alone.
 
         Args:
             sequences: what is searched for the query; the best one counts.
@@ -80,17 +97,56 @@ class CandidateFinder:
         Returns:
             Intp [n], numbers of the database's videos, ascending.
         """
+        found = self.ranked(sequences, count)
+        self.note_few(len(found), count)
+        return np.sort(found)
+
+    def ranked(self, sequences: VideoSet, count: int, *, quantised: bool = False) -> np.ndarray:
+        """The videos whose codes are most like a query's; arguments as of `columns`.
+
+        Args:
+            quantised: see `CandidateIndex.candidates`; where there is only one index.
+
+        Returns:
+            Intp [n], numbers of the database's videos, best first.
+        """
         best: dict[int, float] = {}
+        quantised = quantised and len(self._indices) == 1
+        searched = list(zip(self._indices, self._numbers, self._allowed, strict=True))
         for sequence in range(len(sequences)):
             vectors = sequences.vectors(sequence)
-            for index, numbers in zip(self._indices, self._numbers, strict=True):
-                places, scores = index.candidates(vectors, count)
+            for index, numbers, allowed in searched:
+                places, scores = index.candidates(
+                    vectors, count, allowed=allowed, quantised=quantised
+                )
                 columns = numbers[places]
                 for column, score in zip(columns.tolist(), scores.tolist(), strict=True):
-                    if column >= 0 and score > best.get(column, -np.inf):
+                    if score > best.get(column, -np.inf):
                         best[column] = score
         ranked = sorted(best, key=lambda column: (-best[column], column))
-        return np.array(sorted(ranked[:count]), np.intp)
+        return np.array(ranked[:count], np.intp)
+
+    def named(self, sequences: VideoSet, count: int) -> np.ndarray:
+        """The videos that a query's candidates are chosen from; arguments as of `columns`.
+
+        Returns:
+            Intp [n], numbers of the database's videos, best first.
+        """
+        if self.by_frames:
+            found = self.ranked(sequences, named_videos(count), quantised=True)
+        else:
+            found = self.ranked(sequences, count)
+        self.note_few(len(found), count)
+        return found
+
+    def note_few(self, found: int, count: int) -> None:
+        """Say once that the indices named fewer videos than were asked for."""
+        if self._note and found < min(count, self._videos):
+            self._note(
+                f"for a query the candidate index named only {found} of {count} videos; the others "
+                "were not compared with it: ask for fewer candidates, or search without them"
+            )
+            self._note = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +167,18 @@ class CandidateScores:
     waited: float = 0.0
 
 
-# A query's row, and its candidates: intp [n], numbers of the database's videos, ascending.
-Candidates = tuple[int, np.ndarray]
+class Candidates(NamedTuple):
+    """What a query's candidates are chosen from.
+
+    Attributes:
+        row: of the query.
+        named: intp [n], numbers of the database's videos that the index names, best first.
+        wanted: how many of them are scored.
+    """
+
+    row: int
+    named: np.ndarray
+    wanted: int
 
 
 class CandidateScorer:
@@ -135,26 +201,29 @@ class CandidateScorer:
     ) -> None:
         self._request, self._level, self._limits = request, level, limits
         self._scorer = scorer
+        self._checker: PairScorer | None = None
         self._sequences = dict(_by_query(request))
 
     def choose(
         self, finder: CandidateFinder, rows: tuple[int, int] | None = None
     ) -> Iterator[Candidates]:
-        """The candidates of each query that is not damaged, of all or of [first, last)."""
+        """What the index names for each query that is not damaged, of all or of [first, last)."""
         assert self._request.candidates is not None
         count = self._request.candidates.of(len(self._request.database))
         first, last = rows or (0, len(self._request.queries))
         for row, sequences in self._sequences.items():
             if first <= row < last:
-                yield row, finder.columns(sequences, count)
+                yield Candidates(row, finder.named(sequences, count), count)
 
-    def score(self, row: int, columns: np.ndarray) -> CandidateScores:
-        """Score one query against its candidates."""
-        request = self._request
+    def score(self, query: Candidates) -> CandidateScores:
+        """Score one query against the best of what the index named."""
+        request, row, sequences = self._request, query.row, self._sequences[query.row]
         self._scorer = self._scorer or pair_scorer(request)
-        entries, waited = score_row(
-            request, self._sequences[row], columns, self._scorer, self._limits
+        self._checker = self._checker or self._scorer.without_comparator()
+        columns, checked = check_candidates(
+            request, query, sequences, self._checker, limits=self._limits
         )
+        entries, waited = score_row(request, sequences, columns, self._scorer, self._limits)
         entries["row"] = row
         if self._level is not None:
             entries["score"] -= self._level[row]
@@ -165,7 +234,7 @@ class CandidateScorer:
             bad[row] = int(first["column"]), float(first["score"])
         entries = entries[finite]
         kept = entries[np.sort(request.selection.indices(entries["score"]))]
-        return CandidateScores(kept, bad, waited=waited)
+        return CandidateScores(kept, bad, waited=checked + waited)
 
 
 def join_scores(parts: Sequence[CandidateScores]) -> CandidateScores:
@@ -200,16 +269,46 @@ def score_candidates(
     """
     own = CandidateScorer(request, scorer, level=level, limits=limits)
     parts = []
-    for row, columns in own.choose(finder, rows):
-        parts.append(own.score(row, columns))
+    for query in own.choose(finder, rows):
+        parts.append(own.score(query))
         if progress:
-            progress(row + 1, len(request.queries))
+            progress(query.row + 1, len(request.queries))
     return join_scores(parts)
+
+
+def check_candidates(
+    request: SearchRequest,
+    query: Candidates,
+    sequences: VideoSet,
+    scorer: PairScorer,
+    *,
+    limits: Limits | None = None,
+) -> tuple[np.ndarray, float]:
+    """A query's candidates: the best, by all descriptors, of the videos that the index names.
+
+    Args:
+        request: of the search.
+        query: what the index names.
+        sequences: what is searched for the query.
+        scorer: the request's network, `PairScorer.without_comparator`.
+        limits: how much is in memory at once.
+
+    Returns:
+        Intp [n], numbers of the database's videos, ascending; and the seconds spent waiting for
+        features.
+    """
+    lengths = request.database.lengths[query.named]
+    checked = np.sort(checked_videos(query.named, lengths, query.wanted))
+    if len(checked) <= query.wanted:
+        return checked, 0.0
+    entries, waited = score_row(request, FewFrames(sequences), checked, scorer, limits)
+    order = np.argsort(-entries["score"], kind="stable")
+    return np.sort(entries["column"][order[: query.wanted]]).astype(np.intp), waited
 
 
 def score_row(
     request: SearchRequest,
-    sequences: VideoSet,
+    sequences: VideoSet | FewFrames,
     columns: np.ndarray,
     scorer: PairScorer,
     limits: Limits | None = None,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..candidates import take_one_thread
 from ..errors import InputError
 from ..output.score_table import score_error
 from .candidate_search import CandidateFinder, score_row
@@ -24,6 +26,8 @@ from .video_set import VideoSet
 
 if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
+
+_LOOKUPS = 1024  # videos that wait for a thread
 
 
 def candidate_pairs(
@@ -118,13 +122,19 @@ def _pairs(
     assert request.candidates is not None
     collection = request.database
     count = request.candidates.of(len(collection)) + 1  # a video is its own best candidate
-    keys: list[np.ndarray] = []
-    for video in order.tolist():
+
+    def look_up(video: int) -> np.ndarray:
         sequences, _ = collection.take([video]).split_insets(request.config.query_insets)
         others = place[finder.columns(sequences, count)]
         others = others[(others >= 0) & (others != place[video])]
         low, high = np.minimum(others, place[video]), np.maximum(others, place[video])
-        keys.append(low * len(order) + high)
+        return low * len(order) + high
+
+    keys: list[np.ndarray] = []
+    # Much of a lookup is work for one thread.
+    with ThreadPoolExecutor(finder.threads, initializer=take_one_thread) as pool:
+        for start in range(0, len(order), _LOOKUPS):
+            keys += pool.map(look_up, order[start : start + _LOOKUPS].tolist())
     unique = np.unique(np.concatenate(keys)) if keys else np.empty(0, np.intp)
     first, second = np.divmod(unique, max(1, len(order)))
     return first, second

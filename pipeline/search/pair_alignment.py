@@ -36,7 +36,7 @@ _WINDOW_STEPS = 3  # steps of thinned frames, to either side of an end that is f
 _SAME_SLOPE = 0.1  # |log2| of the slopes of two such parts
 _UNRELATED_SCORE = 0.3  # that most segments of unrelated videos stay below
 _PAIR_SCORE = 0.425  # of a pair: it speaks neither for a match nor against it
-_LEVEL_SHARE = 0.8  # of the prior of levels, which most queries' levels stay below
+_LEVEL_SHARE = 0.75  # of the prior of levels, which most queries' levels stay below
 _PAIR_WEIGHT, _PAIR_LIMIT = 20.0, 2.0  # evidence for a pair's score above that, at most
 
 

@@ -118,12 +118,12 @@ class SegmentMatches:
         database = [self._database[match.database_id] for match in matches]
         try:
             alignments = self._aligned(query, database, [match.score for match in matches])
-            if self._refiner is not None:
-                alignments = self._refiner.refined(query, database, alignments)
         except StoreError:
             if query_id in self._request.queries.damaged:  # the run's report names it
                 return ()
             raise
+        if self._refiner is not None:
+            alignments = self._refiner.refined(query, database, alignments)
         self._count(alignments)
         return [
             replace(match, segments=alignment.segments, mirrored=alignment.mirrored)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 EXAMPLE = 100  # candidates that the message proposes
+CHOICE = 3  # times the comparison of candidates: these and the choice (`candidate_check`) together
 LARGE_PAIRS = 20_000_000  # pairs of frames from which on a search is worth a message
 _SHORT_SECONDS = 5  # nobody has to be told of less
 

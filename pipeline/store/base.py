@@ -57,8 +57,7 @@ class FeatureStore(ABC):
     @property
     def lengths(self) -> np.ndarray:
         """[len(self)] int64, frames of every video in the order of `ids`; no file is touched."""
-        entries = self._index.videos.values()
-        return np.fromiter((e.frames for e in entries), np.int64, len(entries))
+        return np.array([entry.frames for entry in self._index.videos.values()], np.int64)
 
     @property
     def places(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from ..atomic import sync_file, sync_path
 
 O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to does not wait
 _ADVISED_BYTES = 1 << 20  # Linux forgets what is beyond one request of the disk, often 1.25 MiB
+_HAS_PREADV = hasattr(os, "preadv")
 _seek_lock = threading.Lock()
 
 
@@ -58,8 +59,11 @@ def pread_into(fd: int, buffer: memoryview, offset: int) -> int:
     Returns:
         Bytes read: fewer than asked only at the end of the file.
     """
-    done = 0
-    while done < len(buffer):
+    size = len(buffer)
+    done = _preadv(fd, buffer, offset)
+    if done == 0:
+        return 0
+    while done < size:
         count = _preadv(fd, buffer[done:], offset + done)
         if not count:
             break
@@ -103,8 +107,8 @@ def _pwrite(fd: int, view: memoryview, offset: int) -> int:
 
 
 def _preadv(fd: int, view: memoryview, offset: int) -> int:
-    if hasattr(os, "preadv"):
-        return os.preadv(fd, [view], offset)
+    if _HAS_PREADV:
+        return os.preadv(fd, (view,), offset)
     with _seek_lock:
         os.lseek(fd, offset, os.SEEK_SET)
         data = os.read(fd, len(view))

@@ -18,9 +18,10 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from itertools import chain
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
 
 from ..errors import StoreError
 from ..inputs import no_garbage_collection
@@ -39,8 +40,8 @@ _BAD = (  # the last comes from the decoder: no JSON
 )  # fmt: skip
 
 
-class Entry(NamedTuple):
-    """The place of a video's numbers in a store.
+class Entry(msgspec.Struct, gc=False):
+    """The place of a video's numbers in a store; nobody changes it once it is in an index.
 
     Attributes:
         key: name of its dataset or array.
@@ -58,34 +59,22 @@ class Entry(NamedTuple):
     frames: int
     rows: int
     crc32c: str
-    at: tuple[int, ...]
-    place: int
-    insets: tuple[int, ...]
-    line: str
+    at: tuple[int, ...] = ()
+    place: int = -1
+    insets: tuple[int, ...] = ()
+    line: str = ""
     part: int = 0
 
 
-@lru_cache(maxsize=1)
-def _put_decoder() -> tuple[Any, tuple[type[Exception], ...]]:
-    """A decoder of lines that put videos, and what it raises at any other line."""
-    import msgspec  # takes a while: not for the processes of the decoder
+class _Put(Entry, gc=False, kw_only=True):
+    """A line that puts a video, as msgspec reads it."""
 
-    record = msgspec.defstruct(
-        "Put",
-        [
-            ("op", Literal["put"]),
-            ("id", str),
-            ("key", str),
-            ("frames", int),
-            ("rows", int),
-            ("crc32c", str),
-            ("at", tuple[int, ...], ()),
-            ("place", int | msgspec.UnsetType, msgspec.UNSET),
-            ("insets", tuple[int, ...], ()),
-        ],
-        gc=False,
-    )
-    return msgspec.json.Decoder(record), (msgspec.MsgspecError, UnicodeError, RecursionError)
+    op: Literal["put"]
+    id: str
+    place: Annotated[int, msgspec.Meta(ge=0)] = -1
+
+
+_puts = msgspec.json.Decoder(_Put)
 
 
 class Applied(NamedTuple):
@@ -152,38 +141,29 @@ class Index:
             for line in lines:
                 self.apply(line)
             return
-        place = self._next_place
+        place, part, videos = self._next_place, self.part, self.videos
         for record, line in zip(records, lines, strict=True):
-            own = record.place if isinstance(record.place, int) else place
-            self.videos[record.id] = Entry(
-                record.key,
-                record.frames,
-                record.rows,
-                record.crc32c,
-                record.at,
-                own,
-                record.insets,
-                line,
-                self.part,
-            )
-            if own >= place:
-                place = own + 1
+            if record.place < 0:
+                record.place = place
+            if record.place >= place:
+                place = record.place + 1
+            record.line, record.part = line, part
+            videos[record.id] = record
         self._next_place = place
         self._keys += [record.key for record in records]
 
-    def _new_videos(self, group: bytes) -> list[Any] | None:
+    def _new_videos(self, group: bytes) -> list[_Put] | None:
         """The records of a group that only puts videos which were never heard of; else None.
 
         These are nearly all of a long manifest, and msgspec reads them in a fourth of the time.
         """
-        decoder, refused = _put_decoder()
         try:
-            records: list[Any] = decoder.decode_lines(group)
-        except refused:
+            records = _puts.decode_lines(group)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
         ids = {record.id for record in records}
-        new = len(ids) == len(records) and ids.isdisjoint(self.videos)
-        return records if new and ids.isdisjoint(self._failures) else None
+        new = len(ids) == len(records) and self.videos.keys().isdisjoint(ids)
+        return records if new and self._failures.keys().isdisjoint(ids) else None
 
     def copy(self) -> Index:
         """The same state, to change by itself."""
@@ -199,8 +179,9 @@ class Index:
 
     def sort(self) -> None:
         """Put the videos in the order of their places, those of one place by their parts."""
-        places = [(entry.place, entry.part) for entry in self.videos.values()]
-        if any(a > b for a, b in pairwise(places)):
+        places = [entry.place for entry in self.videos.values()]
+        parts = {entry.part for entry in self.videos.values()}
+        if len(parts) > 1 or places != sorted(places):
             order = sorted(self.videos.items(), key=lambda item: (item[1].place, item[1].part))
             self.videos = dict(order)
 
@@ -211,7 +192,7 @@ class Index:
             offsets: how many a video has; None: none or two.
         """
         entries = self.videos.values()
-        frames = [e.frames for e in entries]
+        frames, places = [e.frames for e in entries], [e.at for e in entries]
         checks.check_keys(self._keys)
         checks.check_ids(self.videos)
         checks.check_ids(self._failures)
@@ -219,9 +200,9 @@ class Index:
         checks.check_whole(frames, 1, checks.MAX_FRAMES)
         checks.check_whole([e.rows for e in entries], 1, checks.MAX_FRAMES)
         checks.check_whole([e.place for e in entries], 0)
-        checks.check_whole([offset for e in entries for offset in e.at], 0)
+        checks.check_whole(list(chain.from_iterable(places)), 0)
         checks.check_insets([e.insets for e in entries], frames)
-        if not {len(e.at) for e in entries} <= ({0, 2} if offsets is None else {offsets}):
+        if not set(map(len, places)) <= ({0, 2} if offsets is None else {offsets}):
             raise ValueError("a video has too few or too many offsets")
 
     @property

@@ -180,8 +180,7 @@ class _Preparation:
         from ..search.candidate_search import CandidateFinder
 
         finder = CandidateFinder(database, self.host.load_model(), self.comparison.gpu_id)
-        for note in finder.notes():
-            self.host.note(note)
+        finder.tell(self.host.note)
         return finder
 
     def _opened(self, source: VideoSource) -> VideoSet:

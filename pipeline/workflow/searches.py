@@ -128,11 +128,12 @@ def find_matches(
 
 def _estimate(request: SearchRequest, host: Host) -> Callable[[int, int], None]:
     """The host's progress, and for a long search a line that says how long it takes."""
-    from ..search.time_estimate import EXAMPLE, LARGE_PAIRS, TimeEstimate
+    from ..search.time_estimate import CHOICE, EXAMPLE, LARGE_PAIRS, TimeEstimate
 
     queries, database = request.queries, request.database
     pairs = int(queries.lengths.sum()) * int(database.lengths.sum())
     if request.candidates is not None or pairs < LARGE_PAIRS:
         return host.progress
-    estimate = TimeEstimate(host.progress, host.say, pairs / len(database), EXAMPLE / len(database))
+    share = CHOICE * EXAMPLE / len(database)
+    estimate = TimeEstimate(host.progress, host.say, pairs / len(database), share)
     return estimate.tell

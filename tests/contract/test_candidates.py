@@ -20,11 +20,18 @@ from pipeline.candidates import (
     code_rule,
     engine,
     index_folder,
+    search,
     update_index,
 )
-from pipeline.candidates.codes import code_frames
+from pipeline.candidates.codes import QueryCodes, code_frames
 from pipeline.errors import FingerprintMismatchError, InputError, StoreError
-from pipeline.nets.model.descriptors import standard_layout
+from pipeline.nets.model.descriptors import (
+    DescriptorGroup,
+    DescriptorLayout,
+    QueryAugmentation,
+    SimilarityTerm,
+    standard_layout,
+)
 from pipeline.store import open_store, open_writer
 from tests import features
 from tests.messages import raises
@@ -209,7 +216,7 @@ def test_codes_are_compared_as_a_plain_product_does(store):
     update(store)
     query = features.region_vectors(5, 77)
     numbers, scores = _open_candidates(store, query, 40)
-    codes = RULE.query_codes(query)[:, 0]
+    codes = RULE.query_codes(query).codes[:, 0]
     for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
         own = RULE.database_codes(vectors(number)[1::2])
         assert score == pytest.approx((codes @ own.T).max(axis=1).mean(), abs=0.01)
@@ -304,11 +311,97 @@ def test_codes_join_the_global_descriptors():
     frame = np.zeros((1, 12, 4), np.float32)
     frame[0, 9, 0] = frame[0, 10, 1] = frame[0, 11, 2] = 1
     database = rule.database_codes(frame[:, 9:11])
-    views = rule.query_codes(frame)
+    views = rule.query_codes(frame).codes
     assert views.shape == (1, 2, 8)  # as it is, and mirrored
     assert float(views[0, 0] @ database[0]) == pytest.approx(1)
     assert float(views[0, 1] @ database[0]) == pytest.approx(1 / 1.5)  # the lowpass part alone
-    assert rule.query_codes(frame[:, :11]).shape == (1, 1, 8)  # stored without query views
+    assert rule.query_codes(frame[:, :11]).codes.shape == (1, 1, 8)  # stored without query views
+
+
+def test_half_of_the_hubness_of_crops_is_taken_off():
+    groups = [
+        DescriptorGroup("regions", "regions", 9),
+        DescriptorGroup("lowpass", "lowpass", 1),
+        DescriptorGroup("thumbnail", "thumbnail", 1),
+        DescriptorGroup("crops", "lowpass", 4, QueryAugmentation("crops", 0.5, 2)),
+        DescriptorGroup("edges", "lowpass", 1, QueryAugmentation("edges", 2)),
+    ]
+    terms = [
+        SimilarityTerm("regions", "regions", "mean"),
+        SimilarityTerm("crops", "lowpass", "max", csls=0.8),
+        SimilarityTerm("edges", "lowpass", "max", offset=-0.1),
+    ]
+    anchors = np.zeros((100, 4), np.float32)
+    anchors[:, 3] = 1
+    anchors[7] = [0, 0, 1, 0]  # one of a hundred is the nearest one that counts
+    rule = code_rule(DescriptorLayout(groups, terms), 4, anchors)
+    frame = np.zeros((1, 16, 4), np.float32)
+    frame[0, :11, 0] = 1
+    frame[0, 11:13, 1] = 1  # crops unlike all anchors
+    frame[0, 13, 2] = frame[0, 14, 3] = 1  # crops like one anchor, and like almost all
+    frame[0, 15, 3] = 1
+    query = rule.query_codes(frame)
+    taken_off = 0.5 * 0.8 / 1.5  # the lowpass descriptor has a weight of 1 of 1.5
+    expected = [0, 0, 0, -taken_off, -taken_off, 0]
+    np.testing.assert_allclose(query.offsets, [expected], atol=1e-6)
+    database = rule.database_codes(frame[:, 9:11])
+    quiet = QueryCodes(query.codes[:, 3:5], query.offsets[:, 3:5])
+    other = np.zeros((1, 2, 4), np.float32)
+    other[0, :, 2] = 1  # like the fourth view
+    both = rule.stored(np.concatenate([database, rule.database_codes(other)]))
+    found = engine.ExactCodes(both, np.arange(2)).scores(quiet, 2).scores
+    np.testing.assert_allclose(found, [-taken_off, 1 / 1.5 - taken_off], atol=0.01)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A store of 400 videos whose index has inverted lists."""
+    pytest.importorskip("faiss")
+    path = tmp_path_factory.mktemp("large") / "s.h5"
+    features.fill(path, features.spec(DIGEST), videos(400))
+    assert update(path, exact_codes=100).inverted
+    return path
+
+
+def test_inverted_lists_give_as_many_videos_as_are_asked_for(large, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_NEIGHBOURS", (8, 8))
+    monkeypatch.setattr(engine, "_PROBED_LISTS", 1)
+    for count in (5, 60, 399, 1000):
+        names = found(large, vectors(7), count)
+        assert len(set(names)) == min(count, 400)
+        assert names[0] == "v7"
+    path = tmp_path / large.name
+    shutil.copy(large, path)
+    shutil.copytree(index_folder(large), index_folder(path))
+    with open_writer(path) as writer:  # videos that are gone count for nothing
+        for number in range(60):
+            writer.remove(f"v{number}")
+    assert len(found(path, vectors(77), 320)) == 320
+    monkeypatch.setattr(engine, "_MOST_FOUND", 64)  # so few codes may be looked at
+    assert 16 <= len(found(large, vectors(7), 399)) < 399
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_only_allowed_videos_are_named(large, inverted):
+    with open_store(large) as opened:
+        index = CandidateIndex(opened, RULE)
+        if not inverted:  # codes of the store, compared one by one
+            index._parts, index._rows = [], index._rows[:0]
+            index._add(opened, np.arange(400))
+        allowed = np.arange(400) % 8 == 3
+        numbers, _ = index.candidates(vectors(11), 30, allowed=allowed)
+    assert len(numbers) == 30
+    assert numbers[0] == 11
+    assert allowed[numbers].all()
+
+
+def test_quantised_similarities_need_no_descriptors(large, monkeypatch):
+    with open_store(large) as opened:
+        index = CandidateIndex(opened, RULE)
+        exact, _ = index.candidates(vectors(11), 5)
+        monkeypatch.setattr(search, "read_codes", None)
+        quantised, _ = index.candidates(vectors(11), 5, quantised=True)
+    assert exact[0] == quantised[0] == 11
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,19 @@ from pipeline.candidates import CandidateCount, code_rule, update_index
 from pipeline.config import CompareConfig
 from pipeline.errors import StoreError
 from pipeline.output.selection import Selection
-from pipeline.search import candidate_search, collection_candidates, collection_pairs
+from pipeline.search import (
+    candidate_check,
+    candidate_search,
+    collection_candidates,
+    collection_pairs,
+)
 from pipeline.search.engine import pair_scorer
 from pipeline.search.request import SearchRequest
 from pipeline.search.run import compute_similarity, find_matches
 from pipeline.search.video_set import VideoSet
 from pipeline.store import open_store
 from tests import features
-from tests.messages import raises
+from tests.messages import assert_names, raises
 
 VIDEOS = 30
 
@@ -103,18 +109,117 @@ def test_the_sample_is_random_and_always_the_same():
     assert candidate_search.sample_columns(7).tolist() == list(range(7))
 
 
-def test_only_candidates_are_read(sets, model, monkeypatch):
-    read: list[str] = []
+@pytest.fixture
+def read(monkeypatch):
+    """Ids of the videos that were read."""
+    ids: list[str] = []
     plain = VideoSet.read
 
     def watched(self, video, *args, **options):
-        read.append(self.ids[video])
+        ids.append(self.ids[video])
         return plain(self, video, *args, **options)
 
     monkeypatch.setattr(VideoSet, "read", watched)
+    return ids
+
+
+def test_only_candidates_are_read_where_none_is_checked(sets, model, monkeypatch, read):
+    monkeypatch.setattr(candidate_check, "_FACTOR", 1)
     request = SearchRequest(sets[0].subset(["q1"]), sets[1], model, candidates=CandidateCount(3))
     found = scores(request)
     assert set(read) == {"q1", *found["q1"]}
+
+
+def test_five_times_as_many_videos_are_checked(sets, model, read):
+    request = SearchRequest(sets[0].subset(["q1"]), sets[1], model, candidates=CandidateCount(3))
+    found = scores(request)
+    assert len(found["q1"]) == 3
+    assert len(set(read) - {"q1"}) == 15
+
+
+def test_as_many_videos_are_checked_as_may_be_read():
+    ranked, short = np.arange(100)[::-1], np.full(100, 60)
+    checked = candidate_check.checked_videos
+    assert checked(ranked, short, 20).tolist() == ranked.tolist()
+    long = np.full(100, 1000)
+    assert checked(ranked, long, 4).tolist() == ranked[:20].tolist()  # 20,000 frames
+    assert checked(ranked, long, 30).tolist() == ranked[:60].tolist()  # twice those of 30
+    assert checked(ranked[:5], long[:5], 30).tolist() == ranked[:5].tolist()
+    assert checked(ranked, np.r_[10, np.full(99, 30_000)], 1).tolist() == ranked[:1].tolist()
+
+
+def test_how_many_videos_are_checked_is_known_beforehand():
+    assert candidate_check.checked_count(10_000, 60, 100) == 333
+    assert candidate_check.checked_count(10_000, 10, 100) == 500
+    assert candidate_check.checked_count(10_000, 3600, 100) == 200
+    assert candidate_check.checked_count(100, 60, 100) == 0  # all are candidates
+
+
+def test_some_frames_of_a_query_are_compared(sets):
+    videos = sets[1].take([0, 3])
+    few = candidate_check.FewFrames(videos, 3)
+    assert (len(few), few.lengths.tolist()) == (2, [3, 3])
+    out = np.empty((2, *few.row_shape), few.dtype)
+    few.prefetch([(1, 1, 3)])
+    few.read(1, 1, 3, out)
+    last = len(videos.vectors(1)) - 1
+    np.testing.assert_array_equal(out, videos.vectors(1)[[round(last / 2), last]])
+    every = candidate_check.FewFrames(videos, 100)
+    assert every.lengths.tolist() == videos.lengths.tolist()
+
+
+def test_the_check_finds_a_copy_whose_code_is_unlike(model, tmp_path):
+    """The mean of the regions is all that a code has here; in the copy five regions are others."""
+    spec = features.spec(model.features_digest)
+    query = features.region_vectors(8, 0)
+    copy = query.copy()
+    copy[:, 4:] = -query[:, 4:]
+    likes = np.repeat(query.mean(axis=1, keepdims=True), 9, axis=1)
+    likes = likes + 0.6 * features.region_vectors(8, 5) * np.linalg.norm(likes, axis=2)[..., None]
+    unlike = {f"v{n}": features.region_vectors(8, 10 + n) for n in range(8)}
+    videos = {"like": likes / np.linalg.norm(likes, axis=2, keepdims=True), "copy": copy, **unlike}
+    path = features.fill(tmp_path / "s.h5", spec, videos)
+    queries = features.fill(tmp_path / "q.h5", spec, {"q": query})
+    with open_store(path) as store, open_store(queries) as asked:
+        update_index(store, code_rule(model.layout, store.spec.dims))
+        database, wanted = VideoSet([store]), VideoSet([asked])
+        finder = candidate_search.CandidateFinder(database, model)
+        assert database.ids[finder.columns(wanted, 1)[0]] == "like"
+        found = scores(SearchRequest(wanted, database, model, candidates=CandidateCount(2)))
+        assert "copy" in found["q"]
+
+
+def test_the_check_is_the_similarity_without_a_comparator(sets, model):
+    request = SearchRequest(*sets, model)
+    scorer = pair_scorer(request)
+    plain = scorer.without_comparator()
+    assert plain is scorer.without_comparator() is plain.without_comparator()
+    query, columns = sets[0].take([0]), np.arange(VIDEOS)
+    found, _ = candidate_search.score_row(request, query, columns, plain)
+    whole, _ = candidate_search.score_row(request, query, columns, scorer)
+    other = replace(request, model=replace(request.model, comparator=None))
+    expected, _ = candidate_search.score_row(other, query, columns, pair_scorer(other))
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
+    assert np.abs(found["score"] - whole["score"]).max() > 0.01
+
+
+def test_too_few_named_videos_are_told_once(sets, model, monkeypatch):
+    notes: list[str] = []
+    finder = candidate_search.CandidateFinder(sets[1], model)
+    finder.tell(notes.append)
+    assert len(finder.columns(sets[0].take([0]), 100)) == VIDEOS
+    assert notes == []
+    monkeypatch.setattr(finder, "ranked", lambda *_, **__: np.arange(7))
+    for _ in range(2):
+        finder.columns(sets[0].take([0]), 20)
+    assert len(notes) == 1
+    assert_names(notes[0], "7 of 20", remedy="fewer candidates")
+
+
+def test_a_part_of_a_store_has_as_many_candidates(sets, model):
+    part = sets[1].take(np.arange(0, VIDEOS, 3))
+    finder = candidate_search.CandidateFinder(part, model)
+    assert len(finder.columns(sets[0].take([1]), 6)) == 6
 
 
 def test_the_result_file_names_the_candidates(sets, model, tmp_path):

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline.alignment import EndWindow, Segment, align, fold_insets, refine
 from pipeline.alignment.evidence import Evidence, levels_of
+from pipeline.alignment.likeness import Lines, best_shift, likeness
 from pipeline.alignment.runs import best_runs
+from pipeline.alignment.timeline import Timeline
 from tests.alignments import samples, similarities
 
 
@@ -24,6 +26,37 @@ def test_the_best_run_equals_a_search_through_all_runs():
         best = max(scores, key=lambda run: scores[run])
         assert runs.score[line] == pytest.approx(scores[best])
         assert (runs.first[line], runs.last[line]) == best
+
+
+def test_likeness_is_interpolated_between_samples_and_low_beyond_the_query():
+    matrix = np.array([[0.2, 0.4], [0.6, 0.8], [0.4, 0.2]], np.float32)
+    query, database = Timeline.of_video(samples(3)), Timeline.of_video(samples(2))
+    lines = Lines(np.ones(4), np.array([0.0, -0.75, 5.0, 1.0]))
+    found = likeness(matrix, query, database, np.arange(2), lines)
+    # The last line leaves the query with its first frame, another one with both.
+    last = (0.1 + 0.4) / 2
+    assert found == pytest.approx([0.5, ((0.2 + 3 * 0.6) / 4 + (0.8 + 3 * 0.2) / 4) / 2, 0.1, last])
+
+
+def test_many_lines_are_compared_block_by_block(monkeypatch):
+    rng = np.random.default_rng(2)
+    matrix = rng.uniform(0, 1, (30, 900)).astype(np.float32)
+    query, database = Timeline.of_video(samples(30)), Timeline.of_video(samples(900))
+    lines = Lines(rng.uniform(0.5, 2, 25), rng.uniform(0, 800, 25))
+    whole = likeness(matrix, query, database, np.arange(5, 900), lines)
+    monkeypatch.setattr("pipeline.alignment.likeness._BLOCK_LINES", 10)
+    assert likeness(matrix, query, database, np.arange(5, 900), lines).tolist() == whole.tolist()
+
+
+def test_frames_of_another_segment_are_no_place_for_a_second_one():
+    matrix = np.full((20, 4), 0.5, np.float32)
+    matrix[2:6], matrix[12:16] = 0.82, 0.8
+    query, database = Timeline.of_video(samples(20)), Timeline.of_video(samples(4))
+    segment = Segment(8, 12, 0, 4, 0.5)
+    taken = np.zeros(20, bool)
+    assert best_shift(matrix, query, database, segment, taken) == pytest.approx(-6, abs=0.2)
+    taken[2:6] = True
+    assert best_shift(matrix, query, database, segment, taken) == pytest.approx(4, abs=0.2)
 
 
 def test_evidence_of_single_cells_equals_that_of_the_matrix():
@@ -116,6 +149,22 @@ def test_a_slope_that_the_finer_rate_does_not_show_is_given_up():
         database_duration=60,
     )
     assert kept.slope == pytest.approx(8 / 6, abs=0.08)
+
+
+@pytest.mark.parametrize("off", [-0.6, 0.5])
+def test_a_refined_match_lies_where_its_frames_are_most_alike(off):
+    times = [(np.arange(first, first + 5, 0.25), np.arange(19.5 + k * 4, 24.5 + k * 4, 0.25))
+             for k, first in enumerate((0.5, 4.5))]  # fmt: skip
+    windows = []
+    for rows, columns in times:
+        beside = np.abs(columns - 22 - (rows[:, None] - 3))
+        matrix = np.where((columns >= 22) & (columns < 26), 0.9 - 0.03 * beside, 0.1)  # a pan
+        windows.append(EndWindow(matrix.astype(np.float32), rows, columns))
+    coarse = Segment(3 + off, 7 + off, 22.4, 26.4, 0.88)
+    head, tail = windows
+    fine = refine(coarse, head=head, tail=tail, query_duration=12, database_duration=60)
+    ends = fine.query_start, fine.query_end, fine.database_start, fine.database_end
+    assert ends == pytest.approx((3, 7, 22, 26), abs=0.2)
 
 
 def test_an_end_without_a_window_or_without_a_match_in_it_stays():

@@ -59,6 +59,7 @@ def test_the_cost_of_a_collection():
     assert found.gigabytes_with_insets["float16"] == pytest.approx(0.6)
     assert found.query_seconds == pytest.approx(1000 * 60 * 300 * 1e-6)
     choosing = 300 * 1000 * 75 * 1e-9  # 75 codes in 100 s, one by one
+    choosing += 200 * 16 * 300 * 1e-6  # 200 videos are checked, by 16 frames of the query
     assert found.candidate_seconds == pytest.approx(choosing + 100 * 60 * 300 * 1e-6)
     assert found.all_pairs_hours == pytest.approx(999 * 500 * 300**2 * 2e-6 / 3600)
     each = 32 * 1000 * 75 * 1e-9 + 20 * 300**2 * 2e-6

@@ -217,7 +217,7 @@ def test_the_score_of_a_pair_counts_within_limits():
     assert judge.convincing([segment]) == judge.convincing([segment], 0.425) == []
     assert judge.convincing([segment], 0.43) == [segment]
     normalized = SegmentJudge.of(CompareConfig(), False, is_normalized=True)
-    assert normalized.convincing([segment], 0.225) == []
+    assert normalized.convincing([segment], 0.22) == []
     assert normalized.convincing([segment], 0.23) == [segment]
     strict = SegmentJudge.of(CompareConfig(segment_evidence=2.2), has_threshold=False)
     brief, lasting = Segment(0, 1, 0, 1, 0.35), Segment(0, 12, 0, 12, 0.6)

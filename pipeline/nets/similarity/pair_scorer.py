@@ -8,6 +8,7 @@ Source of the network: Kordopatis-Zilos et al., ViSiL, ICCV 2019, sections 3.2 t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -82,14 +83,33 @@ class PairScorer:
             for kernel, bias in model.comparator or ()
         ]
         self._placed: tuple[np.ndarray, DeviceFeatures] | None = None
+        self._without_comparator: PairScorer | None = None
         self._products: dict[DescriptorLayout, Callable[..., Tensor]] = {}
         # Weights of frames count in the residual path; without either, none are sent.
         self._weighs = self.has_comparator and bool(self._residual_weight) and self._weighted
+        self._compile()
+
+    def _compile(self) -> None:
         index, weight = ((None,), "int32"), ((None,), "float32")
         signature = [((None, None), "float32"), ((None, 8), "int32"), index, index]
         signature += [weight] * (2 * self._weighs)
         self._maxima = compiled_for_shapes(self._pair_maxima, signature)
         self._outputs = compiled_for_shapes(self._pair_outputs, signature)
+
+    def without_comparator(self) -> PairScorer:
+        """A scorer for the Chamfer similarities of frame-to-frame matrices themselves.
+
+        It is made once, and shares what was compiled for these matrices.
+        """
+        if not self.has_comparator:
+            return self
+        if self._without_comparator is None:
+            scorer = copy.copy(self)
+            scorer.has_comparator = scorer._weighs = False
+            scorer._placed = None
+            scorer._compile()
+            self._without_comparator = scorer
+        return self._without_comparator
 
     def place_queries(self, vectors: np.ndarray) -> DeviceFeatures:
         """Move query descriptors to the device, adapted, weighted by attention and content.
