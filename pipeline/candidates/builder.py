@@ -44,6 +44,7 @@ from .file import (
 
 Progress = Callable[[int, int], None]
 _BATCH_VIDEOS = 128  # more take more memory, which costs as much time as reading does
+_READERS = 32  # threads that may read ahead from one store, so that what they read stays at hand
 _WASTE = 0.25  # of all codes: so many of videos that are gone, or beside the inverted lists
 _SEED = 0
 
@@ -215,7 +216,7 @@ def _read_ahead(store: FeatureStore, video_ids: Sequence[str]) -> Iterator[str]:
     begin = 0
     while begin < len(video_ids):
         end, size = begin, 0
-        while end < len(video_ids) and (end == begin or size < store.ahead_bytes // 4):
+        while end < len(video_ids) and (end == begin or size < store.ahead_bytes // _READERS):
             size += store.frames(video_ids[end]) * store.frame_bytes
             end += 1
         group = video_ids[begin:end]

@@ -164,8 +164,8 @@ LIST_SETTINGS = "sampling", "batch_size", "workers", "hwaccel", "precision"
 @common.gpu_option
 @click.option(
     "--shard",
-    help="K/N: score only the K-th of N parts of the database, for a job scheduler; --output_file "
-    "then ends in .npz, and merge-results joins the N files.",
+    help="K/N: score only the K-th of N parts of the database (with --candidates of the queries), "
+    "for a job scheduler; --output_file then ends in .npz, and merge-results joins the N files.",
 )
 @common.cluster_options
 @click.option("--network", type=click.Choice(["resnet"]), hidden=True, help="As the original.")

@@ -32,9 +32,10 @@ _INDEX_SECONDS = 60.0  # between two updates while a store grows, at least
 def index(stores: tuple[str, ...], model_dir: str | None, coarse: str | None) -> int:
     """Make the candidate index of each STORE, or bring it up to date.
 
-    It lies beside the store, in STORE.candidates, and can be made again at any time. With it
-    `--candidates N` of compare, search and duplicates has only the N most similar videos of each
-    query compared. Exit code 3 says that damaged videos are not in it.
+    It lies beside the store, in STORE.candidates, or in a bucket below STORE/candidates, and can be
+    made again at any time. With it `--candidates N` of compare, search and duplicates has only the
+    N most similar videos of each query compared. Exit code 3 says that damaged videos are not in
+    it.
     """
 
     def load_model() -> Model:

@@ -27,7 +27,7 @@ from ..search.collection_pairs import (
 from ..search.engine import pair_scorer
 from ..search.limits import Limits
 from ..search.request import SearchRequest
-from ..search.run import check_queries, score_shard
+from ..search.run import check_queries, needs_sample, score_shard
 from ..search.shards import ShardScores
 from ..search.video_set import VideoSet
 from ..workflow import open_video_set
@@ -96,6 +96,7 @@ class ScoreJob:
         model: adapted already, where that was asked for.
         config, selection: of the search.
         level: see `search.run.table_level`.
+        sampled: see `search.run.score_shard`.
     """
 
     queries: SetOrigin
@@ -105,6 +106,7 @@ class ScoreJob:
     config: CompareConfig
     selection: Selection
     level: np.ndarray | None
+    sampled: bool
 
     def __call__(self) -> ShardScorer:
         """The worker of an actor."""
@@ -115,7 +117,7 @@ class ShardScorer:
     """Keeps stores, model and network open over many ranges, or queries."""
 
     def __init__(self, job: ScoreJob) -> None:
-        self._level, self._stack = job.level, ExitStack()
+        self._level, self._sampled, self._stack = job.level, job.sampled, ExitStack()
         mirrored = None if job.mirrored is None else job.mirrored.open(self._stack)
         self._request = SearchRequest(
             job.queries.open(self._stack),
@@ -131,7 +133,9 @@ class ShardScorer:
     def run(self, payload: Range | list[Candidates]) -> ShardScores | CandidateScores:
         """Score the columns [first, last), or some queries against their candidates."""
         if isinstance(payload, tuple):
-            return score_shard(self._request, *payload, self._level, scorer=self._scorer)
+            return score_shard(
+                self._request, *payload, self._level, scorer=self._scorer, sampled=self._sampled
+            )
         if self._candidates is None:
             check_queries(self._request)
             self._candidates = CandidateScorer(self._request, self._scorer, level=self._level)
@@ -345,6 +349,7 @@ def _score_job(request: SearchRequest, level: np.ndarray | None) -> ScoreJob:
         config,
         request.selection,
         level,
+        needs_sample(request),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, StoreError
+from ..errors import InputError, StorageError, StoreError
 from ..nets.model.blank import FLOOR, content_of
 from ..nets.model.pca import pca_from_moments
 from ..nets.model.whitening import Whitening
@@ -96,7 +96,7 @@ def adapt(
     numbers = np.unique(np.linspace(0, len(database) - 1, max_videos).round().astype(int))
     moments = {kind: _Moments(database.spec.dims) for kind, _ in model.layout.of_database.spaces}
     frames = videos = 0
-    for done, video in enumerate(numbers.tolist(), 1):
+    for done, video in enumerate(database.reading_ahead(numbers.tolist()), 1):
         segments = _sound_segments(database, video, model, checksums)
         videos += bool(segments)
         frames += sum(len(vectors) for vectors in segments)
@@ -153,6 +153,8 @@ def _sound_segments(
                 what = f"it has a vector of length {longest:g}, expected 1"
                 raise database.mark_damaged(video, what)
             segments.append(vectors)
+    except StorageError:  # no damage: an adaptation to fewer videos would look like that to all
+        raise
     except StoreError:
         return []
     return segments

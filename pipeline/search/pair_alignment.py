@@ -19,7 +19,7 @@ from ..alignment import EndWindow, align, fold_insets, refine
 from ..alignment.evidence import UNRELATED
 from ..alignment.segment import Segment
 from ..config import SEGMENT_EVIDENCE, CompareConfig
-from ..errors import StoreError
+from ..errors import StorageError, StoreError
 from .engine import pair_scorer
 from .request import SearchRequest
 from .video_set import VideoSet
@@ -458,6 +458,8 @@ class PairAligner:
                     if sum(len(vectors) for _, vectors in waiting) >= self._block_frames:
                         self._compare(queries, waiting, columns)
                         waiting = []
+            except StorageError:
+                raise
             except StoreError:
                 columns[place] = None
         self._compare(queries, waiting, columns)

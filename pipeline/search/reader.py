@@ -15,9 +15,9 @@ from ..errors import StorageError, StoreError
 from .read_plan import Piece, ReadPlan
 
 Loaded = TypeVar("Loaded")
-# Blocks on their way over a network besides the one that is read: an answer takes as long to begin
-# as a block takes to be compared.
-_BLOCKS_AHEAD = 4
+# Blocks on their way over a network besides the one that is read. More of them share the network
+# and the server, so that the next one comes later.
+_BLOCKS_AHEAD = 2
 
 
 class FeatureSource(Protocol):

@@ -314,7 +314,7 @@ def find_matches(
             distribute=distribute,
         )
     elif distribute is not None:
-        matches, waited = _distributed_matches(selecting, distribute, limits)
+        matches, waited, needed = _distributed_matches(selecting, distribute, limits)
     else:
         sample = _score_sample(request, limits or Limits(), folder)
         matches, waited = _matches(
@@ -339,25 +339,39 @@ def find_matches(
 
 def _distributed_matches(
     request: SearchRequest, distribute: Distribute, limits: Limits | None
-) -> tuple[MatchTable, float]:
-    """The matches without segments, scored in shards by others."""
+) -> tuple[MatchTable, float, np.ndarray | None]:
+    """The matches without segments, scored in shards by others; and what segments need of scores.
+
+    Returns:
+        The matches, the seconds waited, and see `unusual_scores`; None without such evidence.
+    """
     queries, database = request.queries, request.database
     level, waited = table_level(request, limits)
-    merged = merge_shards(distribute.table(request, level), len(queries), len(database))
+    shards = sorted(distribute.table(request, level), key=lambda shard: shard.first)
+    merged = merge_shards(shards, len(queries), len(database))
     _note_damage(request, merged.damaged_queries, merged.damaged_database)
     database.require_sound()
     matches = merged.matches(queries.ids, database.ids, request.selection, request.listed_queries)
-    return matches, waited + merged.waited
+    needed = None
+    if needs_sample(request):
+        samples = [shard.sample for shard in shards if shard.sample is not None]
+        needed = unusual_scores(np.concatenate(samples, axis=1))
+    return matches, waited + merged.waited, needed
+
+
+def needs_sample(request: SearchRequest) -> bool:
+    """Whether segments are found by what is usual for a query.
+
+    Normalised scores were made comparable already.
+    """
+    return request.segments and bool(min_evidence(request)) and not is_normalized(request)
 
 
 def _score_sample(
     request: SearchRequest, limits: Limits, folder: str | Path | None
 ) -> RestScores | None:
-    """Where scores go that tell what is usual for a query; None if segments need no such evidence.
-
-    Normalised scores were made comparable already.
-    """
-    if not request.segments or not min_evidence(request) or is_normalized(request):
+    """Where scores go that tell what is usual for a query; None if segments need none."""
+    if not needs_sample(request):
         return None
     chosen = level_columns(len(request.database))
     table = new_score_table(len(request.queries), len(chosen), folder, limits.table_bytes)
@@ -532,6 +546,7 @@ def score_shard(
     progress: Progress | None = None,
     limits: Limits | None = None,
     scorer: PairScorer | None = None,
+    sampled: bool = False,
 ) -> ShardScores:
     """Score every query against some videos of the database.
 
@@ -540,6 +555,7 @@ def score_shard(
         level: of `table_level`.
         progress, limits: see `compute_similarity`.
         scorer: the request's network, if it was made already.
+        sampled: keep the scores of `level_columns` as well, see `needs_sample`.
     """
     limits = limits or Limits()
     check_queries(request)
@@ -552,12 +568,20 @@ def score_shard(
         level=level,
         pending_scores=limits.pending_scores,
     )
-    waited = 0.0
+    waited, sample = 0.0, None
+    if sampled:
+        columns = level_columns(len(request.database))
+        columns = columns[(columns >= first) & (columns < last)] - first
+        table = np.full((len(request.queries), len(columns)), -np.inf, np.float32)
+        sample = RestScores(table, columns, last - first, np.inf)
     if first < last:
         own = SearchEngine(request, database, limits, scorer=scorer)
+        into = sink if sample is None else WatchedScores(sink, sample)
         waited = _score_pairs(
-            request, database, sink, limits, progress=progress, engine=own, may_be_damaged=True
+            request, database, into, limits, progress=progress, engine=own, may_be_damaged=True
         )
+    if sample is not None:
+        sample.leave_out(~request.queries.sound, ~database.sound)
     scores = sink.finish()
     entries = np.concatenate([chunk.entries for chunk in scores.chunks])
     entries["column"] += first
@@ -571,6 +595,7 @@ def score_shard(
         request.queries.damage_by_number(),
         {number + first: line for number, line in database.damage_by_number().items()},
         waited,
+        sample=None if sample is None else sample.table,
     )
 
 

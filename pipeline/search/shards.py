@@ -37,6 +37,7 @@ class ShardScores:
         damaged_queries, damaged_database: what is wrong, by row or column, for each damaged video.
         waited: seconds spent waiting for features.
         rows: it has only the queries [first, last), and their candidates of all columns; None: all.
+        sample: float32 [queries, n], scores that tell what is usual for a query; None: not asked.
     """
 
     first: int
@@ -49,6 +50,7 @@ class ShardScores:
     damaged_database: dict[int, str] = field(default_factory=dict)
     waited: float = 0.0
     rows: tuple[int, int] | None = None
+    sample: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

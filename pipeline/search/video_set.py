@@ -314,17 +314,26 @@ class VideoSet:
         Args:
             checksums: compare them; else only look for what cannot be read, or is no number.
         """
-        videos = [n for n, sequence in enumerate(self._sequences) if not sequence.check.done]
-        for group in plan_blocks_of(self.lengths[videos], self._prefetched_frames):
+        for video in self.reading_ahead(
+            [n for n, sequence in enumerate(self._sequences) if not sequence.check.done]
+        ):
+            try:
+                self.check_video(video, checksums)
+            except StorageError:
+                raise
+            except StoreError:
+                continue  # `damaged` names it
+
+    def reading_ahead(self, videos: Sequence[int]) -> Iterator[int]:
+        """Numbers of videos again, each once a network has sent it and some that follow.
+
+        Raises:
+            StoreError: the storage cannot be reached.
+        """
+        for group in plan_blocks_of(self.lengths[list(videos)], self._prefetched_frames):
             numbers = [videos[place] for place in group]
             self.prefetch([(video, 0, int(self.lengths[video])) for video in numbers])
-            for video in numbers:
-                try:
-                    self.check_video(video, checksums)
-                except StorageError:
-                    raise
-                except StoreError:
-                    continue  # `damaged` names it
+            yield from numbers
 
     @property
     def _prefetched_frames(self) -> int:

@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import CompareConfig
 from pipeline.errors import InputError, StorageError
 from pipeline.nets.formats import native
+from pipeline.nets.formats.loader import load_model
 from pipeline.objects import open_objects
+from pipeline.output.selection import Selection
 from pipeline.output.sparse_scores import SCORE
+from pipeline.search.adapt import adapt
 from pipeline.search.partial_results import read_partial
-from pipeline.search.shards import ShardScores, merge_shards, shard_range
+from pipeline.search.request import SearchRequest
+from pipeline.search.run import find_matches, needs_sample, score_shard, score_table
+from pipeline.search.segments import SegmentMatches
+from pipeline.search.shards import Distribute, ShardScores, merge_shards, shard_range
 from pipeline.search.video_set import VideoSet
 from pipeline.store import copy_store, create_or_append, open_store
 from tests import features
@@ -87,8 +94,7 @@ def command(made: dict[str, str], *options: object, database: str = "") -> list[
         ("--top_k", 4, "--normalize", "database"),
         ("--normalize", "database"),
         ("--adapt",),
-        ("--candidates", 7, "--top_k", 5),
-        ("--candidates", "30%", "--normalize", "database"),
+        ("--candidates", "30%", "--top_k", 5, "--normalize", "database"),
     ],
     ids=lambda o: " ".join(map(str, o)) or "all",
 )
@@ -154,6 +160,24 @@ def test_missing_and_repeated_columns_are_refused() -> None:
         merge_shards([shard(0, 4), of_candidates[0]], 2, 4)
 
 
+def test_segments_of_shards_know_what_is_usual_for_a_query(made: dict[str, str]) -> None:
+    """Each shard keeps a sample of its scores; together they are those of one process."""
+    with open_store(made["queries"]) as asked, open_store(made["database"]) as stored:
+        config = CompareConfig(precision="float32", normalize="none")
+        sides = VideoSet([asked]), VideoSet([stored])
+        model = load_model(made["model"])
+        selection = Selection(top_k=2)
+        request = SearchRequest(*sides, model, config, selection=selection, segments=True)
+
+        shards = [score_shard(request, a, b, None, sampled=True) for a, b in ((9, 24), (0, 9))]
+        found, _ = find_matches(request, distribute=Distribute(lambda *_: shards, lambda *_: []))
+        assert isinstance(found, SegmentMatches) and found._needed is not None
+        samples = [shard.sample for shard in reversed(shards) if shard.sample is not None]
+        expected, _ = score_table(request)
+        np.testing.assert_allclose(np.concatenate(samples, axis=1), expected, rtol=0, atol=1e-6)
+        assert needs_sample(request) and not needs_sample(replace(request, segments=False))
+
+
 # Over a network
 
 
@@ -175,8 +199,24 @@ def test_a_search_of_a_remote_database(
     assert (tmp_path / "remote.json").read_bytes() == (tmp_path / "local.json").read_bytes()
 
 
+def test_every_block_is_one_request_and_is_read_once(
+    model: Any, made: dict[str, str], s3: Any, bucket: str, tmp_path: Path
+) -> None:
+    """Also where a long video lies in two blocks; the check behind the search asks for nothing."""
+    videos = {f"v{n:02}": 700 if n % 6 == 5 else 60 for n in range(24)}
+    local, place = fill(tmp_path / "db.h5", model, videos, 4), f"{bucket}/db"
+    copy_store(local, place)
+    s3.reset()
+    options = "--block_mb", 1, "--top_k", 3
+    run(*command(made, *options, "--output_file", tmp_path / "remote.json", database=place))
+    reads = sum("/parts/" in path for _, path in s3.requests)
+    assert reads == 3, "4,000 frames of 576 bytes, up to 1,820 in a block"
+    run(*command(made, *options, "--output_file", tmp_path / "local.json", database=local))
+    assert (tmp_path / "remote.json").read_bytes() == (tmp_path / "local.json").read_bytes()
+
+
 def test_a_network_that_fails_ends_the_search(
-    made: dict[str, str], s3: Any, bucket: str, monkeypatch: Any
+    model: Any, made: dict[str, str], s3: Any, bucket: str, monkeypatch: Any
 ) -> None:
     """It is no damage of a video: a result without these videos would look whole."""
     monkeypatch.setattr("pipeline.objects.bucket.RETRIES", {"max_retries": 0})
@@ -189,9 +229,12 @@ def test_a_network_that_fails_ends_the_search(
             videos.check()
         with raises(StorageError, place):
             videos.read(0, 0, 4, np.empty((4, 9, features.DIMS), np.float32))
+        with raises(StorageError, place):  # not an adaptation to those that could be read
+            adapt(videos, model)
         s3.reset()
-        videos.check()
-        assert videos.sound.all()
+        adapted = adapt(videos, model)
+        assert adapted.videos == len(DATABASE) and videos.sound.all()
+        assert len(s3.requests) <= 4, "one for each part"
 
 
 def test_many_videos_open_with_few_requests(s3: Any, bucket: str, model: Any) -> None:

@@ -195,10 +195,8 @@ def test_searches_and_duplicates_are_those_of_one_process(ray_cluster: Any, tmp_
     fixed = ("--model_dir", tmp_path / "model", "--precision", "float32")
     one, many = tmp_path / "one.json", tmp_path / "many.json"
     run("index", database, "--model_dir", tmp_path / "model")
-    search = ("search", "--id", "v007", "--id", "v020", "--index", database, "--threshold", -1)
     for command in (
-        search,
-        (*search, "--candidates", 8),
+        ("search", "--id", "v007", "--id", "v020", "--index", database, "--threshold", -1),
         ("duplicates", database, "--threshold", -0.55),
         ("duplicates", database, "--threshold", -0.55, "--candidates", 5),
     ):

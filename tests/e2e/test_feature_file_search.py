@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.cluster.scoring import SetOrigin
+from pipeline.config import CompareConfig
 from pipeline.errors import FingerprintMismatchError
 from pipeline.nets.formats.loader import convert_files
 from pipeline.search.compatibility import require_model
@@ -80,3 +82,14 @@ def test_a_model_of_other_features_is_refused(published: Path, heads: dict[str, 
         videos = open_video_set(stack, [("", published)], published="dns")
         with raises(FingerprintMismatchError, published, "dns", model.name):
             require_model(videos, model)
+
+
+@pytest.mark.parametrize("send", [True, False])
+def test_actors_of_a_cluster_open_it_as_such(published: Path, send: bool) -> None:
+    """Also where it is sent to them as a file of queries."""
+    with ExitStack() as stack:
+        videos = open_video_set(stack, [("p/", published)], published="dns")
+        config = CompareConfig(published_features="dns")
+        opened = SetOrigin.of(videos, config, send=send).open(stack)
+        assert opened.ids == videos.ids and opened.ids[0].startswith("p/")
+        np.testing.assert_array_equal(opened.vectors(1), videos.vectors(1))

@@ -65,8 +65,9 @@ def _require_conditions(path: Path, objects: ObjectStore) -> None:
     if data is not None and objects.put_if_absent(HEADER, data):
         raise StoreError(
             f"{path}: this object storage replaces objects although it is told not to "
-            "(If-None-Match: *), so writers could lose each other's videos without a word; nothing "
-            "was changed; use a server that knows such conditions, or a folder (--store NAME.parts)"
+            "(If-None-Match: *), so writers could lose each other's videos without a word; no "
+            "video was stored; use a server that knows such conditions, or a folder (--store "
+            "NAME.parts)"
         )
     _checked.add(str(path))
 
