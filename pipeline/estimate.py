@@ -231,7 +231,9 @@ def row(videos: int, rates: Rates, length: float, query_length: float) -> Row:
     one_video = query_length * rates.fps * frames * with_insets * rates.query_product_seconds
     codes = max(1.0, length * with_insets / CODE_SECONDS)
     choice = rates.choice
-    choosing = choice.seconds(choice.query_codes, videos, codes, CANDIDATES)
+    choosing = choice.seconds(
+        choice.query_codes, videos, codes, CANDIDATES, views=choice.query_views
+    )
     video_frames = round(frames * with_insets)
     checked = checked_count(videos, video_frames, CANDIDATES)
     query_frames = min(query_length * rates.fps, QUERY_FRAMES)
@@ -444,14 +446,14 @@ def _choice(
     """Speed of a search for candidates, for a query and for a database video."""
     rule = code_rule(queries.layout, queries.dims)
 
-    def looked_up(vectors: np.ndarray, seconds: float) -> int:
+    def looked_up(vectors: np.ndarray, seconds: float) -> tuple[int, int]:
         frames = np.arange(max(1, round(seconds * fps))) % len(vectors)
-        first, second, _ = rule.query_codes(vectors[frames]).codes.shape
-        return first * second
+        count, views, _ = rule.query_codes(vectors[frames]).codes.shape
+        return count * views, views
 
-    of_query = looked_up(queries(query_images), QUERY_LENGTH)
-    of_video = looked_up(database(query_images), LENGTH)
-    return measure_choice(of_query, of_video, rule.values)
+    of_query, views = looked_up(queries(query_images), QUERY_LENGTH)
+    of_video, _ = looked_up(database(query_images), LENGTH)
+    return measure_choice(of_query, of_video, rule.values, query_views=views)
 
 
 def _write(

@@ -301,9 +301,14 @@ def training_codes(codes: int) -> int:
     return min(codes, max(20_000, list_count(codes, codes) * _TRAINING_CODES_PER_LIST))
 
 
-def probed_share(codes: int) -> float:
-    """Which share of so many codes a search compares with a code of the query."""
-    return min(1.0, _PROBED_LISTS / list_count(codes, training_codes(codes)))
+def probed_share(codes: int, views: int = 1) -> float:
+    """Which share of so many codes a search compares with a code of the query.
+
+    Args:
+        views: codes of a query frame, the frame as it is included.
+    """
+    share = min(1.0, _PROBED_LISTS / list_count(codes, training_codes(codes)))
+    return share * (1 + (views - 1) / _LISTS_OF_VIEWS) / views
 
 
 def list_codes(codes: np.ndarray) -> Any:

@@ -43,7 +43,7 @@ RATES = Rates(
     fps=2.0,
     query_product_seconds=1e-6,
     pair_product_seconds=2e-6,
-    choice=ChoiceSpeed(300, 32, 1e-9, 1e-10),
+    choice=ChoiceSpeed(300, 1, 32, 1e-9, 1e-10),
 )
 
 
@@ -71,6 +71,8 @@ def test_candidates_of_a_large_collection_are_chosen_by_lists():
     speed = RATES.choice
     in_lists, again = 300 * 3e8 * 32 / 1024 * 1e-10, 300 * 300 * 300 * 1e-9
     assert speed.seconds(300, 1_000_000, 300.0, 100) == pytest.approx(in_lists + again)
+    views = speed.seconds(300, 1_000_000, 300.0, 100, views=5)  # 4 of 5 look at a quarter
+    assert views == pytest.approx(in_lists * 0.4 + again)
     alone = replace(speed, list_seconds=None)
     assert alone.seconds(300, 1_000_000, 300.0, 100) == pytest.approx(300 * 3e8 * 1e-9)
     few = row(50, RATES, 100.0, 30.0)
@@ -96,7 +98,7 @@ def test_what_is_looked_up_for_a_choice():
     net.layout = pixel_model().layout
     net.dims = net.spec(1.0, "shown-at/1").dims
     found = module._choice(net, images, net, 1.0)
-    assert (found.query_codes, found.pair_codes) == (30, 32)
+    assert (found.query_codes, found.query_views, found.pair_codes) == (30, 1, 32)
 
 
 def test_a_gpu_waits_for_decoding():
