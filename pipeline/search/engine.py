@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..inputs import no_garbage_collection
 from .limits import Limits
 from .request import SearchRequest
 from .scoring import ScoringLoop
@@ -21,8 +22,9 @@ _RESIDENT_BLOCK_MB = 128  # of features that stay on the device
 
 def pair_scorer(request: SearchRequest) -> PairScorer:
     """The similarity network of a request, on its device."""
-    from ..nets.backend import device_scope, resolve_similarity_precision
-    from ..nets.similarity.pair_scorer import PairScorer
+    with no_garbage_collection():  # an import makes many objects
+        from ..nets.backend import device_scope, resolve_similarity_precision
+        from ..nets.similarity.pair_scorer import PairScorer
 
     precision = resolve_similarity_precision(request.config.precision, request.gpu_id)
     with device_scope(request.gpu_id):
