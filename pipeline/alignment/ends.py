@@ -51,6 +51,7 @@ def interval_on(
     levels: Levels,
     query: Timeline,
     database: Timeline,
+    *,
     slope: float,
     offset: float,
 ) -> Interval | None:
@@ -61,7 +62,9 @@ def interval_on(
     """
     low = max(query.start, (database.start - offset) / slope)
     high = min(query.end, (database.end - offset) / slope)
-    samples = _samples_on(evidence, levels, query, database, slope, offset, low, high)
+    samples = _samples_on(
+        evidence, levels, query, database, slope=slope, offset=offset, low=low, high=high
+    )
     if high <= low or not len(samples.at):
         return None
     runs = best_runs(samples.values[None], np.array([len(samples.at)]), CUT_PRICE)
@@ -100,6 +103,7 @@ def _samples_on(
     levels: Levels,
     query: Timeline,
     database: Timeline,
+    *,
     slope: float,
     offset: float,
     low: float,

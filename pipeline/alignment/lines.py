@@ -87,10 +87,10 @@ def _place(evidence: Evidence, query: Timeline, database: Timeline, line: Line) 
     slope, offset = line.slope, line.offset
     if not line.whole:
         slope, offset = fitted(evidence, query, database, line)
-    interval = interval_on(evidence, evidence.levels, query, database, slope, offset)
+    interval = interval_on(evidence, evidence.levels, query, database, slope=slope, offset=offset)
     if interval is not None:
         levels = Levels.from_match(interval.level)
-        interval = interval_on(evidence, levels, query, database, slope, offset)
+        interval = interval_on(evidence, levels, query, database, slope=slope, offset=offset)
     return _Place(line, slope, offset, interval)
 
 

@@ -72,10 +72,13 @@ def fitted(
     )
     if not len(around.rows) or not len(around.columns):
         return line.slope, line.offset
-    log = _log_of_evidence(evidence.cells, query, database, around, slopes, offsets) / step
-    log += _log_of_fall_off(evidence, query, database, line, slopes, offsets)
+    log = (
+        _log_of_evidence(evidence.cells, query, database, around, slopes=slopes, offsets=offsets)
+        / step
+    )
+    log += _log_of_fall_off(evidence, query, database, line, slopes=slopes, offsets=offsets)
     log += _log_of_likeness(evidence, query, database, line, Lines(slopes, offsets)) / step
-    log += _log_of_spill(query, database, line, slopes, offsets, step)
+    log += _log_of_spill(query, database, line, slopes=slopes, offsets=offsets, step=step)
     log -= (np.log(slopes / line.slope) / _SLOPE_SPREAD) ** 2 / 2
     weights = np.exp(log - log.max())
     weights /= weights.sum()
@@ -95,6 +98,7 @@ def _log_of_evidence(
     query: Timeline,
     database: Timeline,
     around: _Window,
+    *,
     slopes: np.ndarray,
     offsets: np.ndarray,
 ) -> np.ndarray:
@@ -125,6 +129,7 @@ def _log_of_fall_off(
     query: Timeline,
     database: Timeline,
     line: Line,
+    *,
     slopes: np.ndarray,
     offsets: np.ndarray,
 ) -> np.ndarray:
@@ -183,6 +188,7 @@ def _log_of_spill(
     query: Timeline,
     database: Timeline,
     line: Line,
+    *,
     slopes: np.ndarray,
     offsets: np.ndarray,
     step: float,

@@ -227,7 +227,7 @@ def _end_in(
     evidence = Evidence(matrix, Levels.from_match(segment.score))
     span = furthest / 2 / max(query.step, database.step)
     slope, offset = fitted(evidence, query, database, line, span=span, slope_is_known=True)
-    interval = interval_on(evidence, evidence.levels, query, database, slope, offset)
+    interval = interval_on(evidence, evidence.levels, query, database, slope=slope, offset=offset)
     if interval is None:
         return old
     at = interval.start if at_start else interval.end
