@@ -158,7 +158,7 @@ def search(
     """Score every query against every database video; arguments and errors as `score_table`.
 
     Args:
-        rest: of `level_scores`, for plain scores without a background.
+        rest: of `level_scores`, to be filled beside plain scores.
 
     Returns:
         The scores with their ids, and the seconds spent waiting for features.
@@ -168,16 +168,8 @@ def search(
             request, progress=progress, folder=folder, limits=limits, engine=engine
         )
     else:
-        limits = limits or Limits()
-        _background_level(request, limits)  # it checks the queries
-        scores, waited = _scores(
-            request,
-            request.database,
-            limits,
-            folder=folder,
-            rest=rest,
-            progress=progress,
-            engine=engine,
+        scores, _, waited = score_tables(
+            request, progress=progress, folder=folder, limits=limits, engine=engine, rest=rest
         )
     return _score_table_of(request, scores), waited
 
@@ -232,8 +224,12 @@ def score_tables(
     folder: str | Path | None = None,
     limits: Limits | None = None,
     engine: SearchEngine | None = None,
+    rest: RestScores | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
     """What normalised scores are made of; arguments and errors as `score_table`.
+
+    Args:
+        rest: where the rest scores go; None: chosen by the request.
 
     Returns:
         Scores float32 [queries, database] before levels are subtracted, rest scores float32
@@ -242,7 +238,8 @@ def score_tables(
     """
     limits = limits or Limits()
     level, background_waited = _background_level(request, limits)
-    rest = _rest_scores(request, request.database, limits, folder)
+    if rest is None:
+        rest = _rest_scores(request, request.database, limits, folder)
     table, waited = _scores(
         request,
         request.database,

@@ -104,9 +104,8 @@ def unusual_scores(scores: np.ndarray) -> np.ndarray:
     a match may be a small part, so low scores say nothing: other queries need no score.
 
     Args:
-        scores: float32 [queries, n], as the model gives them, with the videos of
-            `level_columns`; what is no finite number
-            is left out.
+        scores: float32 [queries, n], as the model gives them, with the videos of `level_columns`;
+            what is no finite number is left out.
 
     Returns:
         Float32 [queries], `CLEAR_SCORE` at most; -inf for other queries.
