@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ _ABOUT = "the manifest of this feature store is the file log.jsonl in this folde
 _HEADER_BYTES = 16 << 20  # at most
 _FOLDERS = {"features", "manifest"}
 _FILES = {"zarr.json", "features/zarr.json", "manifest/zarr.json", "manifest/log.jsonl"}
+# What the Zarr library writes a metadata file under before it renames it.
+_TEMPORARY = re.compile(r"zarr\.[0-9a-f]{32}\.partial")
 _DENSE = 64 << 20  # a log beyond that is read only if the disk holds a good part of it
 
 
@@ -144,6 +147,19 @@ def unfinished_keys(path: Path) -> set[str]:
     except (OSError, ValueError):
         return set()
     return {key for line in lines[:-1] if (key := _key_in(line))}
+
+
+def remove_temporary_files(path: Path) -> None:
+    """Delete the Zarr library's temporary files that a killed writer left beside the groups.
+
+    A Zarr tool warns of such a file. Only the one writer of a store may call this.
+    """
+    for folder in ("", "features"):
+        with os.scandir(path / folder) as items:
+            left = [i.path for i in items if _TEMPORARY.fullmatch(i.name)]
+        for file in left:
+            if os.path.isfile(file) and not os.path.islink(file):
+                os.unlink(file)
 
 
 def _key_in(line: str) -> str:

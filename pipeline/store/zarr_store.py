@@ -10,7 +10,8 @@
 
 An array is written under a key that no record has ever named, synced, and only then named in
 the log. What was replaced, removed or begun by a killed writer is deleted by the next writer,
-unless a reader is there. What neither the log nor `unfinished.jsonl` has ever named is left alone.
+unless a reader is there. The next writer also deletes temporary files of the Zarr library. What
+neither the log nor `unfinished.jsonl` has ever named is otherwise left alone.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from .zarr_layout import (
     log_path,
     read_log,
     read_text,
+    remove_temporary_files,
     require_no_links,
     unfinished_keys,
 )
@@ -169,6 +171,8 @@ class ZarrWriter(StoreWriter):
         self._disk = disk
         self._unsynced: list[str] = []
         super().__init__(path, lock, header, index, limits)
+        with named_errors(path):
+            remove_temporary_files(path)
         names = set(os.listdir(path / "features"))
         self._note_unknown()
         self._collect_garbage(names)
