@@ -31,7 +31,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -41,7 +40,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.candidates import CandidateCount, builder, code_rule, take_one_thread, update_index
+from pipeline.candidates import CandidateCount, builder, code_rule, single_threads, update_index
 from pipeline.candidates.file import index_folder
 from pipeline.default_model import default_model_dir
 from pipeline.nets.formats.loader import load_model
@@ -325,7 +324,7 @@ def _sampled_duplicates(request: Any, finder: Any, scorer: Any, sample: int) -> 
     for part in (videos[:5], videos[5:]):  # the first ones also wait for what is compiled
         asked = [collection.take([video]).split_insets()[0] for video in part]
         begin = time.perf_counter(), time.process_time()
-        with ThreadPoolExecutor(finder.threads, initializer=take_one_thread) as pool:
+        with single_threads(finder.threads) as pool:
             columns = list(pool.map(lambda sequences: finder.columns(sequences, count), asked))
         _took(f"{len(part)} lookups", begin)
         begin = time.perf_counter(), time.process_time()

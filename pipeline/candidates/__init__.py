@@ -8,7 +8,7 @@ from .bucket_index import local_index
 from .builder import IndexReport, update_index
 from .codes import CodeRule, IndexRule, QueryCodes, code_rule
 from .count import CandidateCount
-from .engine import lookup_threads, take_one_thread
+from .engine import lookup_threads, single_threads
 from .file import index_folder, made_by_student
 from .search import CandidateIndex
 
@@ -24,6 +24,6 @@ __all__ = [
     "local_index",
     "lookup_threads",
     "made_by_student",
-    "take_one_thread",
+    "single_threads",
     "update_index",
 ]

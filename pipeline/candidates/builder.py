@@ -43,7 +43,7 @@ from .file import (
 )
 
 Progress = Callable[[int, int], None]
-_BATCH_VIDEOS = 128  # more take more memory, which costs as much time as reading does
+_BATCH_VIDEOS = 64  # more take more memory, which costs as much time as reading does
 _READERS = 32  # threads that may read ahead from one store, so that what they read stays at hand
 _WASTE = 0.25  # of all codes: so many of videos that are gone, or beside the inverted lists
 _SEED = 0

@@ -199,16 +199,23 @@ class CodeRule:
         return -share * similar.mean(axis=1)
 
     def _codes(self, vectors: np.ndarray, ranges: Sequence[tuple[int, int] | None]) -> np.ndarray:
-        codes = np.zeros((len(vectors), len(self.parts), self.dims), np.float32)
         scale = sum(weight for _, _, weight in self.parts) ** -0.5
-        for number, ((_, _, weight), part) in enumerate(zip(self.parts, ranges, strict=True)):
+        factors = [weight**0.5 * scale for _, _, weight in self.parts]
+        singles = [(number, number + 1) for number in range(vectors.shape[1])]
+        if list(ranges) == singles:  # all at once: an index of a million videos has 30 million
+            every = as_float32(vectors)
+            length = np.sqrt(np.einsum("tpc,tpc->tp", every, every))
+            scaled = np.array(factors, np.float32) / np.maximum(length, 1e-6)
+            return (every * scaled[:, :, None]).reshape(len(vectors), -1)
+        codes = np.zeros((len(vectors), len(self.parts), self.dims), np.float32)
+        for number, part in enumerate(ranges):
             if part is None:
                 continue
             first, last = part
             mean = as_float32(vectors[:, first:last])
             mean = mean[:, 0] if last - first == 1 else mean.mean(axis=1)
             length = np.sqrt(np.einsum("tc,tc->t", mean, mean))[:, None]
-            np.multiply(mean, weight**0.5 * scale / np.maximum(length, 1e-6), out=codes[:, number])
+            np.multiply(mean, factors[number] / np.maximum(length, 1e-6), out=codes[:, number])
         return codes.reshape(len(vectors), -1)
 
 

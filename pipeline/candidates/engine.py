@@ -9,10 +9,11 @@ search, PAMI 2011; the library is FAISS.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,13 +222,16 @@ def build_inverted(
     with _threads(faiss, workers):
         index = _trained(faiss, sample, codes)
     lists = faiss.extract_index_ivf(index)
+    encoder = _Encoder(faiss, index)
+
+    reading = threading.Lock()  # two threads that make many small reads hinder each other
 
     def encode(batch: Callable[[], np.ndarray]) -> np.ndarray:
-        take_one_thread()
-        values = np.ascontiguousarray(batch())
-        return index.sa_encode(values) if len(values) else np.empty((0, 0), np.uint8)
+        with reading:
+            values = batch()
+        return encoder.encoded(values)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with single_threads(workers) as pool:
         for number, encoded in enumerate(_in_order(pool, encode, batches, 2 * workers)):
             if len(encoded):
                 first = lists.ntotal
@@ -236,6 +240,33 @@ def build_inverted(
     index.ntotal = lists.ntotal
     faiss.write_index(index, str(path))
     return int(index.ntotal)
+
+
+class _Encoder:
+    """What `sa_encode` of a trained index of `_trained` does, in less than half of the time.
+
+    The products, nearly all of the work, are NumPy's: its OpenBLAS has kernels for AVX-512, which
+    the one in FAISS's wheels has not.
+    """
+
+    def __init__(self, faiss: Any, index: Any) -> None:
+        reduction = faiss.downcast_VectorTransform(index.chain.at(0))
+        matrix = faiss.vector_to_array(reduction.A).reshape(reduction.d_out, reduction.d_in)
+        self._matrix, self._bias = matrix.T, faiss.vector_to_array(reduction.b)
+        self._faiss, self._lists = faiss, faiss.extract_index_ivf(index)
+        self._centres = self._lists.quantizer.reconstruct_n(0, self._lists.nlist).T
+        self._bytes = self._lists.sa_code_size()
+
+    def encoded(self, values: np.ndarray) -> np.ndarray:
+        """Uint8 [n, bytes], the number of the list and the quantised code, of float32 [n, D]."""
+        reduced = values @ self._matrix
+        if len(self._bias):
+            reduced += self._bias
+        nearest = (reduced @ self._centres).argmax(axis=1)
+        encoded = np.empty((len(values), self._bytes), np.uint8)
+        pointers = map(self._faiss.swig_ptr, (reduced, nearest, encoded))
+        self._lists.encode_vectors(len(values), *pointers, True)
+        return encoded
 
 
 def _in_order(
@@ -283,11 +314,32 @@ def lookup_threads() -> int:
     return int(faiss.omp_get_max_threads()) if faiss is not None else 1
 
 
-def take_one_thread() -> None:
-    """Let FAISS use one thread for what this thread asks it: others ask at the same time."""
+@contextmanager
+def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads that each compute alone: FAISS and NumPy start no others for them.
+
+    Args:
+        count: threads; for one alone NumPy may start others.
+    """
     faiss = faiss_module()
-    if faiss is not None:
-        faiss.omp_set_num_threads(1)
+
+    def take_one() -> None:
+        if faiss is not None:
+            faiss.omp_set_num_threads(1)
+
+    limited = _one_blas_thread() if count > 1 else nullcontext()
+    with limited, ThreadPoolExecutor(count, initializer=take_one) as pool:
+        yield pool
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """While it is open a product of matrices takes one thread, in all of the program."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # comes with FAISS in the extra; without it this is slower only
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def list_count(codes: int, sample: int) -> int:

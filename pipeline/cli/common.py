@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
+import gc
 import os
 import signal
 import sys
@@ -104,6 +106,8 @@ def handled(interrupted: str = "interrupted") -> Callable[..., Callable[..., Non
     def decorate(command: Callable[..., int | None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*args: Any, **kwargs: Any) -> None:
+            # At its end Python looks for cycles among all objects, half a second for TensorFlow's.
+            atexit.register(gc.freeze)
             streams.ready()
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:

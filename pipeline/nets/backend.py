@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from ..config import PRECISIONS
 from ..errors import InputError
+from ..inputs import no_garbage_collection
 from ..scratch import scratch_file
 from ..user_cache import cache_folder
 
@@ -159,7 +160,12 @@ def compiled_for_shapes(
     import tensorflow as tf
 
     specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
-    return tf.function(function, input_signature=specs, autograph=False)
+
+    def traced(*inputs: Any) -> Any:
+        with no_garbage_collection():  # a graph is made, of very many objects
+            return function(*inputs)
+
+    return tf.function(traced, input_signature=specs, autograph=False)
 
 
 def frozen_graph(function: Any) -> Any:

@@ -10,6 +10,8 @@ are read in the order of their store, and the system is told beforehand which pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -215,6 +217,11 @@ class CandidateScorer:
             if first <= row < last:
                 yield Candidates(row, finder.named(sequences, count), count)
 
+    def prepare(self) -> None:
+        """Make the network, if any query is to be scored; else the first query does."""
+        if self._sequences:
+            self._scorer = self._scorer or pair_scorer(self._request)
+
     def score(self, query: Candidates) -> CandidateScores:
         """Score one query against the best of what the index named."""
         request, row, sequences = self._request, query.row, self._sequences[query.row]
@@ -269,11 +276,33 @@ def score_candidates(
     """
     own = CandidateScorer(request, scorer, level=level, limits=limits)
     parts = []
-    for query in own.choose(finder, rows):
-        parts.append(own.score(query))
-        if progress:
-            progress(query.row + 1, len(request.queries))
+    with _one_ahead(own.choose(finder, rows), together=finder.by_frames) as chosen:
+        own.prepare()
+        for query in chosen:
+            parts.append(own.score(query))
+            if progress:
+                progress(query.row + 1, len(request.queries))
     return join_scores(parts)
+
+
+@contextmanager
+def _one_ahead(queries: Iterator[Candidates], *, together: bool) -> Iterator[Iterator[Candidates]]:
+    """Look up each query while the one before it is scored, the first while the network is made.
+
+    Args:
+        together: False looks up when it is asked for, as a coarse student takes the same device.
+    """
+    if not together:
+        yield queries
+        return
+    with ThreadPoolExecutor(1, "look-ahead") as pool:
+
+        def taken(pending: Future[Candidates | None]) -> Iterator[Candidates]:
+            while (query := pending.result()) is not None:
+                pending = pool.submit(next, queries, None)
+                yield query
+
+        yield taken(pool.submit(next, queries, None))
 
 
 def check_candidates(

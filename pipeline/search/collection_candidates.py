@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..candidates import take_one_thread
+from ..candidates import single_threads
 from ..errors import InputError
 from ..output.score_table import score_error
 from .candidate_search import CandidateFinder, score_row
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ..nets.similarity.pair_scorer import PairScorer
 
 _LOOKUPS = 1024  # videos that wait for a thread
+# Videos that are scored at a time: while one is read and its scores are sorted, the other computes.
+_SCORED_AT_ONCE = 2
+_SCORES_WAITING = 64  # videos that wait for a thread
 
 
 def candidate_pairs(
@@ -109,10 +112,17 @@ def _scored(
     tell: WorkProgress,
 ) -> Iterator[VideoPairs]:
     done, total = 0, sum(frame_products(request.database, part) for part in work)
-    for part in work:
-        yield score_video(request, scorer, part, limits)
-        done += frame_products(request.database, part)
-        tell(done, total)
+
+    def score(part: VideoWork) -> VideoPairs:
+        return score_video(request, scorer, part, limits)
+
+    with ThreadPoolExecutor(_SCORED_AT_ONCE) as pool:
+        for start in range(0, len(work), _SCORES_WAITING):
+            parts = work[start : start + _SCORES_WAITING]
+            for part, scored in zip(parts, pool.map(score, parts), strict=True):
+                yield scored
+                done += frame_products(request.database, part)
+                tell(done, total)
 
 
 def _pairs(
@@ -132,7 +142,7 @@ def _pairs(
 
     keys: list[np.ndarray] = []
     # Much of a lookup is work for one thread.
-    with ThreadPoolExecutor(finder.threads, initializer=take_one_thread) as pool:
+    with single_threads(finder.threads) as pool:
         for start in range(0, len(order), _LOOKUPS):
             keys += pool.map(look_up, order[start : start + _LOOKUPS].tolist())
     unique = np.unique(np.concatenate(keys)) if keys else np.empty(0, np.intp)

@@ -17,7 +17,7 @@ from ..records import SourceInfo
 from .keys import are_keys
 
 MAX_FRAMES = 10**9  # 31 years at one frame a second
-_MAX_NUMBER = 1 << 62
+MAX_NUMBER = 1 << 62
 _HEX = b"0123456789abcdef"
 
 
@@ -51,7 +51,7 @@ def check_checksums(sums: Collection[str]) -> None:
         raise ValueError("a checksum is not of eight hexadecimal digits")
 
 
-def check_whole(values: Collection[int], minimum: int, maximum: int = _MAX_NUMBER) -> None:
+def check_whole(values: Collection[int], minimum: int, maximum: int = MAX_NUMBER) -> None:
     """Raises ValueError if one is no integer (True is none), or outside `minimum`..`maximum`."""
     if not values:
         return
@@ -91,7 +91,7 @@ def _check_field(value: Any, kind: str) -> None:
     if kind == "str":
         text_from(value)
     elif kind == "int":
-        check_whole([value], -_MAX_NUMBER * 2, _MAX_NUMBER * 2)
+        check_whole([value], -MAX_NUMBER * 2, MAX_NUMBER * 2)
     elif type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError(f"{type(value).__name__} in place of a finite number")
 

@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from ..errors import StoreError
 from ..quantization import dequantize
 from .base import FeatureStore
-from .disk import Disk, advise_reads, pread_into
+from .disk import Disk, advise_reads, pread_into, pread_parts
 from .hdf5_guard import check_layout, note_sound, note_sound_file, require_sound
 from .hdf5_layout import SIGNATURE, Hdf5Layout, file_end
 from .header import Header, named_errors, not_a_store, read_header
@@ -82,14 +83,13 @@ class Hdf5Store(FeatureStore):
         size = stored[:1].nbytes
         at += first * (self.frame_bytes // self._frame_shape[0])
         buffer = memoryview(stored.reshape(-1).view(np.uint8).data)
-        for row, frame in enumerate(np.asarray(frames).tolist()):
-            part = buffer[row * size : (row + 1) * size]
-            try:
-                done = pread_into(self._fd, part, at + frame * self.frame_bytes)
-            except OSError as error:
-                raise self._damaged(video_id, str(error)) from error
-            if done < size:
-                raise self._damaged(video_id, "the file ends too early")
+        offsets = (at + np.asarray(frames, np.int64) * self.frame_bytes).tolist()
+        try:
+            done = pread_parts(self._fd, buffer, size, offsets)
+        except OSError as error:
+            raise self._damaged(video_id, str(error)) from error
+        if done < len(buffer):
+            raise self._damaged(video_id, "the file ends too early")
         return dequantize(stored, self.spec.dims)
 
     def _read_rows(self, entry: Entry, start: int, buffer: memoryview) -> int:
@@ -282,7 +282,8 @@ def _require_inside(path: Path, index: Index, row_bytes: int, end: int) -> None:
     entries = index.videos.values()
     # Each number is below 2 ** 62, and frames are below 10 ** 9: see `Index.check`.
     frames = np.array([entry.frames for entry in entries], np.int64)
-    at = np.array([entry.at for entry in entries], np.int64)
+    at = np.array(list(chain.from_iterable([entry.at for entry in entries])), np.int64)
+    at = at.reshape(-1, 2)
     inside = (at >= 0).all(axis=1) & (frames >= 1)
     for offsets, size in zip(at.T, (row_bytes, 8), strict=True):
         inside &= offsets <= end - frames * size

@@ -40,6 +40,28 @@ _BAD = (  # the last comes from the decoder: no JSON
 )  # fmt: skip
 
 
+_Whole = Annotated[int, msgspec.Meta(ge=0, le=checks.MAX_NUMBER)]
+_Frames = Annotated[int, msgspec.Meta(ge=1, le=checks.MAX_FRAMES)]
+
+
+class Lines:
+    """The lines of a group, cut apart when the first one is asked for: few ever are.
+
+    Args:
+        group: ASCII, a line break behind each line.
+    """
+
+    def __init__(self, group: bytes | memoryview) -> None:
+        self._group = group
+        self._lines: list[str] = []
+
+    def __getitem__(self, number: int) -> str:
+        if not self._lines:
+            self._lines = str(self._group, "ascii").split("\n")
+            self._group = b""
+        return self._lines[number]
+
+
 class Entry(msgspec.Struct, gc=False):
     """The place of a video's numbers in a store; nobody changes it once it is in an index.
 
@@ -51,27 +73,32 @@ class Entry(msgspec.Struct, gc=False):
         at: byte offsets of vectors and seconds in the file (HDF5), or empty.
         place: position in the order of ids; equal ones are in the order of their records.
         insets: frames of each inset, the last of `frames`.
-        line: the whole record as JSON; source and note are parsed only when asked for.
         part: number of the log entry that brought it, in a store of sealed parts.
+        lines, row: where its line is.
     """
 
     key: str
-    frames: int
-    rows: int
+    frames: _Frames
+    rows: _Frames
     crc32c: str
-    at: tuple[int, ...] = ()
-    place: int = -1
+    at: tuple[_Whole, ...] = ()
+    place: _Whole = -1
     insets: tuple[int, ...] = ()
-    line: str = ""
     part: int = 0
+    lines: Any = ("",)
+    row: int = 0
+
+    @property
+    def line(self) -> str:
+        """The whole record as JSON; source and note are parsed only when asked for."""
+        return str(self.lines[self.row])
 
 
 class _Put(Entry, gc=False, kw_only=True):
-    """A line that puts a video, as msgspec reads it."""
+    """A line that puts a video, as msgspec reads it and checks its numbers."""
 
     op: Literal["put"]
     id: str
-    place: Annotated[int, msgspec.Meta(ge=0)] = -1
 
 
 _puts = msgspec.json.Decoder(_Put)
@@ -129,41 +156,40 @@ class Index:
             raise ValueError(f"unknown record {op!r}")
         return Applied(op, video_id, old)
 
-    def apply_group(self, group: bytes) -> None:
+    def apply_group(self, group: bytes | memoryview) -> None:
         """Take in all records of a group.
 
         Args:
-            group: their lines, without the commit line.
+            group: their lines, without the commit line; kept, for what is asked for later.
         """
-        lines = group.decode("ascii").split("\n")[:-1]
         records = self._new_videos(group)
         if records is None:
-            for line in lines:
+            for line in str(group, "ascii").split("\n")[:-1]:
                 self.apply(line)
             return
-        place, part, videos = self._next_place, self.part, self.videos
-        for record, line in zip(records, lines, strict=True):
+        place, part, lines = self._next_place, self.part, Lines(group)
+        for row, record in enumerate(records.values()):
             if record.place < 0:
                 record.place = place
             if record.place >= place:
                 place = record.place + 1
-            record.line, record.part = line, part
-            videos[record.id] = record
+            record.part, record.lines, record.row = part, lines, row
         self._next_place = place
-        self._keys += [record.key for record in records]
+        self.videos.update(records)
+        self._keys += [record.key for record in records.values()]
 
-    def _new_videos(self, group: bytes) -> list[_Put] | None:
+    def _new_videos(self, group: bytes | memoryview) -> dict[str, _Put] | None:
         """The records of a group that only puts videos which were never heard of; else None.
 
         These are nearly all of a long manifest, and msgspec reads them in a fourth of the time.
         """
         try:
-            records = _puts.decode_lines(group)
+            decoded = _puts.decode_lines(group)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
-        ids = {record.id for record in records}
-        new = len(ids) == len(records) and self.videos.keys().isdisjoint(ids)
-        return records if new and self._failures.keys().isdisjoint(ids) else None
+        records = {record.id: record for record in decoded}
+        new = len(records) == len(decoded) and self.videos.keys().isdisjoint(records)
+        return records if new and self._failures.keys().isdisjoint(records) else None
 
     def copy(self) -> Index:
         """The same state, to change by itself."""
@@ -197,11 +223,12 @@ class Index:
         checks.check_ids(self.videos)
         checks.check_ids(self._failures)
         checks.check_checksums([e.crc32c for e in entries])
-        checks.check_whole(frames, 1, checks.MAX_FRAMES)
-        checks.check_whole([e.rows for e in entries], 1, checks.MAX_FRAMES)
-        checks.check_whole([e.place for e in entries], 0)
-        checks.check_whole(list(chain.from_iterable(places)), 0)
         checks.check_insets([e.insets for e in entries], frames)
+        numbers = [e for e in entries if type(e) is not _Put]  # msgspec has checked the others'
+        checks.check_whole([e.frames for e in numbers], 1, checks.MAX_FRAMES)
+        checks.check_whole([e.rows for e in numbers], 1, checks.MAX_FRAMES)
+        checks.check_whole([e.place for e in numbers], 0)
+        checks.check_whole(list(chain.from_iterable(e.at for e in numbers)), 0)
         if not set(map(len, places)) <= ({0, 2} if offsets is None else {offsets}):
             raise ValueError("a video has too few or too many offsets")
 
@@ -336,8 +363,9 @@ def parse(
     sealed = seal is None or seal == done
     with no_garbage_collection():
         try:
+            view = memoryview(data)  # each group keeps its part of it
             for mark, end in _groups(data):
-                index.apply_group(data[done.size : mark])
+                index.apply_group(view[done.size : mark])
                 done = Seal(end, done.groups + 1, zlib.crc32(data[mark:end], done.crc32))
                 sealed = sealed or done == seal
             if seal is not None and not sealed:
@@ -423,17 +451,8 @@ def _line(value: dict[str, Any]) -> str:
 def _entry(record: dict[str, Any], line: str, place: int, part: int) -> Entry:
     at, place = tuple(record.get("at", ())), record.get("place", place)
     insets = tuple(record.get("insets", ()))
-    return Entry(
-        record["key"],
-        record["frames"],
-        record["rows"],
-        record["crc32c"],
-        at,
-        place,
-        insets,
-        line,
-        part,
-    )
+    key, frames, rows, crc32c = (record[name] for name in ("key", "frames", "rows", "crc32c"))
+    return Entry(key, frames, rows, crc32c, at, place, insets, part, (line,))
 
 
 def damaged(name: str, where: str) -> StoreError:

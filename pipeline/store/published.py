@@ -110,7 +110,7 @@ def _index_of(listed: list[Any], regions: int, dims: int) -> tuple[Index, dict[s
             problems[name] = problem
         else:
             place = len(index.videos)
-            index.videos[name] = Entry(name, shape[0], shape[0], "", (), place, (), "")
+            index.videos[name] = Entry(name, shape[0], shape[0], "", (), place)
     return index, problems
 
 

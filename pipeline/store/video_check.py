@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from ..errors import StorageError, StoreError
@@ -16,18 +18,19 @@ class VideoCheck:
     """Checks one video as it is read; a checked part is not checked again.
 
     A checksum covers a whole video with its times. So it is continued from part to part, in the
-    order of frames, and compared after the last part. One thread at a time may use it.
+    order of frames, and compared after the last part. Several threads may read parts of a video.
 
     Attributes:
         damage: what is wrong, naming store and video; empty if no damage was found so far.
     """
 
-    __slots__ = ("_at", "_crc", "_done", "_id", "_store", "damage")
+    __slots__ = ("_at", "_crc", "_done", "_id", "_lock", "_store", "damage")
 
     def __init__(self, store: FeatureStore, video_id: str) -> None:
         self._store, self._id = store, video_id
         self._at = self._crc = 0
         self._done = False
+        self._lock = threading.Lock()
         self.damage = ""
 
     def part(self, start: int, stored: np.ndarray, checksum: bool = True) -> None:
@@ -41,6 +44,12 @@ class VideoCheck:
         """
         self.require()
         if self._done:
+            return
+        with self._lock:
+            self._part(start, stored, checksum)
+
+    def _part(self, start: int, stored: np.ndarray, checksum: bool) -> None:
+        if self._done:  # by another thread, meanwhile
             return
         new = stored[max(0, self._at - start) :]
         if not are_plausible(new):
@@ -62,7 +71,8 @@ class VideoCheck:
         self.require()
         if self._done:
             return
-        self._at = self._crc = 0
+        with self._lock:
+            self._at = self._crc = 0
         try:
             for start, stored in self._store.slabs(self._id):
                 self.part(start, stored, checksum)

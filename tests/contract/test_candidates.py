@@ -268,6 +268,18 @@ def test_a_large_index_is_alike_by_several_threads(tmp_path, monkeypatch):
     assert np.isclose(*codes, atol=1e-3).mean() > 0.99  # sums of training are rounded differently
 
 
+@pytest.mark.parametrize("values", [16, 256])  # shorter than what codes are reduced to, and longer
+def test_codes_are_quantised_as_faiss_does(values):
+    faiss = pytest.importorskip("faiss")
+    codes = np.random.default_rng(3).standard_normal((3000, values)).astype("f4")
+    codes /= np.linalg.norm(codes, axis=1)[:, None]
+    index = engine._trained(faiss, codes, 300_000)
+    encoder = engine._Encoder(faiss, index)
+    ours, faiss_codes = encoder.encoded(codes[:500]), index.sa_encode(codes[:500])
+    assert (ours == faiss_codes).all(axis=1).mean() > 0.99  # the rest lie between two lists
+    assert encoder.encoded(codes[:0]).shape == (0, faiss_codes.shape[1])
+
+
 def test_without_faiss_codes_are_compared_one_by_one(store, monkeypatch):
     monkeypatch.setattr(engine, "faiss_module", lambda: None)
     assert not update(store, exact_codes=10).inverted

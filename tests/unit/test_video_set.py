@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.search import video_set
 from pipeline.search.video_set import VideoSet
-from pipeline.store import FeatureStore, open_store
+from pipeline.store import FeatureStore, open_store, video_check
 from tests import features
 from tests.messages import raises
 
@@ -53,6 +55,30 @@ def test_damage_is_known_to_every_part_of_a_set(stores: list[FeatureStore]) -> N
     assert every.sound_ids == [f"v{n}" for n in (0, 1, 2, 3, 4, 5, 7)]
     split, owner = every.split_insets()
     assert owner.tolist() == [0, 1, 2, 3, 4, 5, 7] and split.ids == every.sound_ids
+
+
+def test_parts_that_several_threads_read_at_once_are_sound(
+    stores: list[FeatureStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crc = video_check.crc32c
+
+    def slow(values: np.ndarray, before: int = 0) -> int:
+        time.sleep(0.001)  # the other threads come in here
+        return crc(values, before)
+
+    monkeypatch.setattr(video_check, "crc32c", slow)
+    every = VideoSet(stores)
+
+    def read(_: int) -> None:
+        for video in range(len(every)):
+            out = np.empty((1, *every.row_shape), every.dtype)
+            for frame in range(int(every.lengths[video])):
+                every.read(video, frame, frame + 1, out)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    assert not every.damaged
+    assert all(sequence.check.done for sequence in every._sequences)
 
 
 def test_nothing_is_made_for_videos_that_nobody_asks_for(
