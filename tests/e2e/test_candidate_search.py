@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +79,37 @@ def test_candidates_have_the_scores_of_the_exhaustive_search(sets, model):
             assert score == pytest.approx(exhaustive[query][video], abs=1e-6)
     every = scores(SearchRequest(*sets, model, candidates=CandidateCount(share=1.0)))
     assert every == {query: pytest.approx(row, abs=1e-6) for query, row in exhaustive.items()}
+
+
+def test_the_next_query_is_looked_up_while_one_is_scored(sets, model, monkeypatch):
+    looked_up = [threading.Event() for _ in range(5)]
+    rows = itertools.count()
+    named = candidate_search.CandidateFinder.named
+    score = candidate_search.CandidateScorer.score
+
+    def noted(finder, sequences, count):
+        found = named(finder, sequences, count)
+        looked_up[next(rows)].set()
+        return found
+
+    def waiting(scorer, query):
+        assert looked_up[min(query.row + 1, 4)].wait(20)
+        return score(scorer, query)
+
+    request = SearchRequest(*sets, model, candidates=CandidateCount(4))
+    expected = scores(request)
+    monkeypatch.setattr(candidate_search.CandidateFinder, "named", noted)
+    monkeypatch.setattr(candidate_search.CandidateScorer, "score", waiting)
+    assert scores(request) == expected
+
+
+def test_an_error_of_a_lookup_ahead_ends_the_search(sets, model, monkeypatch):
+    def broken(finder, sequences, count):
+        raise StoreError("one.h5: the candidate index is damaged: make it anew")
+
+    monkeypatch.setattr(candidate_search.CandidateFinder, "named", broken)
+    with raises(StoreError, "one.h5", remedy="make it anew"):
+        scores(SearchRequest(*sets, model, candidates=CandidateCount(4)))
 
 
 def test_top_k_and_threshold_select_among_candidates(sets, model):
