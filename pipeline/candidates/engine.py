@@ -243,10 +243,10 @@ def build_inverted(
 
 
 class _Encoder:
-    """What `sa_encode` of a trained index of `_trained` does, in less than half of the time.
+    """What `sa_encode` of a trained index of `_trained` does, in a fourth of the time.
 
-    The products, nearly all of the work, are NumPy's: its OpenBLAS has kernels for AVX-512, which
-    the one in FAISS's wheels has not.
+    The products, nearly all of the work, are NumPy's: those of FAISS's wheel take three times as
+    long (benchmarks/NOTES.md).
     """
 
     def __init__(self, faiss: Any, index: Any) -> None:
