@@ -27,7 +27,7 @@ def dequantize(x: Any, dims: int) -> Any:
     if dtype == "uint8":
         table = ops.convert_to_tensor(SIGNS / np.float32(np.sqrt(dims)))
         signs = ops.take(table, ops.cast(x, "int32"), axis=0)
-        return ops.reshape(signs, (*x.shape[:-1], -1))[..., :dims]
+        return ops.reshape(signs, (*ops.shape(x)[:-1], 8 * x.shape[-1]))[..., :dims]
     if dtype == "int8":
         x = ops.cast(x, "float32")
         length = ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
