@@ -1,6 +1,6 @@
 """A search of a database in a bucket against the same database in a local file, in one run.
 
-    python -m benchmarks.performance.remote DATABASE QUERIES [--delay 0.03] [--queries 1]
+    python -m benchmarks.performance.remote DATABASE QUERIES [--delay 0.03] [--count 1]
         [--rounds 5] [--profile]
 
 moto's S3 server runs in a process of its own, each of its answers begins after `--delay` seconds.
