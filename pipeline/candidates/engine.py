@@ -245,8 +245,8 @@ def build_inverted(
 class _Encoder:
     """What `sa_encode` of a trained index of `_trained` does, in a fourth of the time.
 
-    The products, nearly all of the work, are NumPy's: those of FAISS's wheel take three times as
-    long (benchmarks/NOTES.md).
+    The products, nearly all of the work, are NumPy's: FAISS's wheel takes three times as long for
+    them (benchmarks/NOTES.md).
     """
 
     def __init__(self, faiss: Any, index: Any) -> None:

@@ -156,13 +156,21 @@ class Index:
             raise ValueError(f"unknown record {op!r}")
         return Applied(op, video_id, old)
 
-    def apply_group(self, group: bytes | memoryview) -> None:
+    def apply_group(self, data: bytes, start: int = 0, end: int | None = None) -> None:
         """Take in all records of a group.
 
         Args:
-            group: their lines, without the commit line; kept, for what is asked for later.
+            data: ASCII text; kept, for what is asked for later.
+            start, end: where its lines are, without the commit line.
+
+        Raises:
+            ValueError, TypeError, KeyError, StopIteration: a line is no record.
         """
+        group = memoryview(data)[start:end]
         records = self._new_videos(group)
+        # msgspec takes empty lines as well, and a manifest has none.
+        if records is not None and len(records) != data.count(b"\n", start, end):
+            records = None
         if records is None:
             for line in str(group, "ascii").split("\n")[:-1]:
                 self.apply(line)
@@ -363,9 +371,11 @@ def parse(
     sealed = seal is None or seal == done
     with no_garbage_collection():
         try:
-            view = memoryview(data)  # each group keeps its part of it
+            plain = data.isascii()  # msgspec takes UTF-8 as well
             for mark, end in _groups(data):
-                index.apply_group(view[done.size : mark])
+                if not plain:
+                    data[done.size : mark].decode("ascii")
+                index.apply_group(data, done.size, mark)
                 done = Seal(end, done.groups + 1, zlib.crc32(data[mark:end], done.crc32))
                 sealed = sealed or done == seal
             if seal is not None and not sealed:

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.records import Failure, SourceInfo, VideoRecord
+from pipeline.store import manifest
 from pipeline.store.manifest import (
     Entry,
     Index,
@@ -162,6 +163,16 @@ def test_new_videos_are_not_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Index, "apply", line_by_line)
     index, _ = parse(close_group([put("a"), put("b")]) + close_group([put("c")]), "store")
     assert [entry.place for entry in index.videos.values()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", [put("a") + "\n\n" + put("b"), put("a").replace('"a"', '"\u00e9"', 1)]
+)
+def test_lines_that_no_writer_writes_are_an_error(text: str) -> None:
+    group = f"{text}\n".encode()
+    data = group + manifest._commit_line(group) + b"\n"
+    with raises(StoreError, "my.zarr", "manifest is damaged after byte 0"):
+        parse(data, "my.zarr")
 
 
 @pytest.mark.parametrize("value", ["3.5", "true", '"3"', "null", "0", "-1", "[]"])
